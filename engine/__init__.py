@@ -1,0 +1,1 @@
+"""What is it worth, and how sure? Models, out-of-fold residuals, the neighbours' correction, intervals."""

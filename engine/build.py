@@ -1,0 +1,156 @@
+"""The whole of `price build-index`: a catalogue in, a generation of the index in force."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.blend import blend
+from engine.correction import space_vectors
+from engine.cross_fit import cross_fit
+from engine.encoding import Encoders, modalities, space_columns
+from engine.evaluation import Evaluation, evaluate
+from engine.features import Inputs, make_inputs
+from engine.folds import assign_folds, twin_groups
+from engine.out_of_fold import predict_out_of_fold, write_out_of_fold
+from engine.price_model import save_models
+from index.catalogue import Columns, read_catalogue, write_rejects
+from index.fields import name_key
+from index.generations import CACHE, current_generation, writing
+from index.images import ImageRefused, Photographs
+from index.manifest import Manifest, write_manifest
+from index.progress import Report, silent
+from index.store import write_items
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from engine.out_of_fold import Fit
+    from engine.settings import Settings
+
+REJECTS, REPORT = "rejects.csv", "report.json"
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build did."""
+
+    rows: int
+    rejected: Counter[str]  # by reason
+    rejects_file: Path | None
+    photographs_absent: Counter[str]  # by reason
+    encoders: list[str]
+    evaluation: Evaluation
+    seconds: float
+
+
+def build_index(
+    catalogue: Path,
+    index: Path,
+    settings: Settings,
+    *,
+    columns: Columns | None = None,
+    image_dir: Path | None = None,
+    device: str = "auto",
+    report: Report = silent,
+) -> Built:
+    """Build a new generation of `index` from a priced catalogue; the old one stays in force until this one is whole.
+
+    Raises DataRefused, UsageError, DownloadNeeded or IndexLocked; whatever happens, nothing that was encoded is lost.
+    """
+    started = time.monotonic()
+    with writing(index) as folder:
+        encoders = Encoders(modalities(settings), device)
+        records = encoders.records()  # opens them all: what cannot be had is said before the catalogue is read
+        read = read_catalogue(catalogue, columns or Columns(), priced=True, report=report)
+        photographs = Photographs(image_dir, base_dir=catalogue.parent)
+        vectors, absent = encoders.encode(read.items, photographs, index / CACHE, report)
+        groups = twin_groups(
+            [name_key(name) for name in read.items["name"].to_pylist()],
+            read.items["image"].to_pylist(),
+            _fingerprints(photographs, read.items["image"].to_pylist()),
+        )
+        log_price = read.items["log_price"].to_numpy().astype(np.float64)
+        fold = assign_folds(groups, settings.folds, settings.seed, log_price)
+        inputs = make_inputs(read.items, vectors)
+        oof, models = predict_out_of_fold(
+            inputs, log_price, fold, member_fits(settings), seed=settings.seed, aside=frozenset({"gbdt"}), report=report
+        )
+        report("fitting the blend and the correction", 0, None)
+        fitted, held = cross_fit(oof, log_price, space_vectors(vectors, space_columns(settings)), settings)
+        evaluation = evaluate(
+            held, log_price, groups, method="out of fold", coverage_wanted=settings.coverage, seed=settings.seed
+        )
+        report("writing the index", 0, None)
+        items = read.items.append_column("group", [groups])
+        write_items(folder, items, vectors)
+        save_models(folder, models, fitted)
+        write_out_of_fold(folder, oof, log_price - blend(oof.own, fitted.weights))
+        if read.rejects:
+            write_rejects(read.rejects, folder / REJECTS)
+        (folder / REPORT).write_text(json.dumps(evaluation.to_json(), indent=2) + "\n", encoding="utf-8")
+        manifest = Manifest(
+            engine_version=version("price-engine"),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            rows=items.num_rows,
+            rejected=len(read.rejects),
+            currency=settings.currency,
+            encoders=records,
+            settings=asdict(settings),
+        )
+        write_manifest(folder, manifest)
+    reasons = Counter(reject.reason.partition(":")[0].partition(" (")[0] for reject in read.rejects)
+    return Built(
+        rows=items.num_rows,
+        rejected=reasons,
+        rejects_file=current_generation(index) / REJECTS if read.rejects else None,
+        photographs_absent=absent,
+        encoders=[record.name for record in records],
+        evaluation=evaluation,
+        seconds=time.monotonic() - started,
+    )
+
+
+def member_fits(settings: Settings) -> dict[str, Fit]:
+    """How each member of the blend is fitted. The trees grow beside the networks, each on its share of the cores."""
+    import os
+
+    import torch
+
+    from engine.gbdt import Gbdt
+    from engine.network import Network
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    tree_threads = max(1, cores // 2)
+    torch.set_num_threads(max(1, cores - tree_threads))
+
+    def mlp(inputs: Inputs, log_price: NDArray[np.float64], seed: int) -> Network:
+        return Network.fit(inputs, log_price, settings.mlp, seed)
+
+    def gbdt(inputs: Inputs, log_price: NDArray[np.float64], seed: int) -> Gbdt:
+        return Gbdt.fit(inputs, log_price, settings.gbdt, seed, tree_threads)
+
+    def lexical(inputs: Inputs, log_price: NDArray[np.float64], seed: int) -> Network:
+        return Network.fit(inputs, log_price, settings.lexical, seed)
+
+    return {"mlp": mlp, "gbdt": gbdt, "lexical": lexical}
+
+
+def _fingerprints(photographs: Photographs, references: list[str | None]) -> list[str | None]:
+    """What each photograph's bytes are known by; None for one that cannot be read (counted where it is encoded)."""
+    known: dict[str | None, str | None] = {None: None}
+    for reference in references:
+        if reference not in known:
+            try:
+                known[reference] = photographs.fingerprint(str(reference))
+            except ImageRefused:
+                known[reference] = None
+    return [known[reference] for reference in references]

@@ -1,0 +1,5 @@
+"""The networks: an nn.Module a file, shapes in the docstring.
+
+Every head is made with the same keywords, takes what it needs of a `Batch`, answers standardised log price (n,), and
+keeps the scaling of its inputs and of the price.
+"""

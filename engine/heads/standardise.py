@@ -1,0 +1,37 @@
+"""Scaling that is learned from training rows and saved with the network."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+class Standardise(nn.Module):
+    """(n, size) -> (n, size) of mean 0 and spread 1 on the rows that `learn` saw.
+
+    With `shared`, one scale for all columns: the directions of a vector keep their lengths.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, size: int, *, shared: bool = False) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("scale", torch.ones(1 if shared else size))
+
+    def learn(self, rows: NDArray[np.floating]) -> None:
+        """From (n, size) training rows; without rows, nothing is scaled."""
+        if not len(rows):
+            return
+        mean = rows.mean(axis=0)
+        scale = (rows - mean).std() if len(self.scale) < len(self.mean) else rows.std(axis=0)
+        self.mean.copy_(torch.from_numpy(np.asarray(mean)))
+        self.scale.copy_(torch.from_numpy(np.where(scale < 1e-6, 1.0, scale)))  # a constant column stays 0
+
+    def forward(self, values: Tensor) -> Tensor:
+        return (values - self.mean) / self.scale
+
+    def undo(self, values: Tensor) -> Tensor:
+        """(n,) or (n, size) standardised -> as it was."""
+        return values * self.scale + self.mean

@@ -1,0 +1,51 @@
+"""Hashed words into a small MLP: the cheap and unlike member of the blend.
+
+Source: the winning solution of Mercari's price suggestion challenge (Jankiewicz and Lopuhin, 2018). A bag of binarised
+words says which brand and which size, where a sentence vector says what kind of thing.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from engine.heads.batch import Batch
+from engine.heads.standardise import Standardise
+
+UNIT_DIM = 8  # of the learned embedding of the unit
+FIRST_SPREAD = 0.02  # of a word's weights before it has taught anything
+LAST_WIDTH = 64
+
+
+class WordsHead(nn.Module):
+    """Batch of n items -> (n,) standardised log price, from words, numbers and unit.
+
+    `words`, `numbers`, `units`: how many of each.
+    """
+
+    def __init__(
+        self, *, dims: Mapping[str, int], words: int, numbers: int, units: int, width: int, dropout: float
+    ) -> None:
+        super().__init__()
+        assert width > 0 and 0 <= dropout < 1, (width, dropout)
+        self.price = Standardise(1)
+        self.scaled_numbers = Standardise(numbers)
+        self.words = nn.EmbeddingBag(words, width, mode="sum")
+        nn.init.normal_(self.words.weight, std=FIRST_SPREAD)
+        self.unit = nn.Embedding(units, UNIT_DIM)
+        self.fields = nn.Linear(numbers + UNIT_DIM, width)
+        self.layers = nn.Sequential(
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, LAST_WIDTH),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(LAST_WIDTH, 1),
+        )
+
+    def forward(self, batch: Batch) -> Tensor:
+        weights = batch.word_weights.to(self.words.weight.dtype)  # the table is kept in half precision once trained
+        said = self.words(batch.words, batch.word_starts, per_sample_weights=weights).float()
+        fields = self.fields(torch.cat([self.scaled_numbers(batch.numbers), self.unit(batch.unit)], dim=1))
+        price: Tensor = self.layers(said + fields).squeeze(1)
+        return price

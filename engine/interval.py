@@ -1,0 +1,55 @@
+"""How sure is a price? Conformal bounds by price level.
+
+Split conformal prediction on signed out-of-fold errors (Lei et al., 2018), conditional on the level of the estimate
+(Mondrian bins; Vovk, 2003): cheap and dear items err by different factors, and in different directions. The two ends
+are taken apart, so that an interval need not be symmetric.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Float64 = NDArray[np.float64]
+
+MOST_LEVELS = 10
+LEAST_ROWS = 100  # per level: below it the ends rest on a handful of rows
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Bounds of the error by level of the estimate."""
+
+    edges: tuple[float, ...]  # (levels - 1,) log price, rising: where one level ends and the next begins
+    low: tuple[float, ...]  # (levels,) added to the estimate, in log price
+    high: tuple[float, ...]
+
+    def bounds(self, estimate: Float64) -> tuple[Float64, Float64]:
+        """(low, high), each (n,) log price."""
+        level = np.searchsorted(self.edges, estimate, side="right")
+        return estimate + np.array(self.low)[level], estimate + np.array(self.high)[level]
+
+
+def fit_interval(estimate: Float64, log_price: Float64, coverage: float) -> Interval:
+    """From estimates (n,) of rows that the models never saw, and their prices, both log."""
+    levels = int(np.clip(len(estimate) // LEAST_ROWS, 1, MOST_LEVELS))
+    edges = np.quantile(estimate, np.arange(1, levels) / levels)
+    level = np.searchsorted(edges, estimate, side="right")
+    error = log_price - estimate
+    ends = [_ends(error[level == each], coverage) for each in range(levels)]
+    return Interval(tuple(map(float, edges)), tuple(low for low, _ in ends), tuple(high for _, high in ends))
+
+
+def _ends(error: Float64, coverage: float) -> tuple[float, float]:
+    """The errors that a new one falls between with probability `coverage`: split conformal's finite-sample ranks."""
+    tail, rows = (1 - coverage) / 2, len(error)
+    if rows == 0:  # equal estimates can leave a level empty; nobody will ask for it
+        return 0.0, 0.0
+    ordered = np.sort(error)
+    rank = min(rows, int(np.ceil((1 - tail) * (rows + 1))))  # of the upper end, from 1; the lower mirrors it
+    return float(ordered[rows - rank]), float(ordered[rank - 1])

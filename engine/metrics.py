@@ -1,0 +1,95 @@
+"""How wrong are the prices, and how sure are we of that figure?
+
+Everything here is in money units and plain percent; log prices are turned into money before they come in.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Float64 = NDArray[np.float64]
+
+RESAMPLED_AT_ONCE = 4 * 2**20  # units drawn per step of a bootstrap: some 48 MB, whatever the number of rows
+
+
+def row_smape(price: ArrayLike, predicted: ArrayLike) -> Float64:
+    """(n,) 100 |p - y| / ((|p| + |y|) / 2), from 0 to 200: the full definition; 0 where both are 0."""
+    price, predicted = _pair(price, predicted)
+    half = (np.abs(price) + np.abs(predicted)) / 2
+    return 100 * np.divide(np.abs(price - predicted), half, out=np.zeros_like(half), where=half > 0)
+
+
+def smape(price: ArrayLike, predicted: ArrayLike) -> float:
+    """The mean of `row_smape`: 0 to 200, the figure that the challenge scores."""
+    return float(row_smape(price, predicted).mean())
+
+
+def half_smape(price: ArrayLike, predicted: ArrayLike) -> float:
+    """100 mean(|p - y| / (|p| + |y|)): 0 to 100, half of `smape`; some publish it by the same name."""
+    return smape(price, predicted) / 2
+
+
+def median_ape(price: ArrayLike, predicted: ArrayLike) -> float:
+    """The median of 100 |p - y| / |y|, y the true price; 0 where both are 0, infinite where only the price is."""
+    price, predicted = _pair(price, predicted)
+    missed = np.abs(price - predicted)
+    beyond = np.where(missed > 0, np.inf, 0.0)
+    return float(np.median(100 * np.divide(missed, np.abs(price), out=beyond, where=price != 0)))
+
+
+def coverage(price: ArrayLike, low: ArrayLike, high: ArrayLike) -> float:
+    """The share (0 to 1) of prices that lie within [low, high], ends included."""
+    price, low = _pair(price, low)
+    price, high = _pair(price, high)
+    return float(np.mean((low <= price) & (price <= high)))
+
+
+def bootstrap(
+    values: ArrayLike, *, groups: ArrayLike | None = None, draws: int = 1000, level: float = 0.95, seed: int
+) -> tuple[float, float]:
+    """The percentile interval (low, high) of the mean of `values` (n,).
+
+    With `groups` (n,), whole groups are drawn (the cluster bootstrap): twins err alike, and as single rows they would
+    make the interval too narrow. A draw's mean is then over the rows that it holds: large groups count by their rows.
+    """
+    values = np.asarray(values, np.float64)
+    assert values.ndim == 1 and len(values) and np.isfinite(values).all(), values.shape
+    assert draws >= 1 and 0 < level < 1, (draws, level)
+    total, rows = values, None
+    if groups is not None:
+        groups = np.asarray(groups)
+        assert groups.shape == values.shape, (groups.shape, values.shape)
+        _, member, rows = np.unique(groups, return_inverse=True, return_counts=True)
+        total = np.bincount(member, weights=values)
+    means = _resampled_means(total, rows, draws, np.random.default_rng(seed))
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def paired_bootstrap(
+    a: ArrayLike, b: ArrayLike, *, groups: ArrayLike | None = None, draws: int = 1000, level: float = 0.95, seed: int
+) -> tuple[float, float]:
+    """The percentile interval of mean(a - b), two measures of the same rows; with 0 outside it, they really differ."""
+    a, b = _pair(a, b)
+    return bootstrap(a - b, groups=groups, draws=draws, level=level, seed=seed)
+
+
+def _resampled_means(
+    total: Float64, rows: NDArray[np.int64] | None, draws: int, random: np.random.Generator
+) -> Float64:
+    """(draws,) means of as many units as there are, drawn with replacement; `rows` a unit holds, one where None."""
+    units = len(total)
+    means = np.empty(draws)
+    step = max(1, RESAMPLED_AT_ONCE // units)
+    for done in range(0, draws, step):
+        drawn = random.integers(units, size=(min(step, draws - done), units), dtype=np.int32)
+        held = units if rows is None else rows[drawn].sum(axis=1)
+        means[done : done + len(drawn)] = total[drawn].sum(axis=1) / held
+    return means
+
+
+def _pair(one: ArrayLike, other: ArrayLike) -> tuple[Float64, Float64]:
+    """Both as float64 (n,), of one length above 0 and without NaN or infinity."""
+    one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    assert one.ndim == 1 and len(one) and one.shape == other.shape, (one.shape, other.shape)
+    assert np.isfinite(one).all() and np.isfinite(other).all()
+    return one, other

@@ -1,0 +1,176 @@
+"""A neural member of the blend: networks of different seeds, averaged; fitted, asked, saved and loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from engine.fit import fit_network
+from index.units import UNITS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    from engine.features import Inputs
+    from engine.heads.batch import Batch
+    from engine.heads.gated import GatedHead
+    from engine.heads.words import WordsHead
+    from engine.settings import Network as NetworkSettings
+
+    Head = GatedHead | WordsHead
+
+LEAST_ROWS = 2  # a word that fewer training rows have can only be learned by heart
+WORDS_NORM = 4.0  # an item's words share this norm, so that a long text does not shout
+ROWS_AT_ONCE = 4096  # priced in one forward pass
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a head is built from, beside the number of its words."""
+
+    head: str
+    dims: dict[str, int]
+    numbers: int
+    width: int
+    dropout: float
+
+
+class Network:
+    """Heads of one shape; `predict` averages them."""
+
+    def __init__(self, heads: list[Head], shape: Shape, columns: NDArray[np.int64]) -> None:
+        self._heads = heads
+        self._shape = shape
+        self._columns = columns  # of Inputs.words: those that are known
+
+    @classmethod
+    def fit(cls, inputs: Inputs, log_price: NDArray[np.float64], settings: NetworkSettings, seed: int) -> Self:
+        """Trained on all of `inputs`; `log_price` (n,)."""
+        import torch
+
+        dims = {name: vectors.shape[1] for name, vectors in inputs.vectors.items()}
+        shape = Shape(settings.head, dims, inputs.numbers.shape[1], settings.width, settings.dropout)
+        columns = _known_words(inputs.words) if settings.head == "words" else np.empty(0, np.int64)
+        words = _weighted(inputs.words, columns)
+        price = np.asarray(log_price, np.float32)[:, None]
+
+        def make_head() -> Head:
+            head = _make_head(shape, len(columns))
+            head.price.learn(price)
+            head.scaled_numbers.learn(inputs.numbers)
+            for name, scaled in getattr(head, "scaled_vectors", {}).items():
+                scaled.learn(inputs.vectors[name][inputs.vectors[name].any(axis=1)])
+            return head
+
+        target = make_head().price(torch.from_numpy(price)).squeeze(1)
+        heads = [
+            fit_network(make_head, lambda rows: _batch(inputs, words, rows), target, settings.fit, seed * 1000 + member)
+            for member in range(settings.members)
+        ]
+        return cls([_halved(head) for head in heads], shape, columns)
+
+    def predict(self, inputs: Inputs) -> NDArray[np.float64]:
+        """Log price (n,)."""
+        import torch
+
+        words = _weighted(inputs.words, self._columns)
+        parts = []
+        with torch.inference_mode():
+            for rows in _runs(len(inputs)):
+                batch = _batch(inputs, words, rows)
+                parts.append(torch.stack([head.price.undo(head(batch)) for head in self._heads]).mean(dim=0))
+        return np.concatenate([part.numpy() for part in parts]).astype(np.float64)
+
+    def save(self, path: Path) -> None:
+        """As safetensors; what the heads are built from stands in its metadata."""
+        import torch
+        from safetensors.torch import save_file
+
+        state = {"columns": torch.from_numpy(self._columns)}
+        for i, head in enumerate(self._heads):
+            state |= {f"{i}.{name}": value.contiguous() for name, value in head.state_dict().items()}
+        save_file(state, path, {"shape": json.dumps(asdict(self._shape)), "members": str(len(self._heads))})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """A network as it was saved."""
+        import torch
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+        shape, columns = Shape(**json.loads(metadata["shape"])), state.pop("columns").numpy()
+        heads = []
+        for i in range(int(metadata["members"])):
+            with torch.device("meta"):
+                head = _make_head(shape, len(columns))
+            own = {name.removeprefix(f"{i}."): value for name, value in state.items() if name.startswith(f"{i}.")}
+            head.load_state_dict(own, assign=True)
+            heads.append(head.eval())
+        return cls(heads, shape, columns)
+
+
+def _make_head(shape: Shape, words: int) -> Head:
+    from engine.heads.gated import GatedHead
+    from engine.heads.words import WordsHead
+
+    heads: dict[str, type[Head]] = {"gated": GatedHead, "words": WordsHead}
+    return heads[shape.head](
+        dims=shape.dims,
+        words=words,
+        numbers=shape.numbers,
+        units=len(UNITS),
+        width=shape.width,
+        dropout=shape.dropout,
+    )
+
+
+def _known_words(words: csr_matrix) -> NDArray[np.int64]:
+    return np.flatnonzero(np.bincount(words.indices, minlength=words.shape[1]) >= LEAST_ROWS)
+
+
+def _weighted(words: csr_matrix, columns: NDArray[np.int64]) -> csr_matrix:
+    """(n, known words): the known words of each item, each row of the norm WORDS_NORM."""
+    known = words[:, columns]
+    count = np.diff(known.indptr)
+    known.data = np.repeat(WORDS_NORM / np.sqrt(np.maximum(count, 1)), count).astype(np.float32)
+    return known
+
+
+def _batch(inputs: Inputs, words: csr_matrix, rows: NDArray[np.int64]) -> Batch:
+    """The tensors of some rows."""
+    import torch
+
+    from engine.heads.batch import Batch
+
+    vectors = {name: torch.from_numpy(value[rows]) for name, value in inputs.vectors.items()}
+    said = words[rows]
+    return Batch(
+        vectors=vectors,
+        present=torch.stack([value.any(dim=1) for value in vectors.values()], dim=1),
+        numbers=torch.from_numpy(inputs.numbers[rows]),
+        unit=torch.from_numpy(inputs.unit[rows]),
+        words=torch.from_numpy(said.indices.astype(np.int64)),
+        word_starts=torch.from_numpy(said.indptr[:-1].astype(np.int64)),
+        word_weights=torch.from_numpy(said.data),
+    )
+
+
+def _runs(rows: int) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, rows, ROWS_AT_ONCE):
+        yield np.arange(start, min(start + ROWS_AT_ONCE, rows))
+
+
+def _halved(head: Any) -> Any:
+    """The head with its word table, by far its largest part, in half precision: no price moves by a tenth of 1 %."""
+    words = getattr(head, "words", None)
+    if words is not None:
+        words.half()
+    return head

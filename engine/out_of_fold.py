@@ -1,0 +1,146 @@
+"""Every row predicted by models that never saw it, twice over.
+
+Once as the stored residuals need it: a row is predicted by the models of its own fold, trained on all the others.
+
+Once more as an honest score needs it. To say what the corrected price of a row would be, its neighbours' residuals must
+come from models that never saw that row either, or they already hold its price: a model that has learned row i predicts
+i's neighbours towards i, and their residuals point away from it. So for every pair of folds there is a model that saw
+neither. With them, each fold is priced exactly as a build without that fold would price it as a query: the average of
+the remaining folds' models, corrected by residuals that are out of fold among the remaining rows.
+
+F folds take F models to keep and F (F - 1) / 2 to score with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from index.progress import Report, silent
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from engine.features import Inputs
+
+    Float64 = NDArray[np.float64]
+    Fit = Callable[[Inputs, Float64, int], Any]  # (inputs, log price, seed) -> a model with predict(inputs)
+
+FILE = "out_of_fold.parquet"
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """n rows' predictions in log price, by member of the blend."""
+
+    fold: NDArray[np.int8]  # (n,)
+    own: dict[str, Float64]  # member -> (n,) by the models of the row's own fold: for the stored residuals
+    without: dict[str, Float64]  # member -> (folds, n) [f, i]: as a build without fold f predicts row i
+
+    @property
+    def folds(self) -> int:
+        """How many folds."""
+        return int(self.fold.max()) + 1
+
+    def held(self) -> dict[str, Float64]:
+        """member -> (n,) as a build without the row's fold would predict it as a query."""
+        return {member: each[self.fold, np.arange(len(self.fold))] for member, each in self.without.items()}
+
+
+def predict_out_of_fold(
+    inputs: Inputs,
+    log_price: Float64,
+    fold: NDArray[np.int8],
+    member_fits: dict[str, Fit],
+    *,
+    seed: int,
+    aside: frozenset[str] = frozenset(),
+    report: Report = silent,
+) -> tuple[OutOfFold, dict[str, list[Any]]]:
+    """The predictions, and each member's model per fold.
+
+    Members named in `aside` are fitted in a thread of their own, beside the others: for libraries that let go of the
+    interpreter and draw no random numbers from a shared generator.
+    """
+    folds = int(fold.max()) + 1
+    own = {member: np.zeros(len(fold)) for member in member_fits}
+    without = {member: np.zeros((folds, len(fold))) for member in member_fits}
+    models: dict[str, list[Any]] = {member: [] for member in member_fits}
+    left_out: list[tuple[int, ...]] = [(f,) for f in range(folds)]
+    left_out += combinations(range(folds), 2)
+    total, done = len(left_out) * len(member_fits), 0
+
+    def fit_one(member: str, out: tuple[int, ...]) -> tuple[Any, NDArray[np.int64], Float64]:
+        seen, unseen = np.flatnonzero(~np.isin(fold, out)), np.flatnonzero(np.isin(fold, out))
+        model = member_fits[member](inputs.take(seen), log_price[seen], _seed(seed, out, folds))
+        return model, unseen, model.predict(inputs.take(unseen))
+
+    def keep(member: str, out: tuple[int, ...], result: tuple[Any, NDArray[np.int64], Float64]) -> None:
+        model, unseen, predicted = result
+        if len(out) == 1:
+            models[member].append(model)
+            own[member][unseen] = predicted
+            return
+        for f, other in (out, out[::-1]):
+            there, here = fold[unseen] == other, fold[unseen] == f
+            without[member][f, unseen[there]] = predicted[there]
+            without[member][f, unseen[here]] += predicted[here] / (folds - 1)
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting: list[tuple[str, tuple[int, ...], Future[Any]]] = [
+            (member, out, pool.submit(fit_one, member, out))
+            for member in member_fits
+            if member in aside
+            for out in left_out
+        ]
+        try:
+            for out in left_out:
+                for member in member_fits:
+                    if member not in aside:
+                        keep(member, out, fit_one(member, out))
+                        done += 1
+                        report("fitting models", done + sum(future.done() for *_, future in waiting), total)
+            for member, out, future in waiting:
+                keep(member, out, future.result())
+                report("fitting models", done + sum(future.done() for *_, future in waiting), total)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return OutOfFold(fold, own, without), models
+
+
+def write_out_of_fold(folder: Path, oof: OutOfFold, residual: NDArray[np.float64]) -> None:
+    """Every row's fold, residual (log price, of the blend) and out-of-fold predictions."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, Any] = {"fold": oof.fold, "residual": residual}
+    for member, own in oof.own.items():
+        columns[f"own_{member}"] = own
+        for f, without in enumerate(oof.without[member]):
+            columns[f"without_{f}_{member}"] = without
+    pq.write_table(pa.table(columns), folder / FILE)
+
+
+def read_out_of_fold(folder: Path) -> tuple[OutOfFold, NDArray[np.float64]]:
+    """What `write_out_of_fold` wrote: the predictions, and the residual (n,)."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(folder / FILE)
+    columns = {name: table[name].to_numpy() for name in table.column_names}
+    fold = columns["fold"]
+    own = {name.removeprefix("own_"): values for name, values in columns.items() if name.startswith("own_")}
+    folds = range(int(fold.max()) + 1)
+    without = {member: np.stack([columns[f"without_{f}_{member}"] for f in folds]) for member in own}
+    return OutOfFold(fold, own, without), columns["residual"]
+
+
+def _seed(seed: int, out: tuple[int, ...], folds: int) -> int:
+    """One seed for each model, so that models that are averaged differ."""
+    return seed * (folds + 1) ** 2 + int(np.ravel_multi_index([f + 1 for f in (*out, -1)[:2]], (folds + 1, folds + 1)))

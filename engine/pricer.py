@@ -1,0 +1,187 @@
+"""Open an index, price items: each answer with its interval, how it came about, and the comparables behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from engine.correction import Knobs, space_vectors
+from engine.encoding import Encoders, modalities, space_columns
+from engine.features import make_inputs
+from engine.out_of_fold import read_out_of_fold
+from engine.price_model import PriceModel, load_models
+from engine.settings import Settings, settings_from
+from index.catalogue import make_items
+from index.errors import DataRefused
+from index.generations import current_generation
+from index.images import Photographs
+from index.manifest import Manifest, read_manifest
+from index.store import ItemStore
+
+if TYPE_CHECKING:
+    from engine.price_model import Estimate
+
+
+@dataclass(frozen=True)
+class Item:
+    """What to price: words, a photograph (URL or path), or both."""
+
+    text: str = ""
+    image: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """A row of the catalogue that the correction heard."""
+
+    item_id: str
+    name: str
+    price: float
+    similarity: float  # cosine, higher is closer
+    residual: float  # log price less what the models expected of it, out of fold: 0.1 is about 10 % dearer
+    weight: float  # its share of the shift
+    image: str | None
+
+
+@dataclass(frozen=True)
+class Quote:
+    """A price, in the index's currency. `parts`: each member's price, the blend's, and what the correction added."""
+
+    price: float
+    low: float
+    high: float
+    parts: dict[str, float]
+    comparables: tuple[Comparable, ...]
+    notes: tuple[str, ...]
+
+
+class Pricer:
+    """An open index. Not for several threads at once."""
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        *,
+        settings: Settings,
+        store: ItemStore,
+        model: PriceModel,
+        encoders: Encoders,
+    ) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.settings = settings
+        self.store = store
+        self.model = model
+        self._encoders = encoders
+        self._shown = store.items(["item_id", "name", "image"])
+
+    @classmethod
+    def open(cls, index: str | Path, device: str = "auto") -> Self:
+        """Open the generation in force. Raises IndexUnusable if it is missing, damaged or of another format."""
+        folder = current_generation(Path(index))
+        manifest = read_manifest(folder)
+        settings = settings_from(manifest.settings)
+        store = ItemStore.open(folder)
+        columns = space_columns(settings)
+        models, fitted = load_models(folder)
+        log_price = store.items(["log_price"])["log_price"].to_numpy().astype(np.float64)
+        space = space_vectors({name: store.vectors(name) for name in columns}, columns)
+        model = PriceModel(models, fitted, space, log_price, read_out_of_fold(folder)[1])
+        encoders = Encoders(modalities(settings), device)
+        encoders.check(manifest.encoders, "price build-index")
+        return cls(folder, manifest, settings=settings, store=store, model=model, encoders=encoders)
+
+    @property
+    def knobs(self) -> Knobs:
+        """The index's own k, band, lambda (`decay`) and alpha."""
+        return self.model.fitted.knobs
+
+    def price(
+        self, items: Iterable[Item], *, knobs: Knobs | None = None, photographs: Photographs | None = None
+    ) -> list[Quote]:
+        """A quote for each item, in order.
+
+        `knobs` in the place of the index's own (`dataclasses.replace(pricer.knobs, k=8)`); `photographs` says where
+        images may come from, by default any path or public URL. Raises DataRefused for an item with neither words nor a
+        photograph that can be read.
+        """
+        asked = list(items)
+        if not asked:
+            return []
+        for place, item in enumerate(asked):
+            if not item.text.strip() and not (item.image or "").strip():
+                raise DataRefused(f"Item {place + 1} has no text and no photograph: give at least one of them.")
+        table = make_items([str(i) for i in range(len(asked))], [i.text for i in asked], [i.image for i in asked])
+        vectors, absent = self._encoders.encode(table, photographs or Photographs(allow_paths=True, fetch_missing=True))
+        notes = self._photograph_notes(asked, vectors, absent)
+        estimate = self.estimate(table, vectors, knobs)
+        return [self._quote(estimate, row, notes[row]) for row in range(len(asked))]
+
+    def estimate(self, table: Any, vectors: dict[str, Any], knobs: Knobs | None = None) -> Estimate:
+        """Items (schema `index.catalogue.ITEMS`) and their vectors -> arrays in log price."""
+        space = space_vectors(vectors, space_columns(self.settings))
+        return self.model.estimate(make_inputs(table, vectors), space, knobs)
+
+    def encode(self, table: Any, photographs: Photographs, **options: Any) -> dict[str, Any]:
+        """The vectors of items by modality."""
+        return self._encoders.encode(table, photographs, **options)[0]
+
+    def _photograph_notes(self, asked: list[Item], vectors: dict[str, Any], absent: Any) -> list[list[str]]:
+        """What must be said of each item's photograph. Raises DataRefused where nothing else was given."""
+        views = [each.name for each in modalities(self.settings) if each.view == "photograph"]
+        notes: list[list[str]] = [[] for _ in asked]
+        for row, item in enumerate(asked):
+            if not item.image:
+                continue
+            if not views:
+                notes[row].append("The index has no photographs: the photograph was not looked at.")
+                if not item.text.strip():
+                    raise DataRefused("The index was built without photographs: describe the item in words.")
+            elif not vectors[views[0]][row].any():
+                why = ", ".join(reason for reason in absent if reason != "no photograph given")
+                if not item.text.strip():
+                    raise DataRefused(
+                        f"The photograph could not be used ({why}) and there are no words: give one of them."
+                    )
+                notes[row].append(f"The photograph could not be used ({why}): priced by its words alone.")
+        return notes
+
+    def _quote(self, estimate: Estimate, row: int, notes: list[str]) -> Quote:
+        price, blended = float(np.exp(estimate.answer[row])), float(np.exp(estimate.blended[row]))
+        rows = estimate.near.rows[row]
+        rows = rows[rows >= 0]
+        shown = self._shown.take(rows).to_pylist()
+        comparables = tuple(
+            Comparable(
+                item_id=item["item_id"],
+                name=item["name"],
+                price=float(np.exp(self.model.log_price[at])),
+                similarity=float(estimate.near.similarity[row, place]),
+                residual=float(self.model.residual[at]),
+                weight=float(estimate.weight[row, place]),
+                image=item["image"],
+            )
+            for place, (at, item) in enumerate(zip(rows, shown, strict=True))
+        )
+        if not comparables:
+            notes = [*notes, "No neighbour lies within the band: the price is the models' alone."]
+        parts = {name: float(np.exp(values[row])) for name, values in estimate.members.items()}
+        return Quote(
+            price=price,
+            low=float(np.exp(estimate.low[row])),
+            high=float(np.exp(estimate.high[row])),
+            parts={**parts, "blend": blended, "shift": price - blended},
+            comparables=comparables,
+            notes=tuple(notes),
+        )
+
+
+def with_overrides(knobs: Knobs, **given: float | None) -> Knobs:
+    """The index's knobs with those that were given in their place; UsageError for one out of range."""
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return replace(knobs, **changes)

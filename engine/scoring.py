@@ -1,0 +1,122 @@
+"""The whole of `price evaluate`: an index scored out of fold, or on a labelled file by the very path of a query."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.correction import space_vectors
+from engine.cross_fit import Held, cross_fit
+from engine.encoding import space_columns
+from engine.evaluation import Evaluation, evaluate
+from engine.features import make_inputs
+from engine.folds import twin_groups
+from engine.out_of_fold import read_out_of_fold
+from engine.price_model import PriceModel
+from engine.pricer import Pricer
+from engine.settings import settings_from
+from index.catalogue import Columns, read_catalogue
+from index.fields import name_key
+from index.generations import current_generation
+from index.images import Photographs
+from index.manifest import read_manifest
+from index.progress import Report, silent
+from index.store import ItemStore
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def evaluate_index(index: Path) -> Evaluation:
+    """Score every row of the index out of fold; blend, correction and interval are cross-fitted."""
+    folder = current_generation(index)
+    settings = settings_from(read_manifest(folder).settings)
+    store = ItemStore.open(folder)
+    items = store.items(["log_price", "group"])
+    log_price = items["log_price"].to_numpy().astype(np.float64)
+    columns = space_columns(settings)
+    space = space_vectors({name: store.vectors(name) for name in columns}, columns)
+    held = cross_fit(read_out_of_fold(folder)[0], log_price, space, settings)[1]
+    return evaluate(
+        held,
+        log_price,
+        items["group"].to_numpy(),
+        method="out of fold",
+        coverage_wanted=settings.coverage,
+        seed=settings.seed,
+    )
+
+
+def evaluate_labelled(
+    index: Path,
+    labelled: Path,
+    *,
+    columns: Columns | None = None,
+    image_dir: Path | None = None,
+    device: str = "auto",
+    report: Report = silent,
+) -> Evaluation:
+    """Price a labelled file as queries, and score that. Items that the index already holds are named in a note."""
+    pricer = Pricer.open(index, device)
+    read = read_catalogue(labelled, columns or Columns(), priced=True, report=report)
+    items, settings = read.items, pricer.settings
+    vectors = pricer.encode(items, Photographs(image_dir, base_dir=labelled.parent), report=report)
+    log_price = items["log_price"].to_numpy().astype(np.float64)
+    groups = twin_groups([name_key(name) for name in items["name"].to_pylist()], items["image"].to_pylist())
+    inputs = make_inputs(items, vectors)
+    space_names = space_columns(settings)
+    queries = space_vectors(vectors, space_names)
+    catalogue = space_vectors({name: pricer.store.vectors(name) for name in space_names}, space_names)
+    model, oof = pricer.model, read_out_of_fold(pricer.folder)[0]
+    answer = model.estimate(inputs, queries)
+    order = np.random.default_rng(settings.seed).permutation(len(catalogue))
+    by_chance = PriceModel(model.models, model.fitted, catalogue[order], model.log_price, model.residual)
+    mlp_alone = PriceModel(
+        {"mlp": model.models["mlp"]},
+        replace(model.fitted, weights={"mlp": 1.0}),
+        catalogue,
+        model.log_price,
+        model.log_price - oof.own["mlp"],
+    )
+    held = Held(
+        stages={
+            "constant median": np.full(len(log_price), np.median(model.log_price)),
+            "neighbours alone": model.neighbours_alone(queries, pricer.knobs),
+            "mlp": answer.members["mlp"],
+            "mlp + correction": mlp_alone.estimate(inputs, queries).answer,
+            "gbdt": answer.members["gbdt"],
+            "lexical": answer.members["lexical"],
+            "blend": answer.blended,
+            "blend + correction": answer.answer,
+        },
+        control=by_chance.estimate(inputs, queries).answer,
+        low=answer.low,
+        high=answer.high,
+        similarity=answer.near.similarity[:, 0].astype(np.float64),
+    )
+    return evaluate(
+        held,
+        log_price,
+        groups,
+        method=f"{labelled.name} priced as queries",
+        coverage_wanted=settings.coverage,
+        seed=settings.seed,
+        notes=_notes(pricer, items, len(read.rejects)),
+    )
+
+
+def _notes(pricer: Pricer, items: pa.Table, rejected: int) -> tuple[str, ...]:
+    """What a reader of the score must know of the file."""
+    notes = []
+    if rejected:
+        notes.append(f"{rejected:,} rows of the file cannot be used and are not scored.")
+    known = set(pricer.store.items(["text"])["text"].to_pylist())
+    seen = sum(text in known for text in items["text"].to_pylist())
+    if seen:
+        notes.append(
+            f"{seen:,} items stand word for word in the index: the models know their prices, so this flatters."
+        )
+    return tuple(notes)

@@ -1,0 +1,94 @@
+"""What vector has an item? Every encoder behind one interface, opened by name.
+
+    encoder = open_encoder("minilm")
+    vectors = encoder.encode(["Espresso cup, 2 oz", "Tea pot"])  # (2, 384) float32, unit rows
+
+An encoder knows one batch at a time; `index.embedding` sorts, batches, caches and resumes.
+"""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from index.encoders.catalogue import ENCODERS, EncoderSpec, Modality
+from index.errors import UsageError
+
+__all__ = ["ENCODERS", "Encoder", "EncoderSpec", "Modality", "find_spec", "open_encoder"]
+
+
+class Encoder(Protocol):
+    """Items to unit vectors. `encode` is `forward(prepare(batch))`: the two halves may run in different threads."""
+
+    spec: EncoderSpec
+    identity: str
+    """Changes whenever the vectors could: weights, tokeniser, revision, pooling, prompt, sizes. Not with the device."""
+    dim: int
+    batch_size: int
+    """How many items a batch should hold on the device chosen."""
+
+    def length(self, item: Any) -> int:
+        """What to sort by so that a batch holds items of one size; costs nothing."""
+
+    def prepare(self, batch: Sequence[Any]) -> Any:
+        """Tokenise or resize: work that needs no accelerator."""
+
+    def forward(self, prepared: Any) -> np.ndarray:
+        """What `prepare` returned to (n, dim) float32 unit rows."""
+
+    def encode(self, batch: Sequence[Any]) -> np.ndarray:
+        """Texts, photographs (h, w, 3) uint8 RGB, or pairs of both, to (n, dim) float32 unit rows."""
+
+
+def find_spec(name: str) -> EncoderSpec:
+    """The catalogue's entry for NAME or NAME@PATH; an unknown name is a UsageError that suggests the nearest."""
+    plain = name.partition("@")[0]
+    if plain in ENCODERS:
+        return ENCODERS[plain]
+    near = difflib.get_close_matches(plain.lower(), ENCODERS, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(ENCODERS)}."
+    raise UsageError(f"there is no encoder '{plain}': {hint}")
+
+
+def open_encoder(name: str, *, device: str = "auto", precision: str = "auto") -> Encoder:
+    """Open NAME, or NAME@PATH with weights from a file or folder.
+
+    `device` is auto, cpu, cuda or cuda:N; `precision` is auto, fp32, bf16 or fp16. Raises UsageError for a name,
+    device or precision that cannot be used, DataRefused for weights that do not fit, DownloadNeeded for weights that
+    are not here.
+    """
+    spec = find_spec(name)
+    _, at, given = name.partition("@")
+    path = Path(given).expanduser() if at else None
+    if path is not None and not path.exists():
+        raise UsageError(f"{name}: there is no file or folder '{given}'.")
+    if spec.family in ("pixels", "none") and path is not None:
+        raise UsageError(f"{spec.name} has no weights: leave out '@{given}'.")
+    return _open(spec, path, device=device, precision=precision)
+
+
+def _open(spec: EncoderSpec, path: Path | None, *, device: str, precision: str) -> Encoder:
+    """Each family's own file, imported when it is asked for."""
+    if spec.family == "sentence":
+        from index.encoders.sentence import open_sentence
+
+        return open_sentence(spec, path, device=device, precision=precision)
+    if spec.family == "pixels":
+        from index.encoders.pixels import Pixels
+
+        return Pixels(spec)
+    if spec.family == "timm":
+        from index.encoders.timm import open_timm
+
+        return open_timm(spec, path, device=device, precision=precision)
+    if spec.family == "clip":
+        from index.encoders.clip import open_two_towers
+
+        return open_two_towers(spec, path, device=device, precision=precision)
+    if spec.family == "fused":
+        from index.encoders.fused import open_fused
+
+        return open_fused(spec, path, device=device, precision=precision)
+    raise UsageError(f"'{spec.name}' means that there is nothing to encode: it cannot be opened.")

@@ -1,0 +1,187 @@
+"""What vector has a text or a photograph in a space that holds both? open_clip's two-tower encoders."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from index.encoders import hub, loading
+from index.encoders.catalogue import EncoderSpec
+from index.encoders.loading import Runtime
+from index.encoders.sentence import valid_texts
+from index.errors import DataRefused, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS = "open_clip_model.safetensors"
+CONFIG = "open_clip_config.json"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One kind of item: token ids (n, t) int64, or pixels (n, 3, side, side) float32."""
+
+    texts: bool
+    tensor: "torch.Tensor"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What open_clip makes of a configuration: the two towers and what goes before each."""
+
+    model: Any
+    tokenise: Callable[[list[str]], "torch.Tensor"]
+    preprocess: Callable[[Image.Image], "torch.Tensor"]
+
+
+class Clip:
+    """An encoder of texts or photographs: a batch holds one kind, and both kinds share a space."""
+
+    def __init__(self, spec: EncoderSpec, identity: str, parts: Parts, run: Runtime) -> None:
+        self.spec = spec
+        self.identity = identity
+        self.dim = spec.dim
+        self.batch_size = run.batch_size(spec)
+        self._parts = parts
+        self._run = run
+
+    def length(self, item: str | np.ndarray) -> int:
+        """Every item costs the same: texts are padded to one length."""
+        return 0
+
+    def prepare(self, batch: Sequence[str] | Sequence[np.ndarray]) -> Prepared:
+        """Texts to token ids, or photographs (h, w, 3) uint8 to normalised squares."""
+        import torch
+
+        texts = [item for item in batch if isinstance(item, str)]
+        if texts:
+            assert len(texts) == len(batch), "a batch holds texts or photographs, not both"
+            return Prepared(True, self._parts.tokenise(valid_texts(texts, self.spec.max_length)))
+        squares = [self._parts.preprocess(Image.fromarray(item)) for item in batch if not isinstance(item, str)]
+        return Prepared(False, torch.stack(squares))
+
+    def forward(self, prepared: Prepared) -> np.ndarray:
+        """What was prepared to unit rows (n, dim) float32."""
+        import torch
+
+        device, dtype, model = self._run.device, self._run.dtype, self._parts.model
+        tower = model.encode_text if prepared.texts else model.encode_image
+        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            unit: np.ndarray = loading.unit_rows(tower(prepared.tensor.to(device)))
+        return unit
+
+    def encode(self, batch: Sequence[str] | Sequence[np.ndarray]) -> np.ndarray:
+        """Texts, or photographs (h, w, 3) uint8 RGB, to unit rows (n, dim) float32."""
+        return self.forward(self.prepare(batch)) if batch else np.zeros((0, self.dim), np.float32)
+
+
+def open_two_towers(spec: EncoderSpec, path: Path | None, *, device: str, precision: str) -> Clip:
+    """The encoder with its published weights, or those at `path`: a folder, or a file where the rest is open_clip's."""
+    loading.require_library("open_clip", spec, "open_clip_torch")
+    run = loading.choose_runtime(device, precision, gpu="fp16")
+    folder = None if path is not None and path.is_file() else hub.locate(spec, path)
+    weights = hub.weight_files(folder, WEIGHTS)[0] if folder is not None else path
+    assert weights is not None
+    loading.refuse_unsafe(weights)
+    config = _read_config(spec, folder)
+    read = [weights] + [folder / name for name in (CONFIG, "tokenizer.json") if folder and (folder / name).is_file()]
+    hashes = loading.check_hashes(spec, read)
+    parts = _build(config, weights, folder)
+    parts.model.to(run.device)
+    side, length = config["model_cfg"]["vision_cfg"]["image_size"], config["model_cfg"]["text_cfg"]["context_length"]
+    spec = replace(spec, dim=config["model_cfg"]["embed_dim"], image_size=side, max_length=length)
+    return Clip(spec, loading.identity_of(spec, hashes), parts, run)
+
+
+def _read_config(spec: EncoderSpec, folder: Path | None) -> dict[str, Any]:
+    """`model_cfg` and `preprocess_cfg`: the folder's own, or open_clip's for the published architecture."""
+    loading.guard_torchvision()
+    import open_clip
+
+    if folder is not None and (folder / CONFIG).is_file():
+        config = loading.read_config(folder / CONFIG)
+        _refuse_reaching_out(folder / CONFIG, config)
+        return config
+    if len(spec.files) > 1:
+        where = folder or "a file alone"
+        raise UsageError(f"{spec.name} also needs {CONFIG} and its tokeniser, and {where} lacks them: give the folder.")
+    published = open_clip.get_pretrained_cfg(spec.architecture, "openai")
+    return {"model_cfg": open_clip.get_model_config(spec.architecture), "preprocess_cfg": published}
+
+
+def _refuse_reaching_out(path: Path, config: dict[str, Any]) -> None:
+    """A configuration may name other models to download and code to run; neither is done."""
+    try:
+        text, vision = config["model_cfg"]["text_cfg"], config["model_cfg"]["vision_cfg"]
+        asked = {**text.get("tokenizer_kwargs", {}), **text, **vision, **config["model_cfg"]}
+        sizes = [config["model_cfg"]["embed_dim"], text["context_length"], vision["image_size"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataRefused(f"{path} is not an open_clip configuration ({error!r}).") from error
+    for key in ("trust_remote_code", "hf_model_name", "multimodal_cfg"):
+        if asked.get(key):
+            raise DataRefused(f"{path} asks for {key}, which is never done: bring a model without it.")
+    if not all(isinstance(size, int) for size in sizes):
+        raise DataRefused(f"{path} gives sizes that are not whole numbers: {sizes}.")
+
+
+def _build(config: dict[str, Any], weights: Path, folder: Path | None) -> Parts:
+    """The model filled and checked, its tokeniser and its preprocessing, all open_clip's own."""
+    from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
+
+    model = _read_model(dict(config["model_cfg"]), weights)
+    size = {"size": config["model_cfg"]["vision_cfg"]["image_size"]}
+    settings = merge_preprocess_dict(PreprocessCfg(**size), config.get("preprocess_cfg", {}))
+    transform = image_transform_v2(PreprocessCfg(**{**settings, **size}), is_train=False)
+    return Parts(model, _tokeniser(config["model_cfg"]["text_cfg"], folder), transform)
+
+
+def _read_model(model_cfg: dict[str, Any], weights: Path) -> Any:
+    import open_clip
+    import torch
+
+    kind = open_clip.CustomTextCLIP if model_cfg.pop("custom_text", False) else open_clip.CLIP
+    model_cfg["vision_cfg"] = {**model_cfg["vision_cfg"], "timm_model_pretrained": False}
+    try:
+        with torch.device("meta"):
+            model = kind(**model_cfg)
+    except (TypeError, RuntimeError, AssertionError) as error:
+        raise DataRefused(f"{weights.parent / CONFIG} cannot be built ({error}).") from error
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    model.load_state_dict(loading.read_tensors(weights, expected, {}), assign=True)
+    _fill_causal_mask(model)
+    return model.eval()
+
+
+def _fill_causal_mask(model: Any) -> None:
+    """The one buffer that is computed and not stored: minus infinity where a token would see a later one."""
+    import torch
+
+    tower = getattr(model, "text", model)
+    if tower.attn_mask is not None:
+        tower.attn_mask = torch.full(tower.attn_mask.shape, float("-inf")).triu(1)
+    assert not any(buffer.is_meta for buffer in model.buffers())
+
+
+def _tokeniser(text_cfg: dict[str, Any], folder: Path | None) -> Callable[[list[str]], Any]:
+    """open_clip's own: CLIP's is part of the library, any other comes with the weights."""
+    from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+
+    settings = dict(text_cfg.get("tokenizer_kwargs", {}))
+    if not text_cfg.get("hf_tokenizer_name"):
+        return SimpleTokenizer(context_length=text_cfg["context_length"], **settings)  # type: ignore[no-any-return]
+    settings.pop("trust_remote_code", None)
+    try:
+        return HFTokenizer(  # type: ignore[no-any-return]
+            str(folder),
+            context_length=text_cfg["context_length"],
+            tokenizer_mode=text_cfg.get("tokenizer_mode"),
+            trust_remote_code=False,
+            local_files_only=True,
+            **settings,
+        )
+    except (OSError, ValueError, TypeError) as error:
+        raise DataRefused(f"{folder} holds no tokeniser that can be used ({error}).") from error

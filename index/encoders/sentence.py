@@ -1,0 +1,178 @@
+"""What vector has a text? Sentence encoders: a tokeniser, a transformer, a pooling, unit length."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from index.encoders import hub, loading
+from index.encoders.catalogue import EncoderSpec
+from index.encoders.loading import Runtime
+from index.errors import DataRefused, UsageError
+
+if TYPE_CHECKING:
+    import torch
+    from tokenizers import Tokenizer
+
+    from index.encoders.bert import BertShape
+
+CHARACTERS_PER_TOKEN = 64
+"""A text is cut at this many characters a token before it is tokenised, so that a 10 MB cell costs no more than a
+page. No tokeniser here makes tokens as long as this of anything but runs of spaces."""
+
+Network = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+"""ids (n, t) int64 and present (n, t) bool, on the device, to token vectors (n, t, width) float32."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A batch ready for the forward pass: ids (n, t) int64 and present (n, t) bool, false where padding is."""
+
+    ids: "torch.Tensor"
+    present: "torch.Tensor"
+
+
+class Sentence:
+    """A text encoder. `open_sentence` makes one from files."""
+
+    def __init__(
+        self, spec: EncoderSpec, identity: str, tokeniser: "Tokenizer", network: Network, run: Runtime
+    ) -> None:
+        self.spec = spec
+        self.identity = identity
+        self.dim = spec.dim
+        self.batch_size = run.batch_size(spec)
+        self._tokeniser = tokeniser
+        self._network = network
+        self._device = run.device
+        self._pool = POOLINGS[spec.pooling]
+
+    def length(self, item: str) -> int:
+        """What to sort by, so that a batch holds texts of one length: characters, which cost nothing to count."""
+        return len(item)
+
+    def prepare(self, batch: Sequence[str]) -> Tokens:
+        """Texts to padded token ids."""
+        import torch
+
+        texts = [self.spec.prompt + text for text in valid_texts(batch, self.spec.max_length)]
+        encodings = self._tokeniser.encode_batch_fast(texts)
+        ids = torch.tensor([encoding.ids for encoding in encodings])
+        present = torch.tensor([encoding.attention_mask for encoding in encodings], dtype=torch.bool)
+        return Tokens(ids, present)
+
+    def forward(self, prepared: Tokens) -> np.ndarray:
+        """Tokens to unit rows (n, dim) float32."""
+        import torch
+
+        with torch.inference_mode():
+            present = prepared.present.to(self._device)
+            hidden = self._network(prepared.ids.to(self._device), present)  # (n, t, width)
+            unit: np.ndarray = loading.unit_rows(self._pool(hidden, present)[:, : self.dim])
+        return unit
+
+    def encode(self, batch: Sequence[str]) -> np.ndarray:
+        """Texts to unit rows (n, dim) float32."""
+        return self.forward(self.prepare(batch)) if batch else np.zeros((0, self.dim), np.float32)
+
+
+def pool_mean(hidden: "torch.Tensor", present: "torch.Tensor") -> "torch.Tensor":
+    """The mean of the token vectors (n, t, width) that are present: (n, width)."""
+    weight = present.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weight).sum(1) / weight.sum(1)
+
+
+def pool_last(hidden: "torch.Tensor", present: "torch.Tensor") -> "torch.Tensor":
+    """The last token's vector: padding is on the left, so it is the last column."""
+    return hidden[:, -1]
+
+
+POOLINGS = {"mean": pool_mean, "last": pool_last}
+
+
+def open_sentence(spec: EncoderSpec, path: Path | None, *, device: str, precision: str) -> Sentence:
+    """The encoder with its published weights, or those at `path`: a folder of the same layout, or, where the rest is
+    installed with the engine (minilm), a safetensors file. Refusals: DataRefused, UsageError, DownloadNeeded."""
+    build = {"bert": _open_bert, "qwen3": _open_qwen3}[spec.architecture]
+    if path is not None and path.is_file():
+        loading.refuse_unsafe(path)
+        if not spec.source.startswith("package:"):
+            raise UsageError(f"{spec.name}@{path}: give the folder, which must also hold the tokeniser.")
+        return build(loading.without_known_hashes(spec), hub.locate(spec, None), [path], device, precision)
+    folder = hub.locate(spec, path)
+    own = spec if path is None else loading.without_known_hashes(spec)
+    return build(own, folder, hub.weight_files(folder, "model.safetensors"), device, precision)
+
+
+def _open_bert(spec: EncoderSpec, folder: Path, weights: list[Path], device: str, precision: str) -> Sentence:
+    """A BERT by our own forward pass: see `index.encoders.bert`."""
+    from index.encoders.bert import Bert
+
+    run = loading.choose_runtime(device, precision, cpu="bf16")
+    hashes = loading.check_hashes(spec, [*weights, folder / "tokenizer.json", folder / "config.json"])
+    shape = _bert_shape(folder / "config.json")
+    tensors = loading.read_tensors(weights[0], shape.tensors(), shape.unread())
+    network = Bert(shape, tensors, dtype=run.dtype).to(run.device).eval()
+    tokeniser = read_tokeniser(folder / "tokenizer.json", min(spec.max_length, shape.positions), side="right")
+    spec = replace(spec, dim=shape.width)
+    return Sentence(spec, loading.identity_of(spec, hashes), tokeniser, network, run)
+
+
+def _open_qwen3(spec: EncoderSpec, folder: Path, weights: list[Path], device: str, precision: str) -> Sentence:
+    """A Qwen3 decoder by transformers' own class, so that no code of a hub can be run."""
+    loading.guard_torchvision()
+    from transformers.models.qwen3 import Qwen3Config, Qwen3Model
+
+    run = loading.choose_runtime(device, precision)
+    hashes = loading.check_hashes(spec, [*weights, folder / "tokenizer.json", folder / "config.json"])
+    config = loading.read_model_config(folder / "config.json", Qwen3Config)
+    model = loading.read_model(Qwen3Model, config, folder, weights, run)
+    tokeniser = read_tokeniser(folder / "tokenizer.json", spec.max_length, side="left")
+    spec = replace(spec, dim=min(spec.dim, config.hidden_size))
+
+    def network(ids: "torch.Tensor", present: "torch.Tensor") -> "torch.Tensor":
+        hidden: torch.Tensor = model(input_ids=ids, attention_mask=present.long(), use_cache=False).last_hidden_state
+        return hidden.float()
+
+    return Sentence(spec, loading.identity_of(spec, hashes), tokeniser, network, run)
+
+
+def valid_texts(texts: Sequence[str], max_length: int) -> list[str]:
+    """Texts that a tokeniser takes: bounded, and without the half characters that a command line may hand over."""
+    limit = max_length * CHARACTERS_PER_TOKEN
+    return [text[:limit].encode("utf-8", "replace").decode("utf-8") for text in texts]
+
+
+def read_tokeniser(path: Path, max_length: int | None, *, side: str) -> "Tokenizer":
+    """A `tokenizer.json`, set to cut at `max_length` tokens, if any, and to pad on `side` to a batch's longest text."""
+    from tokenizers import Tokenizer
+
+    loading.read_config(path)
+    try:
+        tokeniser = Tokenizer.from_file(str(path))
+    except Exception as error:  # bare Exception is what this library raises
+        raise DataRefused(f"{path} cannot be read as a tokeniser ({error}).") from error
+    padding: dict[str, Any] = tokeniser.padding or {"pad_id": 0, "pad_token": "[PAD]"}  # masked: any id will do
+    if max_length is None:
+        tokeniser.no_truncation()
+    else:
+        tokeniser.enable_truncation(max_length)
+    tokeniser.enable_padding(direction=side, pad_id=padding["pad_id"], pad_token=padding["pad_token"])
+    return tokeniser
+
+
+def _bert_shape(path: Path) -> "BertShape":
+    """The shape in a `config.json`; any model but a plain BERT is refused."""
+    from index.encoders.bert import BertShape
+
+    config = loading.read_config(path)
+    wanted = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
+    for key, value in wanted.items():
+        if config.get(key, value) != value:
+            raise DataRefused(f"{path} says {key} {config[key]!r}: only a BERT with {key} {value!r} is read here.")
+    try:
+        return BertShape.from_config(config)
+    except (KeyError, TypeError) as error:
+        raise DataRefused(f"{path} lacks {error}.") from error

@@ -1,0 +1,140 @@
+"""What is a generation made of, and is it still what was built?
+
+`manifest.json` is written last and checked first. It says how the generation was made and holds the sha256 of every
+other file, because none of the libraries that read those files would notice a flipped bit; and it holds a checksum of
+itself, because a setting can be flipped as well. JSON alone: nothing is executed by reading it.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from index.errors import IndexUnusable
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+_AGAIN = "build the index again with `price build-index`"
+_HASHERS = min(8, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class EncoderRecord:
+    """One vector column of the items table, and what must encode a query for it."""
+
+    column: str
+    name: str
+    identity: str
+    dim: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """How a generation was made. `settings` holds whatever JSON can say; `files` maps relative path to sha256."""
+
+    format: int = FORMAT
+    engine_version: str
+    created: str
+    """UTC, ISO 8601."""
+    rows: int
+    rejected: int
+    currency: str
+    encoders: tuple[EncoderRecord, ...]
+    settings: dict[str, Any]
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Hash every file below `folder` and write the manifest, last. Returns it with `files` filled in."""
+    paths = [path for path in _files(folder) if path != MANIFEST]
+    complete = replace(manifest, files=_hash_files(folder, paths))
+    document = json.loads(json.dumps(asdict(complete), allow_nan=False))  # as a reader will see it
+    document["checksum"] = _checksum(document)
+    with (folder / MANIFEST).open("w", encoding="ascii") as file:
+        file.write(json.dumps(document, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return complete
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest and check every file against it. IndexUnusable names what is wrong and what to do."""
+    document = _read_document(folder)
+    made = document.get("format")
+    if made != FORMAT or isinstance(made, bool):
+        raise IndexUnusable(
+            f"The index at {folder} is of format {made!r:.20}, and this version reads format {FORMAT}: {_AGAIN}, "
+            "or use the version of price that made it."
+        )
+    manifest = _parse(folder, document)
+    _check_files(folder, manifest.files)
+    return manifest
+
+
+def _read_document(folder: Path) -> dict[str, Any]:
+    try:
+        document = json.loads((folder / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        raise IndexUnusable(f"The index at {folder} is half-built (it has no {MANIFEST}): {_AGAIN}.") from None
+    except OSError as error:
+        raise IndexUnusable(f"{folder / MANIFEST} cannot be read ({error.strerror}): {_AGAIN}.") from error
+    except (ValueError, RecursionError) as error:
+        raise IndexUnusable(f"{folder / MANIFEST} is damaged (it is not JSON): {_AGAIN}.") from error
+    if not isinstance(document, dict):
+        raise IndexUnusable(f"{folder / MANIFEST} is damaged (it is no JSON object): {_AGAIN}.")
+    return document
+
+
+def _parse(folder: Path, document: dict[str, Any]) -> Manifest:
+    """Refuse unknown and missing keys by name, then anything that is not what was written."""
+    where = f"{folder / MANIFEST}"
+    known = {item.name for item in fields(Manifest)} | {"checksum"}
+    if unknown := sorted(document.keys() - known):
+        raise IndexUnusable(f"{where} has the unknown key {unknown[0][:40]!r}: {_AGAIN}.")
+    if missing := sorted(known - document.keys()):
+        raise IndexUnusable(f"{where} lacks the key {missing[0]!r}: {_AGAIN}.")
+    body = {key: value for key, value in document.items() if key != "checksum"}
+    if document["checksum"] != _checksum(body):
+        raise IndexUnusable(f"{where} has changed since the index was built: {_AGAIN}.")
+    encoders = tuple(EncoderRecord(**record) for record in body.pop("encoders"))  # the checksum vouches for the shape
+    return Manifest(encoders=encoders, **body)
+
+
+def _check_files(folder: Path, recorded: Mapping[str, str]) -> None:
+    """The same files, and in each the same bytes."""
+    present = {path for path in _files(folder) if path != MANIFEST}
+    if missing := sorted(recorded.keys() - present):
+        raise IndexUnusable(f"{folder / missing[0]} is missing from the index: {_AGAIN}.")
+    if extra := sorted(present - recorded.keys()):
+        raise IndexUnusable(f"{folder / extra[0]} is no part of the index: remove it, or {_AGAIN}.")
+    try:
+        found = _hash_files(folder, sorted(present))
+    except OSError as error:
+        raise IndexUnusable(f"{error.filename} cannot be read ({error.strerror}): {_AGAIN}.") from error
+    for path in sorted(present):
+        if found[path] != recorded[path]:
+            raise IndexUnusable(f"{folder / path} has changed since the index was built: {_AGAIN}.")
+
+
+def _files(folder: Path) -> list[str]:
+    """Relative paths, with forward slashes, of all that is not a folder, sorted."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+
+
+def _hash_files(folder: Path, paths: list[str]) -> dict[str, str]:
+    def digest(path: str) -> str:
+        with (folder / path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    with ThreadPoolExecutor(_HASHERS) as pool:  # hashlib lets go of the interpreter while it hashes
+        return dict(zip(paths, pool.map(digest, paths), strict=True))
+
+
+def _checksum(document: dict[str, Any]) -> str:
+    """sha256 of the document in one fixed spelling, so that white space and the order of keys do not count."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,135 @@
+"""Are hub files asked for by their commit, found again offline, and given up within seconds when they cannot be had?"""
+
+import http.server
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from index.encoders import ENCODERS
+from index.encoders.hub import is_here
+
+ROOT = Path(__file__).parents[3]
+LOCATE = """
+import sys
+from index.encoders import ENCODERS
+from index.encoders.hub import is_here, locate
+from index.errors import PriceError
+name = sys.argv[1]
+print(is_here(name))
+try:
+    print(sorted(path.name for path in locate(ENCODERS[name], None).iterdir()))
+except PriceError as error:
+    print(type(error).__name__, error)
+print(is_here(name))
+"""
+FILES = {"model.safetensors": b"weights" * 1000, "model.safetensors.index.json": b""}
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """Serves any file of any repository, and keeps what it was asked for."""
+
+    asked: list[str]
+    refuses = False
+
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def answer(self, *, body: bool) -> None:
+        self.asked.append(self.path)
+        content = (
+            b'{"weight_map": {"a": "part-1.safetensors"}}' if self.path.endswith("index.json") else b"weights" * 99
+        )
+        self.send_response(404 if self.refuses and "resolve" in self.path else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", f'"{abs(hash(self.path)):x}"')
+        self.send_header("X-Repo-Commit", self.path.split("/")[4] if "resolve" in self.path else "")
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def hub() -> Iterator[type[Hub]]:
+    """A hub on this machine alone; `address` is set on the class that is handed over."""
+    handler = type("Handler", (Hub,), {"asked": []})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    handler.address = f"http://127.0.0.1:{server.server_port}"  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield handler
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def locate(name: str, home: Path, endpoint: str, *, offline: bool = False) -> list[str]:
+    """What a fresh process says of the named encoder: here before, its files or the error, here after."""
+    environment = {
+        **{key: value for key, value in os.environ.items() if "proxy" not in key.lower() and not key.startswith("HF_")},
+        "HF_HOME": str(home),
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_OFFLINE": "1" if offline else "0",
+    }
+    command = [sys.executable, "-c", LOCATE, name]
+    answer = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    return answer.stdout.splitlines()
+
+
+def test_files_are_asked_for_by_commit_and_found_again_offline(hub: type[Hub], tmp_path: Path) -> None:
+    spec = ENCODERS["qwen3-0.6b"]
+    before, files, after = locate(spec.name, tmp_path, hub.address)  # type: ignore[attr-defined]
+    assert (before, after) == ("False", "True")
+    assert files == str(sorted(name for name, _ in spec.files))
+    asked = [path for path in hub.asked if "resolve" in path]
+    assert asked
+    assert {path.rsplit("/", 1)[0] for path in asked} == {f"/Qwen/Qwen3-Embedding-0.6B/resolve/{spec.revision}"}
+    hub.asked.clear()
+    assert locate(spec.name, tmp_path, hub.address, offline=True) == ["True", files, "True"]  # type: ignore[attr-defined]
+    assert hub.asked == []
+
+
+def test_the_shards_of_an_index_are_fetched_too(hub: type[Hub], tmp_path: Path) -> None:
+    _, files, _ = locate("qwen3-4b", tmp_path, hub.address)  # type: ignore[attr-defined]
+    assert "part-1.safetensors" in files
+
+
+def test_a_hub_that_refuses_is_one_sentence(hub: type[Hub], tmp_path: Path) -> None:
+    hub.refuses = True
+    _, said, _ = locate("marqo-b", tmp_path, hub.address)  # type: ignore[attr-defined]
+    assert said.startswith("DownloadNeeded marqo-b needs open_clip_model.safetensors of Marqo/")
+
+
+def test_a_hub_that_does_not_answer_is_given_up_within_seconds(tmp_path: Path) -> None:
+    start = time.monotonic()
+    _, said, _ = locate("mobilenet-v2", tmp_path, "http://127.0.0.1:9")
+    assert time.monotonic() - start < 10
+    assert said.startswith("DownloadNeeded mobilenet-v2 needs model.safetensors of timm/mobilenetv2_100.ra_in1k")
+    assert "does not answer" in said
+    assert "--image-encoder mobilenet-v2@FOLDER" in said
+
+
+def test_what_no_commit_pins_is_never_downloaded(hub: type[Hub], tmp_path: Path) -> None:
+    unpinned = [name for name, spec in ENCODERS.items() if spec.source.startswith("hub:") and spec.revision is None]
+    for name in unpinned:
+        _, said, _ = locate(name, tmp_path, hub.address)  # type: ignore[attr-defined]
+        assert said.startswith(f"DownloadNeeded {name} ")
+        assert "not pinned" in said
+    assert hub.asked == []
+
+
+def test_what_comes_with_a_package_or_needs_nothing_is_here() -> None:
+    assert is_here("minilm")
+    assert is_here("pixels")
+    assert is_here("none")
