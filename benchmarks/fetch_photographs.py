@@ -131,11 +131,11 @@ class Handler(BaseHTTPRequestHandler):
         what, _, _ = behaviour.partition(" ")
         if behaviour.startswith("redirects"):
             targets = {"redirects": f"/plain/{number}.jpg", "redirects for ever": self.path}
-            self.reply(302, b"", Location=targets.get(behaviour, "http://169.254.169.254/latest/meta-data/"))
+            self.reply(302, b"", location=targets.get(behaviour, "http://169.254.169.254/latest/meta-data/"))
         elif what == "stalls":
             time.sleep(LIMITS.seconds + 0.5)
         elif what.isdecimal():
-            self.reply(int(what), b"", **({"Retry-After": "1"} if what == "429" else {}))
+            self.reply(int(what), b"", retry_after="1" if what == "429" else "")
         elif what == "truncates":
             data = self.server.photographs[number]
             self.reply(200, data[: len(data) // 2], length=len(data))
@@ -153,11 +153,14 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.delivered[number] += 1
 
-    def reply(self, status: int, body: bytes, length: int | None = None, **headers: str) -> None:
+    def reply(
+        self, status: int, body: bytes, length: int | None = None, *, location: str = "", retry_after: str = ""
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body) if length is None else length))
-        for name, value in headers.items():
-            self.send_header(name, value)
+        for name, value in (("Location", location), ("Retry-After", retry_after)):
+            if value:
+                self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.blend import blend
+from engine.comparables import Comparables, write_comparables
 from engine.correction import space_vectors
 from engine.cross_fit import cross_fit
 from engine.encoding import Encoders, modalities, space_columns
@@ -85,7 +86,8 @@ def build_index(
             inputs, log_price, fold, member_fits(settings), seed=settings.seed, aside=frozenset({"gbdt"}), report=report
         )
         report("fitting the blend and the correction", 0, None)
-        fitted, held = cross_fit(oof, log_price, space_vectors(vectors, space_columns(settings)), settings)
+        space = space_vectors(vectors, space_columns(settings))
+        fitted, held = cross_fit(oof, log_price, space, settings)
         evaluation = evaluate(
             held, log_price, groups, method="out of fold", coverage_wanted=settings.coverage, seed=settings.seed
         )
@@ -93,7 +95,9 @@ def build_index(
         items = read.items.append_column("group", [groups])
         write_items(folder, items, vectors)
         save_models(folder, models, fitted)
-        write_out_of_fold(folder, oof, log_price - blend(oof.own, fitted.weights))
+        write_out_of_fold(folder, oof)
+        residual = log_price - blend(oof.own, fitted.weights)
+        write_comparables(folder, Comparables(items, space, log_price, residual))
         if read.rejects:
             write_rejects(read.rejects, folder / REJECTS)
         (folder / REPORT).write_text(json.dumps(evaluation.to_json(), indent=2) + "\n", encoding="utf-8")
@@ -136,7 +140,7 @@ def member_fits(settings: Settings) -> dict[str, Fit]:
         return Network.fit(inputs, log_price, settings.mlp, seed)
 
     def gbdt(inputs: Inputs, log_price: NDArray[np.float64], seed: int) -> Gbdt:
-        return Gbdt.fit(inputs, log_price, settings.gbdt, seed, tree_threads)
+        return Gbdt.fit(inputs, log_price, settings.gbdt, seed=seed, threads=tree_threads)
 
     def lexical(inputs: Inputs, log_price: NDArray[np.float64], seed: int) -> Network:
         return Network.fit(inputs, log_price, settings.lexical, seed)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # What is tried for a knob that is not fixed.
 GRID_K = (4, 8, 16, 32, 64)
-GRID_BAND = (0.2, 0.35, 0.6, 1.0, 1.5)
+GRID_BAND = (0.2, 0.35, 0.6, 1.0, 1.5, 2.5)
 GRID_DECAY = (1.0, 2.0, 5.0, 10.0, 20.0)
 GRID_ALPHA = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 

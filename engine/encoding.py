@@ -16,6 +16,7 @@ from index.encoders import open_encoder
 from index.errors import IndexUnusable
 from index.manifest import EncoderRecord
 from index.progress import Report, silent
+from index.store import vector_column
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,7 +73,7 @@ class Encoders:
     def records(self) -> tuple[EncoderRecord, ...]:
         """What the manifest keeps of each column."""
         return tuple(
-            EncoderRecord(each.name, each.encoder, self.get(each.encoder).identity, self.get(each.encoder).dim)
+            EncoderRecord(vector_column(each.name), each.encoder, self.get(each.encoder).identity, self.get(each.encoder).dim)
             for each in self.modalities
         )
 

@@ -7,8 +7,12 @@ its fold, and words are hashed, not looked up in a vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import zlib
+from array import array
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +33,7 @@ NUMBERS = (
     "log_text_length",
     "log_lines",
 )
+_WORD = re.compile(r"\w+")
 WORD_BUCKETS = 2**15  # hashed columns for each of the three kinds of word features; the text's words get twice as many
 
 
@@ -79,22 +84,33 @@ def hash_words(names: list[str], texts: list[str]) -> csr_matrix:
     Source: the winning solution of Mercari's price suggestion challenge (binarised words into a small MLP); the name's
     words are kept apart from the text's because a brand in the name says more than one in a description.
     """
-    from scipy.sparse import hstack
-    from sklearn.feature_extraction.text import HashingVectorizer
+    from scipy.sparse import csr_matrix
 
-    def hashed(documents: list[str], buckets: int, **grammar: object) -> csr_matrix:
-        vectorizer = HashingVectorizer(
-            n_features=buckets, binary=True, norm=None, dtype=np.float32, alternate_sign=False, **grammar
-        )
-        return vectorizer.transform(documents)
+    columns, starts = array("i"), [0]
+    for name, text in zip(names, texts, strict=True):
+        found = {_bucket(word, WORD_BUCKETS) for word in _words_and_pairs(name)}
+        found |= {WORD_BUCKETS + _bucket(word, 2 * WORD_BUCKETS) for word in _words_and_pairs(text)}
+        found |= {3 * WORD_BUCKETS + _bucket(part, WORD_BUCKETS) for part in _character_ngrams(name)}
+        columns.extend(sorted(found))
+        starts.append(len(columns))
+    ones = np.ones(len(columns), np.float32)
+    return csr_matrix((ones, np.frombuffer(columns, np.int32), starts), shape=(len(names), 4 * WORD_BUCKETS))
 
-    words = {"ngram_range": (1, 2), "token_pattern": r"\w+"}
-    return hstack(
-        [
-            hashed(names, WORD_BUCKETS, **words),
-            hashed(texts, 2 * WORD_BUCKETS, **words),
-            hashed(names, WORD_BUCKETS, analyzer="char_wb", ngram_range=(3, 5)),
-        ],
-        format="csr",
-        dtype=np.float32,
-    )
+
+def _words_and_pairs(text: str) -> Iterator[str]:
+    words = _WORD.findall(text.lower())
+    yield from words
+    yield from map(" ".join, pairwise(words))
+
+
+def _character_ngrams(text: str) -> Iterator[str]:
+    """Runs of 3 to 5 characters within a word and the blanks around it."""
+    for word in text.lower().split():
+        padded = f" {word} "
+        for size in range(3, 6):
+            yield from (padded[at : at + size] for at in range(max(1, len(padded) - size + 1)))
+
+
+def _bucket(feature: str, buckets: int) -> int:
+    """The same on every machine and in every process, which Python's own hash is not."""
+    return zlib.crc32(feature.encode("utf-8", "surrogatepass")) % buckets

@@ -38,7 +38,7 @@ def fit_network(
         network = make_network()
         loss_of = make_loss(settings.loss, beta=settings.beta)
         optimiser = torch.optim.AdamW(
-            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
         batches = list(_batches(len(target), settings, np.random.default_rng(seed)))
         schedule = _schedule(optimiser, settings, len(batches))

@@ -103,15 +103,20 @@ class Network:
         import torch
         from safetensors import safe_open
 
+        from engine.heads.words import WordsHead
+
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
         shape, columns = Shape(**json.loads(metadata["shape"])), state.pop("columns").numpy()
         heads = []
         for i in range(int(metadata["members"])):
-            with torch.device("meta"):
-                head = _make_head(shape, len(columns))
             own = {name.removeprefix(f"{i}."): value for name, value in state.items() if name.startswith(f"{i}.")}
+            # Not on the meta device, whose random numbers bring in torch's compiler, two seconds of it.
+            with torch.random.fork_rng(devices=[]):
+                head = _make_head(shape, words=0)
+            if isinstance(head, WordsHead):
+                head.words = torch.nn.EmbeddingBag.from_pretrained(own["words.weight"], mode="sum")
             head.load_state_dict(own, assign=True)
             heads.append(head.eval())
         return cls(heads, shape, columns)

@@ -115,12 +115,12 @@ def predict_out_of_fold(
     return OutOfFold(fold, own, without), models
 
 
-def write_out_of_fold(folder: Path, oof: OutOfFold, residual: NDArray[np.float64]) -> None:
-    """Every row's fold, residual (log price, of the blend) and out-of-fold predictions."""
+def write_out_of_fold(folder: Path, oof: OutOfFold) -> None:
+    """Every row's fold and predictions, for `price evaluate`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns: dict[str, Any] = {"fold": oof.fold, "residual": residual}
+    columns: dict[str, Any] = {"fold": oof.fold}
     for member, own in oof.own.items():
         columns[f"own_{member}"] = own
         for f, without in enumerate(oof.without[member]):
@@ -128,8 +128,8 @@ def write_out_of_fold(folder: Path, oof: OutOfFold, residual: NDArray[np.float64
     pq.write_table(pa.table(columns), folder / FILE)
 
 
-def read_out_of_fold(folder: Path) -> tuple[OutOfFold, NDArray[np.float64]]:
-    """What `write_out_of_fold` wrote: the predictions, and the residual (n,)."""
+def read_out_of_fold(folder: Path) -> OutOfFold:
+    """What `write_out_of_fold` wrote."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(folder / FILE)
@@ -138,7 +138,7 @@ def read_out_of_fold(folder: Path) -> tuple[OutOfFold, NDArray[np.float64]]:
     own = {name.removeprefix("own_"): values for name, values in columns.items() if name.startswith("own_")}
     folds = range(int(fold.max()) + 1)
     without = {member: np.stack([columns[f"without_{f}_{member}"] for f in folds]) for member in own}
-    return OutOfFold(fold, own, without), columns["residual"]
+    return OutOfFold(fold, own, without)
 
 
 def _seed(seed: int, out: tuple[int, ...], folds: int) -> int:

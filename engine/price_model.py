@@ -60,6 +60,7 @@ class PriceModel:
         models: Mapping[str, list[Model]],
         fitted: Fitted,
         space: Float32,
+        *,
         log_price: Float64,
         residual: Float64,
     ) -> None:

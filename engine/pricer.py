@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from engine.comparables import Comparables, read_comparables
 from engine.correction import Knobs, space_vectors
 from engine.encoding import Encoders, modalities, space_columns
 from engine.features import make_inputs
-from engine.out_of_fold import read_out_of_fold
 from engine.price_model import PriceModel, load_models
 from engine.settings import Settings, settings_from
 from index.catalogue import make_items
@@ -20,7 +20,6 @@ from index.errors import DataRefused
 from index.generations import current_generation
 from index.images import Photographs
 from index.manifest import Manifest, read_manifest
-from index.store import ItemStore
 
 if TYPE_CHECKING:
     from engine.price_model import Estimate
@@ -68,17 +67,16 @@ class Pricer:
         manifest: Manifest,
         *,
         settings: Settings,
-        store: ItemStore,
+        rows: Comparables,
         model: PriceModel,
         encoders: Encoders,
     ) -> None:
         self.folder = folder
         self.manifest = manifest
         self.settings = settings
-        self.store = store
+        self.rows = rows
         self.model = model
         self._encoders = encoders
-        self._shown = store.items(["item_id", "name", "image"])
 
     @classmethod
     def open(cls, index: str | Path, device: str = "auto") -> Self:
@@ -86,15 +84,12 @@ class Pricer:
         folder = current_generation(Path(index))
         manifest = read_manifest(folder)
         settings = settings_from(manifest.settings)
-        store = ItemStore.open(folder)
-        columns = space_columns(settings)
+        rows = read_comparables(folder)
         models, fitted = load_models(folder)
-        log_price = store.items(["log_price"])["log_price"].to_numpy().astype(np.float64)
-        space = space_vectors({name: store.vectors(name) for name in columns}, columns)
-        model = PriceModel(models, fitted, space, log_price, read_out_of_fold(folder)[1])
+        model = PriceModel(models, fitted, rows.space, log_price=rows.log_price, residual=rows.residual)
         encoders = Encoders(modalities(settings), device)
         encoders.check(manifest.encoders, "price build-index")
-        return cls(folder, manifest, settings=settings, store=store, model=model, encoders=encoders)
+        return cls(folder, manifest, settings=settings, rows=rows, model=model, encoders=encoders)
 
     @property
     def knobs(self) -> Knobs:
@@ -155,7 +150,7 @@ class Pricer:
         price, blended = float(np.exp(estimate.answer[row])), float(np.exp(estimate.blended[row]))
         rows = estimate.near.rows[row]
         rows = rows[rows >= 0]
-        shown = self._shown.take(rows).to_pylist()
+        shown = self.rows.shown.take(rows).to_pylist()
         comparables = tuple(
             Comparable(
                 item_id=item["item_id"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.comparables import read_comparables
 from engine.correction import space_vectors
 from engine.cross_fit import Held, cross_fit
 from engine.encoding import space_columns
@@ -34,16 +35,12 @@ def evaluate_index(index: Path) -> Evaluation:
     """Score every row of the index out of fold; blend, correction and interval are cross-fitted."""
     folder = current_generation(index)
     settings = settings_from(read_manifest(folder).settings)
-    store = ItemStore.open(folder)
-    items = store.items(["log_price", "group"])
-    log_price = items["log_price"].to_numpy().astype(np.float64)
-    columns = space_columns(settings)
-    space = space_vectors({name: store.vectors(name) for name in columns}, columns)
-    held = cross_fit(read_out_of_fold(folder)[0], log_price, space, settings)[1]
+    rows = read_comparables(folder)
+    held = cross_fit(read_out_of_fold(folder), rows.log_price, rows.space, settings)[1]
     return evaluate(
         held,
-        log_price,
-        items["group"].to_numpy(),
+        rows.log_price,
+        ItemStore.open(folder).items(["group"])["group"].to_numpy(),
         method="out of fold",
         coverage_wanted=settings.coverage,
         seed=settings.seed,
@@ -69,17 +66,19 @@ def evaluate_labelled(
     inputs = make_inputs(items, vectors)
     space_names = space_columns(settings)
     queries = space_vectors(vectors, space_names)
-    catalogue = space_vectors({name: pricer.store.vectors(name) for name in space_names}, space_names)
-    model, oof = pricer.model, read_out_of_fold(pricer.folder)[0]
+    catalogue = pricer.rows.space
+    model, oof = pricer.model, read_out_of_fold(pricer.folder)
     answer = model.estimate(inputs, queries)
     order = np.random.default_rng(settings.seed).permutation(len(catalogue))
-    by_chance = PriceModel(model.models, model.fitted, catalogue[order], model.log_price, model.residual)
+    by_chance = PriceModel(
+        model.models, model.fitted, catalogue[order], log_price=model.log_price, residual=model.residual
+    )
     mlp_alone = PriceModel(
         {"mlp": model.models["mlp"]},
         replace(model.fitted, weights={"mlp": 1.0}),
         catalogue,
-        model.log_price,
-        model.log_price - oof.own["mlp"],
+        log_price=model.log_price,
+        residual=model.log_price - oof.own["mlp"],
     )
     held = Held(
         stages={
@@ -113,7 +112,7 @@ def _notes(pricer: Pricer, items: pa.Table, rejected: int) -> tuple[str, ...]:
     notes = []
     if rejected:
         notes.append(f"{rejected:,} rows of the file cannot be used and are not scored.")
-    known = set(pricer.store.items(["text"])["text"].to_pylist())
+    known = set(ItemStore.open(pricer.folder).items(["text"])["text"].to_pylist())
     seen = sum(text in known for text in items["text"].to_pylist())
     if seen:
         notes.append(

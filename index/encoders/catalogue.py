@@ -138,7 +138,13 @@ _CLIP_L = EncoderSpec(
 
 _MARQO_FILES = tuple(
     (name, "")
-    for name in ("open_clip_model.safetensors", "open_clip_config.json", "tokenizer.json", "tokenizer_config.json")
+    for name in (
+        "open_clip_model.safetensors",
+        "open_clip_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+    )
 )
 
 _MARQO_B = EncoderSpec(
@@ -191,6 +197,7 @@ _EFFICIENTNET = EncoderSpec(
     parameters=4_007_548,
     pooling="avg",
     image_size=224,
+    batch_size=16,
 )
 
 _MOBILENET = EncoderSpec(
@@ -207,6 +214,7 @@ _MOBILENET = EncoderSpec(
     parameters=2_223_872,
     pooling="avg",
     image_size=224,
+    batch_size=16,
 )
 
 _PIXELS = EncoderSpec(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = "open_clip_model.safetensors"
 CONFIG = "open_clip_config.json"
+TOKENISER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def open_two_towers(spec: EncoderSpec, path: Path | None, *, device: str, precis
     assert weights is not None
     loading.refuse_unsafe(weights)
     config = _read_config(spec, folder)
-    read = [weights] + [folder / name for name in (CONFIG, "tokenizer.json") if folder and (folder / name).is_file()]
+    beside = [folder / name for name in (CONFIG, *TOKENISER)] if folder is not None else []
+    read = [weights, *(file for file in beside if file.is_file())]
     hashes = loading.check_hashes(spec, read)
     parts = _build(config, weights, folder)
     parts.model.to(run.device)

@@ -26,7 +26,7 @@ AFTER = "<|im_end|>\n<|im_start|>assistant\n"
 PHOTOGRAPH = "<|vision_start|>{patches}<|vision_end|>"
 PATCH = "<|image_pad|>"
 MARKERS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", PATCH)
-"""Tokens with a meaning of their own, which no text of a user's may bring in."""
+"""Tokens that the frame is made of."""
 SMALLEST_AREA = 64 * 64
 """Pixels below which a photograph is enlarged."""
 NARROWEST = 100
@@ -64,6 +64,8 @@ class Fused:
         self._tokeniser = parts.tokeniser
         self._processor = parts.processor
         self._patch = parts.tokeniser.token_to_id(PATCH) or 0
+        # Tokens with a meaning of their own, which no text of a user's may bring in.
+        self._reserved = [token.content for token in parts.tokeniser.get_added_tokens_decoder().values()]
         self._device = run.device
 
     def length(self, item: Pair) -> int:
@@ -92,8 +94,8 @@ class Fused:
 
     def _conversation(self, text: str, patches: int) -> str:
         """One item as the chat that the model was trained on. The text is cut so that the frame is always whole."""
-        for marker in MARKERS:
-            text = text.replace(marker, " ")
+        for token in self._reserved:
+            text = text.replace(token, " ")
         ends = self._tokeniser.encode(text, add_special_tokens=False).offsets
         cut = ends[self.spec.max_length - 1][1] if len(ends) > self.spec.max_length else len(text)
         seen = PHOTOGRAPH.format(patches=PATCH * patches) if patches else ""
@@ -104,12 +106,11 @@ class Fused:
         import torch
 
         ids, present = prepared.ids.to(self._device), prepared.present.to(self._device)
-        patch = self._patch
         inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": present.long()}
         if prepared.pixels is not None and prepared.grid is not None:
             inputs["pixel_values"] = prepared.pixels.to(self._device)
             inputs["image_grid_thw"] = prepared.grid.to(self._device)
-            inputs["mm_token_type_ids"] = torch.eq(ids, patch).int()
+            inputs["mm_token_type_ids"] = torch.eq(ids, self._patch).int()
         with torch.inference_mode():
             hidden = self._network(**inputs, use_cache=False).last_hidden_state  # (n, t, width)
             last = hidden[torch.arange(len(ids)), present.sum(1) - 1]

@@ -89,8 +89,38 @@ def _read_network(spec: EncoderSpec, weights: Path) -> Any:
     tensors = loading.read_tensors(weights, expected, unread)
     tensors |= {name: torch.zeros((), dtype=torch.int64) for name in counters}
     network.load_state_dict(tensors, assign=True)
-    network.to(memory_format=torch.channels_last)  # halves the time of a convolution on a CPU
-    return network.eval()
+    folded = fold_norms(network.eval())
+    folded.to(memory_format=torch.channels_last)  # nearly halves the time of a convolution on a CPU
+    return folded
+
+
+def fold_norms(network: Any) -> Any:
+    """The same network with each batch norm multiplied into the convolution before it, leaving its activation.
+
+    In use a batch norm is a fixed scale and shift; done apart it takes a third of the time (measured on a CPU).
+    """
+    from torch import fx, nn
+    from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+    class Tracer(fx.Tracer):
+        def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+            return isinstance(module, nn.BatchNorm2d) or super().is_leaf_module(module, name)
+
+    graph = fx.GraphModule(network, Tracer().trace(network))
+    parts = dict(graph.named_modules())
+    for node in graph.graph.nodes:
+        norm = parts.get(node.target) if node.op == "call_module" else None
+        if not isinstance(norm, nn.BatchNorm2d):
+            continue
+        before = node.args[0]
+        convolution = parts.get(before.target) if before.op == "call_module" else None
+        if isinstance(convolution, nn.Conv2d) and len(before.users) == 1:
+            statistics: Any = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+            convolution.weight, bias = fuse_conv_bn_weights(convolution.weight, convolution.bias, *statistics)
+            convolution.bias = bias
+            graph.set_submodule(node.target, getattr(norm, "act", nn.Identity()))
+    graph.recompile()
+    return graph
 
 
 def _classifier(weights: Path) -> dict[str, tuple[int, ...]]:

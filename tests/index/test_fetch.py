@@ -561,15 +561,16 @@ def test_three_redirects_are_followed_and_a_fourth_is_not(status: str) -> None:
             fetch(server.url("/0"), limits=OWN)
 
 
-BRIEF = Limits(seconds=0.4, allow_private_addresses=True)
-DRIP = [step for byte in PHOTOGRAPH for step in (bytes([byte]), 0.05)]
+BRIEF = Limits(seconds=0.25, allow_private_addresses=True)
+DRIP: list[Step] = [step for byte in PHOTOGRAPH for step in (bytes([byte]), 0.05)]
+ONE_CHUNK: list[Step] = [b"1\r\nx\r\n", 0.05]
 STALLS: dict[str, Sequence[Step]] = {
     "never answers": [5.0],
     "never ends its headers": [b"HTTP/1.1 200 OK\r\n", 5.0],
-    "drips its headers": [step for _ in range(100) for step in (b"X", 0.05)],
+    "drips its headers": DRIP,
     "drips its body": [b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", *DRIP],
-    "drips its chunks": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *[b"1\r\nx\r\n", 0.05] * 100],
-    "drips a redirect": [0.3, redirect("/a.jpg")],
+    "drips its chunks": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *ONE_CHUNK * 100],
+    "drips a redirect": [0.15, redirect("/a.jpg")],
 }
 
 

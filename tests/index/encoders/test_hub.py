@@ -28,7 +28,6 @@ except PriceError as error:
     print(type(error).__name__, error)
 print(is_here(name))
 """
-FILES = {"model.safetensors": b"weights" * 1000, "model.safetensors.index.json": b""}
 
 
 class Hub(http.server.BaseHTTPRequestHandler):

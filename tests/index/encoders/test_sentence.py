@@ -305,3 +305,18 @@ def test_a_checkpoint_saved_with_its_writing_head_is_read_without_it(
     shutil.copy(tiny_qwen3 / "tokenizer.json", tmp_path)
     whole = open_encoder(f"qwen3-0.6b@{tiny_qwen3}", device="cpu").encode(texts)
     np.testing.assert_allclose(open_encoder(f"qwen3-0.6b@{tmp_path}", device="cpu").encode(texts), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_attention_text_by_text_agrees_with_the_librarys_over_padding(precision: str) -> None:
+    import torch
+
+    from index.encoders.bert import Spans, attend_each, attend_padded
+
+    torch.manual_seed(6)
+    lengths = [5, 1, 9]
+    present = torch.arange(9).expand(3, 9) < torch.tensor(lengths)[:, None]
+    joint = torch.randn(sum(lengths), 3, 4, 8).to(getattr(torch, precision))
+    spans = Spans(lengths, present)
+    tolerance = 1e-5 if precision == "float32" else 2e-2
+    torch.testing.assert_close(attend_each(joint, spans), attend_padded(joint, spans), atol=tolerance, rtol=tolerance)

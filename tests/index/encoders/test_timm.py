@@ -91,6 +91,28 @@ def test_vectors_equal_timms_own(
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("architecture", ["mobilenetv2_100", "efficientnet_b0"])
+def test_every_batch_norm_is_folded_and_nothing_changes(
+    published: dict[str, Path], quietly: Callable[[str], Any], architecture: str
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    from index.encoders.timm import fold_norms
+
+    network = quietly("timm").create_model(architecture, pretrained=False).eval()
+    network.load_state_dict(load_file(published[architecture]))
+    network.double()
+    pixels = torch.randn(2, 3, 96, 96, dtype=torch.float64)
+    with torch.inference_mode():
+        before = network(pixels)
+        folded = fold_norms(network)
+        after = folded(pixels)
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in folded.modules())
+    torch.testing.assert_close(before, after, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_folded_weights_without_classifier_or_counters_equal_timms_own(
     folded: Path, photographs: list[np.ndarray], quietly: Callable[[str], Any]
 ) -> None:

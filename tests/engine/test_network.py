@@ -1,0 +1,180 @@
+"""Claims about a neural member of the blend: it learns, repeats by its seed, and comes back from the disk the same."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from scipy.sparse import csr_matrix
+
+from engine import network
+from engine.network import Network
+from engine.settings import Fit
+from engine.settings import Network as Settings
+
+GATED = Settings("gated", members=1, width=8, dropout=0.1, fit=Fit(2, 16, 32, 0.01, 0.01, "one_cycle"))
+WORDS = Settings("words", members=1, width=8, dropout=0.1, fit=Fit(2, 16, 32, 0.01, 0.01, "constant"))
+pytestmark = pytest.mark.usefixtures("one_thread")
+both = pytest.mark.parametrize("settings", [GATED, WORDS], ids=["gated", "words"])
+
+
+def stored(path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+def without_photographs(inputs):
+    return replace(inputs, vectors={**inputs.vectors, "photo": np.zeros_like(inputs.vectors["photo"])})
+
+
+@both
+def test_an_easy_law_is_learned_better_than_the_best_constant(make_items, settings):
+    inputs, log_price = make_items(300, seed=1)
+    unseen, truth = make_items(100, seed=2)
+    fitted = Network.fit(inputs, log_price, replace(settings, fit=replace(settings.fit, epochs=8)), 0)
+    missed = np.abs(fitted.predict(unseen) - truth).mean()
+    assert missed < 0.5 * np.abs(np.median(log_price) - truth).mean()
+
+
+@both
+def test_a_saved_network_prices_as_it_did(make_items, settings, tmp_path):
+    inputs, log_price = make_items(60)
+    fitted = Network.fit(inputs, log_price, replace(settings, members=2), 0)
+    fitted.save(tmp_path / "member.safetensors")
+    loaded = Network.load(tmp_path / "member.safetensors")
+    unseen = make_items(20, seed=3)[0]
+    np.testing.assert_allclose(loaded.predict(unseen), fitted.predict(unseen), rtol=1e-6)
+
+
+@both
+def test_the_same_seed_prices_the_same_and_another_seed_otherwise(make_items, settings):
+    inputs, log_price = make_items(60)
+    one, same, other = (Network.fit(inputs, log_price, settings, seed).predict(inputs) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(one, same)
+    assert np.abs(one - other).max() > 1e-3
+
+
+@both
+def test_loading_and_predicting_draw_no_random_numbers(make_items, settings, tmp_path):
+    inputs, log_price = make_items(60)
+    Network.fit(inputs, log_price, settings, 0).save(tmp_path / "member.safetensors")
+    before = torch.random.get_rng_state()
+    Network.load(tmp_path / "member.safetensors").predict(inputs)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@both
+def test_the_price_is_the_mean_of_the_members(make_items, settings):
+    inputs, log_price = make_items(60)
+    fitted = Network.fit(inputs, log_price, replace(settings, members=3), 0)
+    alone = [Network([head], fitted._shape, fitted._columns).predict(inputs) for head in fitted._heads]
+    np.testing.assert_allclose(fitted.predict(inputs), np.mean(alone, axis=0), rtol=1e-5)
+    assert min(np.abs(alone[one] - alone[one - 1]).max() for one in range(3)) > 1e-3
+
+
+@both
+def test_members_of_neighbouring_seeds_are_different_networks(make_items, settings):
+    inputs, log_price = make_items(60)
+    fits = [Network.fit(inputs, log_price, replace(settings, members=2), seed) for seed in (0, 1)]
+    heads = [head for fitted in fits for head in fitted._heads]
+    assert len({tuple(head.fields.state_dict().popitem()[1].flatten().tolist()) for head in heads}) == 4
+
+
+@both
+def test_a_query_of_one_is_priced_as_in_a_batch_and_a_batch_as_in_pieces(make_items, settings, monkeypatch):
+    inputs, log_price = make_items(60)
+    fitted = Network.fit(inputs, log_price, settings, 0)
+    together = fitted.predict(inputs)
+    assert together.dtype == np.float64
+    assert together.shape == (60,)
+    alone = np.concatenate([fitted.predict(inputs.take(np.array([row]))) for row in range(60)])
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+    monkeypatch.setattr(network, "ROWS_AT_ONCE", 7)
+    np.testing.assert_allclose(fitted.predict(inputs), together, atol=1e-5)
+
+
+@both
+def test_fitting_and_predicting_leave_the_inputs_as_they_were(make_items, settings):
+    (inputs, log_price), (copy, copied_price) = make_items(60), make_items(60)
+    Network.fit(inputs, log_price, settings, 0).predict(inputs)
+    np.testing.assert_array_equal(inputs.words.toarray(), copy.words.toarray())
+    np.testing.assert_array_equal(inputs.numbers, copy.numbers)
+    np.testing.assert_array_equal(log_price, copied_price)
+
+
+def test_rows_without_a_photograph_do_not_move_the_scale_of_photographs(make_items, tmp_path):
+    inputs, log_price = make_items(60)
+    Network.fit(inputs, log_price, GATED, 0).save(tmp_path / "member.safetensors")
+    photographs = inputs.vectors["photo"]
+    present = photographs[photographs.any(axis=1)]
+    assert 0 < len(present) < 60
+    mean = stored(tmp_path / "member.safetensors")[0]["0.scaled_vectors.photo.mean"]
+    np.testing.assert_allclose(mean, present.mean(axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("at", ["fit", "query"])
+def test_a_photograph_that_no_row_had_or_no_query_has_is_no_hindrance(make_items, at):
+    inputs, log_price = make_items(60)
+    bare = without_photographs(inputs)
+    fitted = Network.fit(bare if at == "fit" else inputs, log_price, GATED, 0)
+    assert np.isfinite(fitted.predict(inputs)).all()
+    assert np.abs(fitted.predict(bare) - log_price).mean() < 1.5 * np.abs(np.median(log_price) - log_price).mean()
+
+
+def test_a_photograph_is_heard_where_there_is_one_and_nowhere_else(make_items):
+    inputs, log_price = make_items(60)
+    fitted = Network.fit(inputs, log_price, GATED, 0)
+    changed = np.abs(fitted.predict(inputs) - fitted.predict(without_photographs(inputs))) > 1e-5
+    np.testing.assert_array_equal(changed, inputs.vectors["photo"].any(axis=1))
+
+
+def test_a_word_that_one_training_row_had_is_not_learned_by_heart(make_items):
+    inputs, log_price = make_items(60)
+    words = inputs.words.toarray()
+    words[:, 2] = 0
+    words[0, 2] = 1
+    once = replace(inputs, words=csr_matrix(words))
+    words[:, 2] = 1
+    everywhere = replace(inputs, words=csr_matrix(words))
+    fitted = Network.fit(once, log_price, WORDS, 0)
+    np.testing.assert_array_equal(fitted.predict(once), fitted.predict(everywhere))
+    words[:, 2] = 0
+    words[:2, 2] = 1
+    fitted = Network.fit(replace(inputs, words=csr_matrix(words)), log_price, WORDS, 0)
+    assert not np.array_equal(fitted.predict(once), fitted.predict(everywhere))
+
+
+def test_words_that_are_all_unknown_leave_a_price_by_the_fields(make_items):
+    inputs, log_price = make_items(30)
+    apart = replace(inputs, words=csr_matrix(np.eye(30, 40, dtype=np.float32)))
+    assert np.isfinite(Network.fit(apart, log_price, WORDS, 0).predict(inputs)).all()
+
+
+def test_a_long_text_does_not_shout_and_each_of_its_words_says_less():
+    words = csr_matrix(np.array([[1, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]], np.float32))
+    short, long, silent = network._weighted(words, np.array([0, 1, 2, 3])).toarray()
+    assert np.linalg.norm(short) == pytest.approx(np.linalg.norm(long))
+    assert len(set(long.tolist())) == 1
+    assert not silent.any()
+    assert network._weighted(words, np.array([3, 1])).toarray()[1].tolist() == pytest.approx([np.sqrt(8), np.sqrt(8)])
+
+
+def test_the_word_table_is_kept_in_half_precision_and_moves_no_price_by_a_thousandth(make_items, tmp_path, monkeypatch):
+    inputs, log_price = make_items(60)
+    halved = Network.fit(inputs, log_price, WORDS, 0)
+    halved.save(tmp_path / "member.safetensors")
+    tensors, metadata = stored(tmp_path / "member.safetensors")
+    assert {name for name, value in tensors.items() if value.dtype == torch.float16} == {"0.words.weight"}
+    assert json.loads(metadata["shape"])["head"] == "words"
+    monkeypatch.setattr(network, "_halved", lambda head: head)
+    whole = Network.fit(inputs, log_price, WORDS, 0)
+    difference = np.abs(whole.predict(inputs) - halved.predict(inputs)).max()
+    assert 0 < difference < 1e-3
+
+
+def test_every_price_is_fitted_as_log_price_and_handed_back_as_log_price(make_items):
+    inputs, log_price = make_items(60)
+    here, dearer = (Network.fit(inputs, log_price + more, GATED, 0).predict(inputs) for more in (0.0, 3.0))
+    np.testing.assert_allclose(dearer, here + 3, atol=1e-3)
