@@ -73,7 +73,9 @@ class Encoders:
     def records(self) -> tuple[EncoderRecord, ...]:
         """What the manifest keeps of each column."""
         return tuple(
-            EncoderRecord(vector_column(each.name), each.encoder, self.get(each.encoder).identity, self.get(each.encoder).dim)
+            EncoderRecord(
+                vector_column(each.name), each.encoder, self.get(each.encoder).identity, self.get(each.encoder).dim
+            )
             for each in self.modalities
         )
 

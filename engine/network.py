@@ -90,12 +90,13 @@ class Network:
     def save(self, path: Path) -> None:
         """As safetensors; what the heads are built from stands in its metadata."""
         import torch
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         state = {"columns": torch.from_numpy(self._columns)}
         for i, head in enumerate(self._heads):
             state |= {f"{i}.{name}": value.contiguous() for name, value in head.state_dict().items()}
-        save_file(state, path, {"shape": json.dumps(asdict(self._shape)), "members": str(len(self._heads))})
+        metadata = {"shape": json.dumps(asdict(self._shape)), "members": str(len(self._heads))}
+        path.write_bytes(save(state, metadata))  # save_file would let nobody else read it
 
     @classmethod
     def load(cls, path: Path) -> Self:

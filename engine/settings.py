@@ -194,6 +194,11 @@ def settings_from(document: Mapping[str, Any]) -> Settings:
     return _changed(Settings(), document, "the manifest", by_key=False)
 
 
+def change_settings(settings: Settings, changes: Mapping[str, Any], source: str) -> Settings:
+    """A copy with some keys changed, sections as nested mappings; UsageError names `source` and the key."""
+    return _changed(settings, changes, source)
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

@@ -198,20 +198,25 @@ def test_held_prices_lie_within_their_interval_as_often_as_promised(coverage):
     assert covered.mean() == pytest.approx(coverage, abs=0.05)
 
 
-@pytest.mark.parametrize("stage", ["constant median", "neighbours alone", "blend", "mlp + correction", ANSWER])
+@pytest.mark.parametrize("stage", ["constant median", "neighbours alone", "mlp + correction", ANSWER])
 def test_prices_of_a_fold_change_nothing_in_how_that_fold_is_priced(stage):
     """Given what the models predict; that those never heard the fold is `test_out_of_fold`'s to show."""
+    held, held_after, here = before_and_after_a_fold_got_other_prices(FIXED)
+    np.testing.assert_array_equal(held_after.stages[stage][here], held.stages[stage][here])
+    assert not np.array_equal(held_after.stages[stage][~here], held.stages[stage][~here])
+
+
+def test_prices_of_a_fold_change_nothing_in_the_weights_that_it_is_blended_with():
+    held, held_after, here = before_and_after_a_fold_got_other_prices(replace(FIXED, blend=Blend()))
+    np.testing.assert_array_equal(held_after.stages["blend"][here], held.stages["blend"][here])
+    assert not np.array_equal(held_after.stages["blend"][~here], held.stages["blend"][~here])
+
+
+def before_and_after_a_fold_got_other_prices(settings):
     before, after = world_of(), world_of()
     here = before.fold == 1
     after.log_price[here] += np.random.default_rng(9).normal(0, 3, here.sum())
-    for settings in (FIXED, replace(FIXED, blend=Blend())):
-        if stage != "blend" and settings is not FIXED:
-            continue
-        _, held = before.fit(settings)
-        _, held_after = after.fit(settings)
-        np.testing.assert_array_equal(held_after.stages[stage][here], held.stages[stage][here])
-        if stage != "blend":
-            assert not np.array_equal(held_after.stages[stage][~here], held.stages[stage][~here])
+    return before.fit(settings)[1], after.fit(settings)[1], here
 
 
 def test_stored_residuals_which_have_heard_the_fold_have_no_part_in_its_score():
@@ -296,22 +301,18 @@ def test_neighbours_gain_where_they_are_missed_alike_and_neighbours_at_random_do
     assert by_chance > 0.95 * before
 
 
-def test_neighbours_at_random_are_those_of_rows_drawn_by_the_seed():
+def test_neighbours_at_random_are_drawn_by_the_seed_and_move_nothing_else():
     world = world_of()
-    _, held = world.fit()
-    _, same = world.fit()
-    _, other = world.fit(replace(FIXED, seed=1))
+    (_, held), (_, same), (_, other) = world.fit(), world.fit(), world.fit(replace(FIXED, seed=1))
     np.testing.assert_array_equal(held.control, same.control)
     assert not np.array_equal(held.control, other.control)
-    np.testing.assert_array_equal(held.stages[ANSWER], other.stages[ANSWER])
-    shuffled = replace(world, space=world.space[np.random.default_rng(FIXED.seed).permutation(len(world.space))])
-    np.testing.assert_array_equal(held.control, shuffled.fit()[1].stages[ANSWER])
+    for stage in held.stages:
+        np.testing.assert_array_equal(held.stages[stage], other.stages[stage])
 
 
-def test_neighbours_at_random_respect_the_band_and_the_folds():
+def test_neighbours_at_random_are_a_permutation_of_the_vectors_within_the_same_band_and_folds():
     world = world_of()
-    order = np.random.default_rng(FIXED.seed).permutation(len(world.space))
     _, held = world.fit()
-    shuffled = replace(world, space=world.space[order])
+    shuffled = replace(world, space=world.space[np.random.default_rng(FIXED.seed).permutation(len(world.space))])
     slow = [priced(shuffled, row, WEIGHTS, KNOBS) for row in range(len(world.log_price))]
     np.testing.assert_allclose(held.control, slow, atol=1e-5)

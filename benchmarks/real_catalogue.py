@@ -1,0 +1,89 @@
+"""How well, how fast and in how much memory does `price` do on a real catalogue? Out of fold, and on a holdout.
+
+    python benchmarks/real_catalogue.py CATALOGUE [--image-dir DIR] [--config price.toml] [--seed 0]
+
+Builds an index of the whole file from a cold cache, evaluates it out of fold, builds another of four fifths of the
+twin groups, and prices the remaining fifth as queries. Every step is the command itself, in a process of its own.
+Writes results/real_catalogue.json beside this script: figures only, no product text.
+"""
+
+import argparse
+import csv
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from engine.folds import assign_folds, twin_groups
+from index.catalogue import Columns, read_catalogue
+from index.fields import name_key
+
+RESULTS = Path(__file__).parent / "results" / "real_catalogue.json"
+
+
+def price(*arguments: str) -> dict:
+    """What a `price` command answers as JSON, with its wall seconds and the peak memory of all so far, in GB."""
+    started = time.monotonic()
+    done = subprocess.run(
+        [Path(sys.executable).parent / "price", *arguments, "--json"], stdout=subprocess.PIPE, check=True
+    )
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    return {**json.loads(done.stdout), "wall_seconds": round(time.monotonic() - started, 1), "peak_gb": round(peak, 2)}
+
+
+def split(catalogue: Path, folder: Path, seed: int) -> tuple[Path, Path]:
+    """Four fifths and one fifth of the rows, whole groups of twins, as two CSV files."""
+    items = read_catalogue(catalogue, Columns(), priced=True).items
+    groups = twin_groups([name_key(name) for name in items["name"].to_pylist()], items["image"].to_pylist())
+    held = set(np.array(items["item_id"].to_pylist())[assign_folds(groups, 5, seed) == 0])
+    paths = folder / "known.csv", folder / "held.csv"
+    with catalogue.open(newline="", encoding="utf-8-sig") as source:
+        rows = list(csv.DictReader(source))
+    for path, wanted in zip(paths, (False, True), strict=True):
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(row for row in rows if (row["sample_id"] in held) == wanted)
+    return paths
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("catalogue", type=Path)
+    parser.add_argument("--image-dir")
+    parser.add_argument("--config")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    photographs = ["--image-dir", given.image_dir] if given.image_dir else []
+    config = ["--config", given.config] if given.config else []
+    seed = ["--seed", str(given.seed)]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        whole, part = str(folder / "whole"), str(folder / "part")
+        report = {
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+            "seed": given.seed,
+            "build": price("build-index", str(given.catalogue), "--index", whole, *photographs, *config, *seed),
+            "out_of_fold": price("evaluate", "--index", whole),
+        }
+        known, held = split(given.catalogue, folder, given.seed + 1)
+        report["holdout_build"] = price("build-index", str(known), "--index", part, *photographs, *config, *seed)
+        report["holdout_out_of_fold"] = price("evaluate", "--index", part)
+        report["holdout"] = price("evaluate", str(held), "--index", part, *photographs)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    build, out, held_out = report["build"], report["out_of_fold"], report["holdout"]
+    print(f"build {build['wall_seconds']} s, peak {build['peak_gb']} GB, {build['rows']} rows")
+    for name, value in out["stages"].items():
+        print(f"{name:20} {value:6.2f} out of fold {held_out['stages'][name]:6.2f} holdout of {held_out['n']}")
+
+
+if __name__ == "__main__":
+    main()

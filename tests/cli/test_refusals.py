@@ -1,0 +1,245 @@
+"""Does bad input get one line that says what happened and what to do, nothing on stdout, and the contract's code?"""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+USAGE, DATA, INDEX, DOWNLOAD = 2, 3, 4, 6
+HEADER = "sample_id,catalog_content,image_link,price\n"
+STAGE = re.compile(r"[a-z][\w ]*(\([\w@.-]+\))?(: [\d,]+( of [\d,]+.*)?)?")  # a line of progress
+
+Price = Callable[..., Any]
+Make = Callable[[Path], object]
+
+
+def refused(answer: Any, code: int, *phrases: str, after_work: bool = False) -> None:
+    """One sentence, the last of stderr; before it at most progress, and that only `after_work`."""
+    *before, sentence = answer.err.splitlines() or [""]
+    assert answer.code == code, answer
+    assert answer.out == ""
+    assert sentence.startswith("price: ") and sentence.endswith((".", "?")) and len(sentence) > 20, answer.err
+    for phrase in phrases:
+        assert phrase in sentence
+    assert after_work or before == []
+    assert [line for line in before if not STAGE.fullmatch(line)] == []
+
+
+def rows(*lines: str) -> Make:
+    return lambda path: path.write_text(HEADER + "".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def written(data: bytes) -> Make:
+    return lambda path: path.write_bytes(data)
+
+
+GOOD = "1,Coffee 12 oz,,3.50\n"
+FILES: dict[str, tuple[Make, str]] = {
+    "missing": (lambda path: None, "does not exist"),
+    "a folder": (lambda path: path.mkdir(), "is a folder"),
+    "empty": (written(b""), "is empty"),
+    "blank": (written(b"\n \n"), "is empty"),
+    "header-only": (rows(), "has a header and no rows"),
+    "ragged in every row": (rows("1,Coffee", "2,Tea,,,4,5"), "no usable row: all 2 were rejected"),
+    "UTF-16": (written((HEADER + GOOD).encode("utf-16")), "is UTF-16: save it as UTF-8"),
+    "UTF-16 without a mark": (written((HEADER + GOOD).encode("utf-16-le")), "UTF-16"),
+    "Latin-1": (written((HEADER + "1,Café,,3.50\n").encode("latin-1")), "not UTF-8"),
+    "NUL bytes in every row": (rows("1,Cof\0fee,,3.50"), "a NUL byte"),
+    "a 10 MB cell in every row": (rows(f"1,{'x' * 10_000_000},,3.50"), "a cell over 1000000 characters"),
+    "a line without end": (written(HEADER.encode() + b"1," + b"x" * 17_000_000), "16000000 characters"),
+    "no usable row": (rows("1,Coffee,,free", "2,Tea,,-1"), "no usable row: all 2 were rejected"),
+    "a spreadsheet": (written(b"PK\x03\x04" + b"\0" * 100), "spreadsheet"),
+    "torn Parquet": (written(b"PAR1" + b"\0" * 100), "damaged Parquet"),
+    "a column that is nearly right": (
+        written(GOOD.join([HEADER.replace("price", "Prices"), ""]).encode()),
+        "did you mean 'Prices'?",
+    ),
+    "a column that is not there": (written(b"sku,words\n1,Coffee\n"), "--id-column"),
+    "a column twice": (written(b"sample_id,sample_id,catalog_content,price\n1,1,Coffee,3\n"), "'sample_id'"),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_catalogue_that_cannot_be_worked_with_is_refused(kind: str, price: Price, tmp_path: Path) -> None:
+    make, phrase = FILES[kind]
+    path = tmp_path / "goods.csv"
+    make(path)
+    answer = price("build-index", path, "--index", tmp_path / "index", "--image-encoder", "none")
+    refused(answer, DATA, "goods.csv", phrase, after_work=True)
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "header-only", "UTF-16", "no usable row"])
+def test_a_labelled_file_that_cannot_be_worked_with_is_refused(
+    kind: str, price: Price, shop: Any, tmp_path: Path
+) -> None:
+    make, phrase = FILES[kind]
+    path = tmp_path / "labelled.csv"
+    make(path)
+    refused(price("evaluate", path, "--index", shop.index), DATA, "labelled.csv", phrase, after_work=True)
+
+
+@pytest.mark.parametrize("items", [1, 2, 4])
+def test_too_few_rows_for_the_folds_are_refused(items: int, price: Price, shop: Any, tmp_path: Path) -> None:
+    path = tmp_path / "few.csv"
+    rows(*(f"{i},{'abcdef'[i] * 5} tea,,{i + 1}" for i in range(items)))(path)
+    answer = price("build-index", path, "--index", tmp_path / "index", "--config", shop.quick)
+    refused(answer, DATA, "too few for 3 folds", after_work=True)
+
+
+def test_twins_do_not_count_as_rows_enough(price: Price, shop: Any, tmp_path: Path) -> None:
+    path = tmp_path / "twins.csv"
+    rows(*(f"{i},Coffee {i} oz,,{i + 1}" for i in range(30)))(path)
+    answer = price("build-index", path, "--index", tmp_path / "index", "--config", shop.quick)
+    refused(answer, DATA, "30 usable rows in 1 groups of twins", after_work=True)
+
+
+def half_built(index: Path) -> None:
+    (index / "CURRENT").unlink()
+    next(index.glob("gen-*")).rename(index / "gen-000001.partial")
+
+
+def other_format(index: Path) -> None:
+    manifest = next(index.glob("gen-*/manifest.json"))
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 99}))
+
+
+def flip_a_byte(pattern: str) -> Callable[[Path], None]:
+    def flip(index: Path) -> None:
+        path = sorted(index.glob(pattern))[0]
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+
+    return flip
+
+
+INDEXES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (shutil.rmtree, "There is no index at"),
+    "half-built": (half_built, "is half-built"),
+    "without its manifest": (lambda index: next(index.glob("gen-*/manifest.json")).unlink(), "half-built"),
+    "of another format": (other_format, "is of format 99"),
+    "with a changed table": (flip_a_byte("gen-*/items.lance/data/*"), "has changed since the index was built"),
+    "with a changed model": (flip_a_byte("gen-*/models/mlp-0.safetensors"), "has changed since the index was built"),
+    "with a changed setting": (flip_a_byte("gen-*/manifest.json"), "manifest.json"),
+    "that lost a file": (lambda index: next(index.glob("gen-*/models/gbdt-1*")).unlink(), "is missing from the index"),
+    "whose generation is gone": (lambda index: (index / "CURRENT").write_text("gen-000009\n"), "which is not there"),
+    "that is a file": (lambda index: (shutil.rmtree(index), index.write_text("x")), "is a file, not an index"),
+}
+
+
+@pytest.mark.parametrize("command", ["query", "evaluate"])
+@pytest.mark.parametrize("kind", INDEXES)
+def test_an_index_that_cannot_be_trusted_is_refused(kind: str, command: str, price: Price, own_index: Path) -> None:
+    spoil, phrase = INDEXES[kind]
+    spoil(own_index)
+    answer = price(command, *(["coffee"] if command == "query" else []), "--index", own_index)
+    refused(answer, INDEX, phrase)
+    assert "--index" in answer.err or "price build-index" in answer.err  # what to do
+
+
+SETTINGS = {
+    "an unknown preset": (["--preset", "defualt"], "", "did you mean 'default'"),
+    "an unknown text encoder": (["--text-encoder", "minlm"], "", "did you mean minilm?"),
+    "an unknown image encoder": (["--image-encoder", "pixel"], "", "did you mean pixels?"),
+    "a text encoder that reads no text": (["--text-encoder", "pixels"], "", "pixels"),
+    "an image encoder that sees no image": (["--image-encoder", "minilm"], "", "minilm"),
+    "no text encoder": (["--text-encoder", "none"], "", "text_encoder"),
+    "weights that are not there": (["--text-encoder", "minilm@nowhere"], "", "'nowhere'"),
+    "one fold": (["--folds", "1"], "", "folds is 1"),
+    "more folds than are any use": (["--folds", "1000"], "", "folds is 1000"),
+    "a negative seed": (["--seed", "-1"], "", "seed is -1"),
+    "a device that there is not": (["--device", "tpu"], "", "'tpu'"),
+    "no currency": (["--currency", ""], "", "currency is ''"),
+    "photographs that are nowhere": (["--image-dir", "nowhere"], "", "nowhere"),
+    "settings that are nowhere": (["--config", "nowhere.toml"], "", "nowhere.toml"),
+    "settings that are no TOML": ([], "folds: 3", "TOML"),
+    "an unknown key": ([], "flods = 3", "'flods'; did you mean 'folds'"),
+    "an unknown key in a section": ([], "[mlp.fit]\nepoch = 3", "'epoch' in [mlp.fit]; did you mean 'epochs'"),
+    "a number that is text": ([], 'folds = "3"', "'3'"),
+    "a section that is a number": ([], "mlp = 3", "[mlp]"),
+    "weights that do not add up": ([], "[blend]\nmlp = 0.5", "add up to 1"),
+    "an unknown loss": ([], '[mlp.fit]\nloss = "mae"', "'mae'"),
+}
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_settings_that_cannot_be_used_are_refused(kind: str, price: Price, shop: Any, tmp_path: Path) -> None:
+    options, toml, phrase = SETTINGS[kind]
+    if toml:
+        (tmp_path / "own.toml").write_text(toml, encoding="utf-8")
+        options = ["--config", str(tmp_path / "own.toml")]
+    refused(price("build-index", shop.catalogue, "--index", tmp_path / "index", *options), USAGE, phrase)
+
+
+KNOBS = [(knob, value) for knob in ("k", "band", "lambda", "alpha") for value in ("0", "-1", "nan")]
+
+
+@pytest.mark.parametrize(("knob", "value"), [*KNOBS, ("lambda", "inf"), ("alpha", "inf"), ("alpha", "1e300")])
+def test_a_knob_out_of_range_is_refused_in_a_query(knob: str, value: str, price: Price, shop: Any) -> None:
+    refused(price("query", "coffee", "--index", shop.index, f"--{knob}", value), USAGE, knob, value[:3])
+
+
+@pytest.mark.parametrize(("knob", "value"), [*KNOBS, ("k", "20000"), ("lambda", "inf"), ("alpha", "inf")])
+def test_a_knob_out_of_range_is_refused_in_the_settings(
+    knob: str, value: str, price: Price, shop: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "own.toml").write_text(f"[correction]\n{knob} = {value}\n", encoding="utf-8")
+    answer = price("build-index", shop.catalogue, "--index", tmp_path / "index", "--config", tmp_path / "own.toml")
+    refused(answer, USAGE, "correction")
+
+
+def test_a_query_of_nothing_is_refused(price: Price, shop: Any) -> None:
+    for nothing in ([], [""], [" \n"], ["", "--image", ""]):
+        refused(price("query", *nothing, "--index", shop.index), DATA, "give the item's TEXT, its --image, or both")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "phrases"),
+    [
+        (["quary"], ["No such command 'quary'", "'query'", "`price --help`"]),
+        (["query", "--bnad", "2"], ["--bnad", "--band", "`price query --help`"]),
+        (["query", "--k", "many", "coffee"], ["'many'", "--k"]),
+        (["query", "coffee", "tea"], ["unexpected extra argument", "tea"]),
+        (["build-index"], ["CATALOGUE", "`price build-index --help`"]),
+        (["completion", "tcsh"], ["'tcsh'", "bash"]),
+    ],
+)
+def test_a_slip_on_the_command_line_is_one_sentence_too(arguments: list[str], phrases: list[str], price: Price) -> None:
+    refused(price(*arguments), USAGE, *phrases)
+
+
+def test_the_command_alone_prints_its_help_and_is_a_usage_error(price: Price) -> None:
+    answer = price()
+    assert (answer.code, answer.out) == (USAGE, "")
+    assert answer.err.startswith("Usage: price ")
+
+
+def test_weights_that_cannot_be_fetched_are_a_download_that_was_needed(
+    price: Price, shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    options = ["--text-encoder", "qwen3-0.6b", "--index", tmp_path / "index"]
+    refused(price("build-index", shop.catalogue, *options), DOWNLOAD, "qwen3-0.6b", "model.safetensors")
+
+
+def test_a_folder_that_holds_other_things_is_not_built_into(price: Price, shop: Any, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("the only copy")
+    refused(price("build-index", shop.catalogue, "--index", tmp_path), USAGE, "thesis.tex", "--index")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_an_error_of_the_system_is_one_sentence(
+    price: Price, shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "items.lance")
+
+    monkeypatch.setattr("engine.build.write_items", full)
+    index = tmp_path / "index"
+    answer = price("build-index", shop.catalogue, "--index", index, "--config", shop.quick, "--image-encoder", "none")
+    refused(answer, 1, "No space left on device", after_work=True)
+    assert not list(index.glob("gen-*"))  # what was half written does not take up that space

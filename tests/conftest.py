@@ -1,0 +1,124 @@
+"""What do the tests of several rooms share? A made-up catalogue, one small index of it, and the command in process."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# As the command does, and before any library reads it: threads that spin while they wait make these tests crawl.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+QUICK = """
+folds = 3
+[mlp]
+members = 1
+width = 16
+[mlp.fit]
+epochs = 1
+[lexical]
+members = 1
+width = 16
+[lexical.fit]
+epochs = 1
+[gbdt]
+rounds = 5
+leaves = 4
+"""  # settings of a model that is built in a second, and is not good for anything else
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command gave back."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """stdout, which must be one JSON object and nothing else."""
+        document = json.loads(self.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+        assert isinstance(document, dict)
+        return document
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A made-up catalogue with its index. For reading: a test that changes something copies it first."""
+
+    folder: Path  # catalogue.csv, holdout.csv, images/, query.jpg, price.toml
+    index: Path
+    build: Answer  # what `price build-index --json` said
+
+    @property
+    def catalogue(self) -> Path:
+        return self.folder / "catalogue.csv"
+
+    @property
+    def holdout(self) -> Path:
+        return self.folder / "holdout.csv"
+
+    @property
+    def images(self) -> Path:
+        return self.folder / "images"
+
+    @property
+    def photograph(self) -> Path:
+        """Of an item that stands in neither file."""
+        return self.folder / "query.jpg"
+
+    @property
+    def quick(self) -> Path:
+        return self.folder / "price.toml"
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """139 items and 7 bad rows, 11 held out, 100 or so photographs."""
+    folder = tmp_path_factory.mktemp("shop")
+    make = [sys.executable, str(ROOT / "examples" / "make_catalogue.py"), str(folder), "--rows", "150"]
+    subprocess.run(make, check=True, capture_output=True)
+    (folder / "price.toml").write_text(QUICK, encoding="utf-8")
+    arguments = ["build-index", str(folder / "catalogue.csv"), "--image-dir", str(folder / "images"), "--json"]
+    build = _run([*arguments, "--index", str(folder / "index"), "--config", str(folder / "price.toml")])
+    assert build.code == 0, build.err
+    return Shop(folder, folder / "index", build)
+
+
+@pytest.fixture
+def own_index(shop: Shop, tmp_path: Path) -> Path:
+    """A copy of the shop's index, to be changed."""
+    return Path(shutil.copytree(shop.index, tmp_path / "own-index"))
+
+
+@pytest.fixture
+def price(capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """`price ARGUMENTS` in this process, with what libraries write past Python caught as well."""
+    import cli
+
+    def run(*arguments: object) -> Answer:
+        capfd.readouterr()
+        code = cli.run([str(each) for each in arguments])
+        return Answer(code, *capfd.readouterr())
+
+    return run
+
+
+def _run(arguments: list[str]) -> Answer:
+    """The same where there is no capfd: in a fixture of the session."""
+    import cli
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.run(arguments)
+    return Answer(code, out.getvalue(), err.getvalue())

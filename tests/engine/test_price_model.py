@@ -1,0 +1,159 @@
+"""Claims about the trained whole: the one chain from inputs to answer, read out row by row, and its way to the disk."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from engine.blend import blend
+from engine.correction import Knobs, shift, weights
+from engine.cross_fit import Fitted
+from engine.gbdt import Gbdt
+from engine.interval import Interval
+from engine.network import Network
+from engine.price_model import MEMBERS, PriceModel, load_models, save_models
+from engine.settings import Fit
+from engine.settings import Gbdt as GbdtSettings
+from engine.settings import Network as NetworkSettings
+from index.neighbours import BandIndex
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+INTERVAL = Interval((3.0,), (-0.2, -0.4), (0.3, 0.9))
+FITTED = Fitted({"mlp": 0.5, "gbdt": 0.3, "lexical": 0.2}, Knobs(4, 0.8, 2.0, 0.5), INTERVAL)
+
+
+class Guess:
+    """A model that answers from the numbers alone."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def predict(self, inputs):
+        return 2.7 + self.factor * inputs.numbers[:, 0].astype(np.float64)
+
+
+MODELS = {"mlp": [Guess(0.1), Guess(0.3)], "gbdt": [Guess(0.5), Guess(-0.1)], "lexical": [Guess(0.2), Guess(0.0)]}
+
+
+@pytest.fixture
+def rows(make_items):
+    """The catalogue: space, log price, residual."""
+    inputs, log_price = make_items(50, seed=8)
+    return {"space": inputs.vectors["name"], "log_price": log_price, "residual": np.sin(np.arange(50.0)) / 3}
+
+
+@pytest.fixture
+def model(rows):
+    return PriceModel(MODELS, FITTED, rows["space"], log_price=rows["log_price"], residual=rows["residual"])
+
+
+def test_an_estimate_is_models_blend_correction_and_interval_row_by_row(model, rows, make_items):
+    inputs, _ = make_items(20)
+    estimate = model.estimate(inputs, inputs.vectors["name"])
+    for row in range(20):
+        asked = inputs.take(np.array([row]))
+        members = {m: np.mean([each.predict(asked)[0] for each in models]) for m, models in MODELS.items()}
+        base = sum(FITTED.weights[m] * members[m] for m in members)
+        cosine = rows["space"].astype(np.float64) @ asked.vectors["name"][0].astype(np.float64)
+        within = np.flatnonzero(np.abs(rows["log_price"] - base) <= 0.8)
+        near = sorted(within, key=lambda j: -cosine[j])[:4]
+        weight = np.exp([-2.0 * (1 - cosine[j]) for j in near])
+        moved = 0.5 * np.average(rows["residual"][near], weights=weight) if near else 0.0
+        low, high = INTERVAL.bounds(np.array([base + moved]))
+        assert {m: estimate.members[m][row] for m in members} == pytest.approx(members)
+        assert estimate.blended[row] == pytest.approx(base)
+        assert estimate.shift[row] == pytest.approx(moved, abs=1e-6)
+        assert estimate.answer[row] == pytest.approx(base + moved, abs=1e-6)
+        assert (estimate.low[row], estimate.high[row]) == pytest.approx((low[0], high[0]), abs=1e-6)
+        assert estimate.near.rows[row][estimate.near.found[row]].tolist() == near
+        np.testing.assert_allclose(estimate.weight[row, : len(near)], weight / weight.sum(), atol=1e-6)
+
+
+def test_one_item_is_priced_as_in_a_batch(model, make_items):
+    inputs, _ = make_items(20)
+    together = model.estimate(inputs, inputs.vectors["name"])
+    for row in (0, 7, 19):
+        alone = model.estimate(inputs.take(np.array([row])), inputs.vectors["name"][[row]])
+        assert alone.answer[0] == pytest.approx(together.answer[row], abs=1e-9)
+        assert alone.near.rows[0].tolist() == together.near.rows[row].tolist()
+
+
+@pytest.mark.parametrize(
+    "changed", [{"k": 1}, {"band": 0.1}, {"band": math.inf}, {"decay": 50.0}, {"alpha": 1.0}], ids=str
+)
+def test_a_query_may_bring_its_own_knobs_and_the_fitted_ones_stay(model, rows, make_items, changed):
+    inputs, _ = make_items(20)
+    space, knobs = inputs.vectors["name"], replace(FITTED.knobs, **changed)
+    before, asked = model.estimate(inputs, space), model.estimate(inputs, space, knobs)
+    near = BandIndex(rows["space"], rows["log_price"]).search(space, asked.blended, k=knobs.k, band=knobs.band)
+    np.testing.assert_allclose(asked.answer, asked.blended + shift(near, rows["residual"], knobs))
+    np.testing.assert_allclose(asked.weight, weights(near, knobs.decay))
+    assert not np.allclose(asked.shift, before.shift)
+    np.testing.assert_array_equal(model.estimate(inputs, space).answer, before.answer)
+    assert model.fitted == FITTED
+
+
+def test_nobody_in_the_band_leaves_the_blend_and_says_so(rows, make_items):
+    far = PriceModel(MODELS, FITTED, rows["space"], log_price=rows["log_price"] + 100, residual=rows["residual"])
+    inputs, _ = make_items(5)
+    estimate = far.estimate(inputs, inputs.vectors["name"])
+    np.testing.assert_array_equal(estimate.answer, estimate.blended)
+    assert not estimate.near.found.any()
+    assert not estimate.weight.any()
+    assert not estimate.shift.any()
+
+
+def test_the_blend_takes_the_members_by_name(rows, make_items):
+    inputs, _ = make_items(5)
+    turned = dict(reversed(MODELS.items()))
+    estimate = PriceModel(
+        turned, FITTED, rows["space"], log_price=rows["log_price"], residual=rows["residual"]
+    ).estimate(inputs, inputs.vectors["name"])
+    np.testing.assert_allclose(estimate.blended, blend(estimate.members, FITTED.weights))
+    np.testing.assert_allclose(estimate.members["gbdt"], 2.7 + 0.2 * inputs.numbers[:, 0], rtol=1e-6)
+
+
+def test_neighbours_alone_are_the_weighted_mean_of_the_nearest_prices_without_a_band(model, rows, make_items):
+    inputs, _ = make_items(10)
+    space = inputs.vectors["name"].copy()
+    space[3] = 0
+    alone = model.neighbours_alone(space, FITTED.knobs)
+    for row in range(10):
+        cosine = rows["space"].astype(np.float64) @ space[row].astype(np.float64)
+        near = np.argsort(-cosine, kind="stable")[:4]
+        mean = np.average(rows["log_price"][near], weights=np.exp(-2.0 * (1 - cosine[near])))
+        assert alone[row] == pytest.approx(np.median(rows["log_price"]) if row == 3 else mean, abs=1e-6)
+
+
+def trained(make_items):
+    """Three members of two folds each, of the least size."""
+    inputs, log_price = make_items(40)
+    fit = Fit(1, 16, 16, 0.01, 0.01, "constant")
+    gated, words = (NetworkSettings(head, members=1, width=4, dropout=0.0, fit=fit) for head in ("gated", "words"))
+    trees = GbdtSettings(rounds=2, least_rows_in_leaf=5, least_rows_of_word=5)
+    return {
+        "mlp": [Network.fit(inputs, log_price, gated, seed) for seed in (0, 1)],
+        "gbdt": [Gbdt.fit(inputs, log_price, trees, seed=seed, threads=1) for seed in (0, 1)],
+        "lexical": [Network.fit(inputs, log_price, words, seed) for seed in (0, 1)],
+    }
+
+
+def test_saved_models_come_back_by_member_and_fold_with_what_was_fitted(make_items, tmp_path):
+    models, (unseen, _) = trained(make_items), make_items(10, seed=5)
+    fitted = replace(FITTED, knobs=replace(FITTED.knobs, band=math.inf))
+    save_models(tmp_path, models, fitted)
+    loaded, fitted_back = load_models(tmp_path)
+    assert fitted_back == fitted
+    assert list(loaded) == list(MEMBERS)
+    predicted = [each.predict(unseen) for member in MEMBERS for each in models[member]]
+    back = [each.predict(unseen) for member in MEMBERS for each in loaded[member]]
+    np.testing.assert_allclose(back, predicted, rtol=1e-6)
+    assert len({each.tobytes() for each in predicted}) == 6  # else a mix-up of the files would go unseen
+
+
+def test_models_lie_on_the_disk_as_safetensors_text_and_json_alone(make_items, tmp_path):
+    save_models(tmp_path, trained(make_items), FITTED)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 7
+    assert {path.suffix for path in files} == {".safetensors", ".txt", ".json"}
