@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from engine.encoding import Runtime
     from engine.evaluation import Evaluation, Score, Slice
     from engine.pricer import Quote
     from index.catalogue import Columns
@@ -84,7 +85,7 @@ index_option = click.option(
     "--index", type=PATH, default="price-index", envvar="PRICE_INDEX", show_envvar=True, help="Folder of the index."
 )
 image_dir_option = click.option("--image-dir", type=PATH, help="Folder of photographs, by the last part of their URL.")
-device_option = click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 COLUMN_OPTIONS = (
     ("id", "sample_id", "that tells items apart"),
@@ -92,6 +93,13 @@ COLUMN_OPTIONS = (
     ("image", "image_link", "of photographs; may be absent"),
     ("price", "price", "of prices"),
 )
+
+
+def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--device and --precision: where and how encoders run."""
+    precision = click.Choice(PRECISIONS)
+    command = click.option("--precision", type=precision, default="auto", help="Of the encoders' products.")(command)
+    return click.option("--device", default="auto", help="Of the encoders: auto, cpu, cuda or cuda:N.")(command)
 
 
 def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,7 +136,7 @@ def price() -> None:
 @click.option("--folds", type=int, help="Folds that every row is predicted out of, 3 to 20. [default: 5]")
 @click.option("--seed", type=int, help="Of everything random: folds, networks, trees. [default: 0]")
 @click.option("--currency", help="Label of the prices, kept with the index. [default: USD]")
-@device_option
+@runtime_options
 @column_options
 @json_option
 def build_index_command(catalogue: Path, index: Path, *, as_json: bool, **options: Any) -> None:
@@ -144,7 +152,7 @@ def build_index_command(catalogue: Path, index: Path, *, as_json: bool, **option
     from engine.build import build_index
     from engine.settings import read_settings
 
-    how = {"columns": _columns(options), "image_dir": options.pop("image_dir"), "device": options.pop("device")}
+    how = {"columns": _columns(options), "image_dir": options.pop("image_dir"), "runtime": _runtime(options)}
     settings = read_settings(options.pop("config"), options.pop("preset"), **options)
     with Progress() as progress:
         built = build_index(catalogue, index, settings, report=progress.report, **how)
@@ -168,7 +176,7 @@ def build_index_command(catalogue: Path, index: Path, *, as_json: bool, **option
 @click.option("--lambda", "decay", type=float, help="How fast a neighbour's weight falls with its distance.")
 @click.option("--alpha", type=float, help="Share of the neighbours' mean residual that is added.")
 @index_option
-@device_option
+@runtime_options
 @click.option("--allow-private-addresses", is_flag=True, help="Let --image reach addresses that are not public.")
 @json_option
 def query_command(text: str, image: str | None, index: Path, *, as_json: bool, **given: Any) -> None:
@@ -187,6 +195,7 @@ def query_command(text: str, image: str | None, index: Path, *, as_json: bool, *
     text = _standard_input() if text == "-" else text
     if not text.strip() and not (image or "").strip():
         raise DataRefused("There is nothing to price: give the item's TEXT, its --image, or both.")
+    _import_lightgbm_alone()
     from dataclasses import asdict
 
     from engine.pricer import Item, Pricer, with_overrides
@@ -194,7 +203,7 @@ def query_command(text: str, image: str | None, index: Path, *, as_json: bool, *
 
     private = given.pop("allow_private_addresses")
     photographs = Photographs(allow_paths=True, fetch_missing=True, allow_private_addresses=private)
-    pricer = Pricer.open(index, given.pop("device"))
+    pricer = Pricer.open(index, _runtime(given))
     knobs = with_overrides(pricer.knobs, **given)
     quote = pricer.price([Item(text, image)], knobs=knobs, photographs=photographs)[0]
     currency, band = pricer.manifest.currency, knobs.band
@@ -204,6 +213,17 @@ def query_command(text: str, image: str | None, index: Path, *, as_json: bool, *
         return
     plain = settings | {"band": band if math.isfinite(band) else None}  # JSON knows no infinity
     _print_json({**asdict(quote), "settings": plain, "currency": currency, "seconds": time.monotonic() - started})
+
+
+def _import_lightgbm_alone() -> None:
+    """LightGBM imports scikit-learn and pandas to offer wrappers for them: a third of a cold query, for nothing here."""
+    hidden = [name for name in ("sklearn", "pandas") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: importing it is an ImportError
+    try:
+        import lightgbm  # noqa: F401
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def _standard_input() -> str:
@@ -219,7 +239,7 @@ def _standard_input() -> str:
 @click.argument("labelled", type=PATH, required=False)
 @index_option
 @image_dir_option
-@device_option
+@runtime_options
 @column_options
 @json_option
 def evaluate_command(labelled: Path | None, index: Path, *, as_json: bool, **options: Any) -> None:
@@ -239,8 +259,8 @@ def evaluate_command(labelled: Path | None, index: Path, *, as_json: bool, **opt
         if labelled is None:
             evaluation = evaluate_index(index)
         else:
-            columns = _columns(options)
-            evaluation = evaluate_labelled(index, labelled, columns=columns, report=progress.report, **options)
+            how = {"columns": _columns(options), "image_dir": options["image_dir"], "runtime": _runtime(options)}
+            evaluation = evaluate_labelled(index, labelled, report=progress.report, **how)
     if as_json:
         _print_json(evaluation.to_json())
     else:
@@ -259,6 +279,12 @@ def completion_command(shell: str) -> None:
 
     script = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}[shell]
     click.echo(script(price, {}, "price", "_PRICE_COMPLETE").source())
+
+
+def _runtime(options: dict[str, Any]) -> Runtime:
+    from engine.encoding import Runtime
+
+    return Runtime(options.pop("device"), options.pop("precision"))
 
 
 def _columns(options: dict[str, Any]) -> Columns:

@@ -43,9 +43,8 @@ def main() -> None:
         before, after = row_smape(price, np.exp(base)), row_smape(price, np.exp(answer))
         low, high = bootstrap(before - after, seed=0)
         report[name] = {"blend": before.mean(), "corrected": after.mean(), "gain": [(before - after).mean(), low, high]}
-        print(
-            f"{name:12} {before.mean():.2f} -> {after.mean():.2f}, gain {(before - after).mean():+.2f} ({low:+.2f} to {high:+.2f})"
-        )
+        gain = f"{(before - after).mean():+.2f} ({low:+.2f} to {high:+.2f})"
+        print(f"{name:12} {before.mean():.2f} -> {after.mean():.2f}, gain {gain}")
     path = Path(__file__).parent / "results" / "pair_models.json"
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 

@@ -17,15 +17,16 @@ from engine.blend import blend
 from engine.comparables import Comparables, write_comparables
 from engine.correction import space_vectors
 from engine.cross_fit import cross_fit
-from engine.encoding import Encoders, modalities, space_columns
+from engine.encoding import AUTO, Encoders, Runtime, modalities, space_columns
 from engine.evaluation import Evaluation, evaluate
 from engine.features import Inputs, make_inputs
 from engine.folds import assign_folds, twin_groups
 from engine.out_of_fold import predict_out_of_fold, write_out_of_fold
 from engine.price_model import save_models
 from index.catalogue import Columns, read_catalogue, write_rejects
+from index.errors import DataRefused
 from index.fields import name_key
-from index.generations import CACHE, current_generation, writing
+from index.generations import CACHE, current_generation, photograph_cache, writing
 from index.images import ImageRefused, Photographs
 from index.manifest import Manifest, write_manifest
 from index.progress import Report, silent
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from engine.out_of_fold import Fit
     from engine.settings import Settings
 
+LEAST_GROUPS_PER_FOLD = 4  # models are fitted without two of the folds, and must be left something to learn from
 REJECTS, REPORT = "rejects.csv", "report.json"
 
 
@@ -60,7 +62,7 @@ def build_index(
     *,
     columns: Columns | None = None,
     image_dir: Path | None = None,
-    device: str = "auto",
+    runtime: Runtime = AUTO,
     report: Report = silent,
 ) -> Built:
     """Build a new generation of `index` from a priced catalogue; the old one stays in force until this one is whole.
@@ -69,10 +71,10 @@ def build_index(
     """
     started = time.monotonic()
     with writing(index) as folder:
-        encoders = Encoders(modalities(settings), device)
+        photographs = Photographs(image_dir, photograph_cache(index), catalogue.parent)
+        encoders = Encoders(modalities(settings), runtime)
         records = encoders.records()  # opens them all: what cannot be had is said before the catalogue is read
         read = read_catalogue(catalogue, columns or Columns(), priced=True, report=report)
-        photographs = Photographs(image_dir, base_dir=catalogue.parent)
         vectors, absent = encoders.encode(read.items, photographs, index / CACHE, report)
         groups = twin_groups(
             [name_key(name) for name in read.items["name"].to_pylist()],
@@ -80,6 +82,7 @@ def build_index(
             _fingerprints(photographs, read.items["image"].to_pylist()),
         )
         log_price = read.items["log_price"].to_numpy().astype(np.float64)
+        _refuse_too_few(groups, settings.folds)
         fold = assign_folds(groups, settings.folds, settings.seed, log_price)
         inputs = make_inputs(read.items, vectors)
         oof, models = predict_out_of_fold(
@@ -116,11 +119,21 @@ def build_index(
         rows=items.num_rows,
         rejected=reasons,
         rejects_file=current_generation(index) / REJECTS if read.rejects else None,
-        photographs_absent=absent,
-        encoders=[record.name for record in records],
+        photographs_absent=Counter(reason for reason in absent if reason),
+        encoders=list(dict.fromkeys(record.name for record in records)),
         evaluation=evaluation,
         seconds=time.monotonic() - started,
     )
+
+
+def _refuse_too_few(groups: NDArray[np.int64], folds: int) -> None:
+    found, needed = len(np.unique(groups)), LEAST_GROUPS_PER_FOLD * folds
+    if found < needed:
+        raise DataRefused(
+            f"The catalogue has {len(groups):,} usable rows in {found:,} groups of twins (the same photograph, or the "
+            f"same name but for numbers), which is too few for {folds} folds, which take "
+            f"{needed}: add rows, or ask for fewer folds."
+        )
 
 
 def member_fits(settings: Settings) -> dict[str, Fit]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Float64 = NDArray[np.float64]
 
 MOST_NEIGHBOURS = 10_000
+MOST_ALPHA = 10.0
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,10 @@ class Knobs:
             raise UsageError(f"band is {self.band}: give a half-width in log price above 0, such as 0.35, or inf.")
         if not 0 < self.decay < math.inf:
             raise UsageError(f"lambda is {self.decay}: give a number above 0, such as 5.")
-        if not 0 < self.alpha < math.inf:
-            raise UsageError(f"alpha is {self.alpha}: give a number above 0, such as 0.3; 1 adds the whole residual.")
+        if not 0 < self.alpha <= MOST_ALPHA:
+            raise UsageError(
+                f"alpha is {self.alpha}: give a number above 0 and at most {MOST_ALPHA:g}; 1 adds the whole residual."
+            )
 
 
 def space_vectors(vectors: Mapping[str, Float32], columns: Sequence[str]) -> Float32:
@@ -60,7 +63,7 @@ def weights(near: Neighbours, decay: float) -> Float64:
     """(n, k) each neighbour's share of the shift, adding up to 1 where there are neighbours; 0 for none."""
     distance = 1 - near.similarity.astype(np.float64)
     nearest = distance[:, :1]  # taken off so that no exponential underflows; it cancels in the quotient
-    weight = np.where(near.found, np.exp(-decay * (distance - nearest)), 0)
+    weight = np.where(near.found, np.exp(-decay * np.maximum(distance - nearest, 0)), 0)
     total = weight.sum(axis=1, keepdims=True)
     share: Float64 = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
     return share

@@ -1,8 +1,10 @@
 """What is fitted after the models: blend weights, the correction's knobs, the interval. And their honest score.
 
-For queries they are fitted on every row. For a score they are fitted anew for each fold, on the other folds, and that
-fold is then priced as a build without it would price it (`engine.out_of_fold`): nothing is scored on what it was
-fitted on, and the rows that correct a fold carry residuals of models that never saw that fold.
+For queries they are fitted on every row. For a score they are fitted anew for each fold, on the other folds' rows, and
+that fold is then priced as a build without it would price it (`engine.out_of_fold`): no row is scored by weights, knobs
+or ends that were fitted on it, and the rows that correct a fold carry residuals of models that never saw it. What
+remains is of second order: the other folds' predictions, on which a handful of numbers is fitted, come from models that
+did see the fold.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class Fitted:
 
     weights: dict[str, float]
     knobs: Knobs
+    mlp_knobs: Knobs  # of the stage "mlp + correction", which is there to compare with
     interval: Interval
 
 
@@ -69,6 +72,7 @@ def cross_fit(oof: OutOfFold, log_price: Float64, space: Float32, settings: Sett
     knobs, knobs_by_fold = fit_knobs(task, settings.correction)
     answer, near = task.corrected(knobs_by_fold)
     mlp = _Task(log_price, oof.fold, space, held["mlp"], log_price - oof.without["mlp"])
+    mlp_knobs, mlp_knobs_by_fold = fit_knobs(mlp, settings.correction)
     interval = fit_interval(answer, log_price, settings.coverage)
     bounds = [fit_interval(answer[~here], log_price[~here], settings.coverage).bounds(answer[here]) for here in folds]
     median = _join(folds, [np.full(here.sum(), np.median(log_price[~here])) for here in folds])
@@ -76,7 +80,7 @@ def cross_fit(oof: OutOfFold, log_price: Float64, space: Float32, settings: Sett
         "constant median": median,
         "neighbours alone": task.neighbours_alone(knobs_by_fold),
         "mlp": held["mlp"],
-        "mlp + correction": mlp.corrected(fit_knobs(mlp, settings.correction)[1])[0],
+        "mlp + correction": mlp.corrected(mlp_knobs_by_fold)[0],
         "gbdt": held["gbdt"],
         "lexical": held["lexical"],
         "blend": blended,
@@ -84,7 +88,7 @@ def cross_fit(oof: OutOfFold, log_price: Float64, space: Float32, settings: Sett
     }
     control = task.shuffled(settings.seed).corrected(knobs_by_fold)[0]
     low, high = (_join(folds, [pair[end] for pair in bounds]) for end in (0, 1))
-    return Fitted(whole, knobs, interval), Held(stages, control, low, high, near)
+    return Fitted(whole, knobs, mlp_knobs, interval), Held(stages, control, low, high, near)
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,29 @@
 """Which vectors does an item have, and under which names? The same for a build and for a query.
 
-A modality is one view of an item (its name, its whole text, its photograph) through one encoder.
+A modality is one view of an item (its name, its bullet points, its whole text, its photograph) through one encoder.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from index.embedding import VectorCache, embed_photographs, embed_texts
-from index.encoders import open_encoder
-from index.errors import IndexUnusable
+import numpy as np
+
+from engine.settings import TEXT_VIEWS
+from index.embedding import NO_PHOTOGRAPH, embed_pairs, embed_photographs, embed_texts
+from index.encoders import find_spec, open_encoder
+from index.errors import IndexUnusable, UsageError
+from index.fields import parse_fields
 from index.manifest import EncoderRecord
 from index.progress import Report, silent
 from index.store import vector_column
+from index.vector_cache import VectorCache
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from index.encoders import Encoder
     from index.images import Photographs
 
-TEXT_VIEWS = ("name", "text")
+PHOTOGRAPH, PAIR = "photograph", "pair"
 
 
 @dataclass(frozen=True)
@@ -36,58 +40,90 @@ class Modality:
 
     name: str  # of the column and of the models' input: `minilm_name`
     encoder: str  # NAME or NAME@PATH
-    view: str  # name, text or photograph
+    view: str  # name, bullets, text, photograph, or pair: text and photograph together
 
 
 def modalities(settings: Settings) -> list[Modality]:
-    """The columns of a build."""
-    texts = [Modality(f"{_plain(e)}_{view}", e, view) for e in settings.text_encoder for view in TEXT_VIEWS]
-    images = [Modality(f"{_plain(e)}_photograph", e, "photograph") for e in settings.image_encoder if e != "none"]
-    return texts + images
+    """The columns of a build. UsageError for an encoder that cannot read what it is named for."""
+    texts = [_modality(e, view) for e in settings.text_encoder for view in _views(e, "text", settings.text_views)]
+    images = [_modality(e, view) for e in settings.image_encoder for view in _views(e, "image", (PHOTOGRAPH,))]
+    wanted = texts + images
+    if len({each.name for each in wanted}) < len(wanted):
+        names = ", ".join(dict.fromkeys(each.encoder for each in wanted))
+        raise UsageError(f"An encoder is named twice among {names}: an index holds one version of each.")
+    return wanted
 
 
 def space_columns(settings: Settings) -> list[str]:
-    """The columns whose cosines the correction's search averages."""
-    return [f"{_plain(settings.text_encoder[0])}_{view}" for view in settings.correction.space]
+    """The columns whose cosines the correction's search averages: views of the first text encoder."""
+    first = settings.text_encoder[0]
+    views = _views(first, "text", settings.text_views)
+    return [_modality(first, view).name for view in views if view in settings.correction.space or view == PAIR]
 
 
-def _plain(encoder: str) -> str:
-    """`qwen3-0.6b@weights/` -> `qwen3_0_6b`: columns, and torch's module names, allow no dot."""
-    return re.sub(r"\W", "_", encoder.partition("@")[0])
+def _views(encoder: str, kind: Literal["text", "image"], views: tuple[str, ...]) -> tuple[str, ...]:
+    """Which columns an encoder makes where it is named for words ("text") or photographs ("image")."""
+    spec = find_spec(encoder)
+    if spec.family == "none":
+        return ()
+    if kind in spec.modalities:
+        return views
+    if "pair" in spec.modalities:
+        return (PAIR,)
+    what = {"text": "words", "image": "photographs"}
+    raise UsageError(f"{spec.name} does not encode {what[kind]}; `price encoders` lists which encoder reads what.")
+
+
+def _modality(encoder: str, view: str) -> Modality:
+    """`qwen3-0.6b@weights/` and name -> `qwen3_0_6b_name`: columns, and torch's module names, allow no dot."""
+    return Modality(f"{re.sub(r'[^a-z0-9]', '_', encoder.partition('@')[0].lower())}_{view}", encoder, view)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How encoders run; it changes their speed, never which vectors they mean."""
+
+    device: str = "auto"
+    precision: str = "auto"
+
+
+AUTO = Runtime()
 
 
 class Encoders:
-    """The encoders of an index, each opened when it is first needed and kept."""
+    """The encoders of an index, each opened when it is first needed and kept.
 
-    def __init__(self, wanted: list[Modality], device: str = "auto") -> None:
+    With the `records` of an index, an encoder whose weights or revision are not those that it was built with is refused
+    when it is opened: cosines across encoders mean nothing.
+    """
+
+    def __init__(
+        self, wanted: list[Modality], runtime: Runtime = AUTO, records: tuple[EncoderRecord, ...] = ()
+    ) -> None:
         self.modalities = wanted
-        self._device = device
+        self._runtime = runtime
+        self._built = {record.column: record for record in records}
         self._open: dict[str, Encoder] = {}
 
-    def get(self, name: str) -> Encoder:
-        """The encoder NAME or NAME@PATH."""
+    def get(self, modality: Modality) -> Encoder:
+        """The modality's encoder. IndexUnusable if it is not the one that the index was built with."""
+        name = modality.encoder
         if name not in self._open:
-            self._open[name] = open_encoder(name, device=self._device)
+            encoder = open_encoder(name, device=self._runtime.device, precision=self._runtime.precision)
+            built = self._built.get(vector_column(modality.name))
+            if built and (built.identity, built.dim) != (encoder.identity, encoder.dim):
+                raise IndexUnusable(
+                    f"The index was built with other weights, or another revision, of {name} ({built.identity} of "
+                    f"{built.dim} numbers, here {encoder.identity} of {encoder.dim}): bring those back, or build it "
+                    "again with `price build-index`."
+                )
+            self._open[name] = encoder
         return self._open[name]
 
     def records(self) -> tuple[EncoderRecord, ...]:
         """What the manifest keeps of each column."""
-        return tuple(
-            EncoderRecord(
-                vector_column(each.name), each.encoder, self.get(each.encoder).identity, self.get(each.encoder).dim
-            )
-            for each in self.modalities
-        )
-
-    def check(self, records: tuple[EncoderRecord, ...], rebuild: str) -> None:
-        """Refuse an index whose vectors other weights made: cosines across encoders mean nothing."""
-        for record in records:
-            found = self.get(record.name).identity
-            if found != record.identity:
-                raise IndexUnusable(
-                    f"The index was built with other weights or another revision of {record.name} "
-                    f"({record.identity}, here {found}): build it again with `{rebuild}`."
-                )
+        opened = [(each, self.get(each)) for each in self.modalities]
+        return tuple(EncoderRecord(vector_column(m.name), m.encoder, e.identity, e.dim) for m, e in opened)
 
     def encode(
         self,
@@ -95,19 +131,39 @@ class Encoders:
         photographs: Photographs,
         cache: Path | None = None,
         report: Report = silent,
-    ) -> tuple[dict[str, NDArray[np.float32]], Counter[str]]:
-        """modality -> (n, dim) unit rows, zero where absent; and why photographs are absent, by reason."""
-        vectors, reasons = {}, Counter[str]()
+    ) -> tuple[dict[str, NDArray[np.float32]], list[str | None]]:
+        """modality -> (n, dim) unit rows, zero where absent; and (n,) why the photograph is absent, None where not."""
+        images = items["image"].to_pylist()
+        vectors: dict[str, NDArray[np.float32]] = {}
+        absent: list[str | None] = [None] * len(images)
         for each in self.modalities:
-            encoder = self.get(each.encoder)
-            kept = VectorCache(cache, encoder.identity, encoder.dim, report) if cache else None
-            try:
-                if each.view == "photograph":
-                    seen = embed_photographs(encoder, items["image"].to_pylist(), photographs, kept, report)
-                    vectors[each.name], reasons = seen.vectors, seen.reasons
+            built = self._built.get(vector_column(each.name))
+            if built and each.view == PHOTOGRAPH and not any(images):
+                vectors[each.name] = np.zeros((len(images), built.dim), np.float32)  # no need to open the encoder
+                absent = [NO_PHOTOGRAPH] * len(images)
+                continue
+            encoder = self.get(each)
+            with _cache(cache, encoder, report) as kept:
+                if each.view in TEXT_VIEWS:
+                    vectors[each.name] = embed_texts(encoder, _texts(items, each.view), kept, report)
+                    continue
+                if each.view == PAIR:
+                    seen = embed_pairs(
+                        encoder, items["text"].to_pylist(), images, photographs, cache=kept, report=report
+                    )
                 else:
-                    vectors[each.name] = embed_texts(encoder, items[each.view].to_pylist(), kept, report)
-            finally:
-                if kept:
-                    kept.close()
-        return vectors, reasons
+                    seen = embed_photographs(encoder, images, photographs, kept, report)
+                vectors[each.name], absent = seen.vectors, seen.absent
+        return vectors, absent
+
+
+def _texts(items: pa.Table, view: str) -> list[str]:
+    """What is said of each item in one view."""
+    if view == "bullets":
+        return ["\n".join(parse_fields(text).bullets) for text in items["text"].to_pylist()]
+    said: list[str] = items[view].to_pylist()
+    return said
+
+
+def _cache(folder: Path | None, encoder: Encoder, report: Report) -> AbstractContextManager[VectorCache | None]:
+    return VectorCache(folder, encoder.identity, encoder.dim, report) if folder else nullcontext()

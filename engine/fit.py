@@ -69,6 +69,8 @@ def _schedule(optimiser: Optimizer, settings: Fit, steps: int) -> LRScheduler:
     from torch.optim import lr_scheduler
 
     if settings.schedule == "one_cycle":
-        return lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=max(steps, 1), pct_start=0.1)
+        # The rise takes a tenth of the steps, but always part of one: torch divides by what is over a whole step.
+        rise = min(0.9, max(0.1, 1.5 / max(steps, 1)))
+        return lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=max(steps, 1), pct_start=rise)
     assert settings.schedule == "constant", settings.schedule
     return lr_scheduler.ConstantLR(optimiser, factor=1.0)

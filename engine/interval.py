@@ -39,6 +39,10 @@ def fit_interval(estimate: Float64, log_price: Float64, coverage: float) -> Inte
     """From estimates (n,) of rows that the models never saw, and their prices, both log."""
     levels = int(np.clip(len(estimate) // LEAST_ROWS, 1, MOST_LEVELS))
     edges = np.quantile(estimate, np.arange(1, levels) / levels)
+    # Equal estimates can leave a level empty, which would then know nothing: every level ends above one of its own.
+    begins = np.searchsorted(np.sort(estimate), edges, side="left")
+    edges = edges[np.diff(begins, prepend=0) > 0]
+    levels = len(edges) + 1
     level = np.searchsorted(edges, estimate, side="right")
     error = log_price - estimate
     ends = [_ends(error[level == each], coverage) for each in range(levels)]
@@ -48,8 +52,6 @@ def fit_interval(estimate: Float64, log_price: Float64, coverage: float) -> Inte
 def _ends(error: Float64, coverage: float) -> tuple[float, float]:
     """The errors that a new one falls between with probability `coverage`: split conformal's finite-sample ranks."""
     tail, rows = (1 - coverage) / 2, len(error)
-    if rows == 0:  # equal estimates can leave a level empty; nobody will ask for it
-        return 0.0, 0.0
     ordered = np.sort(error)
     rank = min(rows, int(np.ceil((1 - tail) * (rows + 1))))  # of the upper end, from 1; the lower mirrors it
     return float(ordered[rows - rank]), float(ordered[rank - 1])

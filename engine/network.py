@@ -54,6 +54,8 @@ class Network:
         """Trained on all of `inputs`; `log_price` (n,)."""
         import torch
 
+        from engine.heads.standardise import Standardise
+
         dims = {name: vectors.shape[1] for name, vectors in inputs.vectors.items()}
         shape = Shape(settings.head, dims, inputs.numbers.shape[1], settings.width, settings.dropout)
         columns = _known_words(inputs.words) if settings.head == "words" else np.empty(0, np.int64)
@@ -68,7 +70,9 @@ class Network:
                 scaled.learn(inputs.vectors[name][inputs.vectors[name].any(axis=1)])
             return head
 
-        target = make_head().price(torch.from_numpy(price)).squeeze(1)
+        standardise = Standardise(1)
+        standardise.learn(price)
+        target = standardise(torch.from_numpy(price)).squeeze(1)
         heads = [
             fit_network(make_head, lambda rows: _batch(inputs, words, rows), target, settings.fit, seed * 1000 + member)
             for member in range(settings.members)
@@ -95,7 +99,8 @@ class Network:
         state = {"columns": torch.from_numpy(self._columns)}
         for i, head in enumerate(self._heads):
             state |= {f"{i}.{name}": value.contiguous() for name, value in head.state_dict().items()}
-        metadata = {"shape": json.dumps(asdict(self._shape)), "members": str(len(self._heads))}
+        # One key: safetensors writes several in any order, and the same networks must be the same bytes.
+        metadata = {"network": json.dumps({"members": len(self._heads), "shape": asdict(self._shape)})}
         path.write_bytes(save(state, metadata))  # save_file would let nobody else read it
 
     @classmethod
@@ -107,11 +112,11 @@ class Network:
         from engine.heads.words import WordsHead
 
         with safe_open(path, "pt") as file:
-            metadata = file.metadata()
+            document = json.loads(file.metadata()["network"])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-        shape, columns = Shape(**json.loads(metadata["shape"])), state.pop("columns").numpy()
+        shape, columns = Shape(**document["shape"]), state.pop("columns").numpy()
         heads = []
-        for i in range(int(metadata["members"])):
+        for i in range(document["members"]):
             own = {name.removeprefix(f"{i}."): value for name, value in state.items() if name.startswith(f"{i}.")}
             # Not on the meta device, whose random numbers bring in torch's compiler, two seconds of it.
             with torch.random.fork_rng(devices=[]):

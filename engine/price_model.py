@@ -103,6 +103,7 @@ def save_models(folder: Path, models: Mapping[str, list[Model]], fitted: Fitted)
         "folds": len(next(iter(models.values()))),
         "weights": fitted.weights,
         "knobs": asdict(fitted.knobs),
+        "mlp_knobs": asdict(fitted.mlp_knobs),
         "interval": asdict(fitted.interval),
     }
     (models_folder / SETTINGS).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -122,7 +123,8 @@ def load_models(folder: Path) -> tuple[dict[str, list[Model]], Fitted]:
         for member in document["members"]
     }
     interval = Interval(**{name: tuple(value) for name, value in document["interval"].items()})
-    return models, Fitted(document["weights"], Knobs(**document["knobs"]), interval)
+    knobs, mlp_knobs = Knobs(**document["knobs"]), Knobs(**document["mlp_knobs"])
+    return models, Fitted(document["weights"], knobs, mlp_knobs, interval)
 
 
 def _file(member: str, fold: int) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.comparables import Comparables, read_comparables
 from engine.correction import Knobs, space_vectors
-from engine.encoding import Encoders, modalities, space_columns
+from engine.encoding import AUTO, PAIR, PHOTOGRAPH, Encoders, Runtime, modalities, space_columns
 from engine.features import make_inputs
 from engine.price_model import PriceModel, load_models
 from engine.settings import Settings, settings_from
@@ -79,7 +79,7 @@ class Pricer:
         self._encoders = encoders
 
     @classmethod
-    def open(cls, index: str | Path, device: str = "auto") -> Self:
+    def open(cls, index: str | Path, runtime: Runtime = AUTO) -> Self:
         """Open the generation in force. Raises IndexUnusable if it is missing, damaged or of another format."""
         folder = current_generation(Path(index))
         manifest = read_manifest(folder)
@@ -87,8 +87,7 @@ class Pricer:
         rows = read_comparables(folder)
         models, fitted = load_models(folder)
         model = PriceModel(models, fitted, rows.space, log_price=rows.log_price, residual=rows.residual)
-        encoders = Encoders(modalities(settings), device)
-        encoders.check(manifest.encoders, "price build-index")
+        encoders = Encoders(modalities(settings), runtime, manifest.encoders)
         return cls(folder, manifest, settings=settings, rows=rows, model=model, encoders=encoders)
 
     @property
@@ -113,7 +112,7 @@ class Pricer:
                 raise DataRefused(f"Item {place + 1} has no text and no photograph: give at least one of them.")
         table = make_items([str(i) for i in range(len(asked))], [i.text for i in asked], [i.image for i in asked])
         vectors, absent = self._encoders.encode(table, photographs or Photographs(allow_paths=True, fetch_missing=True))
-        notes = self._photograph_notes(asked, vectors, absent)
+        notes = self._photograph_notes(asked, absent)
         estimate = self.estimate(table, vectors, knobs)
         return [self._quote(estimate, row, notes[row]) for row in range(len(asked))]
 
@@ -126,19 +125,19 @@ class Pricer:
         """The vectors of items by modality."""
         return self._encoders.encode(table, photographs, **options)[0]
 
-    def _photograph_notes(self, asked: list[Item], vectors: dict[str, Any], absent: Any) -> list[list[str]]:
+    def _photograph_notes(self, asked: list[Item], absent: list[str | None]) -> list[list[str]]:
         """What must be said of each item's photograph. Raises DataRefused where nothing else was given."""
-        views = [each.name for each in modalities(self.settings) if each.view == "photograph"]
+        looked_at = any(each.view in (PHOTOGRAPH, PAIR) for each in self._encoders.modalities)
         notes: list[list[str]] = [[] for _ in asked]
         for row, item in enumerate(asked):
             if not item.image:
                 continue
-            if not views:
+            if not looked_at:
                 notes[row].append("The index has no photographs: the photograph was not looked at.")
                 if not item.text.strip():
                     raise DataRefused("The index was built without photographs: describe the item in words.")
-            elif not vectors[views[0]][row].any():
-                why = ", ".join(reason for reason in absent if reason != "no photograph given")
+            elif absent[row] is not None:
+                why = absent[row]
                 if not item.text.strip():
                     raise DataRefused(
                         f"The photograph could not be used ({why}) and there are no words: give one of them."

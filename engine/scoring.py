@@ -11,7 +11,7 @@ import numpy as np
 from engine.comparables import read_comparables
 from engine.correction import space_vectors
 from engine.cross_fit import Held, cross_fit
-from engine.encoding import space_columns
+from engine.encoding import AUTO, Runtime, space_columns
 from engine.evaluation import Evaluation, evaluate
 from engine.features import make_inputs
 from engine.folds import twin_groups
@@ -21,7 +21,7 @@ from engine.pricer import Pricer
 from engine.settings import settings_from
 from index.catalogue import Columns, read_catalogue
 from index.fields import name_key
-from index.generations import current_generation
+from index.generations import current_generation, photograph_cache
 from index.images import Photographs
 from index.manifest import read_manifest
 from index.progress import Report, silent
@@ -53,14 +53,14 @@ def evaluate_labelled(
     *,
     columns: Columns | None = None,
     image_dir: Path | None = None,
-    device: str = "auto",
+    runtime: Runtime = AUTO,
     report: Report = silent,
 ) -> Evaluation:
     """Price a labelled file as queries, and score that. Items that the index already holds are named in a note."""
-    pricer = Pricer.open(index, device)
+    pricer = Pricer.open(index, runtime)
     read = read_catalogue(labelled, columns or Columns(), priced=True, report=report)
     items, settings = read.items, pricer.settings
-    vectors = pricer.encode(items, Photographs(image_dir, base_dir=labelled.parent), report=report)
+    vectors = pricer.encode(items, Photographs(image_dir, photograph_cache(index), labelled.parent), report=report)
     log_price = items["log_price"].to_numpy().astype(np.float64)
     groups = twin_groups([name_key(name) for name in items["name"].to_pylist()], items["image"].to_pylist())
     inputs = make_inputs(items, vectors)
@@ -85,7 +85,7 @@ def evaluate_labelled(
             "constant median": np.full(len(log_price), np.median(model.log_price)),
             "neighbours alone": model.neighbours_alone(queries, pricer.knobs),
             "mlp": answer.members["mlp"],
-            "mlp + correction": mlp_alone.estimate(inputs, queries).answer,
+            "mlp + correction": mlp_alone.estimate(inputs, queries, model.fitted.mlp_knobs).answer,
             "gbdt": answer.members["gbdt"],
             "lexical": answer.members["lexical"],
             "blend": answer.blended,

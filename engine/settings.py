@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.correction import Knobs
 from engine.losses import LOSSES
 from index.errors import UsageError
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 SCHEDULES = ("one_cycle", "constant")
 HEADS = ("gated", "words")
+WIDEST_BAND = 100.0  # in log price; a settings file cannot say infinity
+TEXT_VIEWS = ("name", "bullets", "text")
 GBDT_READS = ("words", "vectors")
 
 Changed = typing.TypeVar("Changed", bound="DataclassInstance")
@@ -101,7 +104,7 @@ class Gbdt:
     least_rows_of_word: int = 20  # a rarer word is no column
 
     def __post_init__(self) -> None:
-        for part in self.reads or ("nothing",):
+        for part in self.reads or ("",):
             _check_choice("reads", part, GBDT_READS)
         _check_positive(self, "rounds", "learning_rate", "least_rows_in_leaf", "least_rows_of_word")
         _check_range(self, "leaves", 2, 10_000)
@@ -120,11 +123,12 @@ class Correction:
     alpha: float | None = None  # share of the neighbours' mean residual that is added
 
     def __post_init__(self) -> None:
-        if not self.space or not set(self.space) <= {"name", "text"}:
-            raise UsageError(f"space is {list(self.space)}: give one or both of name and text.")
-        for name in ("k", "band", "decay", "alpha"):
-            if getattr(self, name) is not None:
-                _check_positive(self, name)
+        for view in self.space or ("",):
+            _check_choice("space", view, TEXT_VIEWS)
+        k, band, decay, alpha = (1.0 if knob is None else knob for knob in (self.k, self.band, self.decay, self.alpha))
+        Knobs(int(k), band, decay, alpha)  # which refuses what is out of range
+        if band > WIDEST_BAND:
+            raise UsageError(f"band is {band}: give at most {WIDEST_BAND:g}, which no two prices are apart.")
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,7 @@ class Settings:
 
     text_encoder: tuple[str, ...] = ("minilm",)
     image_encoder: tuple[str, ...] = ("pixels",)
+    text_views: tuple[str, ...] = ("name", "text")  # what of an item each text encoder encodes apart
     folds: int = 5
     seed: int = 0
     currency: str = "USD"
@@ -168,6 +173,10 @@ class Settings:
         _check_range(self, "coverage", 0.01, 0.999)
         if not self.text_encoder or "none" in self.text_encoder:
             raise UsageError("text_encoder must name an encoder such as minilm: prices are compared by what items say.")
+        for view in self.text_views or ("",):
+            _check_choice("text_views", view, TEXT_VIEWS)
+        if not set(self.correction.space) <= set(self.text_views):
+            raise UsageError(f"space {list(self.correction.space)} must be among text_views {list(self.text_views)}.")
         if not self.currency.strip() or len(self.currency) > 8 or not self.currency.isprintable():
             raise UsageError(f"currency is {self.currency!r}: give a short label such as USD.")
 

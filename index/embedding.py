@@ -6,40 +6,44 @@ new. An encoder knows one batch at a time (`index.encoders`); photographs come f
 
 import contextlib
 import hashlib
-import sqlite3
-import threading
-import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from index.encoders import Encoder
-from index.errors import IndexUnusable, PriceError
+from index.errors import PriceError
 from index.images import ImageRefused, Photographs
 from index.progress import Report, silent
+from index.vector_cache import VectorCache
 
 NO_PHOTOGRAPH = "no photograph given"
 _DECODERS = 4  # threads; Pillow and hashlib let go of the interpreter
 _CHUNK = 1024  # photographs asked for at a time
-_LAYOUT = 1  # of a cache file
-_DAMAGED = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class PhotographVectors:
-    """A vector per row. A row without a usable photograph is zero, `has_image` false, and counted by reason."""
+    """A vector per row; and for a row without a usable photograph the reason."""
 
     vectors: np.ndarray  # (n, dim) float32
-    has_image: np.ndarray  # (n,) bool
-    reasons: Counter[str]
+    absent: list[str | None]  # (n,) None where the photograph was used
+
+    @property
+    def has_image(self) -> np.ndarray:
+        """(n,) bool."""
+        return np.array([reason is None for reason in self.absent], bool)
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """How many rows are without a photograph, by reason."""
+        return Counter(reason for reason in self.absent if reason is not None)
 
 
 class _Batch(NamedTuple):
@@ -51,7 +55,7 @@ Batches = Generator[_Batch, None, None]
 
 
 def embed_texts(
-    encoder: Encoder, texts: Sequence[str], cache: "VectorCache | None" = None, report: Report = silent
+    encoder: Encoder, texts: Sequence[str], cache: VectorCache | None = None, report: Report = silent
 ) -> np.ndarray:
     """(n, dim) float32 unit rows; an empty text is a zero row. PriceError if the encoder answers with anything else.
 
@@ -74,7 +78,7 @@ def embed_photographs(
     encoder: Encoder,
     references: Sequence[str | None],
     photographs: Photographs,
-    cache: "VectorCache | None" = None,
+    cache: VectorCache | None = None,
     report: Report = silent,
 ) -> PhotographVectors:
     """Vectors of the photographs that can be had, and for each of the others its reason. PriceError as `embed_texts`.
@@ -82,12 +86,7 @@ def embed_photographs(
     `photographs` is asked from several threads at once. Without a cache a photograph is known by its reference alone,
     so that a query, whose photograph may have to be fetched, asks for it once.
     """
-    distinct = list(dict.fromkeys(reference for reference in references if reference is not None))
-    refused: dict[str, str] = {}
-    if cache:
-        contents, refused = _fingerprints(photographs, distinct, report)
-    else:
-        contents = {reference: _content(reference.encode("utf-8", "surrogatepass")) for reference in distinct}
+    contents, refused = _contents(photographs, references, cache is not None, report)
     keys = [None if reference is None else contents.get(reference) for reference in references]
     wanted = {content: reference for reference, content in reversed(contents.items())}  # the first of those alike
     broken: dict[bytes, str] = {}
@@ -96,16 +95,65 @@ def embed_photographs(
         return _decoded(photographs, [(key, wanted[key]) for key in missing], encoder.batch_size, broken)
 
     vectors = _embed(encoder, keys, batches, cache, partial(report, f"photographs ({encoder.spec.name})"))
-    has_image = np.array([key is not None and key not in broken for key in keys], bool)
-    reasons: Counter[str] = Counter()
-    for reference, key in zip(references, keys, strict=True):
+    absent = [
+        NO_PHOTOGRAPH if reference is None else refused[reference] if key is None else broken.get(key)
+        for reference, key in zip(references, keys, strict=True)
+    ]
+    return PhotographVectors(vectors, absent)
+
+
+def embed_pairs(
+    encoder: Encoder,
+    texts: Sequence[str],
+    references: Sequence[str | None],
+    photographs: Photographs,
+    *,
+    cache: VectorCache | None = None,
+    report: Report = silent,
+) -> PhotographVectors:
+    """Vectors of text and photograph together; of one alone where the other is missing.
+
+    An item with neither is a zero row. `absent` speaks of the photographs, as in `embed_photographs`.
+    """
+    contents, refused = _contents(photographs, references, cache is not None, report)
+    few = len(contents) <= encoder.batch_size  # then they stay decoded, so that a query fetches its photograph once
+
+    def look(reference: str) -> np.ndarray | str | None:
+        try:
+            pixels = photographs.read(reference)
+        except ImageRefused as error:
+            return str(error.reason)
+        return pixels if few else None
+
+    # All are decoded before anything is encoded: what an item's vector is made of must not depend on the cache.
+    with ThreadPoolExecutor(_DECODERS) as pool:
+        looked = dict(zip(contents, pool.map(look, contents), strict=True))
+    refused |= {reference: found for reference, found in looked.items() if isinstance(found, str)}
+    usable = [reference if reference is not None and reference not in refused else None for reference in references]
+    wanted: dict[bytes, tuple[str, str | None]] = {}
+    keys: list[bytes | None] = []
+    for text, reference in zip(texts, usable, strict=True):
+        said = text.encode("utf-8", "surrogatepass") if text.strip() else b""
+        shown = contents[reference] if reference is not None else b""
+        keys.append(_content(said + b"\0" + shown) if said or shown else None)
+        wanted[keys[-1] or b""] = (text, reference)
+
+    def read(key: bytes) -> tuple[str, np.ndarray | None]:
+        text, reference = wanted[key]
         if reference is None:
-            reasons[NO_PHOTOGRAPH] += 1
-        elif key is None:
-            reasons[refused[reference]] += 1
-        elif key in broken:
-            reasons[broken[key]] += 1
-    return PhotographVectors(vectors, has_image, reasons)
+            return text, None
+        kept = looked[reference]
+        return text, kept if isinstance(kept, np.ndarray) else photographs.read(reference)
+
+    def batches(missing: list[bytes]) -> Batches:
+        with ThreadPoolExecutor(_DECODERS) as pool:
+            for start in range(0, len(missing), encoder.batch_size):
+                part = missing[start : start + encoder.batch_size]
+                yield _Batch(part, list(pool.map(read, part)))
+
+    vectors = _embed(encoder, keys, batches, cache, partial(report, f"texts with photographs ({encoder.spec.name})"))
+    absent = [NO_PHOTOGRAPH if reference is None else refused.get(reference) for reference in references]
+    return PhotographVectors(vectors, absent)
 
 
 def _content(data: bytes) -> bytes:
@@ -116,7 +164,7 @@ def _embed(
     encoder: Encoder,
     keys: Sequence[bytes | None],
     batches: Callable[[list[bytes]], Batches],
-    cache: "VectorCache | None",
+    cache: VectorCache | None,
     report: Callable[[int, int], None],
 ) -> np.ndarray:
     """(n, dim) float32. `keys`: each row's content, None for a zero row. `batches`: what to encode for missing keys."""
@@ -175,10 +223,13 @@ def _checked(encoder: Encoder, vectors: np.ndarray, count: int) -> np.ndarray:
     return np.ascontiguousarray(vectors, np.float32)
 
 
-def _fingerprints(
-    photographs: Photographs, distinct: Sequence[str], report: Report
+def _contents(
+    photographs: Photographs, references: Sequence[str | None], cached: bool, report: Report
 ) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Each reference's content, or the reason why it has none."""
+    """What each reference is known by (its bytes, or its name where not `cached`), or why it cannot be read."""
+    distinct = list(dict.fromkeys(reference for reference in references if reference is not None))
+    if not cached:
+        return {reference: _content(reference.encode("utf-8", "surrogatepass")) for reference in distinct}, {}
 
     def look(reference: str) -> str | ImageRefused:
         try:
@@ -227,113 +278,3 @@ def _decoded(photographs: Photographs, wanted: list[tuple[bytes, str]], size: in
             yield batch
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-class VectorCache:
-    """Vectors by the sha256 of what was encoded: one SQLite file for each encoder's identity, in `folder`.
-
-    Every `put` is one transaction, so a kill loses at most one batch; several processes and threads may share a file.
-    A row whose checksum does not fit counts as absent. A damaged file is set aside as `*.damaged`, `report` says so,
-    and an empty one takes its place: the cache saves time and decides nothing. Only a disk that cannot be used
-    raises, as IndexUnusable.
-    """
-
-    def __init__(self, folder: Path, identity: str, dim: int, report: Report = silent) -> None:
-        self._path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.sqlite"
-        self._bytes = dim * 4
-        self._report = report
-        self._lock = threading.Lock()
-        self._open: sqlite3.Connection | None = None
-        self._attempt(lambda connection: None)
-
-    def get(self, key: bytes) -> np.ndarray | None:
-        """The (dim,) float32 vector kept for a content, or None."""
-        select = "SELECT vector, checksum FROM vectors WHERE key = ?"
-        row = self._attempt(lambda connection: connection.execute(select, (key,)).fetchone())
-        if row is None or not isinstance(row[0], bytes):
-            return None
-        vector, checksum = row
-        if len(vector) != self._bytes or checksum != zlib.crc32(key + vector):
-            return None
-        return np.frombuffer(vector, "<f4")
-
-    def put(self, keys: Sequence[bytes], vectors: np.ndarray) -> None:
-        """Keep (n, dim) float32 vectors, all of them or none."""
-        values = [np.ascontiguousarray(vector, "<f4").tobytes() for vector in vectors]
-        rows = [(key, value, zlib.crc32(key + value)) for key, value in zip(keys, values, strict=True)]
-
-        def insert(connection: sqlite3.Connection) -> None:
-            with connection:
-                connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
-
-        self._attempt(insert)
-
-    def close(self) -> None:
-        """Let go of the file. Later use opens it again."""
-        with self._lock:
-            self._drop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _attempt(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Do the work; if the file turns out to be damaged, once more on an empty one."""
-        with self._lock:
-            try:
-                return self._try(work)
-            except (sqlite3.DatabaseError, OSError) as error:
-                self._drop()
-                if not _is_damage(error):
-                    raise self._unusable(error) from error
-            try:
-                self._set_aside()
-                return self._try(work)
-            except (sqlite3.DatabaseError, OSError) as error:
-                raise self._unusable(error) from error
-
-    def _try(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        if self._open is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._open = sqlite3.connect(self._path, timeout=60, check_same_thread=False)
-            _lay_out(self._open)
-        return work(self._open)
-
-    def _set_aside(self) -> None:
-        with contextlib.suppress(FileNotFoundError):  # another process may have met the same damage first
-            self._path.replace(self._path.with_suffix(".damaged"))
-        Path(f"{self._path}-journal").unlink(missing_ok=True)
-        self._report("a damaged cache of encodings was set aside: encoding again", 0, None)
-
-    def _unusable(self, error: Exception) -> IndexUnusable:
-        return IndexUnusable(
-            f"The cache of encodings in {self._path.parent} cannot be used ({error}): make room, or remove that folder."
-        )
-
-    def _drop(self) -> None:
-        if self._open is not None:
-            self._open.close()
-            self._open = None
-
-
-def _lay_out(connection: sqlite3.Connection) -> None:
-    """Make the table in an empty file. DatabaseError for a file that is anything else than such a cache."""
-    connection.text_factory = bytes  # a flipped bit can turn a vector into text, which must not be decoded
-    connection.execute("PRAGMA synchronous = OFF")  # a kill loses nothing; after a power cut, checksums tell
-    layout = connection.execute("PRAGMA user_version").fetchone()[0]
-    if layout == 0:
-        connection.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB, checksum INTEGER)")
-        connection.execute(f"PRAGMA user_version = {_LAYOUT}")
-    elif layout != _LAYOUT:
-        raise sqlite3.DatabaseError(f"the file is of layout {layout}, not {_LAYOUT}")
-    connection.execute("SELECT key, vector, checksum FROM vectors LIMIT 1").fetchone()
-
-
-def _is_damage(error: Exception) -> bool:
-    """Whether a new file would help. A full disk or a folder without permission is not the file's fault."""
-    if not isinstance(error, sqlite3.DatabaseError):
-        return False
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_NOTADB)  # ours has none
-    return code & 0xFF in _DAMAGED  # the other bits only say more of the same

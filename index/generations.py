@@ -25,9 +25,15 @@ from index.manifest import MANIFEST
 CURRENT = "CURRENT"
 LOCK = "lock"
 CACHE = "cache"
+PHOTOGRAPHS = "photographs"
 PARTIAL = ".partial"
 _FINISHED = re.compile(r"gen-([0-9]{6,})")
 _ANY = re.compile(r"gen-([0-9]{6,})(\.partial)?")
+
+
+def photograph_cache(index: Path) -> Path:
+    """Where the photographs that were fetched for an index are kept, from build to build."""
+    return index / CACHE / PHOTOGRAPHS
 
 
 def current_generation(index: Path) -> Path:

@@ -24,8 +24,10 @@ class Standardise(nn.Module):
         """From (n, size) training rows; without rows, nothing is scaled."""
         if not len(rows):
             return
-        mean = rows.mean(axis=0)
-        scale = (rows - mean).std() if len(self.scale) < len(self.mean) else rows.std(axis=0)
+        # In float64: in float32 the mean of a long constant column drifts, and its spread would pass for a scale.
+        mean = rows.mean(axis=0, dtype=np.float64)
+        spread = np.sqrt(((rows - mean) ** 2).mean(axis=0))
+        scale = np.sqrt((spread**2).mean(keepdims=True)) if len(self.scale) < len(self.mean) else spread
         self.mean.copy_(torch.from_numpy(np.asarray(mean)))
         self.scale.copy_(torch.from_numpy(np.where(scale < 1e-6, 1.0, scale)))  # a constant column stays 0
 

@@ -109,7 +109,7 @@ def test_standard_input_that_is_not_utf_8_is_priced_by_what_can_be_read(
     assert price("query", "-", "--index", shop.index, "--json").json["price"] > 0
 
 
-@pytest.mark.parametrize(("knob", "value"), [("k", 3), ("band", 0.9), ("lambda", 40.0), ("alpha", 2.5)])
+@pytest.mark.parametrize(("knob", "value"), [("k", 3), ("band", 0.15), ("lambda", 40.0), ("alpha", 2.5)])
 def test_a_knob_that_is_given_changes_the_answer_and_is_echoed(
     knob: str, value: float, price: Price, shop: Any
 ) -> None:

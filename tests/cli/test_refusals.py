@@ -82,12 +82,12 @@ def test_a_labelled_file_that_cannot_be_worked_with_is_refused(
     refused(price("evaluate", path, "--index", shop.index), DATA, "labelled.csv", phrase, after_work=True)
 
 
-@pytest.mark.parametrize("items", [1, 2, 4])
+@pytest.mark.parametrize("items", [1, 2, 5])
 def test_too_few_rows_for_the_folds_are_refused(items: int, price: Price, shop: Any, tmp_path: Path) -> None:
     path = tmp_path / "few.csv"
-    rows(*(f"{i},{'abcdef'[i] * 5} tea,,{i + 1}" for i in range(items)))(path)
+    rows(*(f"{i},{'abcde'[i] * 5} tea,,{i + 1}" for i in range(items)))(path)
     answer = price("build-index", path, "--index", tmp_path / "index", "--config", shop.quick)
-    refused(answer, DATA, "too few for 3 folds", after_work=True)
+    refused(answer, DATA, "groups of twins", "ask for fewer folds", after_work=True)
 
 
 def test_twins_do_not_count_as_rows_enough(price: Price, shop: Any, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_settings_that_cannot_be_used_are_refused(kind: str, price: Price, shop:
 KNOBS = [(knob, value) for knob in ("k", "band", "lambda", "alpha") for value in ("0", "-1", "nan")]
 
 
-@pytest.mark.parametrize(("knob", "value"), [*KNOBS, ("lambda", "inf"), ("alpha", "inf"), ("alpha", "1e300")])
+@pytest.mark.parametrize(("knob", "value"), [*KNOBS, ("lambda", "inf"), ("alpha", "inf"), ("alpha", "1000")])
 def test_a_knob_out_of_range_is_refused_in_a_query(knob: str, value: str, price: Price, shop: Any) -> None:
     refused(price("query", "coffee", "--index", shop.index, f"--{knob}", value), USAGE, knob, value[:3])
 

@@ -225,3 +225,11 @@ def test_a_control_that_cannot_be_is_refused_with_its_value_and_what_to_give(wro
 
 def test_a_band_without_an_end_and_an_alpha_above_one_are_allowed():
     assert Knobs(1, math.inf, 1e-6, 2.0).band == math.inf
+
+
+def test_a_neighbour_who_is_not_there_overflows_nothing_when_the_nearest_is_unlike():
+    from engine.correction import weights
+    from index.neighbours import Neighbours
+
+    near = Neighbours(np.array([[3, -1]]), np.array([[-0.5, 0]], np.float32))
+    assert weights(near, 2000.0).tolist() == [[1, 0]]

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from engine import encoding
-from engine.encoding import Encoders, Modality, modalities, space_columns
+from engine.encoding import Encoders, Modality, Runtime, modalities, space_columns
 from engine.settings import Correction, Settings
 from index.catalogue import make_items
 from index.embedding import NO_PHOTOGRAPH
-from index.errors import IndexUnusable
+from index.errors import IndexUnusable, UsageError
 from index.photograph import ImageRefused, Reason
 from index.store import vector_column
 
@@ -27,12 +27,12 @@ class Spec:
 
 
 class Counting:
-    """Letters of a text, or the brightness of a photograph -> a unit vector; counts what it was asked."""
+    """Letters of a text, three numbers of a photograph, or both -> a unit vector; counts what it was asked."""
 
-    batch_size = 2
+    batch_size, dims = 2, {"minilm": 26, "pixels": 3, "qwen3-vl-2b": 29}
 
-    def __init__(self, name, device):
-        self.spec, self.device, self.dim, self.asked = Spec(name), device, 26 if name == "minilm" else 3, []
+    def __init__(self, name, **runtime):
+        self.spec, self.runtime, self.dim, self.asked = Spec(name), runtime, self.dims[name], []
         self.identity = f"{name} 1"
 
     def length(self, item):
@@ -46,9 +46,17 @@ class Counting:
         return np.stack([slow_vector(item) for item in prepared]).astype(np.float32)
 
 
+def letters(text) -> list[float]:
+    return [float(text.lower().count(letter)) for letter in map(chr, range(97, 123))]
+
+
 def slow_vector(item) -> np.ndarray:
-    counts = [item.lower().count(letter) for letter in map(chr, range(97, 123))] if isinstance(item, str) else item
-    return np.array(counts, np.float64) / np.linalg.norm(counts)
+    if isinstance(item, tuple):
+        text, photograph = item
+        counts = [*letters(text), *(photograph if photograph is not None else [0.0] * 3)]
+    else:
+        counts = letters(item) if isinstance(item, str) else item
+    return np.array(counts) / np.linalg.norm(counts)
 
 
 PHOTOGRAPHS = {"red.jpg": [9.0, 1.0, 1.0], "cut.jpg": Reason.TRUNCATED}
@@ -81,20 +89,27 @@ def opened(monkeypatch):
     """name -> the encoders that were opened under it."""
     opened = {}
 
-    def open_counting(name, *, device):
-        opened.setdefault(name, []).append(Counting(name, device))
+    def open_counting(name, **runtime):
+        opened.setdefault(name, []).append(Counting(name, **runtime))
         return opened[name][-1]
 
     monkeypatch.setattr(encoding, "open_encoder", open_counting)
     return opened
 
 
-def test_a_text_encoder_sees_the_name_and_the_text_and_an_image_encoder_the_photograph():
-    assert modalities(replace(Settings(), text_encoder=("minilm",), image_encoder=("pixels",))) == MODALITIES
+def settings_of(**changes) -> Settings:
+    views = {"text_views": ("name", "text"), "correction": Correction(space=("name", "text"))}
+    return replace(Settings(), **{"text_encoder": ("minilm",), "image_encoder": ("pixels",), **views, **changes})
+
+
+def test_a_text_encoder_sees_the_views_of_the_text_and_an_image_encoder_the_photograph():
+    assert modalities(settings_of()) == MODALITIES
+    bullets = settings_of(text_views=("bullets", "name"), correction=Correction(space=("name",)))
+    assert [each.view for each in modalities(bullets)] == ["bullets", "name", "photograph"]
 
 
 def test_several_encoders_are_a_column_each_and_none_is_no_column():
-    settings = replace(Settings(), text_encoder=("minilm", "qwen3-0.6b@some/where.dir"), image_encoder=("none",))
+    settings = settings_of(text_encoder=("minilm", "qwen3-0.6b@some/where.dir"), image_encoder=("none",))
     assert modalities(settings) == [
         *MODALITIES[:2],
         Modality("qwen3_0_6b_name", "qwen3-0.6b@some/where.dir", "name"),
@@ -102,16 +117,44 @@ def test_several_encoders_are_a_column_each_and_none_is_no_column():
     ]
 
 
+def test_an_encoder_of_both_makes_columns_for_what_it_is_named_for():
+    settings = settings_of(text_encoder=("clip-vit-b-32",), image_encoder=("clip-vit-b-32",))
+    assert [each.name.removeprefix("clip_vit_b_32_") for each in modalities(settings)] == ["name", "text", "photograph"]
+
+
+def test_a_fused_encoder_makes_one_column_of_text_and_photograph_together():
+    settings = settings_of(text_encoder=("qwen3-vl-2b",), image_encoder=("none",))
+    assert modalities(settings) == [Modality("qwen3_vl_2b_pair", "qwen3-vl-2b", "pair")]
+    assert space_columns(settings) == ["qwen3_vl_2b_pair"]
+
+
 def test_columns_bear_names_that_a_network_and_a_table_allow():
-    settings = replace(
-        Settings(), text_encoder=("qwen3-0.6b",), image_encoder=("clip-vit-b-32@a.b/c", "efficientnet-b0")
-    )
+    settings = settings_of(text_encoder=("qwen3-0.6b",), image_encoder=("clip-vit-b-32@a.b/c", "efficientnet-b0"))
     assert all(each.name.isidentifier() for each in modalities(settings))
+
+
+@pytest.mark.parametrize("twice", [("minilm", "minilm"), ("minilm@a", "minilm@b")], ids=str)
+def test_two_encoders_that_would_share_a_column_are_refused(twice):
+    with pytest.raises(UsageError, match="encoder is named twice"):
+        modalities(settings_of(text_encoder=twice))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"text_encoder": ("pixels",)}, "pixels does not encode words"),
+        ({"image_encoder": ("minilm",)}, "minilm does not encode photographs"),
+        ({"text_encoder": ("minilmm",)}, "no encoder 'minilmm': did you mean minilm"),
+    ],
+)
+def test_an_encoder_that_cannot_read_what_it_is_named_for_is_refused(wrong, said):
+    with pytest.raises(UsageError, match=said):
+        modalities(settings_of(**wrong))
 
 
 @pytest.mark.parametrize("space", [("name",), ("text",), ("name", "text")])
 def test_neighbours_are_looked_for_in_columns_of_the_first_text_encoder(space):
-    settings = replace(Settings(), text_encoder=("qwen3-0.6b", "minilm"), correction=Correction(space=space))
+    settings = settings_of(text_encoder=("qwen3-0.6b", "minilm"), correction=Correction(space=space))
     assert space_columns(settings) == [f"qwen3_0_6b_{view}" for view in space]
     assert set(space_columns(settings)) <= {each.name for each in modalities(settings)}
 
@@ -124,6 +167,21 @@ def test_every_view_is_encoded_under_its_name(opened):
         np.testing.assert_allclose(vectors[f"minilm_{view}"], slow, atol=1e-6)
     np.testing.assert_allclose(vectors["pixels_photograph"][0], slow_vector([9, 1, 1]), atol=1e-6)
     assert not np.array_equal(vectors["minilm_name"], vectors["minilm_text"])
+
+
+def test_bullet_points_are_encoded_apart_from_what_else_is_said(opened):
+    vectors, _ = Encoders([Modality("minilm_bullets", "minilm", "bullets")]).encode(ITEMS, Folder())
+    slow = [slow_vector("hot"), np.zeros(26), slow_vector("cold"), np.zeros(26)]
+    np.testing.assert_allclose(vectors["minilm_bullets"], slow, atol=1e-6)
+
+
+def test_text_and_photograph_are_encoded_together_and_each_alone_where_the_other_is_missing(opened):
+    items = make_items(["1", "2", "3", "4"], ["tea", "cup", "", ""], ["red.jpg", "gone.jpg", "red.jpg", None])
+    vectors, reasons = Encoders([Modality("pair", "qwen3-vl-2b", "pair")]).encode(items, Folder())
+    red = PHOTOGRAPHS["red.jpg"]
+    slow = [slow_vector(("tea", red)), slow_vector(("cup", None)), slow_vector(("", red)), np.zeros(29)]
+    np.testing.assert_allclose(vectors["pair"], slow, atol=1e-6)
+    assert reasons == {Reason.MISSING: 1, NO_PHOTOGRAPH: 1}
 
 
 def test_what_is_absent_is_a_row_of_zeros_and_photographs_are_counted_by_reason(opened):
@@ -143,14 +201,14 @@ def test_a_query_of_one_is_encoded_as_in_a_build(opened, tmp_path):
             np.testing.assert_array_equal(alone[name][0], vectors[row])
 
 
-def test_an_encoder_is_opened_when_it_is_needed_once_and_on_the_device_asked_for(opened):
-    encoders = Encoders(MODALITIES, "cuda:1")
+def test_an_encoder_is_opened_when_it_is_needed_once_and_as_asked_for(opened):
+    encoders = Encoders(MODALITIES, Runtime("cuda:1", "bf16"))
     assert opened == {}
     encoders.encode(ITEMS, Folder())
     encoders.encode(ITEMS, Folder())
     encoders.records()
     assert {name: len(each) for name, each in opened.items()} == {"minilm": 1, "pixels": 1}
-    assert opened["minilm"][0].device == "cuda:1"
+    assert opened["minilm"][0].runtime == {"device": "cuda:1", "precision": "bf16"}
 
 
 def test_equal_words_are_encoded_once_and_what_a_cache_holds_not_again(opened, tmp_path):
@@ -169,7 +227,7 @@ def test_equal_words_are_encoded_once_and_what_a_cache_holds_not_again(opened, t
 def test_a_cache_is_of_one_identity(opened, tmp_path):
     Encoders(MODALITIES).encode(ITEMS, Folder(), tmp_path)
     other = Encoders(MODALITIES)
-    other.get("minilm").identity = "minilm 2"
+    other.get(MODALITIES[0]).identity = "minilm 2"
     other.encode(ITEMS, Folder(), tmp_path)
     assert len(opened["minilm"][1].asked) == len(opened["minilm"][0].asked) > 0
 
@@ -190,11 +248,29 @@ def test_records_hold_what_must_encode_a_query_column_by_column(opened):
     ]
 
 
-def test_an_index_of_other_weights_is_refused_with_the_command_that_mends_it(opened):
+def test_an_index_of_the_same_weights_is_encoded_for(opened):
     records = Encoders(MODALITIES).records()
-    Encoders(MODALITIES).check(records, "price build-index")
-    turned = Encoders(MODALITIES)
-    turned.get("pixels").identity = "pixels 2"
-    said = r"other weights or another revision of pixels \(pixels 1, here pixels 2\).*`price build-index x`"
-    with pytest.raises(IndexUnusable, match=said):
-        turned.check(records, "price build-index x")
+    vectors, _ = Encoders(MODALITIES, records=records).encode(ITEMS, Folder())
+    np.testing.assert_array_equal(
+        vectors["minilm_name"], Encoders(MODALITIES).encode(ITEMS, Folder())[0]["minilm_name"]
+    )
+
+
+@pytest.mark.parametrize(("name", "value"), [("identity", "pixels 2"), ("dim", 4)])
+def test_an_index_of_other_weights_is_refused_with_the_command_that_mends_it(opened, name, value):
+    *same, pixels = Encoders(MODALITIES).records()
+    encoders = Encoders(MODALITIES, records=(*same, replace(pixels, **{name: value})))
+    with pytest.raises(IndexUnusable, match=r"other weights, or another revision, of pixels.*`price build-index`"):
+        encoders.encode(ITEMS, Folder())
+
+
+def test_a_query_without_photographs_opens_no_image_encoder_and_is_encoded_as_by_one(opened):
+    records = Encoders(MODALITIES).records()
+    opened.clear()
+    bare = ITEMS.slice(2, 1)
+    vectors, _ = Encoders(MODALITIES, records=records).encode(bare, Folder())
+    assert set(opened) == {"minilm"}
+    fresh, _ = Encoders(MODALITIES).encode(bare, Folder())
+    for each, vector in fresh.items():
+        np.testing.assert_array_equal(vectors[each], vector)
+        assert vectors[each].dtype == vector.dtype

@@ -167,3 +167,17 @@ def test_one_cycle_warms_up_and_ends_at_rest():
 def test_weight_decay_pulls_a_weight_to_zero():
     free, held = (trained(fit_of(epochs=5, weight_decay=decay)).linear.weight.norm() for decay in (0.0, 10.0))
     assert held < free
+
+
+def test_one_cycle_takes_ten_steps_as_well():
+    from torch import nn
+
+    from engine.fit import fit_network
+    from engine.settings import Fit
+
+    class Line(nn.Linear):
+        def forward(self, batch):
+            return super().forward(batch).squeeze(1)
+
+    fit = Fit(10, 64, 64, 0.05, 0.0, "one_cycle")
+    fit_network(lambda: Line(3, 1), lambda rows: torch.zeros(len(rows), 3), torch.zeros(64), fit, 0)

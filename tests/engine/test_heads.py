@@ -114,6 +114,15 @@ def test_what_the_head_has_learned_of_photographs_changes_no_price_without_one(g
     assert changed == batch.present[:, 1].tolist()
 
 
+def test_an_absent_photograph_has_no_share_however_much_photographs_are_trusted(gated):
+    batch = batch_of()
+    with torch.inference_mode():
+        before = gated(batch)
+        gated.gate[-1].bias[1] += 20  # of name, photograph and fields
+        changed = (gated(batch) != before).tolist()
+    assert changed == batch.present[:, 1].tolist()
+
+
 def test_rows_without_a_photograph_teach_nothing_of_photographs(gated):
     gated(row_of(batch_of(), 0)).sum().backward()
     assert all(not weight.grad.any() for weight in gated.projections["photo"].parameters())
@@ -229,3 +238,12 @@ def test_scaling_is_saved_with_the_network():
     scaled.learn(np.array([[1, 5], [3, 9]], np.float32))
     loaded.load_state_dict(scaled.state_dict())
     assert loaded(torch.tensor([[1.0, 9.0]])).tolist() == [[-1, 1]]
+
+
+@pytest.mark.parametrize("rows", [1000, 7051])
+def test_a_column_that_is_constant_over_many_rows_is_not_scaled(rows):
+    from engine.heads.standardise import Standardise
+
+    scaled = Standardise(3)
+    scaled.learn(np.full((rows, 3), np.log1p(2), np.float32))
+    assert scaled.scale.tolist() == [1, 1, 1]

@@ -137,3 +137,11 @@ def test_an_interval_is_kept_as_plain_numbers():
     interval = fit_interval(*drawn(500, seed=0), 0.8)
     kept = json.loads(json.dumps(asdict(interval)))
     assert Interval(**{name: tuple(values) for name, values in kept.items()}) == interval
+
+
+def test_an_estimate_below_many_equal_ones_has_an_interval():
+    from engine.interval import fit_interval
+
+    log_price = 2 + np.random.default_rng(0).normal(size=1000)
+    low, high = fit_interval(np.full(1000, 2.0), log_price, 0.8).bounds(np.array([1.9]))
+    assert high[0] - low[0] > 1

@@ -130,6 +130,16 @@ def test_a_photograph_is_heard_where_there_is_one_and_nowhere_else(make_items):
     np.testing.assert_array_equal(changed, inputs.vectors["photo"].any(axis=1))
 
 
+def test_what_was_learned_of_photographs_changes_no_price_without_one(make_items):
+    inputs, log_price = make_items(60)
+    fitted = Network.fit(inputs, log_price, GATED, 0)
+    before = fitted.predict(inputs)
+    with torch.no_grad():
+        for weight in fitted._heads[0].projections["photo"].parameters():
+            weight.add_(1)
+    np.testing.assert_array_equal(fitted.predict(inputs) != before, inputs.vectors["photo"].any(axis=1))
+
+
 def test_a_word_that_one_training_row_had_is_not_learned_by_heart(make_items):
     inputs, log_price = make_items(60)
     words = inputs.words.toarray()
@@ -167,7 +177,7 @@ def test_the_word_table_is_kept_in_half_precision_and_moves_no_price_by_a_thousa
     halved.save(tmp_path / "member.safetensors")
     tensors, metadata = stored(tmp_path / "member.safetensors")
     assert {name for name, value in tensors.items() if value.dtype == torch.float16} == {"0.words.weight"}
-    assert json.loads(metadata["shape"])["head"] == "words"
+    assert json.loads(metadata["network"])["shape"]["head"] == "words"
     monkeypatch.setattr(network, "_halved", lambda head: head)
     whole = Network.fit(inputs, log_price, WORDS, 0)
     difference = np.abs(whole.predict(inputs) - halved.predict(inputs)).max()
@@ -178,3 +188,14 @@ def test_every_price_is_fitted_as_log_price_and_handed_back_as_log_price(make_it
     inputs, log_price = make_items(60)
     here, dearer = (Network.fit(inputs, log_price + more, GATED, 0).predict(inputs) for more in (0.0, 3.0))
     np.testing.assert_allclose(dearer, here + 3, atol=1e-3)
+
+
+def test_fitting_a_network_leaves_the_global_generator_as_it_was(make_items):
+    from engine.network import Network
+    from engine.settings import Fit
+    from engine.settings import Network as Settings
+
+    inputs, log_price = make_items(30)
+    before = torch.random.get_rng_state()
+    Network.fit(inputs, log_price, Settings("gated", 1, 4, 0.1, Fit(1, 16, 16, 0.01, 0.0, "constant")), 0)
+    assert torch.equal(torch.random.get_rng_state(), before)

@@ -20,7 +20,7 @@ from index.neighbours import BandIndex
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 INTERVAL = Interval((3.0,), (-0.2, -0.4), (0.3, 0.9))
-FITTED = Fitted({"mlp": 0.5, "gbdt": 0.3, "lexical": 0.2}, Knobs(4, 0.8, 2.0, 0.5), INTERVAL)
+FITTED = Fitted({"mlp": 0.5, "gbdt": 0.3, "lexical": 0.2}, Knobs(4, 0.8, 2.0, 0.5), Knobs(8, 0.8, 2.0, 0.5), INTERVAL)
 
 
 class Guess:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import FrozenInstanceError, asdict, fields, is_dataclass, replace
 
+import numpy as np
 import pytest
 
 from engine.settings import PRESETS, Blend, Correction, Fit, Settings, read_settings, settings_from
@@ -174,8 +175,11 @@ def test_a_value_of_another_type_is_refused_with_the_value_and_what_is_wanted(re
         ("[correction]\nband = -1", r"\[correction\]: band is -1"),
         ("[correction]\nlambda = 0", r"\[correction\]: (decay|lambda) is 0"),
         ("[correction]\nalpha = 0", r"\[correction\]: alpha is 0"),
-        ('[correction]\nspace = "photo"', r"\[correction\]: space is \['photo'\]"),
-        ("[correction]\nspace = []", r"\[correction\]: space is \[\]"),
+        ('[correction]\nspace = "photo"', r"\[correction\]: space is 'photo': choose from name"),
+        ("[correction]\nspace = []", r"\[correction\]: space is"),
+        ('text_views = "photo"', "text_views is 'photo': choose from name"),
+        ("text_views = []", "text_views is"),
+        ('text_views = "name"\n[correction]\nspace = "text"', r"space \['text'\] must be among text_views \['name'\]"),
         ("[blend]\nmlp = 0.5", r"\[blend\]: the weights .*0\.5.* add up to 1"),
         ("[blend]\nmlp = 1.5\ngbdt = -0.5", r"\[blend\]: the weights .*-0\.5.* 0 or more"),
         ("[blend]\nmlp = nan", r"\[blend\]: the weights .*nan"),
@@ -216,6 +220,7 @@ def changed() -> Settings:
     return Settings(
         text_encoder=("a@b", "c"),
         image_encoder=("none",),
+        text_views=("text",),
         folds=default.folds + 1,
         seed=default.seed + 1,
         currency="£",
@@ -261,3 +266,12 @@ def test_every_section_that_is_written_as_toml_is_read_back(read):
     write(settings, json.loads(json.dumps(asdict(settings))))
     assert read("\n".join(lines)) == settings
     assert is_dataclass(settings.mlp.fit)
+
+
+@pytest.mark.parametrize("wrong", [{"k": 20_000}, {"alpha": np.inf}, {"decay": np.inf}, {"band": np.inf}], ids=str)
+def test_a_knob_that_the_correction_would_refuse_is_refused_before_anything_runs(wrong):
+    from engine.settings import Correction
+    from index.errors import UsageError
+
+    with pytest.raises(UsageError):
+        Correction(**wrong)

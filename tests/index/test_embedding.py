@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 from index import embedding
-from index.embedding import VectorCache, embed_photographs, embed_texts
+from index.embedding import embed_photographs, embed_texts
 from index.errors import IndexUnusable, PriceError
 from index.images import ImageRefused, Photographs, Reason
+from index.vector_cache import VectorCache
 
 ROOT = Path(__file__).parents[2]
 DIM = 8
@@ -461,7 +462,7 @@ WRITER = """
 import hashlib, sys
 from pathlib import Path
 import numpy as np
-from index.embedding import VectorCache
+from index.vector_cache import VectorCache
 
 sys.stdin.readline()
 for round_ in range(40):
@@ -636,3 +637,44 @@ def test_an_error_that_is_no_refusal_is_not_swallowed() -> None:
         embed_all(FakeEncoder(), list(shelf_of(9)), photographs)
     with pytest.raises(KeyError):
         embed_all(FakeEncoder(), ["not on the shelf"], photographs)
+
+
+class Pairs:
+    spec = SimpleNamespace(name="pairs")
+    identity, dim, batch_size = "pairs 1", 2, 4
+
+    def length(self, item):
+        return 1
+
+    def prepare(self, batch):
+        return batch
+
+    def forward(self, prepared):
+        return np.tile(np.array([1, 0], np.float32), (len(prepared), 1))
+
+
+class Broken:
+    def read(self, reference):
+        from index.photograph import ImageRefused, Reason
+
+        raise ImageRefused(Reason.TRUNCATED)
+
+    def fingerprint(self, reference):
+        return "00" * 32
+
+
+def test_an_item_without_text_whose_photograph_is_broken_is_a_zero_row():
+    from index.embedding import embed_pairs
+
+    assert not embed_pairs(Pairs(), [""], ["cut.jpg"], Broken()).vectors.any()
+
+
+def test_a_broken_photograph_of_a_pair_is_counted_in_the_second_build_too(tmp_path):
+    from index.embedding import embed_pairs
+    from index.vector_cache import VectorCache
+
+    reasons = []
+    for _ in range(2):
+        with VectorCache(tmp_path, "pairs 1", 2) as cache:
+            reasons.append(embed_pairs(Pairs(), ["tea"], ["cut.jpg"], Broken(), cache=cache).reasons)
+    assert reasons[0] == reasons[1]

@@ -1,0 +1,111 @@
+"""Is every command light, helped, documented and completed?"""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import cli
+
+ROOT = Path(__file__).parent.parent.parent
+COMMANDS = cli.price.commands
+OPTIONS = [
+    (name, option)
+    for name, command in COMMANDS.items()
+    for parameter in command.params
+    if isinstance(parameter, click.Option)
+    for option in parameter.opts
+]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name: str, price: Callable[..., Any]) -> None:
+    answer = price(name, "--help")
+    assert (answer.code, answer.err) == (0, "")
+    assert f"price {name} " in answer.out.partition("Options:")[0].partition("\n\n")[2]
+    assert max(map(len, answer.out.splitlines())) <= 80
+    assert price(name, "-h") == answer
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_and_command_says_what_it_is_for(name: str) -> None:
+    command = COMMANDS[name]
+    assert command.get_short_help_str(limit=80).endswith(".")
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, parameter.opts
+            assert len(parameter.help.split()) >= 2
+
+
+def test_the_help_names_every_command_whole(price: Callable[..., Any]) -> None:
+    answer = price("--help")
+    assert answer.code == 0
+    assert "..." not in answer.out.partition("Commands:")[2]
+    for name in COMMANDS:
+        assert name in answer.out
+
+
+def test_the_help_tells_every_exit_code(price: Callable[..., Any]) -> None:
+    from index import errors
+
+    codes = {each.exit_code for each in vars(errors).values() if isinstance(each, type)}
+    text = " ".join(price("--help").out.split())
+    for code in codes | {0, cli.USAGE, cli.FAULT, cli.INTERRUPTED}:
+        assert re.search(rf"[ ,]{code} [a-z]", text), code
+
+
+def test_the_readme_holds_every_command() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in COMMANDS if f"price {name}" not in readme] == []
+
+
+@pytest.mark.parametrize(("name", "option"), OPTIONS)
+def test_the_readme_holds_every_option(name: str, option: str) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"{re.escape(option)}(?![\w-])", readme)
+
+
+def test_the_readme_names_no_option_that_there_is_not() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = [line for line in readme.splitlines() if re.search(r"\bprice [a-z-]+ ", line)]
+    named = {found for line in lines for found in re.findall(r"(?<=[\s`(])--[a-z][a-z-]+", line)}
+    assert named - {option for _, option in OPTIONS} - {"--help", "--version"} == set()
+
+
+def test_the_version_is_that_of_the_package(price: Callable[..., Any]) -> None:
+    from importlib.metadata import version
+
+    assert price("--version").out == f"price, version {version('price-engine')}\n"
+
+
+def test_help_imports_no_library_but_click_and_comes_at_once() -> None:
+    script = "import sys, cli; code = cli.run(['--help']); print(code, *sys.modules, file=sys.stderr)"
+    started = time.monotonic()
+    seen = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    seconds = time.monotonic() - started
+    code, *modules = seen.stderr.split()
+    foreign = {name.partition(".")[0] for name in modules} - set(sys.stdlib_module_names) - {"__main__"}
+    assert code == "0"
+    assert {name for name in foreign if not name.startswith("_")} <= {"click", "cli", "index"}
+    assert seconds < 1  # alone on a machine it takes a tenth; this one may be busy
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_every_shell_gets_its_completion(shell: str, price: Callable[..., Any]) -> None:
+    answer = price("completion", shell)
+    assert (answer.code, answer.err) == (0, "")
+    assert "_PRICE_COMPLETE" in answer.out and "price" in answer.out
+
+
+def test_completion_completes(price: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from click.shell_completion import BashComplete
+
+    complete = BashComplete(cli.price, {}, "price", "_PRICE_COMPLETE")
+    assert [each.value for each in complete.get_completions([], "bu")] == ["build-index"]
+    assert [each.value for each in complete.get_completions(["query"], "--la")] == ["--lambda"]
