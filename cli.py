@@ -1,4 +1,4 @@
-"""`price`: parse, one call into the engine, render. Results go to stdout, everything else to stderr.
+"""`price`: parse, one call into the engine, render (`render.py`). Results go to stdout, everything else to stderr.
 
 Only click is imported at start, so that `price --help` answers at once.
 """
@@ -9,32 +9,22 @@ import io
 import json
 import math
 import os
-import shutil
 import sys
 import time
-import unicodedata
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+import render
+
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable, Mapping
 
-    from rich.console import Console
-    from rich.table import Table
-
     from engine.encoding import Runtime
-    from engine.evaluation import Evaluation, Score, Slice
-    from engine.pricer import Quote
     from index.catalogue import Columns
 
 INTERRUPTED, FAULT, USAGE = 130, 1, 2
-PROGRESS_EVERY = {False: 10.0, True: 0.1}  # seconds; by whether stderr is a terminal
-SHOWN_COMPARABLES = 10
-LONGEST_NAME = 70  # characters shown of a comparable's name
 STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
 
 
@@ -61,24 +51,19 @@ def run(arguments: list[str]) -> int:
         return USAGE
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "price"
-        code, message = USAGE, f"{' '.join(clean(error.format_message()).split())} See `{command} --help`."
+        code, message = USAGE, f"{' '.join(render.clean(error.format_message()).split())} See `{command} --help`."
     except (click.Abort, KeyboardInterrupt):
         code, message = INTERRUPTED, "Interrupted; what was finished is kept."
     except PriceError as error:
-        code, message = error.exit_code, clean(str(error))
+        code, message = error.exit_code, render.clean(str(error))
     except (MemoryError, OSError) as error:
-        code, message = FAULT, f"The system refused: {clean(str(error)) or 'no memory left'}. Mend that and try again."
+        code, message = (
+            FAULT,
+            f"The system refused: {render.clean(str(error)) or 'no memory left'}. Mend that and try again.",
+        )
     click.echo(f"price: {message}", err=True)
     return code
 
-
-def clean(text: str) -> str:
-    """Product text is data: what could move a cursor, turn text around or hide it must not reach a terminal."""
-    return "".join(_HARMLESS.get(unicodedata.category(c), c) if c not in "\t\r\n" else " " for c in text)
-
-
-# Soft hyphens, joiners and bidi controls (Cf) are dropped, line separators are spaces, the rest is shown as missing.
-_HARMLESS = {"Cf": "", "Zl": " ", "Zp": " ", **dict.fromkeys(("Cc", "Cs", "Co", "Cn"), "\N{REPLACEMENT CHARACTER}")}
 
 PATH = click.Path(path_type=Path)
 index_option = click.option(
@@ -86,6 +71,9 @@ index_option = click.option(
 )
 image_dir_option = click.option("--image-dir", type=PATH, help="Folder of photographs, by the last part of their URL.")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+private_option = click.option(
+    "--allow-private-addresses", is_flag=True, help="Let photographs come from addresses that are not public."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 COLUMN_OPTIONS = (
     ("id", "sample_id", "that tells items apart"),
@@ -154,7 +142,7 @@ def build_index_command(catalogue: Path, index: Path, *, as_json: bool, **option
 
     how = {"columns": _columns(options), "image_dir": options.pop("image_dir"), "runtime": _runtime(options)}
     settings = read_settings(options.pop("config"), options.pop("preset"), **options)
-    with Progress() as progress:
+    with render.Progress() as progress:
         built = build_index(catalogue, index, settings, report=progress.report, **how)
     score = built.evaluation.smape
     if as_json:
@@ -162,8 +150,8 @@ def build_index_command(catalogue: Path, index: Path, *, as_json: bool, **option
         _print_json({**summary, "seconds": built.seconds, "smape": score.value})
         return
     click.echo(f"{built.rows:,} rows indexed in {index} in {built.seconds:.0f} s.")
-    _print_counts(f"rows rejected, listed in {built.rejects_file}", built.rejected)
-    _print_counts("rows without a usable photograph", built.photographs_absent)
+    render.print_counts(f"rows rejected, listed in {built.rejects_file}", built.rejected)
+    render.print_counts("rows without a usable photograph", built.photographs_absent)
     click.echo(f"SMAPE out of fold {score.value:.2f} (95% interval {score.low:.2f} to {score.high:.2f}).")
     click.echo(f'Next: price query "item text" --index {index}, or price evaluate --index {index}.')
 
@@ -177,7 +165,7 @@ def build_index_command(catalogue: Path, index: Path, *, as_json: bool, **option
 @click.option("--alpha", type=float, help="Share of the neighbours' mean residual that is added.")
 @index_option
 @runtime_options
-@click.option("--allow-private-addresses", is_flag=True, help="Let --image reach addresses that are not public.")
+@private_option
 @json_option
 def query_command(text: str, image: str | None, index: Path, *, as_json: bool, **given: Any) -> None:
     """Price one item from its TEXT (`-` reads standard input), its photograph, or both.
@@ -209,14 +197,14 @@ def query_command(text: str, image: str | None, index: Path, *, as_json: bool, *
     currency, band = pricer.manifest.currency, knobs.band
     settings = {"k": knobs.k, "band": band, "lambda": knobs.decay, "alpha": knobs.alpha}
     if not as_json:
-        _show_quote(_console(), quote, currency, pricer.settings.coverage, settings)
+        render.show_quote(render.open_console(), quote, currency, pricer.settings.coverage, settings)
         return
     plain = settings | {"band": band if math.isfinite(band) else None}  # JSON knows no infinity
     _print_json({**asdict(quote), "settings": plain, "currency": currency, "seconds": time.monotonic() - started})
 
 
 def _import_lightgbm_alone() -> None:
-    """LightGBM imports scikit-learn and pandas to offer wrappers for them: a third of a cold query, for nothing here."""
+    """LightGBM imports scikit-learn and pandas to wrap itself for them: a third of a cold query, for nothing here."""
     hidden = [name for name in ("sklearn", "pandas") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: importing it is an ImportError
     try:
@@ -255,7 +243,7 @@ def evaluate_command(labelled: Path | None, index: Path, *, as_json: bool, **opt
     """
     from engine.scoring import evaluate_index, evaluate_labelled
 
-    with Progress() as progress:
+    with render.Progress() as progress:
         if labelled is None:
             evaluation = evaluate_index(index)
         else:
@@ -264,7 +252,74 @@ def evaluate_command(labelled: Path | None, index: Path, *, as_json: bool, **opt
     if as_json:
         _print_json(evaluation.to_json())
     else:
-        _show_evaluation(_console(), evaluation)
+        render.show_evaluation(render.open_console(), evaluation)
+
+
+@price.command("fetch", short_help="Fetch a catalogue's photographs.")
+@click.argument("catalogue", type=PATH)
+@index_option
+@click.option("--concurrency", type=click.IntRange(1, 256), default=16, help="Photographs fetched at a time.")
+@click.option("--per-host", type=click.IntRange(1, 256), default=8, help="Of them, from any one host.")
+@click.option("--retries", type=click.IntRange(0, 20), default=3, help="Attempts after the first, where one may help.")
+@click.option("--again", is_flag=True, help="Ask again for what an earlier run gave up for good.")
+@private_option
+@column_options
+@json_option
+def fetch_command(catalogue: Path, index: Path, *, as_json: bool, **options: Any) -> None:
+    """Fetch the photographs that a CATALOGUE links to, for `price build-index` with the same --index.
+
+    Only http and https, only public addresses, at most 10 MB each. What fails for good is remembered and what is here
+    is not fetched again, so a run that was stopped is continued by the same command.
+
+    \b
+    price fetch catalogue.csv
+    price build-index catalogue.csv
+    """
+    from index.bulk_fetch import fetch_all
+    from index.catalogue import read_catalogue
+    from index.fetch import Limits
+    from index.generations import photograph_cache
+
+    with render.Progress() as progress:
+        items = read_catalogue(catalogue, _columns(options), priced=False, report=progress.report).items
+        links = [link for link in items["image"].to_pylist() if link and link.lower().startswith(("http:", "https:"))]
+        limits = Limits(allow_private_addresses=options.pop("allow_private_addresses"))
+        retry_remembered = options.pop("again")
+        fetched = fetch_all(
+            links,
+            photograph_cache(index),
+            report=progress.report,
+            limits=limits,
+            retry_remembered=retry_remembered,
+            **options,
+        )
+    if as_json:
+        _print_json(fetched.plain())
+        return
+    render.show_fetched(fetched)
+
+
+@price.command("encoders", short_help="List the encoders, and which are on this machine.")
+@json_option
+def encoders_command(as_json: bool) -> None:
+    """List the encoders that --text-encoder and --image-encoder take, and which are on this machine.
+
+    NAME@PATH takes an encoder's weights from a file or folder.
+
+    \b
+    price encoders
+    price build-index catalogue.csv --text-encoder minilm,qwen3-0.6b@weights/qwen
+    """
+    from dataclasses import asdict
+
+    from index.encoders import ENCODERS
+    from index.encoders.hub import is_here
+
+    here = {name: spec.family != "none" and is_here(name) for name, spec in ENCODERS.items()}
+    if as_json:
+        _print_json({"encoders": [{**asdict(spec), "here": here[name]} for name, spec in ENCODERS.items()]})
+        return
+    render.show_encoders(render.open_console(), ENCODERS.values(), here)
 
 
 @price.command("completion", short_help="Print the completion script of a shell.")
@@ -295,128 +350,3 @@ def _columns(options: dict[str, Any]) -> Columns:
 
 def _print_json(document: Mapping[str, Any]) -> None:
     click.echo(json.dumps(document, allow_nan=False))
-
-
-def _print_counts(what: str, counts: Counter[str]) -> None:
-    if counts:
-        click.echo(f"{counts.total():,} {what}:")
-    for reason, count in counts.most_common():
-        click.echo(f"  {count:>7,}  {clean(reason)}")
-
-
-def _console() -> Console:
-    """Of plain data: no markup, no emoji codes, no guessing what is a number or a path."""
-    from rich.console import Console
-
-    return Console(markup=False, emoji=False, highlight=False)
-
-
-def _table(*columns: str) -> Table:
-    """Words left, and folded where the terminal is narrow; figures right, and whole."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(columns[0], overflow="fold", min_width=12)
-    for column in columns[1:]:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
-
-
-def _money(amount: float) -> str:
-    """Cents, but for a price that would be all zeros."""
-    return f"{amount:,.2f}" if abs(amount) >= 0.1 or not amount else f"{amount:.2g}"
-
-
-def _show_quote(console: Console, quote: Quote, currency: str, coverage: float, settings: Mapping[str, Any]) -> None:
-    interval = f"{coverage:.0%} interval {_money(quote.low)} to {_money(quote.high)}"
-    console.print(f"{_money(quote.price)} {currency}   ({interval})")
-    for note in quote.notes:
-        console.print(f"Note: {clean(note)}")
-    parts = {name: _money(part) for name, part in quote.parts.items()}
-    shift, blend = parts.pop("shift"), parts.pop("blend")
-    moved = f", moved by {shift} for what they missed on the neighbours" if quote.comparables else ""
-    console.print(f"Models: {', '.join(map(' '.join, parts.items()))}.\nTheir blend {blend}{moved}.")
-    if quote.comparables:
-        table = _table("comparable", f"price, {currency}", "similarity", "residual", "weight")
-        for one in quote.comparables[:SHOWN_COMPARABLES]:
-            figures = _money(one.price), f"{one.similarity:.3f}", f"{one.residual:+.2f}", f"{one.weight:.0%}"
-            name = clean(one.name)
-            table.add_row(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…", *figures)
-        console.print(table)
-        if len(quote.comparables) > SHOWN_COMPARABLES:
-            console.print(f"And {len(quote.comparables) - SHOWN_COMPARABLES} more, which --json lists.")
-        console.print("Residual: log price less what the models expected; +0.10 is about 10% dearer.")
-    console.print(f"Settings: {', '.join(f'{name} {value:g}' for name, value in settings.items())}.")
-
-
-def _show_evaluation(console: Console, result: Evaluation) -> None:
-    console.print(f"{result.n:,} items, {clean(result.method)}, seed {result.seed}.")
-    for note in result.notes:
-        console.print(f"Note: {clean(note)}")
-    table = _table("stage", "SMAPE (0 to 200)", "95% interval")
-    for name, score in result.stages.items():
-        table.add_row(name, f"{score.value:.2f}", f"{score.low:.2f} to {score.high:.2f}")
-    console.print(table)
-    console.print(f"Gain of the correction: {_points(result.gain)} points.")
-    console.print(f"With random neighbours: {_points(result.control)}; beyond them {_points(result.beyond_control)}.")
-    console.print(f"Median absolute percentage error {result.median_ape:.1f}%.")
-    console.print(f"The {result.coverage_wanted:.0%} interval holds {result.coverage:.1%} of the prices;")
-    console.print(f"half of the intervals are narrower than a factor of {result.width:.2f} from end to end.")
-    _show_slices(console, "price", result.by_price)
-    _show_slices(console, "nearest similarity", result.by_similarity)
-
-
-def _points(score: Score) -> str:
-    return f"{score.value:+.2f} ({score.low:+.2f} to {score.high:+.2f})"
-
-
-def _show_slices(console: Console, title: str, slices: tuple[Slice, ...]) -> None:
-    table = _table(title, "n", "SMAPE", "gain", "95% interval", "coverage", "width")
-    for part in slices:
-        interval = f"{part.gain.low:+.2f} to {part.gain.high:+.2f}"
-        figures = f"{part.n:,}", f"{part.smape:.2f}", f"{part.gain.value:+.2f}", interval
-        table.add_row(part.label, *figures, f"{part.coverage:.0%}", f"{part.width:.2f}")
-    console.print(table)
-
-
-class Progress:
-    """How far the work is, on stderr: one line that moves on a terminal, a line now and then elsewhere."""
-
-    def __init__(self) -> None:
-        self._moves = sys.stderr is not None and sys.stderr.isatty()
-        self._stage, self._first, self._done = "", 0, 0
-        self._began, self._said, self._over = 0.0, 0.0, True
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def report(self, stage: str, done: int, total: int | None) -> None:
-        """`index.progress.Report`. A stage that falls back has begun anew: the same work on another column."""
-        now, begins = time.monotonic(), stage != self._stage or done < self._done
-        if begins:
-            self._close_line()
-            self._stage, self._first, self._began, self._over = stage, done, now, False
-        self._done = done
-        if not self._over and (begins or done == total or now - self._said >= PROGRESS_EVERY[self._moves]):
-            self._said, self._over = now, done == total
-            line = clean(stage) + _count(done, total, done - self._first, now - self._began)
-            moving = f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}"
-            click.echo(moving if self._moves else line, err=True, nl=self._over or not self._moves)
-
-    def _close_line(self, *_: object) -> None:
-        if self._moves and not self._over:
-            click.echo(err=True)
-
-    __exit__ = _close_line
-
-
-def _count(done: int, total: int | None, made: int, seconds: float) -> str:
-    """`: 512 of 7,051, 40/s, 0:02:43 left`, as far as it is known; `made` of `done` took `seconds`."""
-    if total is None:
-        return f": {done:,}" if done else ""
-    count = f": {done:,} of {total:,}"
-    if not made or seconds <= 0 or done == total:
-        return f"{count} in {seconds:.1f} s" if made else count
-    rate, left = made / seconds, timedelta(seconds=round((total - done) * seconds / made))
-    return f"{count}, {f'{rate:,.0f}' if rate >= 10 else f'{rate:.2g}'}/s, {left} left"

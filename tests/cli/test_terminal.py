@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import cli
+import render
 from engine.evaluation import Evaluation, Score, Slice
 from engine.pricer import Comparable, Quote
 
@@ -33,11 +33,11 @@ def harmless(shown: str) -> bool:
 
 def test_clean_leaves_ordinary_text_alone() -> None:
     for text in ("Café crème, 2 × 330 ml – “extra”", "日本茶 100g", "[/b] <b> %s {}", "naïve 50% 🍵"):
-        assert cli.clean(text) == text
+        assert render.clean(text) == text
 
 
 def test_clean_leaves_nothing_that_a_terminal_obeys() -> None:
-    shown = cli.clean(NASTY + BREAKS)
+    shown = render.clean(NASTY + BREAKS)
     assert harmless(shown) and "\n" not in shown
     assert "Cup" in shown and "end" in shown and "[/b][red]sale[/red]" in shown
     shown.encode("utf-8")
@@ -45,7 +45,7 @@ def test_clean_leaves_nothing_that_a_terminal_obeys() -> None:
 
 def test_clean_holds_for_every_character_there_is() -> None:
     everything = "".join(map(chr, range(sys.maxunicode + 1)))
-    shown = cli.clean(everything)
+    shown = render.clean(everything)
     shown.encode("utf-8")
     assert harmless(shown) and "\n" not in shown
     assert {"a", "é", "語", "[", "🍵"} <= set(shown)
@@ -72,7 +72,7 @@ def test_a_quote_shows_names_and_notes_as_data(shown: Callable[..., str]) -> Non
     parts = {"mlp": 1.0, "gbdt": 1.0, "lexical": 1.0, "blend": 1.0, "shift": 0.5}
     quote = Quote(price=1.5, low=1.0, high=2.0, parts=parts, comparables=(comparable,), notes=(NASTY + BREAKS,))
     settings = {"k": 1, "band": 1.0, "lambda": 1.0, "alpha": 1.0}
-    text = shown(cli._show_quote, cli._console(), quote, "USD", 0.8, settings)
+    text = shown(render.show_quote, render.open_console(), quote, "USD", 0.8, settings)
     assert harmless(text)
     assert "[/b][red]" in text and ":pile_of_poo:" in text
     assert sum("Cup" in line for line in text.splitlines()) == 2  # the note's line and the comparable's
@@ -86,15 +86,15 @@ def test_an_evaluation_shows_file_names_and_notes_as_data(shown: Callable[..., s
         coverage_wanted=0.8, width=1.0, gain=score, control=score, beyond_control=score, by_price=(part,),
         by_similarity=(part,), notes=(NASTY,),
     )  # fmt: skip
-    text = shown(cli._show_evaluation, cli._console(), result)
+    text = shown(render.show_evaluation, render.open_console(), result)
     assert harmless(text) and "[/b][red]" in text
 
 
 def test_counts_of_rejects_and_stages_of_progress_are_data(
     shown: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert harmless(shown(cli._print_counts, "rows", Counter({NASTY + BREAKS: 2})))
-    cli.Progress().report(NASTY + BREAKS, 1, 2)
+    assert harmless(shown(render.print_counts, "rows", Counter({NASTY + BREAKS: 2})))
+    render.Progress().report(NASTY + BREAKS, 1, 2)
     said = capsys.readouterr().err
     assert harmless(said) and said.count("\n") == 1
 
@@ -153,8 +153,8 @@ def test_progress_off_a_terminal_is_a_line_now_and_then_with_rate_and_time_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([100.0, 101.0, 110.0, 115.0, 140.0, 141.0, 150.0])
-    monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock))
-    with cli.Progress() as progress:
+    monkeypatch.setattr(render.time, "monotonic", lambda: next(clock))
+    with render.Progress() as progress:
         for done in (1000, 1100, 2000, 2500, 5000):
             progress.report("texts (minilm)", done, 5000)
         progress.report("texts (minilm)", 5000, 5000)
@@ -171,8 +171,8 @@ def test_progress_tells_a_stage_that_begins_anew_and_a_slow_one(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([0.0, 2.0, 3.0, 23.0])
-    monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock))
-    progress = cli.Progress()
+    monkeypatch.setattr(render.time, "monotonic", lambda: next(clock))
+    progress = render.Progress()
     for done, total in ((0, 5), (5, 5), (0, 9), (1, 9)):
         progress.report("texts (minilm)", done, total)
     assert capsys.readouterr().err.splitlines() == [
@@ -187,7 +187,7 @@ def test_progress_on_a_terminal_is_one_line_that_moves_and_ends(monkeypatch: pyt
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("COLUMNS", "40")
-    with cli.Progress() as progress:
+    with render.Progress() as progress:
         for done in range(101):
             progress.report("a stage with quite a long name of its own", done, 100)
         progress.report("writing the index", 0, None)
@@ -200,12 +200,12 @@ def test_progress_on_a_terminal_is_one_line_that_moves_and_ends(monkeypatch: pyt
 def test_an_error_never_stands_on_the_line_that_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    with pytest.raises(OSError, match="full"), cli.Progress() as progress:
+    with pytest.raises(OSError, match="full"), render.Progress() as progress:
         progress.report("texts", 1, 2)
         raise OSError("full")
     assert terminal.getvalue().endswith("\n")
 
 
 def test_small_and_large_prices_keep_their_figures() -> None:
-    shown = [cli._money(amount) for amount in (1234567.891, 3, 0.1, 0.0123, 1e-6, 0, -1.5, -0.004)]
+    shown = [render._money(amount) for amount in (1234567.891, 3, 0.1, 0.0123, 1e-6, 0, -1.5, -0.004)]
     assert shown == ["1,234,567.89", "3.00", "0.10", "0.012", "1e-06", "0.00", "-1.50", "-0.004"]

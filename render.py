@@ -1,0 +1,191 @@
+"""What a person sees: quotes, evaluations, counts and progress. Only `cli.py` calls it, and nothing heavy is imported.
+
+Results go to stdout, progress to stderr. Product text is data: no markup in it is obeyed, no control character shown.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+import unicodedata
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from engine.evaluation import Evaluation, Score, Slice
+    from engine.pricer import Quote
+    from index.bulk_fetch import FetchReport
+    from index.encoders import EncoderSpec
+    from index.photograph import Reason
+
+PROGRESS_EVERY = {False: 10.0, True: 0.1}  # seconds; by whether stderr is a terminal
+SHOWN_COMPARABLES = 10
+LONGEST_NAME = 70  # characters shown of a comparable's name
+
+
+def clean(text: str) -> str:
+    """Product text is data: what could move a cursor, turn text around or hide it must not reach a terminal."""
+    return "".join(_HARMLESS.get(unicodedata.category(c), c) if c not in "\t\r\n" else " " for c in text)
+
+
+# Soft hyphens, joiners and bidi controls (Cf) are dropped, line separators are spaces, the rest is shown as missing.
+_HARMLESS = {"Cf": "", "Zl": " ", "Zp": " ", **dict.fromkeys(("Cc", "Cs", "Co", "Cn"), "\N{REPLACEMENT CHARACTER}")}
+
+
+def print_counts(what: str, counts: Counter[str]) -> None:
+    if counts:
+        click.echo(f"{counts.total():,} {what}:")
+    for reason, count in counts.most_common():
+        click.echo(f"  {count:>7,}  {clean(reason)}")
+
+
+def open_console() -> Console:
+    """Of plain data: no markup, no emoji codes, no guessing what is a number or a path."""
+    from rich.console import Console
+
+    return Console(markup=False, emoji=False, highlight=False)
+
+
+def _table(*columns: str) -> Table:
+    """Words left, and folded where the terminal is narrow; figures right, and whole."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(columns[0], overflow="fold", min_width=12)
+    for column in columns[1:]:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _money(amount: float) -> str:
+    """Cents, but for a price that would be all zeros."""
+    return f"{amount:,.2f}" if abs(amount) >= 0.1 or not amount else f"{amount:.2g}"
+
+
+def show_quote(console: Console, quote: Quote, currency: str, coverage: float, settings: Mapping[str, Any]) -> None:
+    interval = f"{coverage:.0%} interval {_money(quote.low)} to {_money(quote.high)}"
+    console.print(f"{_money(quote.price)} {currency}   ({interval})")
+    for note in quote.notes:
+        console.print(f"Note: {clean(note)}")
+    parts = {name: _money(part) for name, part in quote.parts.items()}
+    shift, blend = parts.pop("shift"), parts.pop("blend")
+    moved = f", moved by {shift} for what they missed on the neighbours" if quote.comparables else ""
+    console.print(f"Models: {', '.join(map(' '.join, parts.items()))}.\nTheir blend {blend}{moved}.")
+    if quote.comparables:
+        table = _table("comparable", f"price, {currency}", "similarity", "residual", "weight")
+        for one in quote.comparables[:SHOWN_COMPARABLES]:
+            figures = _money(one.price), f"{one.similarity:.3f}", f"{one.residual:+.2f}", f"{one.weight:.0%}"
+            name = clean(one.name)
+            table.add_row(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…", *figures)
+        console.print(table)
+        if len(quote.comparables) > SHOWN_COMPARABLES:
+            console.print(f"And {len(quote.comparables) - SHOWN_COMPARABLES} more, which --json lists.")
+        console.print("Residual: log price less what the models expected; +0.10 is about 10% dearer.")
+    console.print(f"Settings: {', '.join(f'{name} {value:g}' for name, value in settings.items())}.")
+
+
+def show_evaluation(console: Console, result: Evaluation) -> None:
+    console.print(f"{result.n:,} items, {clean(result.method)}, seed {result.seed}.")
+    for note in result.notes:
+        console.print(f"Note: {clean(note)}")
+    table = _table("stage", "SMAPE (0 to 200)", "95% interval")
+    for name, score in result.stages.items():
+        table.add_row(name, f"{score.value:.2f}", f"{score.low:.2f} to {score.high:.2f}")
+    console.print(table)
+    console.print(f"Gain of the correction: {_points(result.gain)} points.")
+    console.print(f"With random neighbours: {_points(result.control)}; beyond them {_points(result.beyond_control)}.")
+    console.print(f"Median absolute percentage error {result.median_ape:.1f}%.")
+    console.print(f"The {result.coverage_wanted:.0%} interval holds {result.coverage:.1%} of the prices;")
+    console.print(f"half of the intervals are narrower than a factor of {result.width:.2f} from end to end.")
+    _show_slices(console, "price", result.by_price)
+    _show_slices(console, "nearest similarity", result.by_similarity)
+
+
+def _points(score: Score) -> str:
+    return f"{score.value:+.2f} ({score.low:+.2f} to {score.high:+.2f})"
+
+
+def _show_slices(console: Console, title: str, slices: tuple[Slice, ...]) -> None:
+    table = _table(title, "n", "SMAPE", "gain", "95% interval", "coverage", "width")
+    for part in slices:
+        interval = f"{part.gain.low:+.2f} to {part.gain.high:+.2f}"
+        figures = f"{part.n:,}", f"{part.smape:.2f}", f"{part.gain.value:+.2f}", interval
+        table.add_row(part.label, *figures, f"{part.coverage:.0%}", f"{part.width:.2f}")
+    console.print(table)
+
+
+def show_fetched(fetched: FetchReport) -> None:
+    """What came of a catalogue's links."""
+    click.echo(
+        f"{fetched.urls:,} links: {fetched.fetched:,} fetched, {fetched.cached:,} here before, "
+        f"{fetched.given_up.total() + fetched.remembered.total():,} given up; {fetched.seconds:.0f} s."
+    )
+    print_counts("given up", _plain(fetched.given_up))
+    print_counts("given up by an earlier run, not asked again", _plain(fetched.remembered))
+    print_counts("attempts repeated", _plain(fetched.retried))
+
+
+def _plain(counts: Counter[Reason]) -> Counter[str]:
+    return Counter({str(reason): count for reason, count in counts.items()})
+
+
+def show_encoders(console: Console, specs: Iterable[EncoderSpec], here: Mapping[str, bool]) -> None:
+    """The catalogue of encoders, a line each."""
+    table = _table("encoder", "reads", "numbers", "parameters", "licence", "here")
+    for spec in specs:
+        reads, parameters = " and ".join(spec.modalities), f"{spec.parameters / 1e6:,.0f} M" if spec.parameters else ""
+        there = "" if spec.family == "none" else "yes" if here[spec.name] else "no"
+        table.add_row(spec.name, reads, str(spec.dim or ""), parameters, spec.licence, there)
+    console.print(table)
+
+
+class Progress:
+    """How far the work is, on stderr: one line that moves on a terminal, a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self._moves = sys.stderr is not None and sys.stderr.isatty()
+        self._stage, self._first, self._done = "", 0, 0
+        self._began, self._said, self._over = 0.0, 0.0, True
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def report(self, stage: str, done: int, total: int | None) -> None:
+        """`index.progress.Report`. A stage that falls back has begun anew: the same work on another column."""
+        now, begins = time.monotonic(), stage != self._stage or done < self._done
+        if begins:
+            self._close_line()
+            self._stage, self._first, self._began, self._over = stage, done, now, False
+        self._done = done
+        if not self._over and (begins or done == total or now - self._said >= PROGRESS_EVERY[self._moves]):
+            self._said, self._over = now, done == total
+            line = clean(stage) + _count(done, total, done - self._first, now - self._began)
+            moving = f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}"
+            click.echo(moving if self._moves else line, err=True, nl=self._over or not self._moves)
+
+    def _close_line(self, *_: object) -> None:
+        if self._moves and not self._over:
+            click.echo(err=True)
+
+    __exit__ = _close_line
+
+
+def _count(done: int, total: int | None, made: int, seconds: float) -> str:
+    """`: 512 of 7,051, 40/s, 0:02:43 left`, as far as it is known; `made` of `done` took `seconds`."""
+    if total is None:
+        return f": {done:,}" if done else ""
+    count = f": {done:,} of {total:,}"
+    if not made or seconds <= 0 or done == total:
+        return f"{count} in {seconds:.1f} s" if made else count
+    rate, left = made / seconds, timedelta(seconds=round((total - done) * seconds / made))
+    return f"{count}, {f'{rate:,.0f}' if rate >= 10 else f'{rate:.2g}'}/s, {left} left"
