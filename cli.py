@@ -307,7 +307,7 @@ def encoders_command(as_json: bool) -> None:
     NAME@PATH takes an encoder's weights from a file or folder.
 
     \b
-    price encoders
+    price encoders --json
     price build-index catalogue.csv --text-encoder minilm,qwen3-0.6b@weights/qwen
     """
     from dataclasses import asdict

@@ -181,7 +181,7 @@ def test_text_and_photograph_are_encoded_together_and_each_alone_where_the_other
     red = PHOTOGRAPHS["red.jpg"]
     slow = [slow_vector(("tea", red)), slow_vector(("cup", None)), slow_vector(("", red)), np.zeros(29)]
     np.testing.assert_allclose(vectors["pair"], slow, atol=1e-6)
-    assert absent == [None, Reason.MISSING, NO_PHOTOGRAPH]
+    assert absent == [None, Reason.MISSING, None, NO_PHOTOGRAPH]
 
 
 def test_what_is_absent_is_a_row_of_zeros_and_photographs_are_counted_by_reason(opened):
