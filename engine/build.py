@@ -75,7 +75,6 @@ def build_index(
         encoders = Encoders(modalities(settings), runtime)
         records = encoders.records()  # opens them all: what cannot be had is said before the catalogue is read
         read = read_catalogue(catalogue, columns or Columns(), priced=True, report=report)
-        vectors, absent = encoders.encode(read.items, photographs, index / CACHE, report)
         groups = twin_groups(
             [name_key(name) for name in read.items["name"].to_pylist()],
             read.items["image"].to_pylist(),
@@ -84,6 +83,7 @@ def build_index(
         log_price = read.items["log_price"].to_numpy().astype(np.float64)
         _refuse_too_few(groups, settings.folds)
         fold = assign_folds(groups, settings.folds, settings.seed, log_price)
+        vectors, absent = encoders.encode(read.items, photographs, index / CACHE, report)
         inputs = make_inputs(read.items, vectors)
         oof, models = predict_out_of_fold(
             inputs, log_price, fold, member_fits(settings), seed=settings.seed, aside=frozenset({"gbdt"}), report=report

@@ -100,9 +100,9 @@ class Pricer:
     ) -> list[Quote]:
         """A quote for each item, in order.
 
-        `knobs` in the place of the index's own (`dataclasses.replace(pricer.knobs, k=8)`); `photographs` says where
-        images may come from, by default any path or public URL. Raises DataRefused for an item with neither words nor a
-        photograph that can be read.
+        `knobs` in the place of the index's own (`dataclasses.replace(pricer.knobs, k=8)`). `photographs` says where
+        images may come from, by default any path and any public URL: where strangers name them, give one that allows no
+        paths. Raises DataRefused for an item with neither words nor a photograph that can be read.
         """
         asked = list(items)
         if not asked:
