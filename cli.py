@@ -57,10 +57,8 @@ def run(arguments: list[str]) -> int:
     except PriceError as error:
         code, message = error.exit_code, render.clean(str(error))
     except (MemoryError, OSError) as error:
-        code, message = (
-            FAULT,
-            f"The system refused: {render.clean(str(error)) or 'no memory left'}. Mend that and try again.",
-        )
+        what = render.clean(str(error)) or "no memory left"
+        code, message = FAULT, f"The system refused: {what}. Mend that and try again."
     click.echo(f"price: {message}", err=True)
     return code
 

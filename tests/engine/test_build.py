@@ -150,17 +150,14 @@ def test_items_of_one_price_are_worth_that_price(quick: Settings, written: Calla
     assert quote.price == pytest.approx(7.5, rel=0.2)
 
 
-@pytest.mark.parametrize(
-    "text", ["A name that is ten times as long as any other " * 10, "Cup", "Cup 5 kg (pack of 144)", "\n" * 300 + "Cup"]
-)
 def test_a_query_unlike_every_row_gets_a_price_in_their_range(
-    text: str, quick: Settings, written: Callable[..., Path], tmp_path: Path
+    quick: Settings, written: Callable[..., Path], tmp_path: Path
 ) -> None:
     names = [f"{ware} {kind:>6.6}" for ware in ("Tea pot", "Egg cup") for kind in KINDS]  # all of one length
-    rows = [[i, name, "", i + 1] for i, name in enumerate(names)]
-    build_index(written(rows), tmp_path / "index", quick)
-    quote = Pricer.open(tmp_path / "index").price([Item(text)])[0]
-    assert all(1e-2 < quote.parts[name] < 1e4 for name in ("mlp", "gbdt", "lexical", "blend"))
+    build_index(written([[i, name, "", i + 1] for i, name in enumerate(names)]), tmp_path / "index", quick)
+    odd = ["A name that is ten times as long as any other " * 10, "Cup", "Cup 5 kg (pack of 144)", "\n" * 300 + "Cup"]
+    for quote in Pricer.open(tmp_path / "index").price(map(Item, odd)):
+        assert all(0.1 < quote.parts[name] < 300 for name in ("mlp", "gbdt", "lexical", "blend"))  # rows: 1 to 32
 
 
 @pytest.mark.parametrize("rows", [3, 6, 9, 11, 12, 13])
