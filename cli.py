@@ -243,7 +243,7 @@ def evaluate_command(labelled: Path | None, index: Path, *, as_json: bool, **opt
 
     with render.Progress() as progress:
         if labelled is None:
-            evaluation = evaluate_index(index)
+            evaluation = evaluate_index(index, progress.report)
         else:
             how = {"columns": _columns(options), "image_dir": options["image_dir"], "runtime": _runtime(options)}
             evaluation = evaluate_labelled(index, labelled, report=progress.report, **how)

@@ -40,7 +40,7 @@ class Gbdt:
             "num_leaves": settings.leaves,
             "min_data_in_leaf": settings.least_rows_in_leaf,
             "feature_fraction": settings.feature_fraction,
-            "bagging_fraction": settings.row_fraction,
+            "bagging_fraction": max(settings.row_fraction, min(1.0, 2 / len(inputs))),  # of no rows it grows no tree
             "bagging_freq": 1,
             "seed": seed,
             "deterministic": True,

@@ -92,26 +92,25 @@ def predict_out_of_fold(
             without[member][f, unseen[there]] = predicted[there]
             without[member][f, unseen[here]] += predicted[here] / (folds - 1)
 
-    with ThreadPoolExecutor(1) as pool:
+    pool = ThreadPoolExecutor(1)
+    try:
         waiting: list[tuple[str, tuple[int, ...], Future[Any]]] = [
             (member, out, pool.submit(fit_one, member, out))
             for member in member_fits
             if member in aside
             for out in left_out
         ]
-        try:
-            for out in left_out:
-                for member in member_fits:
-                    if member not in aside:
-                        keep(member, out, fit_one(member, out))
-                        done += 1
-                        report("fitting models", done + sum(future.done() for *_, future in waiting), total)
-            for member, out, future in waiting:
-                keep(member, out, future.result())
-                report("fitting models", done + sum(future.done() for *_, future in waiting), total)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for out in left_out:
+            for member in member_fits:
+                if member not in aside:
+                    keep(member, out, fit_one(member, out))
+                    done += 1
+                    report("fitting models", done + sum(future.done() for *_, future in waiting), total)
+        for member, out, future in waiting:
+            keep(member, out, future.result())
+            report("fitting models", done + sum(future.done() for *_, future in waiting), total)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # an interrupt does not wait for a fit that may take minutes
     return OutOfFold(fold, own, without), models
 
 

@@ -114,7 +114,7 @@ class Pricer:
         vectors, absent = self._encoders.encode(table, photographs or Photographs(allow_paths=True, fetch_missing=True))
         notes = self._photograph_notes(asked, absent)
         estimate = self.estimate(table, vectors, knobs)
-        return [self._quote(estimate, row, notes[row]) for row in range(len(asked))]
+        return [self._quote(estimate, row, item, notes[row]) for row, item in enumerate(asked)]
 
     def estimate(self, table: Any, vectors: dict[str, Any], knobs: Knobs | None = None) -> Estimate:
         """Items (schema `index.catalogue.ITEMS`) and their vectors -> arrays in log price."""
@@ -145,25 +145,26 @@ class Pricer:
                 notes[row].append(f"The photograph could not be used ({why}): priced by its words alone.")
         return notes
 
-    def _quote(self, estimate: Estimate, row: int, notes: list[str]) -> Quote:
+    def _quote(self, estimate: Estimate, row: int, item: Item, notes: list[str]) -> Quote:
         price, blended = float(np.exp(estimate.answer[row])), float(np.exp(estimate.blended[row]))
         rows = estimate.near.rows[row]
         rows = rows[rows >= 0]
         shown = self.rows.shown.take(rows).to_pylist()
         comparables = tuple(
             Comparable(
-                item_id=item["item_id"],
-                name=item["name"],
+                item_id=like["item_id"],
+                name=like["name"],
                 price=float(np.exp(self.model.log_price[at])),
                 similarity=float(estimate.near.similarity[row, place]),
                 residual=float(self.model.residual[at]),
                 weight=float(estimate.weight[row, place]),
-                image=item["image"],
+                image=like["image"],
             )
-            for place, (at, item) in enumerate(zip(rows, shown, strict=True))
+            for place, (at, like) in enumerate(zip(rows, shown, strict=True))
         )
         if not comparables:
-            notes = [*notes, "No neighbour lies within the band: the price is the models' alone."]
+            why = "No neighbour lies within the band" if item.text.strip() else "Neighbours are found by words"
+            notes = [*notes, f"{why}: the price is the models' alone."]
         parts = {name: float(np.exp(values[row])) for name, values in estimate.members.items()}
         return Quote(
             price=price,

@@ -31,11 +31,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def evaluate_index(index: Path) -> Evaluation:
+def evaluate_index(index: Path, report: Report = silent) -> Evaluation:
     """Score every row of the index out of fold; blend, correction and interval are cross-fitted."""
     folder = current_generation(index)
     settings = settings_from(read_manifest(folder).settings)
     rows = read_comparables(folder)
+    report("scoring out of fold", 0, None)
     held = cross_fit(read_out_of_fold(folder), rows.log_price, rows.space, settings)[1]
     return evaluate(
         held,

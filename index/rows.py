@@ -181,7 +181,7 @@ def _find_columns(path: Path, header: Sequence[str], wanted: Sequence[Wanted]) -
     for column in wanted:
         if column.required and column.name not in names:
             raise DataRefused(
-                f"{path} has no column {column.name!r} for the {column.role}{_suggestion(column, names)}. "
+                f"{path} has no column {column.name!r} for the {column.role}{_suggestion(column, names) or '.'} "
                 f"Its columns are: {', '.join(names[:20])}. Name the right one with --{column.role}-column."
             )
     return [names.index(column.name) if column.name in names else None for column in wanted]

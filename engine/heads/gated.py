@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.heads.batch import Batch
-from engine.heads.standardise import Standardise
+from engine.heads.standardise import FARTHEST, Standardise
 
 UNIT_DIM = 32  # of the learned embedding of the unit
 GATE_WIDTH = 64
@@ -53,7 +53,8 @@ class GatedHead(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         each = [project(self.scaled_vectors[name](batch.vectors[name])) for name, project in self.projections.items()]
-        each.append(self.fields(torch.cat([self.scaled_numbers(batch.numbers), self.unit(batch.unit)], dim=1)))
+        numbers = self.scaled_numbers(batch.numbers).clamp(-FARTHEST, FARTHEST)
+        each.append(self.fields(torch.cat([numbers, self.unit(batch.unit)], dim=1)))
         mask = torch.cat([batch.present, batch.present.new_ones(len(batch.unit), 1)], dim=1)  # (n, modalities)
         shown = torch.stack(each, dim=1) * mask.unsqueeze(2)  # (n, modalities, width)
         logits = self.gate(torch.cat([shown.flatten(1), mask.to(shown.dtype)], dim=1))

@@ -5,6 +5,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+FARTHEST = 10.0
+"""Spreads from the mean at which a number of an item is cut off. A column that hardly varies in training has next to no
+spread: a query unlike it would come in at hundreds of them, and leave with any price at all."""
+
 
 class Standardise(nn.Module):
     """(n, size) -> (n, size) of mean 0 and spread 1 on the rows that `learn` saw.

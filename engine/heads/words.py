@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.heads.batch import Batch
-from engine.heads.standardise import Standardise
+from engine.heads.standardise import FARTHEST, Standardise
 
 UNIT_DIM = 8  # of the learned embedding of the unit
 FIRST_SPREAD = 0.02  # of a word's weights before it has taught anything
@@ -46,6 +46,7 @@ class WordsHead(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         weights = batch.word_weights.to(self.words.weight.dtype)  # the table is kept in half precision once trained
         said = self.words(batch.words, batch.word_starts, per_sample_weights=weights).float()
-        fields = self.fields(torch.cat([self.scaled_numbers(batch.numbers), self.unit(batch.unit)], dim=1))
+        numbers = self.scaled_numbers(batch.numbers).clamp(-FARTHEST, FARTHEST)
+        fields = self.fields(torch.cat([numbers, self.unit(batch.unit)], dim=1))
         price: Tensor = self.layers(said + fields).squeeze(1)
         return price

@@ -153,6 +153,7 @@ def test_a_photograph_alone_is_priced(price: Price, shop: Any, tmp_path: Path) -
     other = price("query", "--image", tmp_path / "red.png", "--index", shop.index, "--json").json
     assert quote["low"] <= quote["price"] <= quote["high"]
     assert quote["parts"]["mlp"] != other["parts"]["mlp"]
+    assert quote["notes"] == ["Neighbours are found by words: the price is the models' alone."]
 
 
 BROKEN = {"missing": None, "empty": b"", "no image at all": b"words", "cut short": b"\x89PNG\r\n\x1a\n\0\0"}

@@ -247,3 +247,12 @@ def test_a_column_that_is_constant_over_many_rows_is_not_scaled(rows):
     scaled = Standardise(3)
     scaled.learn(np.full((rows, 3), np.log1p(2), np.float32))
     assert scaled.scale.tolist() == [1, 1, 1]
+
+
+def test_a_number_far_beyond_the_training_rows_carries_no_price_away(head):
+    head.scaled_numbers.learn(np.eye(NUMBERS, dtype=np.float32)[:1].repeat(500, axis=0) + np.eye(500, NUMBERS) * 0.01)
+    batch = batch_of()
+    with torch.inference_mode():
+        far = head(batch._replace(numbers=torch.full_like(batch.numbers, 5.0)))
+        farther = head(batch._replace(numbers=torch.full_like(batch.numbers, 500.0)))
+    torch.testing.assert_close(far, farther)
