@@ -49,6 +49,10 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.unit)
 
+    def frequent_words(self, least_rows: int) -> NDArray[np.int64]:
+        """The columns of `words` that at least so many rows have."""
+        return np.flatnonzero(np.bincount(self.words.indices, minlength=self.words.shape[1]) >= least_rows)
+
     def take(self, rows: NDArray[np.integer]) -> Inputs:
         """The inputs of some rows, in that order."""
         vectors = {name: vectors[rows] for name, vectors in self.vectors.items()}

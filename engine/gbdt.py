@@ -50,8 +50,7 @@ class Gbdt:
         }
         columns = np.empty(0, np.int64)
         if "words" in settings.reads:
-            frequency = np.bincount(inputs.words.indices, minlength=inputs.words.shape[1])
-            columns = np.flatnonzero(frequency >= settings.least_rows_of_word)
+            columns = inputs.frequent_words(settings.least_rows_of_word)
         data = lightgbm.Dataset(_table(inputs, settings.reads, columns), log_price, categorical_feature=[0])
         return cls(lightgbm.train(parameters, data, settings.rounds), settings.reads, columns)
 

@@ -58,7 +58,7 @@ class Network:
 
         dims = {name: vectors.shape[1] for name, vectors in inputs.vectors.items()}
         shape = Shape(settings.head, dims, inputs.numbers.shape[1], settings.width, settings.dropout)
-        columns = _known_words(inputs.words) if settings.head == "words" else np.empty(0, np.int64)
+        columns = inputs.frequent_words(LEAST_ROWS) if settings.head == "words" else np.empty(0, np.int64)
         words = _weighted(inputs.words, columns)
         price = np.asarray(log_price, np.float32)[:, None]
 
@@ -141,10 +141,6 @@ def _make_head(shape: Shape, words: int) -> Head:
         width=shape.width,
         dropout=shape.dropout,
     )
-
-
-def _known_words(words: csr_matrix) -> NDArray[np.int64]:
-    return np.flatnonzero(np.bincount(words.indices, minlength=words.shape[1]) >= LEAST_ROWS)
 
 
 def _weighted(words: csr_matrix, columns: NDArray[np.int64]) -> csr_matrix:

@@ -33,7 +33,7 @@ class GatedHead(nn.Module):
             return nn.Sequential(nn.Linear(size, width), nn.LayerNorm(width), nn.GELU(), nn.Dropout(dropout))
 
         self.price = Standardise(1)
-        self.scaled_numbers = Standardise(numbers)
+        self.scaled_numbers = Standardise(numbers, farthest=FARTHEST)
         self.scaled_vectors = nn.ModuleDict({name: Standardise(dim, shared=True) for name, dim in dims.items()})
         self.projections = nn.ModuleDict({name: project(dim) for name, dim in dims.items()})
         self.unit = nn.Embedding(units, UNIT_DIM)
@@ -53,7 +53,7 @@ class GatedHead(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         each = [project(self.scaled_vectors[name](batch.vectors[name])) for name, project in self.projections.items()]
-        numbers = self.scaled_numbers(batch.numbers).clamp(-FARTHEST, FARTHEST)
+        numbers = self.scaled_numbers(batch.numbers)
         each.append(self.fields(torch.cat([numbers, self.unit(batch.unit)], dim=1)))
         mask = torch.cat([batch.present, batch.present.new_ones(len(batch.unit), 1)], dim=1)  # (n, modalities)
         shown = torch.stack(each, dim=1) * mask.unsqueeze(2)  # (n, modalities, width)

@@ -1,5 +1,7 @@
 """Scaling that is learned from training rows and saved with the network."""
 
+from math import inf
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,14 +15,16 @@ spread: a query unlike it would come in at hundreds of them, and leave with any 
 class Standardise(nn.Module):
     """(n, size) -> (n, size) of mean 0 and spread 1 on the rows that `learn` saw.
 
-    With `shared`, one scale for all columns: the directions of a vector keep their lengths.
+    With `shared`, one scale for all columns: the directions of a vector keep their lengths. What lies beyond `farthest`
+    spreads is cut off there.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, size: int, *, shared: bool = False) -> None:
+    def __init__(self, size: int, *, shared: bool = False, farthest: float = inf) -> None:
         super().__init__()
+        self._farthest = farthest
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("scale", torch.ones(1 if shared else size))
 
@@ -36,7 +40,7 @@ class Standardise(nn.Module):
         self.scale.copy_(torch.from_numpy(np.where(scale < 1e-6, 1.0, scale)))  # a constant column stays 0
 
     def forward(self, values: Tensor) -> Tensor:
-        return (values - self.mean) / self.scale
+        return ((values - self.mean) / self.scale).clamp(-self._farthest, self._farthest)
 
     def undo(self, values: Tensor) -> Tensor:
         """(n,) or (n, size) standardised -> as it was."""

@@ -29,7 +29,7 @@ class WordsHead(nn.Module):
         super().__init__()
         assert width > 0 and 0 <= dropout < 1, (width, dropout)
         self.price = Standardise(1)
-        self.scaled_numbers = Standardise(numbers)
+        self.scaled_numbers = Standardise(numbers, farthest=FARTHEST)
         self.words = nn.EmbeddingBag(words, width, mode="sum")
         nn.init.normal_(self.words.weight, std=FIRST_SPREAD)
         self.unit = nn.Embedding(units, UNIT_DIM)
@@ -46,7 +46,7 @@ class WordsHead(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         weights = batch.word_weights.to(self.words.weight.dtype)  # the table is kept in half precision once trained
         said = self.words(batch.words, batch.word_starts, per_sample_weights=weights).float()
-        numbers = self.scaled_numbers(batch.numbers).clamp(-FARTHEST, FARTHEST)
+        numbers = self.scaled_numbers(batch.numbers)
         fields = self.fields(torch.cat([numbers, self.unit(batch.unit)], dim=1))
         price: Tensor = self.layers(said + fields).squeeze(1)
         return price
