@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from index.errors import IndexUnusable
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 _AGAIN = "build the index again with `price build-index`"
 _HASHERS = min(8, os.cpu_count() or 1)
 
@@ -48,10 +49,15 @@ class Manifest:
     files: dict[str, str] = field(default_factory=dict)
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
-    """Hash every file below `folder` and write the manifest, last. Returns it with `files` filled in."""
+def write_manifest(folder: Path, manifest: Manifest, hashed: Mapping[str, str] = MappingProxyType({})) -> Manifest:
+    """Hash every file below `folder` and write the manifest, last. Returns it with `files` filled in.
+
+    `hashed` holds the sha256 of files that need not be read again: links to what was checked a moment ago.
+    """
     paths = [path for path in _files(folder) if path != MANIFEST]
-    complete = replace(manifest, files=_hash_files(folder, paths))
+    files = {**_hash_files(folder, [path for path in paths if path not in hashed]), **hashed}
+    assert files.keys() == set(paths), f"hashed but not in {folder}: {sorted(files.keys() - set(paths))}"
+    complete = replace(manifest, files={path: files[path] for path in paths})
     document = json.loads(json.dumps(asdict(complete), allow_nan=False))  # as a reader will see it
     document["checksum"] = _checksum(document)
     with (folder / MANIFEST).open("w", encoding="ascii") as file:

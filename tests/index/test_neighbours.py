@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from index import neighbours
+from index import ranking, slice_search
 from index.errors import DataRefused, UsageError
 from index.neighbours import BandIndex, Neighbours
 
@@ -55,9 +55,9 @@ def same(one: Neighbours, other: Neighbours) -> None:
 @pytest.mark.parametrize("made", [unit, tied, almost_alike])
 def test_search_agrees_with_brute_force_to_the_last_neighbour(seed, made, monkeypatch):
     random = np.random.default_rng(seed)
-    monkeypatch.setattr(neighbours, "TILE_QUERIES", int(random.integers(1, 9)))
-    monkeypatch.setattr(neighbours, "TILE_BYTES", int(random.choice([4, 400, 4000])))
-    monkeypatch.setattr(neighbours, "RESCORE_ROWS", int(random.choice([1, 3, 4096])))
+    monkeypatch.setattr(slice_search, "TILE_QUERIES", int(random.integers(1, 9)))
+    monkeypatch.setattr(slice_search, "TILE_BYTES", int(random.choice([4, 400, 4000])))
+    monkeypatch.setattr(ranking, "AT_ONCE", int(random.choice([1, 3, 4096])))
     dim, rows, asked = int(random.integers(1, 24)), int(random.integers(1, 70)), int(random.integers(1, 20))
     vectors, queries = made(random, rows, dim), made(random, asked, dim)
     vectors[random.random(rows) < 0.15] = 0
@@ -164,12 +164,11 @@ def test_a_query_that_excludes_all_within_its_band_finds_nobody():
     assert not index.search([[1.0]], [1], k=1, band=1, exclude_group=[0]).found.any()
 
 
-def test_tiles_cover_every_query_once_within_the_memory(monkeypatch):
-    monkeypatch.setattr(neighbours, "TILE_BYTES", 4000)
+def test_tiles_cover_every_query_once_within_the_memory():
     random = np.random.default_rng(3)
     start = np.sort(random.integers(0, 900, 500))
     end = np.maximum.accumulate(start + random.integers(0, 100, 500))
-    tiles = list(neighbours._tiles(start, end))
+    tiles = list(slice_search.tiles(start, end, 4000))
     assert [query for tile in tiles for query in range(tile.start, tile.stop)] == list(range(500))
     held = [(tile.stop - tile.start) * (end[tile.stop - 1] - start[tile.start]) * 4 for tile in tiles]
     assert max(held) <= 4000
@@ -178,7 +177,7 @@ def test_tiles_cover_every_query_once_within_the_memory(monkeypatch):
 
 def test_queries_far_apart_do_not_multiply_all_the_rows_between_them():
     start = np.arange(0, 256_000, 1000)
-    tiles = list(neighbours._tiles(start, start + 10))
+    tiles = list(slice_search.tiles(start, start + 10, 2**25))
     assert len(tiles) == 256
 
 

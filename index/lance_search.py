@@ -1,0 +1,104 @@
+"""Search from the disk: an inverted file in a Lance table, with the band as a prefilter, for tables beyond memory.
+
+The table holds each row's position in price order and its vector. A band is a range of positions, so every filter is an
+expression over whole numbers and none is built from text. What Lance finds is ordered by `index.ranking`'s definition.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from index.price_order import PriceOrder
+from index.ranking import Float32, Int64, nearest
+from index.slice_search import GroupPositions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TABLE = "search"
+BATCH = 4096  # rows written at once
+IVF_ROWS = 20_000  # below it Lance looks at all rows
+PROBED = 1 / 8  # share of the partitions that are looked into
+SPARE = 8  # rows fetched beyond k: float32 sums may order those near the k-th differently
+PATIENCE = timedelta(hours=12)
+
+
+class LanceSearch:
+    """An open table of rows in price order."""
+
+    def __init__(self, rows: PriceOrder, table: Any) -> None:
+        self._rows = rows
+        self._table = table
+        self._excluded = GroupPositions(rows.groups)
+
+    @classmethod
+    def open(cls, rows: PriceOrder, folder: Path | None) -> Self:
+        """Open `folder`/search.lance, or write one into a temporary folder."""
+        import lancedb
+
+        if folder is not None and (folder / f"{TABLE}.lance").is_dir():
+            return cls(rows, lancedb.connect(folder).open_table(TABLE))
+        aside = Path(tempfile.mkdtemp(prefix="price-search-"))
+        search = cls(rows, cls.write(rows, aside))
+        weakref.finalize(search, shutil.rmtree, aside, ignore_errors=True)
+        return search
+
+    @staticmethod
+    def write(rows: PriceOrder, folder: Path) -> Any:
+        """As `folder`/search.lance."""
+        import lancedb
+        import pyarrow as pa
+        from lancedb.index import BTree, IvfFlat
+
+        schema = pa.schema(
+            [pa.field("position", pa.int64()), pa.field("vector", pa.list_(pa.float32(), rows.vectors.shape[1]))]
+        )
+        batches = pa.RecordBatchReader.from_batches(schema, _batches(schema, rows.vectors))
+        table = lancedb.connect(folder).create_table(TABLE, batches)
+        if len(rows.vectors) >= IVF_ROWS:
+            partitions = round(len(rows.vectors) ** 0.5)
+            lists = IvfFlat(distance_type="dot", num_partitions=partitions, sample_rate=64, max_iterations=10)
+            table.create_index("vector", config=lists, wait_timeout=PATIENCE)
+            table.create_index("position", config=BTree(), wait_timeout=PATIENCE)
+        return table
+
+    def search(self, queries: Float32, start: Int64, end: Int64, barred: Int64, k: int) -> tuple[Int64, Float32]:
+        """See `index.backends.Backend`."""
+        found = np.full((len(queries), k), -1, np.int64), np.zeros((len(queries), k), np.float32)
+        for query in range(len(queries)):
+            first, last = int(start[query]), int(end[query])
+            if first >= last:
+                continue
+            without = self._excluded.within(barred[query], first, last) if barred[query] >= 0 else np.zeros(0, np.int64)
+            position = self._positions(queries[query], first, last, without, min(k + SPARE, last - first))
+            rows, similarity = nearest(self._rows.vectors, self._rows.rows, position, queries[query], k)
+            found[0][query, : len(rows)], found[1][query, : len(rows)] = rows, similarity
+        return found
+
+    def _positions(self, query: Float32, first: int, last: int, without: Int64, wanted: int) -> Int64:
+        from lancedb.expr import col, lit
+
+        inside = (col("position") >= lit(first)) & (col("position") < lit(last))
+        for position in without.tolist():
+            inside = inside & (col("position") != lit(position))
+        search = self._table.search(query, vector_column_name="vector", query_type="vector")
+        probed = max(24, round(PROBED * len(self._rows.vectors) ** 0.5))
+        found = search.distance_type("dot").where(inside, prefilter=True).nprobes(probed).limit(wanted)
+        return np.sort(found.select(["position", "_distance"]).to_arrow()["position"].to_numpy())
+
+
+def _batches(schema: pa.Schema, vectors: Float32) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    for at in range(0, len(vectors), BATCH):
+        some = np.ascontiguousarray(vectors[at : at + BATCH])
+        flat = pa.FixedSizeListArray.from_arrays(pa.array(some.reshape(-1)), vectors.shape[1])
+        yield pa.record_batch([pa.array(np.arange(at, at + len(some))), flat], schema=schema)

@@ -1,0 +1,130 @@
+"""How do vectors become bytes that can be scanned, and how far can a score of the bytes be off?
+
+A row x is kept as x' = scale * code, code int8, with error(x) = |x - x'|. For a query q, kept as q' likewise, Cauchy
+and Schwarz bound what a product of codes misses:
+
+    |q.x - q'.x'| <= |q| error(x) + error(q) |x'|
+
+so a row whose score and bound together stay below the k-th best row's score less its bound is no neighbour, and what is
+left is scored by the vectors themselves: the result is exact, whatever the codes lose.
+
+The head is a shorter first look. With P the directions that carry most of the rows' length (principal components),
+q.x = Pq.Px + (the rest of q).(the rest of x), and the second term is at most the product of the two rests' lengths.
+On text vectors a third of the dimensions holds nine tenths of the length, and the head rules out all but one row in a
+hundred at a third of the memory traffic. Where no such directions are found there is no head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Int8 = NDArray[np.int8]
+
+LARGEST = 127  # of a row's code; -128 is left out, so that every code has its opposite
+WIDTH_STEP = 64  # codes are padded to a multiple: no remainder loop in a scan
+HEAD_ENERGY = 0.9  # share of the squared lengths that a head must hold
+HEAD_SHARE = 0.5  # a head wider than this share of the codes would save too little
+WIDEST = 2048  # vectors with more numbers get no head: finding its directions takes the cube of them
+SAMPLED_ROWS = 20_000  # from which the directions of the head are drawn
+CHUNK_ROWS = 8192  # encoded at once
+ROUNDING = 1e-5  # what float32 may have lost in an error or a length: they are stored that much too large
+SLACK = 1e-5  # what float32 may lose in a score and its bound, and directions by not being quite orthonormal
+
+
+@dataclass(frozen=True)
+class Level:
+    """m rows as bytes."""
+
+    code: Int8  # (m, width)
+    scale: Float32  # (m,)
+    error: Float32  # (m,) length of what scale * code misses, rounded up
+
+
+@dataclass(frozen=True)
+class Head:
+    """The first look: projections of the rows as bytes."""
+
+    level: Level  # width: the directions
+    rest: Float32  # (m,) length of what lies outside the directions, rounded up
+    projection: Float32  # (directions, dim) orthonormal rows
+
+
+@dataclass(frozen=True)
+class Codes:
+    """m rows as bytes, and perhaps a shorter look at them."""
+
+    whole: Level
+    head: Head | None
+
+
+def encode_rows(vectors: Float32, like: Codes | None = None) -> Codes:
+    """The codes of (m, dim) unit rows, with the head of `like` if given; memory beside the result is a chunk's."""
+    whole = empty_level(*vectors.shape)
+    projection = head_directions(vectors) if like is None else like.head and like.head.projection
+    head = None
+    if projection is not None:
+        head = Head(empty_level(len(vectors), len(projection)), np.empty(len(vectors), np.float32), projection)
+    codes = Codes(whole, head)
+    for some in chunks(len(vectors)):
+        encode_chunk(vectors[some], codes, some)
+    return codes
+
+
+def empty_level(rows: int, dim: int) -> Level:
+    """Room for the codes of `rows` vectors."""
+    width = -(-dim // WIDTH_STEP) * WIDTH_STEP
+    return Level(np.zeros((rows, width), np.int8), np.empty(rows, np.float32), np.empty(rows, np.float32))
+
+
+def chunks(rows: int) -> Iterator[slice]:
+    """Runs of rows to encode at once."""
+    return (slice(at, min(at + CHUNK_ROWS, rows)) for at in range(0, rows, CHUNK_ROWS))
+
+
+def encode_chunk(vectors: Float32, codes: Codes, place: slice) -> None:
+    """Write the codes of some rows into `place` of `codes`."""
+    _quantise(vectors, codes.whole, place)
+    if codes.head is None:
+        return
+    exact, directions = vectors.astype(np.float64), codes.head.projection.astype(np.float64)
+    projected = exact @ directions.T
+    _quantise(projected.astype(np.float32), codes.head.level, place)
+    codes.head.rest[place] = _length(exact - projected @ directions) + ROUNDING
+
+
+def head_directions(vectors: Float32) -> Float32 | None:
+    """(directions, dim) orthonormal rows that hold most of the length; None where too many would be needed.
+
+    Drawn from a sample, which costs tightness where it misleads, never exactness. The directions are turned among
+    themselves at random, so that no one of them dominates a row's scale.
+    """
+    sample = np.asarray(vectors[:: max(1, len(vectors) // SAMPLED_ROWS)], np.float64)
+    if not 0 < sample.shape[1] <= WIDEST or not len(sample):
+        return None
+    energy, directions = np.linalg.eigh(sample.T @ sample)
+    share = np.cumsum(energy[::-1]) / energy.sum()
+    width = -(-(int(np.searchsorted(share, HEAD_ENERGY)) + 1) // WIDTH_STEP) * WIDTH_STEP
+    if width > HEAD_SHARE * vectors.shape[1]:
+        return None
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((width, width)))[0]
+    projection: Float32 = (turn @ directions[:, ::-1][:, :width].T).astype(np.float32)
+    return projection
+
+
+def _quantise(values: Float32, level: Level, place: slice) -> None:
+    scale = np.maximum(np.abs(values).max(axis=1), np.float32(1e-30)) / np.float32(LARGEST)
+    code = np.rint(values / scale[:, None])
+    level.code[place, : values.shape[1]] = code
+    level.scale[place] = scale
+    level.error[place] = _length(values - scale[:, None] * code) + ROUNDING
+
+
+def _length(values: Float32 | Float64) -> Float32:
+    length: Float32 = np.sqrt(np.einsum("nd,nd->n", values, values)).astype(np.float32)
+    return length
