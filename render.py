@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from engine.evaluation import Evaluation, Score, Slice
+    from engine.predict import Predicted
     from engine.pricer import Quote
     from index.bulk_fetch import FetchReport
     from index.encoders import EncoderSpec
@@ -78,9 +79,10 @@ def show_quote(console: Console, quote: Quote, currency: str, coverage: float, s
     for note in quote.notes:
         console.print(f"Note: {clean(note)}")
     parts = {name: _money(part) for name, part in quote.parts.items()}
-    shift, blend = parts.pop("shift"), parts.pop("blend")
+    shift, blend, stack = parts.pop("shift"), parts.pop("blend"), parts.pop("stack", None)
+    stacked = f", {stack} with the neighbours' prices" if stack else ""
     moved = f", moved by {shift} for what they missed on the neighbours" if quote.comparables else ""
-    console.print(f"Models: {', '.join(map(' '.join, parts.items()))}.\nTheir blend {blend}{moved}.")
+    console.print(f"Models: {', '.join(map(' '.join, parts.items()))}.\nTheir blend {blend}{stacked}{moved}.")
     if quote.comparables:
         table = _table("comparable", f"price, {currency}", "similarity", "residual", "weight")
         for one in quote.comparables[:SHOWN_COMPARABLES]:
@@ -123,6 +125,21 @@ def _show_slices(console: Console, title: str, slices: tuple[Slice, ...]) -> Non
         figures = f"{part.n:,}", f"{part.smape:.2f}", f"{part.gain.value:+.2f}", interval
         table.add_row(part.label, *figures, f"{part.coverage:.0%}", f"{part.width:.2f}")
     console.print(table)
+
+
+def show_predicted(done: Predicted) -> None:
+    """What became of a file, and where the time went."""
+    resumed = f", {done.resumed:,} of them before" if done.resumed else ""
+    click.echo(
+        f"{done.rows:,} rows in {done.output}: {done.priced:,} priced{resumed}; "
+        f"{done.seconds:.0f} s, {done.items_per_second:,.1f} items/s."
+    )
+    if done.rejects:
+        click.echo(f"{done.rejected:,} rows have no price, listed in {done.rejects}.")
+    print_counts("photographs that could not be used", done.photographs_absent)
+    whole = sum(done.stages.values()) or 1.0
+    for stage, seconds in sorted(done.stages.items(), key=lambda item: -item[1]):
+        click.echo(f"  {seconds:>9.1f} s  {seconds / whole:>4.0%}  {clean(stage)}")
 
 
 def show_fetched(fetched: FetchReport) -> None:

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.blend import blend
+from engine.blend import blend, cross_fit_weights
 from engine.comparables import Comparables, write_comparables
-from engine.correction import space_vectors
 from engine.cross_fit import cross_fit
-from engine.encoding import AUTO, Encoders, Runtime, modalities, space_columns
+from engine.encoding import AUTO, Encoders, Runtime, modalities
 from engine.evaluation import Evaluation, evaluate
-from engine.features import Inputs, make_inputs
+from engine.features import make_inputs
 from engine.folds import assign_folds, twin_groups
-from engine.out_of_fold import predict_out_of_fold, write_out_of_fold
-from engine.price_model import save_models
+from engine.members import BESIDE, member_fits, require_members
+from engine.out_of_fold import STACK, predict_out_of_fold, write_out_of_fold
+from engine.price_model import Models, save_models
+from engine.space import Space
+from engine.stack import Catalogue, Goods, Stack, amounts, stack_out_of_fold
 from index.catalogue import Columns, read_catalogue, write_rejects
 from index.errors import DataRefused
 from index.fields import name_key
@@ -33,9 +35,9 @@ from index.progress import Report, silent
 from index.store import write_items
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
 
-    from engine.out_of_fold import Fit
     from engine.settings import Settings
 
 LEAST_GROUPS_PER_FOLD = 4  # models are fitted without two of the folds, and must be left something to learn from
@@ -71,36 +73,44 @@ def build_index(
     """
     started = time.monotonic()
     with writing(index) as folder:
+        require_members(settings)
         photographs = Photographs(image_dir, photograph_cache(index), catalogue.parent)
         encoders = Encoders(modalities(settings), runtime)
         records = encoders.records()  # opens them all: what cannot be had is said before the catalogue is read
         read = read_catalogue(catalogue, columns or Columns(), priced=True, report=report)
-        groups = twin_groups(
-            [name_key(name) for name in read.items["name"].to_pylist()],
-            read.items["image"].to_pylist(),
-            _fingerprints(photographs, read.items["image"].to_pylist()),
-        )
+        images = read.items["image"].to_pylist()
+        seen = fingerprints(photographs, images)
+        groups = twin_groups([name_key(name) for name in read.items["name"].to_pylist()], images, seen)
         log_price = read.items["log_price"].to_numpy().astype(np.float64)
         _refuse_too_few(groups, settings.folds)
         fold = assign_folds(groups, settings.folds, settings.seed, log_price)
         vectors, absent = encoders.encode(read.items, photographs, index / CACHE, report)
         inputs = make_inputs(read.items, vectors)
         oof, models = predict_out_of_fold(
-            inputs, log_price, fold, member_fits(settings), seed=settings.seed, aside=frozenset({"gbdt"}), report=report
+            inputs, log_price, fold, member_fits(settings), seed=settings.seed, aside=BESIDE, report=report
         )
-        report("fitting the blend and the correction", 0, None)
-        space = space_vectors(vectors, space_columns(settings))
-        fitted, held = cross_fit(oof, log_price, space, settings)
+        space = Space.fit(inputs, settings)
+        places = space.vectors(inputs)
+        goods = Goods(log_price, inputs.unit, amounts(inputs))
+        weights = cross_fit_weights(oof, log_price, settings.blend)
+        stacks: list[Stack] = []
+        if settings.stack.rounds:
+            oof, stacks = stack_out_of_fold(
+                oof, weights, Catalogue(inputs, goods, places), settings.stack, seed=settings.seed, report=report
+            )
+        report("fitting the correction", 0, None)
+        fitted, held = cross_fit(oof, log_price, places, settings)
         evaluation = evaluate(
             held, log_price, groups, method="out of fold", coverage_wanted=settings.coverage, seed=settings.seed
         )
         report("writing the index", 0, None)
-        items = read.items.append_column("group", [groups])
+        items = with_twins(read.items, groups, seen)
         write_items(folder, items, vectors)
-        save_models(folder, models, fitted)
+        save_models(folder, Models(models, stacks), fitted)
         write_out_of_fold(folder, oof)
-        residual = log_price - blend(oof.own, fitted.weights)
-        write_comparables(folder, Comparables(items, space, log_price, residual))
+        space.save(folder)
+        residual = log_price - (oof.own[STACK] if oof.stacked else blend(oof.own, fitted.weights))
+        write_comparables(folder, Comparables(items, places, goods, residual, fold), settings.search)
         if read.rejects:
             write_rejects(read.rejects, folder / REJECTS)
         (folder / REPORT).write_text(json.dumps(evaluation.to_json(), indent=2) + "\n", encoding="utf-8")
@@ -136,32 +146,7 @@ def _refuse_too_few(groups: NDArray[np.int64], folds: int) -> None:
         )
 
 
-def member_fits(settings: Settings) -> dict[str, Fit]:
-    """How each member of the blend is fitted. The trees grow beside the networks, each on its share of the cores."""
-    import os
-
-    import torch
-
-    from engine.gbdt import Gbdt
-    from engine.network import Network
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    tree_threads = max(1, cores // 2)
-    torch.set_num_threads(max(1, cores - tree_threads))
-
-    def mlp(inputs: Inputs, log_price: NDArray[np.float64], seed: int) -> Network:
-        return Network.fit(inputs, log_price, settings.mlp, seed)
-
-    def gbdt(inputs: Inputs, log_price: NDArray[np.float64], seed: int) -> Gbdt:
-        return Gbdt.fit(inputs, log_price, settings.gbdt, seed=seed, threads=tree_threads)
-
-    def lexical(inputs: Inputs, log_price: NDArray[np.float64], seed: int) -> Network:
-        return Network.fit(inputs, log_price, settings.lexical, seed)
-
-    return {"mlp": mlp, "gbdt": gbdt, "lexical": lexical}
-
-
-def _fingerprints(photographs: Photographs, references: list[str | None]) -> list[str | None]:
+def fingerprints(photographs: Photographs, references: list[str | None]) -> list[str | None]:
     """What each photograph's bytes are known by; None for one that cannot be read (counted where it is encoded)."""
     known: dict[str | None, str | None] = {None: None}
     for reference in references:
@@ -171,3 +156,10 @@ def _fingerprints(photographs: Photographs, references: list[str | None]) -> lis
             except ImageRefused:
                 known[reference] = None
     return [known[reference] for reference in references]
+
+
+def with_twins(items: pa.Table, groups: NDArray[np.int64], fingerprints: list[str | None]) -> pa.Table:
+    """Items as the table keeps them: with their group, and with what links a later row to it."""
+    import pyarrow as pa
+
+    return items.append_column("group", [groups]).append_column("fingerprint", [pa.array(fingerprints, pa.string())])

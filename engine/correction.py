@@ -9,7 +9,6 @@ out-of-fold residual in log price. Source: the future work of the towers-knn sys
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from index.neighbours import Neighbours
 
-    Float32 = NDArray[np.float32]
     Float64 = NDArray[np.float64]
 
 MOST_NEIGHBOURS = 10_000
@@ -49,14 +47,6 @@ class Knobs:
             raise UsageError(
                 f"alpha is {self.alpha}: give a number above 0 and at most {MOST_ALPHA:g}; 1 adds the whole residual."
             )
-
-
-def space_vectors(vectors: Mapping[str, Float32], columns: Sequence[str]) -> Float32:
-    """(n, sum of dims) unit rows: the space to search in, in which the columns' cosines are averaged."""
-    joined = np.hstack([vectors[column] for column in columns])
-    norm = np.linalg.norm(joined, axis=1, keepdims=True)
-    unit: Float32 = np.divide(joined, norm, out=np.zeros_like(joined), where=norm > 0)
-    return unit
 
 
 def weights(near: Neighbours, decay: float) -> Float64:

@@ -3,8 +3,8 @@
 For queries they are fitted on every row. For a score they are fitted anew for each fold, on the other folds' rows, and
 that fold is then priced as a build without it would price it (`engine.out_of_fold`): no row is scored by weights, knobs
 or ends that were fitted on it, and the rows that correct a fold carry residuals of models that never saw it. What
-remains is of second order: the other folds' predictions, on which a handful of numbers is fitted, come from models that
-did see the fold.
+remains is of second order: the other folds' predictions, on which knobs and ends are fitted, come from models that did
+see the fold.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.blend import blend, fit_weights
+from engine.blend import blend, cross_fit_weights
 from engine.correction import Knobs, shift, weights
 from engine.interval import Interval, fit_interval
 from engine.metrics import row_smape
+from engine.out_of_fold import STACK
 from index.neighbours import BandIndex, Neighbours
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from engine.out_of_fold import OutOfFold
-    from engine.settings import Blend, Correction, Settings
+    from engine.settings import Correction, Settings
 
     Float32 = NDArray[np.float32]
     Float64 = NDArray[np.float64]
@@ -52,7 +53,7 @@ class Fitted:
 class Held:
     """n rows priced without their fold, in log price: what evaluation scores."""
 
-    stages: dict[str, Float64]  # stage -> (n,), from the constant median to the blend with its correction
+    stages: dict[str, Float64]  # stage -> (n,), see `stages_of`
     control: Float64  # (n,) the last stage, corrected by random neighbours in the band instead of the nearest
     low: Float64  # (n,)
     high: Float64
@@ -61,14 +62,14 @@ class Held:
 
 def cross_fit(oof: OutOfFold, log_price: Float64, space: Float32, settings: Settings) -> tuple[Fitted, Held]:
     """Fit on every row, and score by folds. `log_price` (n,), `space` (n, dim) unit rows to search in."""
-    price, held, folds = np.exp(log_price), oof.held(), [oof.fold == f for f in range(oof.folds)]
-    whole = _weights(held, price, settings.blend)
-    by_fold = [_weights({m: p[~here] for m, p in held.items()}, price[~here], settings.blend) for here in folds]
-    blended = _join(
-        folds, [blend({m: p[here] for m, p in held.items()}, w) for here, w in zip(folds, by_fold, strict=True)]
-    )
-    bank = np.stack([log_price - blend({m: p[f] for m, p in oof.without.items()}, w) for f, w in enumerate(by_fold)])
-    task = _Task(log_price, oof.fold, space, blended, bank)
+    held, folds = oof.held(), [oof.fold == f for f in range(oof.folds)]
+    blend_weights = cross_fit_weights(oof, log_price, settings.blend)
+    blends = np.stack(
+        [blend({m: p[f] for m, p in oof.without.items()}, weights) for f, weights in enumerate(blend_weights.by_fold)]
+    )  # (folds, n)
+    blended = blends[oof.fold, np.arange(len(oof.fold))]
+    uncorrected, expected = (held[STACK], oof.without[STACK]) if oof.stacked else (blended, blends)
+    task = _Task(log_price, oof.fold, space, uncorrected, log_price - expected)
     knobs, knobs_by_fold = fit_knobs(task, settings.correction)
     answer, near = task.corrected(knobs_by_fold)
     mlp = _Task(log_price, oof.fold, space, held["mlp"], log_price - oof.without["mlp"])
@@ -76,19 +77,33 @@ def cross_fit(oof: OutOfFold, log_price: Float64, space: Float32, settings: Sett
     interval = fit_interval(answer, log_price, settings.coverage)
     bounds = [fit_interval(answer[~here], log_price[~here], settings.coverage).bounds(answer[here]) for here in folds]
     median = _join(folds, [np.full(here.sum(), np.median(log_price[~here])) for here in folds])
-    stages = {
-        "constant median": median,
-        "neighbours alone": task.neighbours_alone(knobs_by_fold),
-        "mlp": held["mlp"],
-        "mlp + correction": mlp.corrected(mlp_knobs_by_fold)[0],
-        "gbdt": held["gbdt"],
-        "lexical": held["lexical"],
-        "blend": blended,
-        "blend + correction": answer,
-    }
+    stages = stages_of(
+        {"constant median": median, "neighbours alone": task.neighbours_alone(knobs_by_fold)},
+        {member: held[member] for member in oof.members},
+        mlp.corrected(mlp_knobs_by_fold)[0],
+        {"blend": blended, **({"stack": uncorrected} if oof.stacked else {})},
+        answer,
+    )
     control = task.shuffled(settings.seed).corrected(knobs_by_fold)[0]
     low, high = (_join(folds, [pair[end] for pair in bounds]) for end in (0, 1))
-    return Fitted(whole, knobs, mlp_knobs, interval), Held(stages, control, low, high, near)
+    return Fitted(blend_weights.whole, knobs, mlp_knobs, interval), Held(stages, control, low, high, near)
+
+
+def stages_of(
+    baselines: dict[str, Float64],
+    members: dict[str, Float64],
+    mlp_corrected: Float64,
+    combined: dict[str, Float64],
+    answer: Float64,
+) -> dict[str, Float64]:
+    """Every stage of an evaluation, the last the answer and the one before it the answer without its correction."""
+    stages = dict(baselines)
+    for member, predicted in members.items():
+        stages[member] = predicted
+        if member == "mlp":
+            stages["mlp + correction"] = mlp_corrected
+    *_, last = combined
+    return {**stages, **combined, f"{last} + correction": answer}
 
 
 @dataclass(frozen=True)
@@ -168,10 +183,6 @@ def fit_knobs(task: _Task, fixed: Correction) -> tuple[Knobs, list[Knobs]]:
                     column += 1
     total = loss.sum(axis=0)
     return tried[int(total.argmin())], [tried[int(each.argmin())] for each in total - loss]
-
-
-def _weights(predictions: dict[str, Float64], price: Float64, fixed: Blend) -> dict[str, float]:
-    return fixed.weights() or fit_weights(predictions, price)
 
 
 def _join(folds: list[NDArray[np.bool_]], parts: list[Float64]) -> Float64:

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import re
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from engine.settings import TEXT_VIEWS
+from index.cleaning import clean
 from index.embedding import NO_PHOTOGRAPH, embed_pairs, embed_photographs, embed_texts
 from index.encoders import find_spec, open_encoder
 from index.errors import IndexUnusable, UsageError
-from index.fields import parse_fields
+from index.fields import details, parse_fields
 from index.manifest import EncoderRecord
 from index.progress import Report, silent
 from index.store import vector_column
@@ -40,14 +41,15 @@ class Modality:
 
     name: str  # of the column and of the models' input: `minilm_name`
     encoder: str  # NAME or NAME@PATH
-    view: str  # name, bullets, text, photograph, or pair: text and photograph together
+    view: str  # name, bullets, text, details, photograph, or pair: text and photograph together
+    cleaning: tuple[str, ...] = ()  # of the text, before it is encoded
 
 
 def modalities(settings: Settings) -> list[Modality]:
     """The columns of a build. UsageError for an encoder that cannot read what it is named for."""
     texts = [_modality(e, view) for e in settings.text_encoder for view in _views(e, "text", settings.text_views)]
     images = [_modality(e, view) for e in settings.image_encoder for view in _views(e, "image", (PHOTOGRAPH,))]
-    wanted = texts + images
+    wanted = [replace(each, cleaning=settings.cleaning) for each in texts + images]
     if len({each.name for each in wanted}) < len(wanted):
         names = ", ".join(dict.fromkeys(each.encoder for each in wanted))
         raise UsageError(f"An encoder is named twice among {names}: an index holds one version of each.")
@@ -145,24 +147,25 @@ class Encoders:
             encoder = self.get(each)
             with _cache(cache, encoder, report) as kept:
                 if each.view in TEXT_VIEWS:
-                    vectors[each.name] = embed_texts(encoder, _texts(items, each.view), kept, report)
+                    vectors[each.name] = embed_texts(encoder, _texts(items, each), kept, report)
                     continue
                 if each.view == PAIR:
-                    seen = embed_pairs(
-                        encoder, items["text"].to_pylist(), images, photographs, cache=kept, report=report
-                    )
+                    seen = embed_pairs(encoder, _texts(items, each), images, photographs, cache=kept, report=report)
                 else:
                     seen = embed_photographs(encoder, images, photographs, kept, report)
                 vectors[each.name], absent = seen.vectors, seen.absent
         return vectors, absent
 
 
-def _texts(items: pa.Table, view: str) -> list[str]:
-    """What is said of each item in one view."""
-    if view == "bullets":
-        return ["\n".join(parse_fields(text).bullets) for text in items["text"].to_pylist()]
-    said: list[str] = items[view].to_pylist()
-    return said
+def _texts(items: pa.Table, modality: Modality) -> list[str]:
+    """What is said of each item in one view, cleaned as its encoder is to read it."""
+    if modality.view == "bullets":
+        said = ["\n".join(parse_fields(text).bullets) for text in items["text"].to_pylist()]
+    elif modality.view == "details":
+        said = [details(text) for text in items["text"].to_pylist()]
+    else:
+        said = items["name" if modality.view == "name" else "text"].to_pylist()
+    return [clean(text, modality.cleaning) for text in said]
 
 
 def _cache(folder: Path | None, encoder: Encoder, report: Report) -> AbstractContextManager[VectorCache | None]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     Float64 = NDArray[np.float64]
     Int64 = NDArray[np.int64]
 
-ANSWER, UNCORRECTED = "blend + correction", "blend"
 SLICES = 10
 LEAST_IN_SLICE = 20  # rows: below it an interval says nothing
 
@@ -56,7 +55,7 @@ class Evaluation:
     coverage: float
     coverage_wanted: float
     width: float  # median of high / low
-    gain: Score  # SMAPE of the blend less that of the blend with its correction
+    gain: Score  # SMAPE of the stage before the correction less that of the answer
     control: Score  # the same, had the neighbours in the band been drawn at random
     beyond_control: Score  # gain - control
     by_price: tuple[Slice, ...]
@@ -66,7 +65,8 @@ class Evaluation:
     @property
     def smape(self) -> Score:
         """Of the answer."""
-        return self.stages[ANSWER]
+        *_, answer = self.stages.values()
+        return answer
 
     def to_json(self) -> dict[str, Any]:
         """The contract's keys first: n, smape, smape_low, smape_high, median_ape, coverage, stages."""
@@ -103,8 +103,9 @@ def evaluate(
     """Score predictions of rows that they were not fitted on. `log_price`, `groups` of twins: (n,)."""
     price = np.exp(log_price)
     loss = {name: row_smape(price, np.exp(stage)) for name, stage in held.stages.items()}
-    gain = loss[UNCORRECTED] - loss[ANSWER]
-    control = loss[UNCORRECTED] - row_smape(price, np.exp(held.control))
+    *_, uncorrected, answer = loss.values()
+    gain = uncorrected - answer
+    control = uncorrected - row_smape(price, np.exp(held.control))
     low, high = np.exp(held.low), np.exp(held.high)
 
     def score(values: Float64, rows: Int64 | None = None) -> Score:
@@ -115,7 +116,7 @@ def evaluate(
         return Slice(
             label,
             len(rows),
-            float(loss[ANSWER][rows].mean()),
+            float(answer[rows].mean()),
             score(gain, rows),
             coverage(price[rows], low[rows], high[rows]),
             float(np.median(high[rows] / low[rows])),
@@ -127,7 +128,7 @@ def evaluate(
         n=len(price),
         seed=seed,
         stages={name: score(values) for name, values in loss.items()},
-        median_ape=median_ape(price, np.exp(held.stages[ANSWER])),
+        median_ape=median_ape(price, np.exp(list(held.stages.values())[-1])),
         coverage=coverage(price, low, high),
         coverage_wanted=coverage_wanted,
         width=float(np.median(high / low)),

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 import zlib
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +34,17 @@ NUMBERS = (
     "log_lines",
 )
 _WORD = re.compile(r"\w+")
-WORD_BUCKETS = 2**15  # hashed columns for each of the three kinds of word features; the text's words get twice as many
+_BUCKETS = {  # hashed columns of each kind of words
+    "name": 2**15,  # words and word pairs of the name
+    "text": 2**16,  # words and word pairs of the whole text
+    "characters": 2**15,  # runs of 3 to 5 characters of the name
+    "phrases": 2**17,  # runs of three words of the whole text
+    "opening": 2**13,  # the name's first one, two and three words: where the brand stands
+}
+_ENDS = dict(zip(_BUCKETS, accumulate(_BUCKETS.values()), strict=True))
+WORD_KINDS = {kind: slice(_ENDS[kind] - buckets, _ENDS[kind]) for kind, buckets in _BUCKETS.items()}
+"""The columns of `Inputs.words`, by kind."""
+COMMON_KINDS = ("name", "text", "characters")  # what the trees and the words head read: there, the others add nothing
 
 
 @dataclass(frozen=True)
@@ -44,14 +54,16 @@ class Inputs:
     vectors: dict[str, NDArray[np.float32]]  # modality -> (n, dim) unit rows, zero where absent
     numbers: NDArray[np.float32]  # (n, len(NUMBERS))
     unit: NDArray[np.int64]  # (n,) place in UNITS
-    words: csr_matrix  # (n, 4 * WORD_BUCKETS) float32, 1 where the item has the feature
+    words: csr_matrix  # (n, columns of all WORD_KINDS) float32, 1 where the item has the feature
 
     def __len__(self) -> int:
         return len(self.unit)
 
-    def frequent_words(self, least_rows: int) -> NDArray[np.int64]:
-        """The columns of `words` that at least so many rows have."""
-        return np.flatnonzero(np.bincount(self.words.indices, minlength=self.words.shape[1]) >= least_rows)
+    def frequent_words(self, least_rows: int, kinds: Sequence[str] = COMMON_KINDS) -> NDArray[np.int64]:
+        """The columns of `words`, of some kinds, that at least so many rows have."""
+        rows = np.bincount(self.words.indices, minlength=self.words.shape[1])
+        each = [WORD_KINDS[kind] for kind in kinds]
+        return np.concatenate([of.start + np.flatnonzero(rows[of] >= least_rows) for of in each])
 
     def take(self, rows: NDArray[np.integer]) -> Inputs:
         """The inputs of some rows, in that order."""
@@ -83,7 +95,7 @@ def make_inputs(items: pa.Table, vectors: Mapping[str, NDArray[np.float32]]) -> 
 
 
 def hash_words(names: list[str], texts: list[str]) -> csr_matrix:
-    """(n, 4 * WORD_BUCKETS) 0/1: words and word pairs of the name, of the text, and the name's character n-grams.
+    """(n, columns of all WORD_KINDS) 0/1.
 
     Source: the winning solution of Mercari's price suggestion challenge (binarised words into a small MLP); the name's
     words are kept apart from the text's because a brand in the name says more than one in a description.
@@ -92,19 +104,31 @@ def hash_words(names: list[str], texts: list[str]) -> csr_matrix:
 
     columns, starts = array("i"), [0]
     for name, text in zip(names, texts, strict=True):
-        found = {_bucket(word, WORD_BUCKETS) for word in _words_and_pairs(name)}
-        found |= {WORD_BUCKETS + _bucket(word, 2 * WORD_BUCKETS) for word in _words_and_pairs(text)}
-        found |= {3 * WORD_BUCKETS + _bucket(part, WORD_BUCKETS) for part in _character_ngrams(name)}
-        columns.extend(sorted(found))
+        for kind, features in _features(name, text).items():
+            start = WORD_KINDS[kind].start
+            columns.extend(sorted({start + _bucket(each, _BUCKETS[kind]) for each in features}))
         starts.append(len(columns))
     ones = np.ones(len(columns), np.float32)
-    return csr_matrix((ones, np.frombuffer(columns, np.int32), starts), shape=(len(names), 4 * WORD_BUCKETS))
+    shape = len(names), sum(_BUCKETS.values())
+    return csr_matrix((ones, np.frombuffer(columns, np.int32), starts), shape=shape)
 
 
-def _words_and_pairs(text: str) -> Iterator[str]:
-    words = _WORD.findall(text.lower())
-    yield from words
-    yield from map(" ".join, pairwise(words))
+def _features(name: str, text: str) -> dict[str, Iterator[str]]:
+    """What is hashed of an item, by kind and in the order of WORD_KINDS."""
+    in_name, in_text = _WORD.findall(name.lower()), _WORD.findall(text.lower())
+    return {
+        "name": _runs(in_name, 1, 2),
+        "text": _runs(in_text, 1, 2),
+        "characters": _character_ngrams(name),
+        "phrases": _runs(in_text, 3, 3),
+        "opening": (" ".join(in_name[:end]) for end in range(1, min(3, len(in_name)) + 1)),
+    }
+
+
+def _runs(words: list[str], shortest: int, longest: int) -> Iterator[str]:
+    """Neighbouring words, joined."""
+    for size in range(shortest, longest + 1):
+        yield from map(" ".join, zip(*(words[at:] for at in range(size)), strict=False))
 
 
 def _character_ngrams(text: str) -> Iterator[str]:

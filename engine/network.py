@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from engine.fit import fit_network
+from engine.losses import BOUNDED
 from index.units import UNITS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
+    from torch import Tensor
 
     from engine.features import Inputs
     from engine.heads.batch import Batch
-    from engine.heads.gated import GatedHead
+    from engine.heads.fused_head import FusedHead
+    from engine.heads.price_range import PriceRange
+    from engine.heads.standardise import Standardise
     from engine.heads.words import WordsHead
     from engine.settings import Network as NetworkSettings
 
-    Head = GatedHead | WordsHead
+    Head = FusedHead | WordsHead
 
 LEAST_ROWS = 2  # a word that fewer training rows have can only be learned by heart
 WORDS_NORM = 4.0  # an item's words share this norm, so that a long text does not shout
@@ -39,6 +43,7 @@ class Shape:
     numbers: int
     width: int
     dropout: float
+    bounded: bool  # it answers the logit of a place between the cheapest and the dearest training row
 
 
 class Network:
@@ -54,27 +59,31 @@ class Network:
         """Trained on all of `inputs`; `log_price` (n,)."""
         import torch
 
-        from engine.heads.standardise import Standardise
-
         dims = {name: vectors.shape[1] for name, vectors in inputs.vectors.items()}
-        shape = Shape(settings.head, dims, inputs.numbers.shape[1], settings.width, settings.dropout)
+        bounded = settings.fit.loss in BOUNDED
+        shape = Shape(settings.head, dims, inputs.numbers.shape[1], settings.width, settings.dropout, bounded)
         columns = inputs.frequent_words(LEAST_ROWS) if settings.head == "words" else np.empty(0, np.int64)
         words = _weighted(inputs.words, columns)
         price = np.asarray(log_price, np.float32)[:, None]
 
         def make_head() -> Head:
             head = _make_head(shape, len(columns))
+            head.learn(inputs)
             head.price.learn(price)
-            head.scaled_numbers.learn(inputs.numbers)
-            for name, scaled in getattr(head, "scaled_vectors", {}).items():
-                scaled.learn(inputs.vectors[name][inputs.vectors[name].any(axis=1)])
             return head
 
-        standardise = Standardise(1)
-        standardise.learn(price)
-        target = standardise(torch.from_numpy(price)).squeeze(1)
+        scaled = _price_scale(shape)
+        scaled.learn(price)
+        target = scaled(torch.from_numpy(price)).squeeze(1)
         heads = [
-            fit_network(make_head, lambda rows: _batch(inputs, words, rows), target, settings.fit, seed * 1000 + member)
+            fit_network(
+                make_head,
+                lambda rows: _batch(inputs, words, rows),
+                target,
+                settings.fit,
+                seed * 1000 + member,
+                scale=float(scaled.scale),
+            )
             for member in range(settings.members)
         ]
         return cls([_halved(head) for head in heads], shape, columns)
@@ -83,13 +92,30 @@ class Network:
         """Log price (n,)."""
         import torch
 
+        def mean(batch: Batch) -> Tensor:
+            return torch.stack([head.price.undo(head(batch)) for head in self._heads]).mean(dim=0)
+
+        return self._asked(mean, inputs).astype(np.float64)
+
+    def fused(self, inputs: Inputs) -> NDArray[np.float32]:
+        """(n, last width) what the last hidden layer makes of n items: that of the first network.
+
+        Networks of other seeds lay the same out in directions of their own, whose mean would be of none.
+        """
+        from engine.heads.fused_head import FusedHead
+
+        head = self._heads[0]
+        assert isinstance(head, FusedHead), self._shape.head
+        return self._asked(head.fused, inputs)
+
+    def _asked(self, question: Callable[[Batch], Tensor], inputs: Inputs) -> NDArray[Any]:
+        """The answers for all of `inputs`, a few thousand at a time."""
+        import torch
+
         words = _weighted(inputs.words, self._columns)
-        parts = []
         with torch.inference_mode():
-            for rows in _runs(len(inputs)):
-                batch = _batch(inputs, words, rows)
-                parts.append(torch.stack([head.price.undo(head(batch)) for head in self._heads]).mean(dim=0))
-        return np.concatenate([part.numpy() for part in parts]).astype(np.float64)
+            parts = [question(_batch(inputs, words, rows)).numpy() for rows in _runs(len(inputs))]
+        return np.concatenate(parts)
 
     def save(self, path: Path) -> None:
         """As safetensors; what the heads are built from stands in its metadata."""
@@ -128,12 +154,31 @@ class Network:
         return cls(heads, shape, columns)
 
 
+def _price_scale(shape: Shape) -> Standardise | PriceRange:
+    """What makes log price the target, and a prediction log price."""
+    from engine.heads.price_range import PriceRange
+    from engine.heads.standardise import Standardise
+
+    return PriceRange() if shape.bounded else Standardise(1)
+
+
 def _make_head(shape: Shape, words: int) -> Head:
+    from engine.heads.cross_attention import CrossAttentionHead
+    from engine.heads.fusion import FusionHead
     from engine.heads.gated import GatedHead
+    from engine.heads.mlp import MlpHead
+    from engine.heads.towers import TowersHead
     from engine.heads.words import WordsHead
 
-    heads: dict[str, type[Head]] = {"gated": GatedHead, "words": WordsHead}
-    return heads[shape.head](
+    heads: dict[str, Callable[..., Head]] = {
+        "gated": GatedHead,
+        "fusion": FusionHead,
+        "towers": TowersHead,
+        "cross_attention": CrossAttentionHead,
+        "mlp": MlpHead,
+        "words": WordsHead,
+    }
+    head = heads[shape.head](
         dims=shape.dims,
         words=words,
         numbers=shape.numbers,
@@ -141,6 +186,8 @@ def _make_head(shape: Shape, words: int) -> Head:
         width=shape.width,
         dropout=shape.dropout,
     )
+    head.price = _price_scale(shape)
+    return head
 
 
 def _weighted(words: csr_matrix, columns: NDArray[np.int64]) -> csr_matrix:

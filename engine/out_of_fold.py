@@ -13,9 +13,9 @@ F folds take F models to keep and F (F - 1) / 2 to score with.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,25 +28,47 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from engine.features import Inputs
+    from engine.members import Fit, Model
 
     Float64 = NDArray[np.float64]
-    Fit = Callable[[Inputs, Float64, int], Any]  # (inputs, log price, seed) -> a model with predict(inputs)
+    Fitted = tuple[Model, NDArray[np.int64], Float64]  # a model, the rows that it never saw, its predictions of them
 
 FILE = "out_of_fold.parquet"
+STACK = "stack"
 
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """n rows' predictions in log price, by member of the blend."""
+    """n rows' predictions in log price: by member of the blend, and by the stack on top where there is one."""
 
     fold: NDArray[np.int8]  # (n,)
     own: dict[str, Float64]  # member -> (n,) by the models of the row's own fold: for the stored residuals
-    without: dict[str, Float64]  # member -> (folds, n) [f, i]: as a build without fold f predicts row i
+    without: dict[str, Float64]  # member -> (folds, n) [f, i]: as a build without fold f predicts row i; NaN if added
+
+    @property
+    def members(self) -> list[str]:
+        """Of the blend."""
+        return [name for name in self.own if name != STACK]
+
+    @property
+    def stacked(self) -> bool:
+        """Whether there is a stack."""
+        return STACK in self.own
 
     @property
     def folds(self) -> int:
         """How many folds."""
         return int(self.fold.max()) + 1
+
+    @property
+    def trained(self) -> NDArray[np.bool_]:
+        """(n,) whether the build learned from the row; the models that could score one added since are not kept."""
+        return ~np.isnan(next(iter(self.without.values()))[0])
+
+    def take(self, rows: NDArray[np.integer]) -> OutOfFold:
+        """The predictions of some rows, in that order."""
+        own = {member: each[rows] for member, each in self.own.items()}
+        return OutOfFold(self.fold[rows], own, {member: each[:, rows] for member, each in self.without.items()})
 
     def held(self) -> dict[str, Float64]:
         """member -> (n,) as a build without the row's fold would predict it as a query."""
@@ -62,27 +84,28 @@ def predict_out_of_fold(
     seed: int,
     aside: frozenset[str] = frozenset(),
     report: Report = silent,
-) -> tuple[OutOfFold, dict[str, list[Any]]]:
+) -> tuple[OutOfFold, dict[str, list[Model]]]:
     """The predictions, and each member's model per fold.
 
     Members named in `aside` are fitted in a thread of their own, beside the others: for libraries that let go of the
-    interpreter and draw no random numbers from a shared generator.
+    interpreter and draw no random numbers from a shared generator. They must come after the others in `member_fits`,
+    whose models they may read.
     """
     folds = int(fold.max()) + 1
     own = {member: np.zeros(len(fold)) for member in member_fits}
     without = {member: np.zeros((folds, len(fold))) for member in member_fits}
-    models: dict[str, list[Any]] = {member: [] for member in member_fits}
+    models: dict[str, list[Model]] = {member: [] for member in member_fits}
     left_out: list[tuple[int, ...]] = [(f,) for f in range(folds)]
     left_out += combinations(range(folds), 2)
     total, done = len(left_out) * len(member_fits), 0
 
-    def fit_one(member: str, out: tuple[int, ...]) -> tuple[Any, NDArray[np.int64], Float64]:
+    def fit_one(member: str, out: tuple[int, ...], before: dict[str, Model]) -> Fitted:
         seen, unseen = np.flatnonzero(~np.isin(fold, out)), np.flatnonzero(np.isin(fold, out))
-        model = member_fits[member](inputs.take(seen), log_price[seen], _seed(seed, out, folds))
+        model = member_fits[member](inputs.take(seen), log_price[seen], _seed(seed, out, folds), before)
         return model, unseen, model.predict(inputs.take(unseen))
 
-    def keep(member: str, out: tuple[int, ...], result: tuple[Any, NDArray[np.int64], Float64]) -> None:
-        model, unseen, predicted = result
+    def keep(member: str, out: tuple[int, ...], fitted: Fitted) -> None:
+        model, unseen, predicted = fitted
         if len(out) == 1:
             models[member].append(model)
             own[member][unseen] = predicted
@@ -92,23 +115,26 @@ def predict_out_of_fold(
             without[member][f, unseen[there]] = predicted[there]
             without[member][f, unseen[here]] += predicted[here] / (folds - 1)
 
+    def tell() -> None:
+        report("fitting models", done + sum(future.done() for *_, future in waiting), total)
+
     pool = ThreadPoolExecutor(1)
+    waiting: list[tuple[str, tuple[int, ...], Future[Fitted]]] = []
     try:
-        waiting: list[tuple[str, tuple[int, ...], Future[Any]]] = [
-            (member, out, pool.submit(fit_one, member, out))
-            for member in member_fits
-            if member in aside
-            for out in left_out
-        ]
         for out in left_out:
+            before: dict[str, Model] = {}
             for member in member_fits:
-                if member not in aside:
-                    keep(member, out, fit_one(member, out))
-                    done += 1
-                    report("fitting models", done + sum(future.done() for *_, future in waiting), total)
+                if member in aside:
+                    waiting.append((member, out, pool.submit(partial(fit_one, member, out, before))))
+                    continue
+                fitted = fit_one(member, out, before)
+                before[member] = fitted[0]
+                keep(member, out, fitted)
+                done += 1
+                tell()
         for member, out, future in waiting:
             keep(member, out, future.result())
-            report("fitting models", done + sum(future.done() for *_, future in waiting), total)
+            tell()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # an interrupt does not wait for a fit that may take minutes
     return OutOfFold(fold, own, without), models
@@ -125,6 +151,22 @@ def write_out_of_fold(folder: Path, oof: OutOfFold) -> None:
         for f, without in enumerate(oof.without[member]):
             columns[f"without_{f}_{member}"] = without
     pq.write_table(pa.table(columns), folder / FILE)
+
+
+def grow_out_of_fold(
+    folder: Path, old: Path, stays: NDArray[np.bool_], fold: NDArray[np.int8], own: dict[str, Float64]
+) -> None:
+    """Write the file of the generation `old` for its rows that stay, and below them for n that were added.
+
+    `own` (n,) by member; what models without a fold would say of an added row is null.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kept = pq.read_table(old / FILE).filter(pa.array(stays))
+    known: dict[str, Any] = {"fold": pa.array(fold), **{f"own_{member}": pa.array(each) for member, each in own.items()}}
+    added = {name: known.get(name, pa.nulls(len(fold), pa.float64())) for name in kept.column_names}
+    pq.write_table(pa.concat_tables([kept, pa.table(added, kept.schema)]), folder / FILE)
 
 
 def read_out_of_fold(folder: Path) -> OutOfFold:

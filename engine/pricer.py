@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from engine.comparables import Comparables, read_comparables
-from engine.correction import Knobs, space_vectors
-from engine.encoding import AUTO, PAIR, PHOTOGRAPH, Encoders, Runtime, modalities, space_columns
+from engine.comparables import OpenComparables, open_comparables
+from engine.correction import Knobs
+from engine.encoding import AUTO, PAIR, PHOTOGRAPH, Encoders, Runtime, modalities
 from engine.features import make_inputs
-from engine.price_model import PriceModel, load_models
+from engine.out_of_fold import STACK
+from engine.price_model import Bank, PriceModel, load_models
 from engine.settings import Settings, settings_from
+from engine.space import Space
 from index.catalogue import make_items
 from index.errors import DataRefused
 from index.generations import current_generation
@@ -48,7 +50,7 @@ class Comparable:
 
 @dataclass(frozen=True)
 class Quote:
-    """A price, in the index's currency. `parts`: each member's price, the blend's, and what the correction added."""
+    """A price, in the index's currency. `parts`: each member's, the blend's, the stack's, the correction's."""
 
     price: float
     low: float
@@ -67,8 +69,9 @@ class Pricer:
         manifest: Manifest,
         *,
         settings: Settings,
-        rows: Comparables,
+        rows: OpenComparables,
         model: PriceModel,
+        space: Space,
         encoders: Encoders,
     ) -> None:
         self.folder = folder
@@ -76,7 +79,8 @@ class Pricer:
         self.settings = settings
         self.rows = rows
         self.model = model
-        self._encoders = encoders
+        self.space = space
+        self.encoders = encoders
 
     @classmethod
     def open(cls, index: str | Path, runtime: Runtime = AUTO) -> Self:
@@ -84,11 +88,12 @@ class Pricer:
         folder = current_generation(Path(index))
         manifest = read_manifest(folder)
         settings = settings_from(manifest.settings)
-        rows = read_comparables(folder)
+        rows = open_comparables(folder)
         models, fitted = load_models(folder)
-        model = PriceModel(models, fitted, rows.space, log_price=rows.log_price, residual=rows.residual)
+        model = PriceModel(models, fitted, Bank(rows.index(settings.search), rows.goods, rows.residual), settings.stack)
+        space = Space.load(folder, settings)
         encoders = Encoders(modalities(settings), runtime, manifest.encoders)
-        return cls(folder, manifest, settings=settings, rows=rows, model=model, encoders=encoders)
+        return cls(folder, manifest, settings=settings, rows=rows, model=model, space=space, encoders=encoders)
 
     @property
     def knobs(self) -> Knobs:
@@ -111,23 +116,23 @@ class Pricer:
             if not item.text.strip() and not (item.image or "").strip():
                 raise DataRefused(f"Item {place + 1} has no text and no photograph: give at least one of them.")
         table = make_items([str(i) for i in range(len(asked))], [i.text for i in asked], [i.image for i in asked])
-        vectors, absent = self._encoders.encode(table, photographs or Photographs(allow_paths=True, fetch_missing=True))
+        vectors, absent = self.encoders.encode(table, photographs or Photographs(allow_paths=True, fetch_missing=True))
         notes = self._photograph_notes(asked, absent)
         estimate = self.estimate(table, vectors, knobs)
         return [self._quote(estimate, row, item, notes[row]) for row, item in enumerate(asked)]
 
     def estimate(self, table: Any, vectors: dict[str, Any], knobs: Knobs | None = None) -> Estimate:
         """Items (schema `index.catalogue.ITEMS`) and their vectors -> arrays in log price."""
-        space = space_vectors(vectors, space_columns(self.settings))
-        return self.model.estimate(make_inputs(table, vectors), space, knobs)
+        inputs = make_inputs(table, vectors)
+        return self.model.estimate(inputs, self.space.vectors(inputs), knobs)
 
     def encode(self, table: Any, photographs: Photographs, **options: Any) -> dict[str, Any]:
         """The vectors of items by modality."""
-        return self._encoders.encode(table, photographs, **options)[0]
+        return self.encoders.encode(table, photographs, **options)[0]
 
     def _photograph_notes(self, asked: list[Item], absent: list[str | None]) -> list[list[str]]:
         """What must be said of each item's photograph. Raises DataRefused where nothing else was given."""
-        looked_at = any(each.view in (PHOTOGRAPH, PAIR) for each in self._encoders.modalities)
+        looked_at = any(each.view in (PHOTOGRAPH, PAIR) for each in self.encoders.modalities)
         notes: list[list[str]] = [[] for _ in asked]
         for row, item in enumerate(asked):
             if not item.image:
@@ -146,17 +151,18 @@ class Pricer:
         return notes
 
     def _quote(self, estimate: Estimate, row: int, item: Item, notes: list[str]) -> Quote:
-        price, blended = float(np.exp(estimate.answer[row])), float(np.exp(estimate.blended[row]))
+        base = estimate.base
+        price, uncorrected = float(np.exp(estimate.answer[row])), float(np.exp(base.last[row]))
         rows = estimate.near.rows[row]
         rows = rows[rows >= 0]
-        shown = self.rows.shown.take(rows).to_pylist()
+        shown = self.rows.shown(rows)
         comparables = tuple(
             Comparable(
                 item_id=like["item_id"],
                 name=like["name"],
-                price=float(np.exp(self.model.log_price[at])),
+                price=float(np.exp(self.model.bank.goods.log_price[at])),
                 similarity=float(estimate.near.similarity[row, place]),
-                residual=float(self.model.residual[at]),
+                residual=float(self.model.bank.residual[at]),
                 weight=float(estimate.weight[row, place]),
                 image=like["image"],
             )
@@ -165,12 +171,13 @@ class Pricer:
         if not comparables:
             why = "No neighbour lies within the band" if item.text.strip() else "Neighbours are found by words"
             notes = [*notes, f"{why}: the price is the models' alone."]
-        parts = {name: float(np.exp(values[row])) for name, values in estimate.members.items()}
+        stages = {**base.members, "blend": base.blended, **({} if base.stacked is None else {STACK: base.stacked})}
+        parts = {name: float(np.exp(values[row])) for name, values in stages.items()}
         return Quote(
             price=price,
             low=float(np.exp(estimate.low[row])),
             high=float(np.exp(estimate.high[row])),
-            parts={**parts, "blend": blended, "shift": price - blended},
+            parts={**parts, "shift": price - uncorrected},
             comparables=comparables,
             notes=tuple(notes),
         )

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.comparables import read_comparables
-from engine.correction import space_vectors
-from engine.cross_fit import Held, cross_fit
-from engine.encoding import AUTO, Runtime, space_columns
+from engine.correction import shift
+from engine.cross_fit import Held, cross_fit, stages_of
+from engine.encoding import AUTO, Runtime
 from engine.evaluation import Evaluation, evaluate
 from engine.features import make_inputs
 from engine.folds import twin_groups
-from engine.out_of_fold import read_out_of_fold
-from engine.price_model import PriceModel
+from engine.out_of_fold import STACK, read_out_of_fold
+from engine.price_model import Models, PriceModel
 from engine.pricer import Pricer
 from engine.settings import settings_from
 from index.catalogue import Columns, read_catalogue
@@ -24,6 +24,7 @@ from index.fields import name_key
 from index.generations import current_generation, photograph_cache
 from index.images import Photographs
 from index.manifest import read_manifest
+from index.neighbours import BandIndex
 from index.progress import Report, silent
 from index.store import ItemStore
 
@@ -37,10 +38,10 @@ def evaluate_index(index: Path, report: Report = silent) -> Evaluation:
     settings = settings_from(read_manifest(folder).settings)
     rows = read_comparables(folder)
     report("scoring out of fold", 0, None)
-    held = cross_fit(read_out_of_fold(folder), rows.log_price, rows.space, settings)[1]
+    held = cross_fit(read_out_of_fold(folder), rows.goods.log_price, rows.space, settings)[1]
     return evaluate(
         held,
-        rows.log_price,
+        rows.goods.log_price,
         ItemStore.open(folder).items(["group"])["group"].to_numpy(),
         method="out of fold",
         coverage_wanted=settings.coverage,
@@ -65,34 +66,35 @@ def evaluate_labelled(
     log_price = items["log_price"].to_numpy().astype(np.float64)
     groups = twin_groups([name_key(name) for name in items["name"].to_pylist()], items["image"].to_pylist())
     inputs = make_inputs(items, vectors)
-    space_names = space_columns(settings)
-    queries = space_vectors(vectors, space_names)
-    catalogue = pricer.rows.space
+    queries = pricer.space.vectors(inputs)
+    catalogue, own = pricer.rows.space(), pricer.rows.goods.log_price
     model, oof = pricer.model, read_out_of_fold(pricer.folder)
     answer = model.estimate(inputs, queries)
-    order = np.random.default_rng(settings.seed).permutation(len(catalogue))
-    by_chance = PriceModel(
-        model.models, model.fitted, catalogue[order], log_price=model.log_price, residual=model.residual
-    )
+    mlp = {"mlp": model.models.members["mlp"]}
     mlp_alone = PriceModel(
-        {"mlp": model.models["mlp"]},
+        Models(mlp),
         replace(model.fitted, weights={"mlp": 1.0}),
-        catalogue,
-        log_price=model.log_price,
-        residual=model.log_price - oof.own["mlp"],
+        replace(model.bank, residual=own - oof.own["mlp"]),
+        settings.stack,
     )
+    combined = {"blend": answer.base.blended}
+    if answer.base.stacked is not None:
+        combined[STACK] = answer.base.stacked
+    order = np.random.default_rng(settings.seed).permutation(len(catalogue))
+    by_chance = BandIndex(catalogue[order], own)
+    near = by_chance.search(queries, answer.base.last, k=pricer.knobs.k, band=pricer.knobs.band)
     held = Held(
-        stages={
-            "constant median": np.full(len(log_price), np.median(model.log_price)),
-            "neighbours alone": model.neighbours_alone(queries, pricer.knobs),
-            "mlp": answer.members["mlp"],
-            "mlp + correction": mlp_alone.estimate(inputs, queries, model.fitted.mlp_knobs).answer,
-            "gbdt": answer.members["gbdt"],
-            "lexical": answer.members["lexical"],
-            "blend": answer.blended,
-            "blend + correction": answer.answer,
-        },
-        control=by_chance.estimate(inputs, queries).answer,
+        stages_of(
+            {
+                "constant median": np.full(len(log_price), np.median(own)),
+                "neighbours alone": model.neighbours_alone(queries, pricer.knobs),
+            },
+            answer.base.members,
+            mlp_alone.estimate(inputs, queries, model.fitted.mlp_knobs).answer,
+            combined,
+            answer.answer,
+        ),
+        control=answer.base.last + shift(near, model.bank.residual, pricer.knobs),
         low=answer.low,
         high=answer.high,
         similarity=answer.near.similarity[:, 0].astype(np.float64),

@@ -14,9 +14,10 @@ import re
 import unicodedata
 from dataclasses import dataclass, replace
 
-from index.units import NONE, find_unit, is_sane, read_quantity, without_quantities
+from index.units import NONE, OTHER, find_unit, is_sane, read_quantity, without_quantities
 
 NAME_LIMIT = 500  # characters of a name, labelled or not
+DETAIL_BULLETS = 5
 LINE_LIMIT = 200  # a first line of free text up to this long is the name as a whole
 
 _LABEL = re.compile(r"\s{0,9}(item name|bullet point|product description|value|unit)(?: ?\d{1,3})?:", re.IGNORECASE)
@@ -47,6 +48,19 @@ def parse_fields(text: str) -> Fields:
         fields = _labelled_fields([(label, " ".join(part.split())) for label, part in sections], said)
     stated = _stated(said.get("value", ""), said.get("unit", ""))
     return replace(fields, amount=stated[0], unit=stated[1]) if stated else fields
+
+
+def details(text: str) -> str:
+    """The name, the description or else the first five bullet points, and the amount with its unit in one spelling.
+
+    Source: what the towers-knn system lets its encoders read (its write-up does not say whether the name is part of
+    it; here it is, or a listing without bullet points would have none).
+    """
+    fields = parse_fields(text)
+    prose = fields.description or "\n".join(fields.bullets[:DETAIL_BULLETS])
+    unit = "NA" if fields.unit in (OTHER, NONE) else fields.unit  # as that system writes what it does not know
+    amount = "" if fields.amount is None else f"{fields.amount:g} {unit}"
+    return "\n".join(part for part in (fields.name, prose, amount) if part)
 
 
 def name_key(name: str) -> str:

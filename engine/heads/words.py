@@ -4,13 +4,20 @@ Source: the winning solution of Mercari's price suggestion challenge (Jankiewicz
 words says which brand and which size, where a sentence vector says what kind of thing.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from engine.heads.batch import Batch
+from engine.heads.price_range import PriceRange
 from engine.heads.standardise import FARTHEST, Standardise
+
+if TYPE_CHECKING:
+    from engine.features import Inputs
 
 UNIT_DIM = 8  # of the learned embedding of the unit
 FIRST_SPREAD = 0.02  # of a word's weights before it has taught anything
@@ -28,7 +35,7 @@ class WordsHead(nn.Module):
     ) -> None:
         super().__init__()
         assert width > 0 and 0 <= dropout < 1, (width, dropout)
-        self.price = Standardise(1)
+        self.price: Standardise | PriceRange = Standardise(1)
         self.scaled_numbers = Standardise(numbers, farthest=FARTHEST)
         self.words = nn.EmbeddingBag(words, width, mode="sum")
         nn.init.normal_(self.words.weight, std=FIRST_SPREAD)
@@ -42,6 +49,10 @@ class WordsHead(nn.Module):
             nn.Dropout(dropout),
             nn.Linear(LAST_WIDTH, 1),
         )
+
+    def learn(self, inputs: Inputs) -> None:
+        """The scale of training rows' numbers."""
+        self.scaled_numbers.learn(inputs.numbers)
 
     def forward(self, batch: Batch) -> Tensor:
         weights = batch.word_weights.to(self.words.weight.dtype)  # the table is kept in half precision once trained

@@ -109,16 +109,36 @@ class Layer(nn.Module):
         hidden = self.attention_norm(hidden + self.attended(attend(joint, spans).flatten(1)))
         return self.output_norm(hidden + self.narrow(F.gelu(self.widen(hidden.to(dtype)))))  # type: ignore[no-any-return]
 
+    def published(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors that the layer is made from, by their published names."""
+        names = [f"{prefix}.attention.self.{part}" for part in ("query", "key", "value")]
+        parts = {
+            f"{prefix}.attention.output.dense": self.attended,
+            f"{prefix}.attention.output.LayerNorm": self.attention_norm,
+            f"{prefix}.intermediate.dense": self.widen,
+            f"{prefix}.output.dense": self.narrow,
+            f"{prefix}.output.LayerNorm": self.output_norm,
+        }
+        tensors = {}
+        for kind, joint in (("weight", self.query_key_value.weight), ("bias", self.query_key_value.bias)):
+            tensors |= {f"{name}.{kind}": part for name, part in zip(names, joint.chunk(3), strict=True)}
+            tensors |= {f"{name}.{kind}": getattr(part, kind) for name, part in parts.items()}
+        return tensors
+
 
 class Bert(nn.Module):
     """Token ids (n, t) to token vectors (n, t, width) fp32, zero where padding is."""
+
+    kinds: Tensor
+    """What each kind of token has beyond the first; never read here, kept for `published`."""
 
     def __init__(self, shape: BertShape, tensors: Mapping[str, Tensor], *, dtype: torch.dtype) -> None:
         super().__init__()
         self.words = nn.Parameter(tensors["embeddings.word_embeddings.weight"])
         # Only one kind of token is ever read, so its vector is added to the positions once.
-        kind = tensors["embeddings.token_type_embeddings.weight"][0]
-        self.positions = nn.Parameter(tensors["embeddings.position_embeddings.weight"] + kind)
+        kinds = tensors["embeddings.token_type_embeddings.weight"]
+        self.positions = nn.Parameter(tensors["embeddings.position_embeddings.weight"] + kinds[0])
+        self.register_buffer("kinds", kinds - kinds[0], persistent=False)
         self.norm = _norm(*_pair(tensors, "embeddings.LayerNorm"), shape.norm_epsilon)
         self.layers = nn.ModuleList(
             Layer(shape, tensors, f"encoder.layer.{layer}", dtype=dtype) for layer in range(shape.layers)
@@ -127,11 +147,28 @@ class Bert(nn.Module):
     def forward(self, ids: Tensor, present: Tensor) -> Tensor:
         """ids (n, t) int64, present (n, t) bool: false where a position is padding, which follows the text."""
         place = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)[present]
-        hidden = self.norm(F.embedding(ids[present], self.words) + self.positions[place])  # (tokens, width)
+        hidden = self.embed(ids[present], place)
         spans = Spans(present.sum(1).tolist(), present)
         for layer in self.layers:
             hidden = layer(hidden, spans)
         return _unpack(hidden, present)
+
+    def embed(self, ids: Tensor, place: Tensor) -> Tensor:
+        """Packed token ids and each one's place in its text, both (tokens,), to what the first layer reads."""
+        return self.norm(F.embedding(ids, self.words) + F.embedding(place, self.positions))  # type: ignore[no-any-return]
+
+    def published(self) -> dict[str, Tensor]:
+        """The tensors by their published names, from which the same network is made, to the last bit."""
+        tensors = {
+            "embeddings.word_embeddings.weight": self.words,
+            "embeddings.position_embeddings.weight": self.positions,  # with the first kind's vector in it,
+            "embeddings.token_type_embeddings.weight": self.kinds,  # which is therefore zero here
+            "embeddings.LayerNorm.weight": self.norm.weight,
+            "embeddings.LayerNorm.bias": self.norm.bias,
+        }
+        for number, layer in enumerate(self.layers):
+            tensors |= layer.published(f"encoder.layer.{number}")
+        return tensors
 
 
 def attend_each(joint: Tensor, spans: Spans) -> Tensor:

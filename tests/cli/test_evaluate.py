@@ -11,7 +11,8 @@ Price = Callable[..., Any]
 
 KEYS = {"n", "smape", "smape_low", "smape_high", "median_ape", "coverage", "stages"}  # the contract's
 STAGES = {
-    "constant median", "neighbours alone", "mlp", "mlp + correction", "gbdt", "lexical", "blend", "blend + correction",
+    "constant median", "neighbours alone", "mlp", "mlp + correction", "lexical", "kernel", "gbdt",
+    "blend", "stack", "stack + correction",
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from engine.features import Inputs
+from engine.features import NUMBERS, Inputs
 
 WORDS = 40
 DEAR = 4  # a word that says what an item costs, beside the four that say what kind of thing it is
@@ -22,7 +22,7 @@ def make_items():
         photo[random.random(rows) < 1 / 3] = 0
         words = (random.random((rows, WORDS)) < 0.15).astype(np.float32)
         words[:, :4] = np.eye(4)[kind]
-        numbers = random.normal(size=(rows, 3)).astype(np.float32)
+        numbers = random.normal(size=(rows, len(NUMBERS))).astype(np.float32)
         inputs = Inputs({"name": name, "photo": photo}, numbers, random.integers(0, 3, rows), csr_matrix(words))
         log_price = 2 + 0.8 * kind + 0.4 * words[:, DEAR] + 0.2 * numbers[:, 0]
         return inputs, (log_price + random.normal(0, 0.05, rows)).astype(np.float64)

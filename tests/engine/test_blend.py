@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from engine.blend import STEPS, blend, fit_weights
+from engine.blend import blend, fit_weights
 from engine.metrics import smape
 
 
@@ -45,15 +45,16 @@ def test_predictions_of_every_fold_are_blended_in_one_go():
     np.testing.assert_allclose(blend(folded, weights), blend(predictions, weights).reshape(3, 4))
 
 
-@pytest.mark.parametrize(("members", "seed"), [("ab", 0), ("abc", 1), ("abc", 2), ("abcd", 3)])
+@pytest.mark.parametrize(("members", "seed"), [("ab", 0), ("abc", 1), ("abc", 2), ("abcd", 3), ("abcde", 4)])
 def test_no_weights_on_the_grid_of_the_simplex_are_better(members, seed):
     predictions, truth = predictions_of(members, rows=15, seed=seed)
     best = fit_weights(predictions, np.exp(truth))
     assert list(best) == list(members)
     assert sum(best.values()) == pytest.approx(1)
     assert min(best.values()) >= 0
-    shares = (each for each in itertools.product(range(STEPS + 1), repeat=len(members)) if sum(each) == STEPS)
-    tried = (dict(zip(members, np.array(each) / STEPS, strict=True)) for each in shares)
+    steps = 20 if len(members) < 5 else 10
+    shares = (each for each in itertools.product(range(steps + 1), repeat=len(members)) if sum(each) == steps)
+    tried = (dict(zip(members, np.array(each) / steps, strict=True)) for each in shares)
     least = min(loss_of(predictions, weights, np.exp(truth)) for weights in tried)
     assert loss_of(predictions, best, np.exp(truth)) == pytest.approx(least, abs=1e-9)
 

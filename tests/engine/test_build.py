@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.build import build_index
+from engine.presets import read_settings
 from engine.pricer import Item, Pricer
-from engine.settings import Settings, read_settings
+from engine.settings import Settings
 from index.catalogue import Columns
 from index.errors import DataRefused
 from index.generations import current_generation

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from engine.correction import Knobs, shift, space_vectors, weights
+from engine.correction import Knobs, shift, weights
 from index.errors import UsageError
 from index.neighbours import BandIndex, Neighbours
 
@@ -174,29 +174,6 @@ def test_a_row_without_a_vector_is_nobodys_neighbour_and_a_query_without_one_has
     )
     assert catalogue.answer(query, 0.0, knobs) == pytest.approx(expected, abs=1e-5)
     assert catalogue.answer(np.zeros(4, np.float32), 0.0, knobs) == 0
-
-
-def test_a_common_space_averages_the_cosines_of_its_columns():
-    random = np.random.default_rng(0)
-    vectors = {}
-    for name, dim in (("name", 3), ("text", 8)):
-        each = random.normal(size=(10, dim))
-        vectors[name] = (each / np.linalg.norm(each, axis=1, keepdims=True)).astype(np.float32)
-    space = space_vectors(vectors, ["name", "text"])
-    assert space.dtype == np.float32
-    for i in range(10):
-        for j in range(10):
-            mean = (cosine(vectors["name"][i], vectors["name"][j]) + cosine(vectors["text"][i], vectors["text"][j])) / 2
-            assert cosine(space[i], space[j]) == pytest.approx(mean, abs=1e-6)
-    np.testing.assert_allclose(space_vectors(vectors, ["text"]), vectors["text"], atol=1e-7)
-
-
-def test_an_item_that_lacks_a_column_is_placed_by_the_other_and_one_that_lacks_both_nowhere():
-    name, text = np.eye(3, 2, dtype=np.float32), np.eye(3, 4, dtype=np.float32)
-    name[1:], text[2] = 0, 0
-    space = space_vectors({"name": name, "text": text}, ["name", "text"])
-    np.testing.assert_allclose(np.linalg.norm(space, axis=1), [1, 1, 0], rtol=1e-6)
-    assert space[1].tolist() == [0, 0, *text[1]]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from engine.settings import Correction, Settings
 from index.catalogue import make_items
 from index.embedding import NO_PHOTOGRAPH
 from index.errors import IndexUnusable, UsageError
+from index.fields import details
 from index.photograph import ImageRefused, Reason
 from index.store import vector_column
 
@@ -274,3 +275,22 @@ def test_a_query_without_photographs_opens_no_image_encoder_and_is_encoded_as_by
     for each, vector in fresh.items():
         np.testing.assert_array_equal(vectors[each], vector)
         assert vectors[each].dtype == vector.dtype
+
+
+def test_details_are_name_then_description_or_bullets_then_amount(opened):
+    vectors, _ = Encoders([Modality("minilm_details", "minilm", "details")]).encode(ITEMS, Folder())
+    slow = [slow_vector(words) if words else np.zeros(26) for words in map(details, ITEMS["text"].to_pylist())]
+    np.testing.assert_allclose(vectors["minilm_details"], slow, atol=1e-6)
+
+
+def test_an_encoder_reads_what_cleaning_left_and_the_names_of_columns_do_not_tell(opened):
+    settings = settings_of(cleaning=("emoji", "numbers"))
+    wanted = modalities(settings)
+    assert [each.name for each in wanted] == [each.name for each in modalities(settings_of())]
+    assert {each.cleaning for each in wanted} == {("emoji", "numbers")}
+    pretty = make_items(["1"], ["tea 🎉 2"], [None])
+    texts = [each for each in wanted if each.view != "photograph"]
+    vectors, _ = Encoders(texts).encode(pretty, Folder())
+    np.testing.assert_allclose(vectors["minilm_name"][0], slow_vector("tea  two"), atol=1e-6)
+    plain, _ = Encoders([replace(each, cleaning=()) for each in texts]).encode(pretty, Folder())
+    np.testing.assert_allclose(plain["minilm_name"][0], slow_vector("tea 🎉 2"), atol=1e-6)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from engine.features import NUMBERS, WORD_BUCKETS, Inputs, hash_words, make_inputs
+from engine.features import NUMBERS, WORD_KINDS, Inputs, hash_words, make_inputs
 from index.catalogue import ITEMS
 from index.units import UNITS
 
@@ -124,6 +124,17 @@ def words_and_pairs(text: str) -> set[str]:
     return {*words, *(f"{one} {other}" for one, other in itertools.pairwise(words))}
 
 
+def runs_of_three(text: str) -> set[str]:
+    words = re.findall(r"\w+", text.lower())
+    return {" ".join(words[at : at + 3]) for at in range(len(words) - 2)}
+
+
+def openings(text: str) -> set[str]:
+    """The first word, the first two, the first three."""
+    words = re.findall(r"\w+", text.lower())
+    return {" ".join(words[:end]) for end in (1, 2, 3) if end <= len(words)}
+
+
 def pieces(text: str) -> set[str]:
     """Three to five characters in a row within a word and the blanks around it; a shorter word is a piece itself."""
     padded = [f" {word} " for word in text.lower().split()]
@@ -135,11 +146,18 @@ def test_words_agree_with_hashing_one_term_at_a_time():
     names = ["Acme Soda 6 pack", "acme tea", "", "Été & co"]
     texts = ["Acme Soda 6 pack\nbest soda, best price", "tea tea tea", "a b c", ""]
     fast = hash_words(names, texts).toarray()
-    slow = np.zeros((4, 4 * WORD_BUCKETS), np.float32)
+    slow = np.zeros_like(fast)
     for row, (name, text) in enumerate(zip(names, texts, strict=True)):
-        slow[row, [hashed(term, WORD_BUCKETS) for term in words_and_pairs(name)]] = 1
-        slow[row, [WORD_BUCKETS + hashed(term, 2 * WORD_BUCKETS) for term in words_and_pairs(text)]] = 1
-        slow[row, [3 * WORD_BUCKETS + hashed(term, WORD_BUCKETS) for term in pieces(name)]] = 1
+        terms = {
+            "name": words_and_pairs(name),
+            "text": words_and_pairs(text),
+            "characters": pieces(name),
+            "phrases": runs_of_three(text),
+            "opening": openings(name),
+        }
+        for kind, columns in WORD_KINDS.items():
+            width = columns.stop - columns.start
+            slow[row, [columns.start + hashed(term, width) for term in terms[kind]]] = 1
     np.testing.assert_array_equal(fast, slow)
     assert fast.dtype == np.float32
 
@@ -152,12 +170,13 @@ def test_a_word_of_the_name_is_another_feature_than_the_same_word_of_the_text():
 
 def test_the_order_of_words_is_seen_through_pairs():
     red_tea, tea_red = hash_words(["red tea", "tea red"], ["", ""]).toarray()
-    assert (red_tea != tea_red).sum() == 2
+    ends = WORD_KINDS["characters"].stop  # before the name's opening, which sees the order too
+    assert (red_tea[:ends] != tea_red[:ends]).sum() == 2
 
 
 def test_the_column_of_a_word_is_the_same_in_every_process_and_version():
     """The models of an index know words by their columns alone."""
-    assert hash_words(["", ""], ["tea", "thé"]).indices.tolist() == [WORD_BUCKETS + 55218, WORD_BUCKETS + 60814]
+    assert hash_words(["", ""], ["tea", "thé"]).indices.tolist() == [32768 + 55218, 32768 + 60814]
 
 
 def test_any_text_at_all_is_hashed():
@@ -168,5 +187,5 @@ def test_any_text_at_all_is_hashed():
 
 def test_text_without_words_is_a_row_without_features():
     words = hash_words(["", "  "], ["", "!?"])
-    assert words.shape == (2, 4 * WORD_BUCKETS)
+    assert words.shape[0] == 2
     assert words.nnz == 0

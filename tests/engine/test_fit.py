@@ -1,12 +1,14 @@
 """Claims about the one training loop, on a straight line that any loop must find."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from engine import fit
 from engine.fit import fit_network
 from engine.settings import Fit
 
@@ -46,8 +48,8 @@ def state(network) -> list[float]:
     return torch.cat([value.flatten() for value in network.state_dict().values()]).tolist()
 
 
-@pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
-@pytest.mark.parametrize("loss", ["smooth_l1", "l1", "mse"])
+@pytest.mark.parametrize("schedule", ["constant", "one_cycle", "cosine_restarts"])
+@pytest.mark.parametrize("loss", ["smooth_l1", "l1", "mse", "smape"])
 def test_a_straight_line_is_learned(schedule, loss):
     network = trained(fit_of(epochs=40, schedule=schedule, loss=loss))
     with torch.inference_mode():
@@ -162,6 +164,71 @@ def test_one_cycle_warms_up_and_ends_at_rest():
     steps = torch.stack([(after - before).abs().max() for before, after in itertools.pairwise(moved)])
     assert steps[0] < 0.2 * steps.max()
     assert steps[-1] < 0.2 * steps.max()
+
+
+def steps_of(settings) -> list[float]:
+    """How far each step moved the weight that it moved most: under L1, what the schedule says."""
+    moved = []
+
+    class Noted(Line):
+        def forward(self, batch):
+            moved.append(torch.tensor(state(self)))
+            return super().forward(batch)
+
+    network = trained(settings, make=Noted)
+    moved.append(torch.tensor(state(network)))
+    return [float((after - before).abs().max()) for before, after in itertools.pairwise(moved)]
+
+
+def test_a_cosine_starts_anew_after_each_cycle():
+    steps = steps_of(fit_of(epochs=6, schedule="cosine_restarts", cycle=2, learning_rate=0.01, loss="l1"))
+    assert len(steps) == 6 * 8
+    for start in (0, 16, 32):
+        assert max(steps[start : start + 3]) > 0.003
+        assert max(steps[start + 14 : start + 16]) < 0.001
+
+
+@pytest.mark.parametrize("cycle", [1, 5, 100])
+def test_a_cycle_may_have_any_length(cycle):
+    network = trained(fit_of(epochs=3, batch_size=64, schedule="cosine_restarts", cycle=cycle))
+    assert np.isfinite(state(network)).all()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "share", "first"), [(10, 0.3, 7), (2, 0.5, 1), (1, 0.3, 1), (4, 0.0, 4), (4, 1.0, 0)]
+)
+def test_the_second_loss_has_the_last_epochs(epochs, share, first):
+    settings = fit_of(epochs=epochs, loss="mse", second_loss="l1", second_share=share)
+    one, two = torch.zeros(1), torch.full((1,), 3.0)
+    assert [float(loss(one, two)) for loss in fit._losses(settings, 1.0)] == [9.0] * first + [3.0] * (epochs - first)
+
+
+def test_two_phases_end_where_the_second_loss_is_least():
+    skewed = torch.cat([torch.zeros(40), torch.full((24,), 10.0)])
+
+    class Constant(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.value = nn.Parameter(torch.zeros(1))
+
+        def forward(self, batch):
+            return self.value.expand(len(batch))
+
+    mean = fit_of(epochs=800, loss="mse", learning_rate=0.1, batch_size=64, largest_batch=64)
+    both = replace(mean, second_loss="l1", second_share=0.8)
+    ends = [
+        float(fit_network(Constant, lambda rows: VALUES[rows], skewed, each, 0).value.detach()) for each in (mean, both)
+    ]
+    assert ends[0] == pytest.approx(float(skewed.mean()), abs=0.2)
+    assert ends[1] == pytest.approx(0, abs=0.2)
+
+
+def test_smape_is_told_what_one_of_the_target_is_in_log_price():
+    near, far = (
+        state(fit_network(Line, lambda rows: VALUES[rows], TARGET, fit_of(loss="smape"), 0, scale=scale))
+        for scale in (1.0, 5.0)
+    )
+    assert near != far
 
 
 def test_weight_decay_pulls_a_weight_to_zero():

@@ -10,14 +10,18 @@ from safetensors import safe_open
 from scipy.sparse import csr_matrix
 
 from engine import network
+from engine.losses import LOSSES
 from engine.network import Network
-from engine.settings import Fit
+from engine.settings import FUSED_HEADS, Fit
 from engine.settings import Network as Settings
 
 GATED = Settings("gated", members=1, width=8, dropout=0.1, fit=Fit(2, 16, 32, 0.01, 0.01, "one_cycle"))
 WORDS = Settings("words", members=1, width=8, dropout=0.1, fit=Fit(2, 16, 32, 0.01, 0.01, "constant"))
 pytestmark = pytest.mark.usefixtures("one_thread")
+OTHERS = [replace(GATED, head=head, fit=replace(GATED.fit, epochs=4)) for head in FUSED_HEADS if head != "gated"]
 both = pytest.mark.parametrize("settings", [GATED, WORDS], ids=["gated", "words"])
+every = pytest.mark.parametrize("settings", [GATED, WORDS, *OTHERS], ids=lambda settings: settings.head)
+of_vectors = pytest.mark.parametrize("settings", [GATED, *OTHERS], ids=lambda settings: settings.head)
 
 
 def stored(path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -29,16 +33,16 @@ def without_photographs(inputs):
     return replace(inputs, vectors={**inputs.vectors, "photo": np.zeros_like(inputs.vectors["photo"])})
 
 
-@both
+@every
 def test_an_easy_law_is_learned_better_than_the_best_constant(make_items, settings):
     inputs, log_price = make_items(300, seed=1)
     unseen, truth = make_items(100, seed=2)
-    fitted = Network.fit(inputs, log_price, replace(settings, fit=replace(settings.fit, epochs=8)), 0)
+    fitted = Network.fit(inputs, log_price, replace(settings, width=16, fit=replace(settings.fit, epochs=20)), 0)
     missed = np.abs(fitted.predict(unseen) - truth).mean()
     assert missed < 0.5 * np.abs(np.median(log_price) - truth).mean()
 
 
-@both
+@every
 def test_a_saved_network_prices_as_it_did(make_items, settings, tmp_path):
     inputs, log_price = make_items(60)
     fitted = Network.fit(inputs, log_price, replace(settings, members=2), 0)
@@ -48,7 +52,7 @@ def test_a_saved_network_prices_as_it_did(make_items, settings, tmp_path):
     np.testing.assert_allclose(loaded.predict(unseen), fitted.predict(unseen), rtol=1e-6)
 
 
-@both
+@every
 def test_the_same_seed_prices_the_same_and_another_seed_otherwise(make_items, settings):
     inputs, log_price = make_items(60)
     one, same, other = (Network.fit(inputs, log_price, settings, seed).predict(inputs) for seed in (5, 5, 6))
@@ -82,7 +86,7 @@ def test_members_of_neighbouring_seeds_are_different_networks(make_items, settin
     assert len({tuple(head.fields.state_dict().popitem()[1].flatten().tolist()) for head in heads}) == 4
 
 
-@both
+@every
 def test_a_query_of_one_is_priced_as_in_a_batch_and_a_batch_as_in_pieces(make_items, settings, monkeypatch):
     inputs, log_price = make_items(60)
     fitted = Network.fit(inputs, log_price, settings, 0)
@@ -199,3 +203,70 @@ def test_fitting_a_network_leaves_the_global_generator_as_it_was(make_items):
     before = torch.random.get_rng_state()
     Network.fit(inputs, log_price, Settings("gated", 1, 4, 0.1, Fit(1, 16, 16, 0.01, 0.0, "constant")), 0)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@of_vectors
+def test_the_last_hidden_layer_is_the_first_networks_and_comes_back_from_the_disk(make_items, settings, tmp_path):
+    inputs, log_price = make_items(60)
+    fitted = Network.fit(inputs, log_price, replace(settings, members=2), 0)
+    fused = fitted.fused(inputs)
+    assert fused.shape[0] == 60
+    assert fused.dtype == np.float32
+    alone = Network(fitted._heads[:1], fitted._shape, fitted._columns)
+    np.testing.assert_array_equal(alone.fused(inputs), fused)
+    fitted.save(tmp_path / "member.safetensors")
+    np.testing.assert_allclose(Network.load(tmp_path / "member.safetensors").fused(inputs), fused, rtol=1e-5, atol=1e-6)
+
+
+@of_vectors
+@pytest.mark.parametrize("absent", ["one", "all"])
+def test_a_modality_that_no_row_has_leaves_every_head_a_price(make_items, settings, absent):
+    inputs, log_price = make_items(60)
+    bare = without_photographs(inputs)
+    if absent == "all":
+        bare = replace(bare, vectors={name: np.zeros_like(vectors) for name, vectors in bare.vectors.items()})
+    predicted = Network.fit(bare, log_price, settings, 0).predict(inputs)
+    assert np.isfinite(predicted).all()
+    assert np.abs(Network.fit(bare, log_price, settings, 0).predict(bare) - np.median(log_price)).max() < 5
+
+
+@pytest.mark.parametrize("rows", [1, 2, 17])
+@every
+def test_any_number_of_rows_is_learned_from(make_items, settings, rows):
+    inputs, log_price = make_items(rows)
+    assert np.isfinite(Network.fit(inputs, log_price, settings, 0).predict(make_items(5, seed=1)[0])).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("prices", ["alike", "one of a million"])
+def test_prices_that_are_all_alike_or_one_of_a_million_break_no_loss(make_items, loss, prices):
+    inputs, log_price = make_items(60)
+    odd = np.full(60, 2.0) if prices == "alike" else np.append(log_price[1:], np.log(1e6))
+    settings = replace(GATED, fit=replace(GATED.fit, loss=loss, epochs=8))
+    predicted = Network.fit(inputs, odd, settings, 0).predict(inputs)
+    assert np.isfinite(predicted).all()
+    assert odd.min() - 2 < np.median(predicted) < np.median(odd) + 4
+
+
+def bounded(epochs=20):
+    return replace(GATED, width=16, fit=replace(GATED.fit, loss="minmax_bce", epochs=epochs))
+
+
+def test_a_place_between_the_cheapest_and_the_dearest_is_learned_and_undone(make_items, tmp_path):
+    inputs, log_price = make_items(300, seed=1)
+    unseen, truth = make_items(100, seed=2)
+    fitted = Network.fit(inputs, log_price, bounded(), 0)
+    predicted = fitted.predict(unseen)
+    assert np.abs(predicted - truth).mean() < 0.5 * np.abs(np.median(log_price) - truth).mean()
+    assert log_price.min() <= predicted.min() <= predicted.max() <= log_price.max()
+    fitted.save(tmp_path / "member.safetensors")
+    np.testing.assert_allclose(Network.load(tmp_path / "member.safetensors").predict(unseen), predicted, rtol=1e-6)
+
+
+def test_two_phases_are_trained_as_the_settings_say(make_items):
+    inputs, log_price = make_items(300, seed=1)
+    fit = replace(GATED.fit, epochs=20, loss="smooth_l1", second_loss="smape", second_share=0.5)
+    two = Network.fit(inputs, log_price, replace(GATED, width=16, fit=fit), 0)
+    one = Network.fit(inputs, log_price, replace(GATED, width=16, fit=replace(fit, second_loss=None)), 0)
+    assert np.abs(two.predict(inputs) - log_price).mean() < 0.5 * np.abs(np.median(log_price) - log_price).mean()
+    assert np.abs(two.predict(inputs) - one.predict(inputs)).max() > 1e-3

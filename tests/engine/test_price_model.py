@@ -11,12 +11,16 @@ from engine.correction import Knobs, shift, weights
 from engine.cross_fit import Fitted
 from engine.gbdt import Gbdt
 from engine.interval import Interval
+from engine.kernel import Kernel
 from engine.network import Network
-from engine.price_model import MEMBERS, PriceModel, load_models, save_models
+from engine.price_model import Bank, Models, PriceModel, load_models, save_models
 from engine.settings import Fit
 from engine.settings import Gbdt as GbdtSettings
+from engine.settings import Kernel as KernelSettings
 from engine.settings import Network as NetworkSettings
-from index.neighbours import BandIndex
+from engine.settings import Stack as StackSettings
+from engine.stack import Goods, Stack, amounts, features
+from index.neighbours import BandIndex, Neighbours
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 INTERVAL = Interval((3.0,), (-0.2, -0.4), (0.3, 0.9))
@@ -34,18 +38,41 @@ class Guess:
 
 
 MODELS = {"mlp": [Guess(0.1), Guess(0.3)], "gbdt": [Guess(0.5), Guess(-0.1)], "lexical": [Guess(0.2), Guess(0.0)]}
+EVIDENCE = StackSettings(k=3, band=0.6)
+
+
+class Leave:
+    """A stack that leaves the blend by a share of what its table says the nearest rows cost more."""
+
+    def __init__(self, share):
+        self.share = share
+
+    def predict(self, table, blended):
+        nearest = table[:, -8]  # log price of the nearest in the band less the blend; NaN where nobody is there
+        return blended + self.share * np.where(np.isnan(nearest), 1.0, nearest)
 
 
 @pytest.fixture
 def rows(make_items):
     """The catalogue: space, log price, residual."""
     inputs, log_price = make_items(50, seed=8)
-    return {"space": inputs.vectors["name"], "log_price": log_price, "residual": np.sin(np.arange(50.0)) / 3}
+    return {
+        "space": inputs.vectors["name"],
+        "log_price": log_price,
+        "residual": np.sin(np.arange(50.0)) / 3,
+        "goods": Goods(log_price, inputs.unit, amounts(inputs)),
+        "fold": np.arange(50) % 2,
+    }
+
+
+def model_of(rows, members=MODELS, stacks=()) -> PriceModel:
+    index = BandIndex(rows["space"], rows["log_price"], groups=rows["fold"])
+    return PriceModel(Models(members, stacks), FITTED, Bank(index, rows["goods"], rows["residual"]), EVIDENCE)
 
 
 @pytest.fixture
 def model(rows):
-    return PriceModel(MODELS, FITTED, rows["space"], log_price=rows["log_price"], residual=rows["residual"])
+    return model_of(rows)
 
 
 def test_an_estimate_is_models_blend_correction_and_interval_row_by_row(model, rows, make_items):
@@ -61,8 +88,8 @@ def test_an_estimate_is_models_blend_correction_and_interval_row_by_row(model, r
         weight = np.exp([-2.0 * (1 - cosine[j]) for j in near])
         moved = 0.5 * np.average(rows["residual"][near], weights=weight) if near else 0.0
         low, high = INTERVAL.bounds(np.array([base + moved]))
-        assert {m: estimate.members[m][row] for m in members} == pytest.approx(members)
-        assert estimate.blended[row] == pytest.approx(base)
+        assert {m: estimate.base.members[m][row] for m in members} == pytest.approx(members)
+        assert estimate.base.blended[row] == pytest.approx(base)
         assert estimate.shift[row] == pytest.approx(moved, abs=1e-6)
         assert estimate.answer[row] == pytest.approx(base + moved, abs=1e-6)
         assert (estimate.low[row], estimate.high[row]) == pytest.approx((low[0], high[0]), abs=1e-6)
@@ -86,8 +113,8 @@ def test_a_query_may_bring_its_own_knobs_and_the_fitted_ones_stay(model, rows, m
     inputs, _ = make_items(20)
     space, knobs = inputs.vectors["name"], replace(FITTED.knobs, **changed)
     before, asked = model.estimate(inputs, space), model.estimate(inputs, space, knobs)
-    near = BandIndex(rows["space"], rows["log_price"]).search(space, asked.blended, k=knobs.k, band=knobs.band)
-    np.testing.assert_allclose(asked.answer, asked.blended + shift(near, rows["residual"], knobs))
+    near = BandIndex(rows["space"], rows["log_price"]).search(space, asked.base.blended, k=knobs.k, band=knobs.band)
+    np.testing.assert_allclose(asked.answer, asked.base.blended + shift(near, rows["residual"], knobs))
     np.testing.assert_allclose(asked.weight, weights(near, knobs.decay))
     assert not np.allclose(asked.shift, before.shift)
     np.testing.assert_array_equal(model.estimate(inputs, space).answer, before.answer)
@@ -95,10 +122,11 @@ def test_a_query_may_bring_its_own_knobs_and_the_fitted_ones_stay(model, rows, m
 
 
 def test_nobody_in_the_band_leaves_the_blend_and_says_so(rows, make_items):
-    far = PriceModel(MODELS, FITTED, rows["space"], log_price=rows["log_price"] + 100, residual=rows["residual"])
+    far_away = {**rows, "log_price": rows["log_price"] + 100}
+    far = model_of(far_away)
     inputs, _ = make_items(5)
     estimate = far.estimate(inputs, inputs.vectors["name"])
-    np.testing.assert_array_equal(estimate.answer, estimate.blended)
+    np.testing.assert_array_equal(estimate.answer, estimate.base.blended)
     assert not estimate.near.found.any()
     assert not estimate.weight.any()
     assert not estimate.shift.any()
@@ -107,11 +135,9 @@ def test_nobody_in_the_band_leaves_the_blend_and_says_so(rows, make_items):
 def test_the_blend_takes_the_members_by_name(rows, make_items):
     inputs, _ = make_items(5)
     turned = dict(reversed(MODELS.items()))
-    estimate = PriceModel(
-        turned, FITTED, rows["space"], log_price=rows["log_price"], residual=rows["residual"]
-    ).estimate(inputs, inputs.vectors["name"])
-    np.testing.assert_allclose(estimate.blended, blend(estimate.members, FITTED.weights))
-    np.testing.assert_allclose(estimate.members["gbdt"], 2.7 + 0.2 * inputs.numbers[:, 0], rtol=1e-6)
+    estimate = model_of(rows, turned).estimate(inputs, inputs.vectors["name"])
+    np.testing.assert_allclose(estimate.base.blended, blend(estimate.base.members, FITTED.weights))
+    np.testing.assert_allclose(estimate.base.members["gbdt"], 2.7 + 0.2 * inputs.numbers[:, 0], rtol=1e-6)
 
 
 def test_neighbours_alone_are_the_weighted_mean_of_the_nearest_prices_without_a_band(model, rows, make_items):
@@ -126,17 +152,61 @@ def test_neighbours_alone_are_the_weighted_mean_of_the_nearest_prices_without_a_
         assert alone[row] == pytest.approx(np.median(rows["log_price"]) if row == 3 else mean, abs=1e-6)
 
 
+@pytest.mark.parametrize("shares", [(0.5,), (0.2, 0.4)])
+def test_the_stack_leaves_the_blend_by_what_the_nearest_in_its_band_cost_and_is_then_corrected(
+    rows, make_items, shares
+):
+    inputs, _ = make_items(20)
+    space = inputs.vectors["name"]
+    estimate = model_of(rows, stacks=[Leave(share) for share in shares]).estimate(inputs, space)
+    for row in range(20):
+        cosine, blended = rows["space"] @ space[row], estimate.base.blended[row]
+        within = np.flatnonzero(np.abs(rows["log_price"] - blended) <= EVIDENCE.band)
+        missed = rows["log_price"][within[cosine[within].argmax()]] - blended if len(within) else 1.0
+        assert estimate.base.stacked[row] == pytest.approx(blended + np.mean(shares) * missed, abs=1e-5)
+    near = BandIndex(rows["space"], rows["log_price"]).search(space, estimate.base.stacked, k=4, band=0.8)
+    np.testing.assert_array_equal(estimate.near.rows, near.rows)
+    np.testing.assert_allclose(estimate.answer, estimate.base.stacked + shift(near, rows["residual"], FITTED.knobs))
+
+
+def test_unseen_asks_each_fold_s_models_alone_and_hears_no_row_of_that_fold(rows, make_items):
+    inputs, _ = make_items(50, seed=8)  # the catalogue's own rows
+    space, stacks = rows["space"], [Leave(0.2), Leave(0.6)]
+    expected = model_of(rows, stacks=stacks).unseen(inputs, space, rows["fold"]).last
+    for row in range(50):
+        fold, asked = rows["fold"][row], inputs.take(np.array([row]))
+        blended = sum(FITTED.weights[m] * MODELS[m][fold].predict(asked)[0] for m in MODELS)
+        there = (np.abs(rows["log_price"] - blended) <= EVIDENCE.band) & (rows["fold"] != fold)
+        within, cosine = np.flatnonzero(there), space @ space[row]
+        missed = rows["log_price"][within[cosine[within].argmax()]] - blended if len(within) else 1.0
+        assert expected[row] == pytest.approx(blended + stacks[fold].share * missed, abs=1e-5)
+
+
 def trained(make_items):
-    """Three members of two folds each, of the least size."""
+    """A stack and four members of two folds each, of the least size."""
     inputs, log_price = make_items(40)
     fit = Fit(1, 16, 16, 0.01, 0.01, "constant")
     gated, words = (NetworkSettings(head, members=1, width=4, dropout=0.0, fit=fit) for head in ("gated", "words"))
     trees = GbdtSettings(rounds=2, least_rows_in_leaf=5, least_rows_of_word=5)
-    return {
+    members = {
         "mlp": [Network.fit(inputs, log_price, gated, seed) for seed in (0, 1)],
-        "gbdt": [Gbdt.fit(inputs, log_price, trees, seed=seed, threads=1) for seed in (0, 1)],
+        "kernel": [Kernel.fit(inputs, log_price, KernelSettings(landmarks=30 + seed), seed=seed) for seed in (0, 1)],
+        "gbdt": [Gbdt.fit(inputs, log_price, trees, seed=seed, threads=1, fitted={}) for seed in (0, 1)],
         "lexical": [Network.fit(inputs, log_price, words, seed) for seed in (0, 1)],
     }
+    stack = StackSettings(rounds=2, least_rows_in_leaf=5, feature_fraction=1.0)
+    table, blended = table_of(members, inputs)
+    stacks = [Stack.fit(table, blended, log_price + seed, stack, seed=seed) for seed in (0, 1)]
+    return Models(members, stacks)
+
+
+def table_of(members, inputs):
+    """What a stack reads of items that have no neighbours."""
+    each = {member: models[0].predict(inputs) for member, models in members.items()}
+    nobody, rows = np.full((len(inputs), 3), -1), np.zeros(1)
+    goods = Goods(rows, rows.astype(np.int64), rows)
+    blended = np.mean(list(each.values()), axis=0)
+    return features(each, blended, inputs, Neighbours(nobody, np.zeros(nobody.shape, np.float32)), goods), blended
 
 
 def test_saved_models_come_back_by_member_and_fold_with_what_was_fitted(make_items, tmp_path):
@@ -145,15 +215,23 @@ def test_saved_models_come_back_by_member_and_fold_with_what_was_fitted(make_ite
     save_models(tmp_path, models, fitted)
     loaded, fitted_back = load_models(tmp_path)
     assert fitted_back == fitted
-    assert list(loaded) == list(MEMBERS)
-    predicted = [each.predict(unseen) for member in MEMBERS for each in models[member]]
-    back = [each.predict(unseen) for member in MEMBERS for each in loaded[member]]
+    assert list(loaded.members) == list(models.members)
+    table = table_of(models.members, unseen)
+    predicted, back = (
+        [each.predict(unseen) for of in some.members.values() for each in of] + [s.predict(*table) for s in some.stacks]
+        for some in (models, loaded)
+    )
     np.testing.assert_allclose(back, predicted, rtol=1e-6)
-    assert len({each.tobytes() for each in predicted}) == 6  # else a mix-up of the files would go unseen
+    assert len({each.tobytes() for each in predicted}) == 10  # else a mix-up of the files would go unseen
+
+
+def test_models_without_a_stack_come_back_without_one(make_items, tmp_path):
+    save_models(tmp_path, replace(trained(make_items), stacks=()), FITTED)
+    assert not load_models(tmp_path)[0].stacks
 
 
 def test_models_lie_on_the_disk_as_safetensors_text_and_json_alone(make_items, tmp_path):
     save_models(tmp_path, trained(make_items), FITTED)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(files) == 7
+    assert len(files) == 11
     assert {path.suffix for path in files} == {".safetensors", ".txt", ".json"}

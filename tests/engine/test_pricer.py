@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from engine.build import build_index
+from engine.features import hash_words
+from engine.presets import read_settings
 from engine.pricer import Item, Pricer, Quote, with_overrides
-from engine.settings import read_settings
+from engine.word_space import WordSpace
 from index.encoders import open_encoder
 from index.errors import DataRefused, IndexUnusable, UsageError
 from index.fields import parse_fields
@@ -109,18 +111,20 @@ def test_each_item_is_told_of_its_own_photograph(pricer: Pricer, shop: Any, tmp_
 
 def test_comparables_are_the_nearest_rows_in_the_band_by_brute_force(pricer: Pricer, shop: Any) -> None:
     store, text = ItemStore.open(current_generation(shop.index)), TEXTS[0]
-    items = store.items()
+    items, word_space = store.items(), WordSpace.load(current_generation(shop.index))
     encoder = open_encoder("minilm")
     cosines = np.mean(
         [
             store.vectors("minilm_name") @ encoder.encode([parse_fields(text).name])[0],
             store.vectors("minilm_text") @ encoder.encode([text])[0],
+            word_space.vectors(hash_words(items["name"].to_pylist(), items["text"].to_pylist()))
+            @ word_space.vectors(hash_words([parse_fields(text).name], [text]))[0],
         ],
         axis=0,
     )
     knobs = replace(pricer.knobs, k=5, band=0.7)
     (quote,) = pricer.price([Item(text)], knobs=knobs)
-    inside = np.abs(items["log_price"].to_numpy() - np.log(quote.parts["blend"])) <= 0.7
+    inside = np.abs(items["log_price"].to_numpy() - np.log(quote.parts["stack"])) <= 0.7
     nearest = np.argsort(np.where(inside, -cosines, np.inf))[: min(5, inside.sum())]
     assert 0 < inside.sum() < len(inside)
     assert [one.item_id for one in quote.comparables] == items["item_id"].take(nearest).to_pylist()

@@ -6,7 +6,8 @@ from dataclasses import FrozenInstanceError, asdict, fields, is_dataclass, repla
 import numpy as np
 import pytest
 
-from engine.settings import PRESETS, Blend, Correction, Fit, Settings, read_settings, settings_from
+from engine.presets import PRESETS, read_settings
+from engine.settings import Blend, Correction, DeepTrees, Fit, Settings, settings_from
 from index.errors import UsageError
 
 
@@ -84,7 +85,9 @@ def test_an_override_may_be_a_whole_section():
 
 
 def test_a_fixed_blend_counts_a_member_left_out_as_nothing(read):
-    assert read("[blend]\nmlp = 0.25\ngbdt = 0.75").blend.weights() == {"mlp": 0.25, "gbdt": 0.75, "lexical": 0}
+    weights = read("[blend]\nmlp = 0.25\ngbdt = 0.75").blend.weights()
+    assert {member: share for member, share in weights.items() if share} == {"mlp": 0.25, "gbdt": 0.75}
+    assert {"lexical", "kernel"} <= set(weights)
     assert read("").blend.weights() == Blend().weights() == {}
 
 
@@ -216,7 +219,7 @@ def test_a_file_that_cannot_be_read_is_refused_by_its_name(tmp_path):
 def changed() -> Settings:
     """Settings with no value as in the preset, optional ones set."""
     default = read_settings()
-    fit = Fit(1, 2, 4, 0.5, 0.25, "constant", "l1", 0.75)
+    fit = Fit(1, 2, 4, 0.5, 0.25, "constant", "l1", 0.75, "smape", 0.5, 7)
     return Settings(
         text_encoder=("a@b", "c"),
         image_encoder=("none",),
@@ -225,9 +228,17 @@ def changed() -> Settings:
         seed=default.seed + 1,
         currency="£",
         coverage=0.55,
+        search="faiss",
+        cleaning=("emoji", "numbers"),
+        outliers=0.02,
+        members=("mlp", "gbdt", "xgboost"),
         mlp=replace(default.mlp, width=3, fit=fit),
         lexical=replace(default.lexical, members=9, fit=fit),
+        kernel=replace(default.kernel, ridge=2.0),
         gbdt=replace(default.gbdt, rounds=1),
+        xgboost=DeepTrees(reads=("vectors",), depth=3),
+        catboost=DeepTrees(rounds=7),
+        stack=replace(default.stack, rounds=0),
         correction=Correction(("text",), 3, 0.5, 2.5, 0.125),
         blend=Blend(mlp=0.5, gbdt=0.5),
     )

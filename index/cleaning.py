@@ -1,0 +1,63 @@
+"""How is a text put before an encoder reads it? Emoji away, numbers in words: what a published system did, as options.
+
+Source: the cleaning of the towers-knn system. A text is left as it is but for what is asked for.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+_EMOJI = re.compile(
+    "[\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\u231a\u231b\u23e9-\u23fa"  # pictures, flags, dingbats, clocks
+    "\ufe0e\ufe0f\u200d\u20e3\U000e0020-\U000e007f]+"  # and what joins and styles them
+)
+_NUMBER = re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d+))?(?![\w]|[.,]\d)")
+_SMALL = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+).split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_GROUPS = ("", "thousand", "million", "billion", "trillion")
+_LONGEST = 3 * len(_GROUPS)  # digits; a longer number is an identifier, and read digit by digit
+
+
+def clean(text: str, how: Sequence[str]) -> str:
+    """`text` without emoji where `how` names "emoji", with numbers spelled out where it names "numbers"."""
+    for name in how:
+        text = _STEPS[name](text)
+    return text
+
+
+def without_emoji(text: str) -> str:
+    """Each run of emoji becomes a blank where words would meet, and nothing elsewhere."""
+    return re.sub(r"(?<=\S)\0(?=\S)", " ", _EMOJI.sub("\0", text)).replace("\0", "")
+
+
+def spelled_out(text: str) -> str:
+    """ "12.5 oz, 1,200 ct" -> "twelve point five oz, one thousand two hundred ct"; codes such as B07 stay."""
+    return _NUMBER.sub(lambda found: _spell(found[1].replace(",", ""), found[2] or ""), text)
+
+
+def _spell(whole: str, decimals: str) -> str:
+    words = _spell_whole(whole) if len(whole) <= _LONGEST else [_SMALL[int(digit)] for digit in whole]
+    return " ".join([*words, *(["point"] if decimals else []), *(_SMALL[int(digit)] for digit in decimals)])
+
+
+def _spell_whole(digits: str) -> list[str]:
+    number, words = int(digits), list[str]()
+    for group in _GROUPS:
+        number, part = divmod(number, 1000)
+        if part:
+            words = [*_spell_hundreds(part), *([group] if group else []), *words]
+    return words or [_SMALL[0]]
+
+
+def _spell_hundreds(number: int) -> list[str]:
+    hundreds, rest = divmod(number, 100)
+    words = [_SMALL[hundreds], "hundred"] if hundreds else []
+    if rest >= 20:
+        tens, ones = divmod(rest, 10)
+        return [*words, _TENS[tens - 2] + (f"-{_SMALL[ones]}" if ones else "")]
+    return [*words, _SMALL[rest]] if rest else words
+
+
+_STEPS: dict[str, Callable[[str], str]] = {"emoji": without_emoji, "numbers": spelled_out}
