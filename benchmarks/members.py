@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from engine.blend import blend, fit_weights
-from engine.build import member_fits
 from engine.encoding import modalities
 from engine.features import make_inputs
+from engine.members import member_fits
 from engine.metrics import smape
 from engine.out_of_fold import read_out_of_fold
 from engine.settings import change_settings, settings_from
@@ -45,12 +45,13 @@ def main() -> None:
     for name in given.variants or variants:
         variant = variants[name]
         member = variant.pop("member")
-        fit = member_fits(change_settings(settings, {member: variant}, name))[member]
+        members = tuple(dict.fromkeys([*settings.members, member]))
+        fit = member_fits(change_settings(settings, {member: variant, "members": members}, name))[member]
         started, own = time.monotonic(), np.zeros(len(log_price))
         for f in range(oof.folds):
             there, here = np.flatnonzero(oof.fold != f), np.flatnonzero(oof.fold == f)
-            own[here] = fit(inputs.take(there), log_price[there], settings.seed + f).predict(inputs.take(here))
-        together = {**oof.own, member: own}
+            own[here] = fit(inputs.take(there), log_price[there], settings.seed + f, {}).predict(inputs.take(here))
+        together = {**{each: oof.own[each] for each in oof.members}, member: own}
         weights = fit_weights(together, price)
         results[name] = {
             "alone": round(smape(price, np.exp(own)), 2),

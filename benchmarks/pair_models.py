@@ -29,17 +29,17 @@ def main() -> None:
     parser.add_argument("index", type=Path)
     folder = current_generation(parser.parse_args().index)
     rows, oof, fitted = read_comparables(folder), read_out_of_fold(folder), load_models(folder)[1]
-    price, report = np.exp(rows.log_price), {"knobs": asdict(fitted.knobs)}
+    price, report = np.exp(rows.goods.log_price), {"knobs": asdict(fitted.knobs)}
     own, held = blend(oof.own, fitted.weights), blend(oof.held(), fitted.weights)
     for name, base in (("usual", own), ("pair models", held)):
         answer = base.copy()
         for f in range(oof.folds):
             here, there = np.flatnonzero(oof.fold == f), np.flatnonzero(oof.fold != f)
             known = own if name == "usual" else blend({m: p[f] for m, p in oof.without.items()}, fitted.weights)
-            near = BandIndex(rows.space[there], rows.log_price[there]).search(
+            near = BandIndex(rows.space[there], rows.goods.log_price[there]).search(
                 rows.space[here], base[here], k=fitted.knobs.k, band=fitted.knobs.band
             )
-            answer[here] += shift(near, (rows.log_price - known)[there], fitted.knobs)
+            answer[here] += shift(near, (rows.goods.log_price - known)[there], fitted.knobs)
         before, after = row_smape(price, np.exp(base)), row_smape(price, np.exp(answer))
         low, high = bootstrap(before - after, seed=0)
         report[name] = {"blend": before.mean(), "corrected": after.mean(), "gain": [(before - after).mean(), low, high]}

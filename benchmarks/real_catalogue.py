@@ -68,9 +68,9 @@ def out_of_fold_of(index: str, ids: set[str]) -> dict[str, float]:
     """SMAPE out of fold of some rows of an index, by stage."""
     folder = current_generation(Path(index))
     rows, settings = read_comparables(folder), settings_from(read_manifest(folder).settings)
-    held = cross_fit(read_out_of_fold(folder), rows.log_price, rows.space, settings)[1]
+    held = cross_fit(read_out_of_fold(folder), rows.goods.log_price, rows.space, settings)[1]
     some = np.isin(rows.shown["item_id"].to_pylist(), list(ids))
-    price = np.exp(rows.log_price[some])
+    price = np.exp(rows.goods.log_price[some])
     return {name: smape(price, np.exp(stage[some])) for name, stage in held.stages.items()}
 
 
