@@ -88,6 +88,21 @@ def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--device", default="auto", help="Of the encoders: auto, cpu, cuda or cuda:N.")(command)
 
 
+KNOB_OPTIONS = (
+    ("--k", "k", int, "How many neighbours correct the price."),
+    ("--band", "band", float, "Half-width in log price in which they lie: 0.35 is about a third, inf all."),
+    ("--lambda", "decay", float, "How fast a neighbour's weight falls with its distance."),
+    ("--alpha", "alpha", float, "Share of the neighbours' mean residual that is added."),
+)
+
+
+def knob_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--k, --band, --lambda and --alpha, in the place of the index's own."""
+    for option, name, kind, what in reversed(KNOB_OPTIONS):
+        command = click.option(option, name, type=kind, help=what)(command)
+    return command
+
+
 def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--id-column and so on, with the challenge's names as defaults."""
     for name, default, what in reversed(COLUMN_OPTIONS):
@@ -103,6 +118,7 @@ def price() -> None:
     \b
     price build-index catalogue.csv     learn from a priced catalogue
     price query "item text" --image X   price one item
+    price predict items.csv -o out.csv  price a file of them
     price evaluate                      SMAPE of the index, out of fold
 
     Results go to stdout, all else to stderr. Exit codes: 0 done, 1 a fault of ours, 2 usage, 3 the data was refused,
@@ -115,7 +131,7 @@ def price() -> None:
 @click.argument("catalogue", type=PATH)
 @index_option
 @image_dir_option
-@click.option("--preset", default="default", help="Named settings to start from.")
+@click.option("--preset", default="default", help="Named settings to start from, from the list above.")
 @click.option("--config", type=PATH, help="Settings file (price.toml); options here win over it.")
 @click.option("--text-encoder", help="Encoder of words, or several with commas: NAME or NAME@PATH. [default: minilm]")
 @click.option("--image-encoder", help="Encoder of photographs, or none. [default: pixels]")
@@ -134,15 +150,32 @@ def build_index_command(catalogue: Path, index: Path, *, as_json: bool, **option
     \b
     price build-index catalogue.csv --image-dir photographs
     price build-index goods.parquet --id-column sku --text-column title
+
+    \b
+    Presets; the last four are published systems, and run with any encoders:
+    default         ours
+    clip-fusion     CLIP's text and photograph in one latent space
+    gated-ensemble  a gate over Qwen3 and Marqo, and three kinds of trees on it
+    towers-knn      a tower each for Qwen3, Marqo and a fused encoder
+    end-to-end      MiniLM and EfficientNet-B0, SmoothL1, then SMAPE itself
     """
     from engine.build import build_index
-    from engine.settings import read_settings
+    from engine.presets import read_settings, replaced_encoders, without_its_encoder
+    from index.errors import DownloadNeeded
 
     how = {"columns": _columns(options), "image_dir": options.pop("image_dir"), "runtime": _runtime(options)}
-    settings = read_settings(options.pop("config"), options.pop("preset"), **options)
-    with render.Progress() as progress:
-        built = build_index(catalogue, index, settings, report=progress.report, **how)
+    preset = options.pop("preset")
+    settings = read_settings(options.pop("config"), preset, **options)
+    for replaced in replaced_encoders(preset, settings):
+        click.echo(f"price: {render.clean(replaced)}", err=True)
+    try:
+        with render.Progress() as progress:
+            built = build_index(catalogue, index, settings, report=progress.report, **how)
+    except DownloadNeeded as error:
+        raise DownloadNeeded(f"{error}{without_its_encoder(preset)}") from error
     score = built.evaluation.smape
+    for note in built.evaluation.notes:
+        click.echo(f"price: {render.clean(note)}", err=True)
     if as_json:
         summary = {"rows": built.rows, "rejected": built.rejected.total(), "encoders": built.encoders}
         _print_json({**summary, "seconds": built.seconds, "smape": score.value})
@@ -157,10 +190,7 @@ def build_index_command(catalogue: Path, index: Path, *, as_json: bool, **option
 @price.command("query", short_help="Price one item.")
 @click.argument("text", required=False, default="")
 @click.option("--image", help="Photograph of the item: a URL or a path.")
-@click.option("--k", type=int, help="How many neighbours correct the price.")
-@click.option("--band", type=float, help="Half-width in log price in which they lie: 0.35 is about a third, inf all.")
-@click.option("--lambda", "decay", type=float, help="How fast a neighbour's weight falls with its distance.")
-@click.option("--alpha", type=float, help="Share of the neighbours' mean residual that is added.")
+@knob_options
 @index_option
 @runtime_options
 @private_option
@@ -221,6 +251,181 @@ def _standard_input() -> str:
     return given.decode("utf-8-sig", errors="replace")
 
 
+@price.command("predict", short_help="Price a file of items.")
+@click.argument("items", type=PATH)
+@click.option("--output", "-o", type=PATH, required=True, help="File to write: .csv or .parquet.")
+@click.option(
+    "--index",
+    default="price-index",
+    envvar="PRICE_INDEX",
+    show_envvar=True,
+    help="Folder of the index, or its URI on an object store.",
+)
+@image_dir_option
+@click.option("--columns", "wanted", default="price", help="Of the output after the id, with commas; --full has all.")
+@click.option("--full", is_flag=True, help="Write price, low, high, blend, shift and the comparables' ids.")
+@knob_options
+@click.option("--shard-rows", type=click.IntRange(1), default=1_000, help="Rows priced at a time: a kill loses them.")
+@click.option("--overwrite", is_flag=True, help="Replace the output, and drop an unfinished job of other work.")
+@click.option("--ray", metavar="ADDRESS", help="Price on a Ray cluster; `local` starts one on this machine.")
+@runtime_options
+@column_options
+@json_option
+def predict_command(items: Path, output: Path, index: str, *, as_json: bool, **options: Any) -> None:
+    """Price every row of ITEMS (CSV or Parquet) into a file of ids and prices, in the same order.
+
+    A row that cannot be priced has an empty price, and stands with its reason in OUTPUT.rejects.csv. A job that is
+    stopped is continued by the same command, and gives the same file.
+
+    \b
+    price predict test.csv -o prices.csv
+    price predict goods.parquet -o prices.parquet --full --ray local
+    """
+    from engine.predict import FULL, price_file
+
+    how: dict[str, Any] = {name: options.pop(name) for name in ("image_dir", "shard_rows", "overwrite")}
+    how["knobs"] = {name: options.pop(name) for name in ("k", "band", "decay", "alpha")}
+    wanted, full, ray = (options.pop(name) for name in ("wanted", "full", "ray"))
+    how["wanted"] = FULL if full else tuple(name.strip() for name in wanted.split(","))
+    how |= {"columns": _columns(options), "runtime": _runtime(options)}
+    if ray is not None:
+        from engine.cluster import ray_pool
+
+        how["pool"] = ray_pool(ray)
+    with render.Progress() as progress:
+        done = price_file(items, output, index, report=progress.report, **how)
+    if as_json:
+        _print_json(done.to_json())
+    else:
+        render.show_predicted(done)
+
+
+@price.command("add", short_help="Add priced items to the index.")
+@click.argument("new", type=PATH)
+@index_option
+@image_dir_option
+@click.option("--replace", "replace_known", is_flag=True, help="Let an item take the place of the row with its id.")
+@runtime_options
+@column_options
+@json_option
+def add_command(new: Path, index: Path, *, as_json: bool, **options: Any) -> None:
+    """Add the priced items of NEW (CSV or Parquet) to the index, without training anything.
+
+    They are comparables from then on. What the models missed on them is said by models that saw neither them nor
+    their twins. Whoever is reading keeps the index that was opened; a kill leaves the old one in force. An id that the
+    index has is refused, and nothing is added, unless --replace is given.
+
+    \b
+    price add new.csv --image-dir photographs
+    price add corrected.csv --replace --json
+    """
+    from engine.growth import add_items
+
+    how = {"columns": _columns(options), "image_dir": options.pop("image_dir"), "runtime": _runtime(options)}
+    with render.Progress() as progress:
+        grown = add_items(new, index, report=progress.report, **how, **options)
+    if as_json:
+        _print_json(grown.to_json())
+        return
+    render.show_grown(grown, index)
+
+
+@price.command("remove", short_help="Take items out of the index.")
+@click.argument("ids", nargs=-1)
+@click.option("--file", type=PATH, help="CSV or Parquet file of ids to remove, beside those that are named.")
+@click.option("--id-column", default="sample_id", help="Column of the file that holds the ids.")
+@click.option("--ignore-missing", is_flag=True, help="Pass over ids that the index does not have.")
+@index_option
+@json_option
+def remove_command(
+    ids: tuple[str, ...], file: Path | None, index: Path, *, id_column: str, ignore_missing: bool, as_json: bool
+) -> None:
+    """Take the items with these IDS out of the index: no longer comparables, shown or scored.
+
+    If an id is unknown, nothing is removed. The models stay as they are. The space of the rows is given back when half
+    as many are dead as are alive, or by `price compact`. An id that begins with a dash goes last, after `--`.
+
+    \b
+    price remove 1234 1235
+    price remove --file sold-out.csv --ignore-missing
+    """
+    from engine.growth import read_ids, remove_items
+
+    wanted = [*ids, *(read_ids(file, id_column) if file else [])]
+    with render.Progress() as progress:
+        grown = remove_items(wanted, index, ignore_missing=ignore_missing, report=progress.report)
+    if as_json:
+        _print_json(grown.to_json())
+        return
+    render.show_grown(grown, index)
+
+
+@price.command("compact", short_help="Give back the space of removed rows.")
+@index_option
+@json_option
+def compact_command(index: Path, *, as_json: bool) -> None:
+    """Write the index's table anew, so that the disk holds live rows alone; its answers stay the same.
+
+    `price add` and `price remove` do so by themselves once half as many rows are dead as are alive.
+
+    \b
+    price compact --index price-index
+    """
+    from engine.growth import compact_index
+
+    with render.Progress() as progress:
+        grown = compact_index(index, progress.report)
+    if as_json:
+        _print_json(grown.to_json())
+        return
+    render.show_grown(grown, index)
+
+
+@price.command("finetune", short_help="Teach an encoder what things cost.")
+@click.argument("catalogue", type=PATH)
+@click.option("-o", "--output", "target", type=PATH, required=True, help="Folder of the new encoder.")
+@image_dir_option
+@click.option("--config", type=PATH, help="Settings file (price.toml), its [tuned]; options here win over it.")
+@click.option("--text-encoder", "encoder", help="Encoder of words to start from. [default: minilm]")
+@click.option("--image-encoder", help="Encoder of photographs to train beside it. [default: none]")
+@click.option("--train", type=click.Choice(["whole", "last", "lora"]), help="What learns. [default: last]")
+@click.option("--layers", type=int, help="How many layers, of --train last. [default: 2]")
+@click.option("--epochs", type=int, help="Times that every row is learned from. [default: 5]")
+@click.option("--batch-size", type=int, help="Rows that a step learns from. [default: 32]")
+@click.option("--accumulate", type=int, help="Parts of a batch, one at a time, to save memory. [default: 1]")
+@click.option("--recompute", is_flag=True, default=None, help="Compute activations twice, to save memory.")
+@click.option("--learning-rate", type=float, help="Of the encoder's last layer. [default: 0.0002]")
+@click.option("--seed", type=int, help="Of everything random. [default: 0]")
+@click.option("--overwrite", is_flag=True, help="Replace a finished encoder, or drop an unfinished one.")
+@runtime_options
+@column_options
+@json_option
+def finetune_command(catalogue: Path, target: Path, *, as_json: bool, **options: Any) -> None:
+    """Teach an encoder, on a priced CATALOGUE, what things cost, and write it to a folder as NAME@FOLDER.
+
+    A run that was stopped is continued by the same command. An index that is built with the encoder on the same rows
+    scores too well, and says so; the member tuned of the blend fine-tunes inside the folds instead.
+
+    \b
+    price finetune catalogue.csv -o tuned
+    price build-index other.csv --text-encoder minilm@tuned
+    """
+    from engine.finetune.run import finetune
+    from engine.presets import read_settings
+
+    how = {name: options.pop(name) for name in ("image_dir", "device", "precision", "overwrite")}
+    how["columns"] = _columns(options)
+    config, seed = options.pop("config"), options.pop("seed")
+    given = {name: value for name, value in options.items() if value is not None}
+    settings = read_settings(config, seed=seed, tuned=given or None)
+    with render.Progress() as progress:
+        done = finetune(catalogue, target, settings.tuned, seed=settings.seed, report=progress.report, **how)
+    if as_json:
+        _print_json(done.to_json())
+        return
+    render.show_finetuned(done)
+
+
 @price.command("evaluate", short_help="Score the index, out of fold or on a labelled file.")
 @click.argument("labelled", type=PATH, required=False)
 @index_option
@@ -251,6 +456,62 @@ def evaluate_command(labelled: Path | None, index: Path, *, as_json: bool, **opt
         _print_json(evaluation.to_json())
     else:
         render.show_evaluation(render.open_console(), evaluation)
+
+
+@price.command("tune", short_help="Search for better settings of the index.")
+@index_option
+@click.option("--what", default="correction,blend", help="With commas: correction, blend, stack, members.")
+@click.option("--trials", type=int, default=100, help="Settings to try beyond those that the index has.")
+@click.option("--minutes", type=float, default=10.0, help="After which no trial is begun.")
+@click.option("--seed", type=int, default=0, help="Of the search.")
+@json_option
+def tune_command(index: Path, what: str, *, as_json: bool, **options: Any) -> None:
+    """Search for better settings out of fold, and put them in force where they are better.
+
+    The best of many settings looks better than it is on the rows that chose it. The cross-fitted score makes the choice
+    anew for each fold on the other folds; if that is no better than the index, the index is left as it is. A search
+    that was stopped is continued by the same command. A trial of the correction takes about as long as an evaluation,
+    of the blend or the stack some ten times that, of the members as long as a build.
+
+    \b
+    price tune --minutes 30
+    price tune --what correction --trials 200
+    """
+    from engine.tuning import tune
+
+    parts = tuple(part.strip() for part in what.split(","))
+    with render.Progress() as progress:
+        found = tune(index, what=parts, report=progress.report, **options)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        render.show_tuned(found, index)
+
+
+@price.command("ablate", short_help="Score the index with one part at a time left out.")
+@index_option
+@click.option("--parts", help="Of the table, with commas. [default: all that need no refitting]")
+@click.option("--refit", is_flag=True, help="Also what takes fitting the members anew, which takes a build each.")
+@json_option
+def ablate_command(index: Path, parts: str | None, *, refit: bool, as_json: bool) -> None:
+    """Leave out or swap one part of the index at a time, and score what is left out of fold.
+
+    Each difference is to the index's own answer, row by row, with its 95% interval: above 0, the index is worse off
+    without the part.
+
+    \b
+    price ablate --parts correction,members
+    price ablate --refit --json
+    """
+    from engine.ablation import ablate
+
+    wanted = None if parts is None else tuple(part.strip() for part in parts.split(","))
+    with render.Progress() as progress:
+        table = ablate(index, parts=wanted, refit=refit, report=progress.report)
+    if as_json:
+        _print_json(table.to_json())
+    else:
+        render.show_ablation(render.open_console(), table)
 
 
 @price.command("fetch", short_help="Fetch a catalogue's photographs.")

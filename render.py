@@ -5,6 +5,7 @@ Results go to stdout, progress to stderr. Product text is data: no markup in it 
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 import time
@@ -17,13 +18,18 @@ import click
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from rich.console import Console
     from rich.table import Table
 
+    from engine.ablation import Ablation
     from engine.evaluation import Evaluation, Score, Slice
+    from engine.finetune.run import Finetuned
+    from engine.growth import Grown
     from engine.predict import Predicted
     from engine.pricer import Quote
+    from engine.tuning import Tuned
     from index.bulk_fetch import FetchReport
     from index.encoders import EncoderSpec
     from index.photograph import Reason
@@ -140,6 +146,64 @@ def show_predicted(done: Predicted) -> None:
     whole = sum(done.stages.values()) or 1.0
     for stage, seconds in sorted(done.stages.items(), key=lambda item: -item[1]):
         click.echo(f"  {seconds:>9.1f} s  {seconds / whole:>4.0%}  {clean(stage)}")
+
+
+def show_grown(grown: Grown, index: Path) -> None:
+    """What a new generation has that the one before had not, in a line; then what was left out, and what to do."""
+    counts = {"added": grown.added, "replaced": grown.replaced, "removed": grown.removed}
+    done = [f"{count:,} {what}" for what, count in counts.items() if count] + ["compacted"] * grown.compacted
+    click.echo(
+        f"{', '.join(done) or 'nothing changed'}: {grown.rows:,} rows in {index} ({grown.generation}), "
+        f"{grown.seconds:.1f} s."
+    )
+    print_counts(f"rows rejected, listed in {grown.rejects_file}", grown.rejected)
+    print_counts("rows without a usable photograph", grown.photographs_absent)
+    if grown.added or grown.replaced:
+        drift = grown.drift
+        assert drift is not None
+        click.echo(
+            f"Half of the {drift.rows_added:,} rows added since the build are within {math.expm1(drift.added):.0%} of "
+            f"what was expected of them, of those that the models know within {math.expm1(drift.built):.0%}."
+        )
+    if grown.drift and grown.drift.advice:
+        click.echo(f"Advice: {grown.drift.advice}")
+
+
+def show_finetuned(done: Finetuned) -> None:
+    """What came of a fine-tuning, epoch by epoch, and what to type next."""
+    click.echo(f"{' and '.join(map(clean, done.encoders))} written: {done.rows:,} rows, {done.seconds:.0f} s.")
+    print_counts("rows rejected", done.rejected)
+    for number, epoch in enumerate(done.course.curve):
+        score = "" if epoch.smape is None else f", SMAPE {epoch.smape:.2f} on {done.validation_rows:,} rows kept aside"
+        taken = ", taken" if number == done.course.best else ""
+        click.echo(f"Epoch {number + 1}: loss {epoch.loss:.4f}{score}{taken}.")
+    click.echo(f"Next: price build-index other.csv --text-encoder {clean(done.encoders[0])}")
+
+
+def show_tuned(found: Tuned, index: Path) -> None:
+    """What a search found, and which of its figures is honest."""
+    click.echo(f"{found.trials:,} trials of {', '.join(found.what)} on {found.rows:,} rows; {found.seconds:.0f} s.")
+    scores = {"as it was": found.present, "searched": found.cross_fitted}
+    for name, score in scores.items():
+        click.echo(f"SMAPE {name:9} {score.value:.2f} ({score.low:.2f} to {score.high:.2f}), out of fold.")
+    click.echo(f"Gain {_points(found.gain)} points: these figures are honest. On the rows that it was chosen on, the")
+    click.echo(f"winner scores {found.searched:.2f}, which flatters it.")
+    if not found.better:
+        click.echo(f"That is no gain: the index at {index} is left as it is.")
+        return
+    click.echo(f"In force in {index}:")
+    for path, value in found.chosen.items():
+        click.echo(f"  {path} = {value:.4g}")
+
+
+def show_ablation(console: Console, table: Ablation) -> None:
+    """A line for each variant; what is above 0 is earned."""
+    console.print(f"{table.n:,} items, out of fold, seed {table.seed}.")
+    shown = _table("variant", "SMAPE", "worse by", "95% interval", "seconds")
+    for row in table.rows:
+        worse = f"{row.worse.value:+.2f}", f"{row.worse.low:+.2f} to {row.worse.high:+.2f}"
+        shown.add_row(row.variant, f"{row.smape:.2f}", *worse, f"{row.seconds:.1f}")
+    console.print(shown)
 
 
 def show_fetched(fetched: FetchReport) -> None:

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.blend import blend, cross_fit_weights
 from engine.comparables import Comparables, write_comparables
-from engine.cross_fit import cross_fit
 from engine.encoding import AUTO, Encoders, Runtime, modalities
 from engine.evaluation import Evaluation, evaluate
 from engine.features import make_inputs
+from engine.finetune.lineage import mark_tuned, tuned_notes
 from engine.folds import assign_folds, twin_groups
-from engine.members import BESIDE, member_fits, require_members
-from engine.out_of_fold import STACK, predict_out_of_fold, write_out_of_fold
-from engine.price_model import Models, save_models
+from engine.learn import learn
+from engine.members import require_members
+from engine.out_of_fold import write_out_of_fold
+from engine.price_model import save_models
 from engine.space import Space
-from engine.stack import Catalogue, Goods, Stack, amounts, stack_out_of_fold
+from engine.stack import Catalogue, Goods, amounts
 from index.catalogue import Columns, read_catalogue, write_rejects
 from index.errors import DataRefused
 from index.fields import name_key
@@ -84,33 +84,30 @@ def build_index(
         log_price = read.items["log_price"].to_numpy().astype(np.float64)
         _refuse_too_few(groups, settings.folds)
         fold = assign_folds(groups, settings.folds, settings.seed, log_price)
+        records = mark_tuned(records, read.items, seen, groups)
         vectors, absent = encoders.encode(read.items, photographs, index / CACHE, report)
         inputs = make_inputs(read.items, vectors)
-        oof, models = predict_out_of_fold(
-            inputs, log_price, fold, member_fits(settings), seed=settings.seed, aside=BESIDE, report=report
-        )
         space = Space.fit(inputs, settings)
         places = space.vectors(inputs)
         goods = Goods(log_price, inputs.unit, amounts(inputs))
-        weights = cross_fit_weights(oof, log_price, settings.blend)
-        stacks: list[Stack] = []
-        if settings.stack.rounds:
-            oof, stacks = stack_out_of_fold(
-                oof, weights, Catalogue(inputs, goods, places), settings.stack, seed=settings.seed, report=report
-            )
-        report("fitting the correction", 0, None)
-        fitted, held = cross_fit(oof, log_price, places, settings)
+        learned = learn(Catalogue(inputs, goods, places), fold, settings, report=report)
         evaluation = evaluate(
-            held, log_price, groups, method="out of fold", coverage_wanted=settings.coverage, seed=settings.seed
+            learned.held,
+            log_price,
+            groups,
+            method="out of fold",
+            coverage_wanted=settings.coverage,
+            seed=settings.seed,
+            notes=tuned_notes(records),
         )
         report("writing the index", 0, None)
         items = with_twins(read.items, groups, seen)
         write_items(folder, items, vectors)
-        save_models(folder, Models(models, stacks), fitted)
-        write_out_of_fold(folder, oof)
+        save_models(folder, learned.models, learned.fitted)
+        write_out_of_fold(folder, learned.oof)
         space.save(folder)
-        residual = log_price - (oof.own[STACK] if oof.stacked else blend(oof.own, fitted.weights))
-        write_comparables(folder, Comparables(items, places, goods, residual, fold), settings.search)
+        rows = Comparables(items, places, goods, learned.residual(log_price), fold)
+        write_comparables(folder, rows, settings.search)
         if read.rejects:
             write_rejects(read.rejects, folder / REJECTS)
         (folder / REPORT).write_text(json.dumps(evaluation.to_json(), indent=2) + "\n", encoding="utf-8")

@@ -9,8 +9,8 @@ see the fold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -26,11 +26,13 @@ from index.neighbours import BandIndex, Neighbours
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from engine.blend import Weights
     from engine.out_of_fold import OutOfFold
     from engine.settings import Correction, Settings
 
     Float32 = NDArray[np.float32]
     Float64 = NDArray[np.float64]
+    Shift = Callable[[Neighbours, Float64, Knobs], Float64]  # as `engine.correction.shift`
 
 # What is tried for a knob that is not fixed.
 GRID_K = (4, 8, 16, 32, 64)
@@ -63,16 +65,9 @@ class Held:
 def cross_fit(oof: OutOfFold, log_price: Float64, space: Float32, settings: Settings) -> tuple[Fitted, Held]:
     """Fit on every row, and score by folds. `log_price` (n,), `space` (n, dim) unit rows to search in."""
     held, folds = oof.held(), [oof.fold == f for f in range(oof.folds)]
-    blend_weights = cross_fit_weights(oof, log_price, settings.blend)
-    blends = np.stack(
-        [blend({m: p[f] for m, p in oof.without.items()}, weights) for f, weights in enumerate(blend_weights.by_fold)]
-    )  # (folds, n)
-    blended = blends[oof.fold, np.arange(len(oof.fold))]
-    uncorrected, expected = (held[STACK], oof.without[STACK]) if oof.stacked else (blended, blends)
-    task = _Task(log_price, oof.fold, space, uncorrected, log_price - expected)
-    knobs, knobs_by_fold = fit_knobs(task, settings.correction)
-    answer, near = task.corrected(knobs_by_fold)
-    mlp = _Task(log_price, oof.fold, space, held["mlp"], log_price - oof.without["mlp"])
+    best = answer_out_of_fold(oof, log_price, space, settings)
+    task, knobs_by_fold, answer = best.task, best.knobs_by_fold, best.answer
+    mlp = Task(log_price, oof.fold, space, held["mlp"], log_price - oof.without["mlp"])
     mlp_knobs, mlp_knobs_by_fold = fit_knobs(mlp, settings.correction)
     interval = fit_interval(answer, log_price, settings.coverage)
     bounds = [fit_interval(answer[~here], log_price[~here], settings.coverage).bounds(answer[here]) for here in folds]
@@ -81,12 +76,41 @@ def cross_fit(oof: OutOfFold, log_price: Float64, space: Float32, settings: Sett
         {"constant median": median, "neighbours alone": task.neighbours_alone(knobs_by_fold)},
         {member: held[member] for member in oof.members},
         mlp.corrected(mlp_knobs_by_fold)[0],
-        {"blend": blended, **({"stack": uncorrected} if oof.stacked else {})},
+        {"blend": best.blended, **({"stack": task.base} if oof.stacked else {})},
         answer,
     )
     control = task.shuffled(settings.seed).corrected(knobs_by_fold)[0]
     low, high = (_join(folds, [pair[end] for pair in bounds]) for end in (0, 1))
-    return Fitted(blend_weights.whole, knobs, mlp_knobs, interval), Held(stages, control, low, high, near)
+    fitted = Fitted(best.weights.whole, best.knobs, mlp_knobs, interval)
+    return fitted, Held(stages, control, low, high, best.similarity)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """n rows priced without their fold, and what of it is chosen for queries and for each fold."""
+
+    weights: Weights
+    knobs: Knobs
+    knobs_by_fold: list[Knobs]
+    task: Task
+    blended: Float64  # (n,)
+    answer: Float64  # (n,)
+    similarity: Float64  # (n,) of the nearest neighbour in the band; 0 where there is none
+
+
+def answer_out_of_fold(
+    oof: OutOfFold, log_price: Float64, space: Float32, settings: Settings, move: Shift = shift
+) -> Answer:
+    """Blend, then correct what comes last: the stack where there is one. Shapes as of `cross_fit`."""
+    weights = cross_fit_weights(oof, log_price, settings.blend)
+    blends = np.stack(
+        [blend({m: oof.without[m][f] for m in oof.members}, weights.by_fold[f]) for f in range(oof.folds)]
+    )  # (folds, n)
+    blended = blends[oof.fold, np.arange(len(oof.fold))]
+    base, expected = (oof.held()[STACK], oof.without[STACK]) if oof.stacked else (blended, blends)
+    task = Task(log_price, oof.fold, space, base, log_price - expected, move)
+    knobs, knobs_by_fold = fit_knobs(task, settings.correction)
+    return Answer(weights, knobs, knobs_by_fold, task, blended, *task.corrected(knobs_by_fold))
 
 
 def stages_of(
@@ -107,7 +131,7 @@ def stages_of(
 
 
 @dataclass(frozen=True)
-class _Task:
+class Task:
     """Rows to correct, each with the residuals that it may hear."""
 
     log_price: Float64  # (n,)
@@ -115,22 +139,23 @@ class _Task:
     space: Float32  # (n, dim)
     base: Float64  # (n,) prediction without the row's own fold
     bank: Float64  # (folds, n) [f, i]: residual of row i in a build without fold f; not for i in f
+    move: Shift = shift  # how residuals become a shift, in proportion to alpha
 
-    def shuffled(self, seed: int) -> _Task:
+    def shuffled(self, seed: int) -> Task:
         """The same with neighbours that are alike by chance alone: the control."""
         order = np.random.default_rng(seed).permutation(len(self.space))
-        return _Task(self.log_price, self.fold, self.space[order], self.base, self.bank)
+        return replace(self, space=self.space[order])
 
-    def folds(self) -> Iterator[_Fold]:
+    def folds(self) -> Iterator[Fold]:
         for f in range(len(self.bank)):
-            yield _Fold(self, f)
+            yield Fold(self, f)
 
     def corrected(self, knobs: list[Knobs]) -> tuple[Float64, Float64]:
         """(n,) base plus shift with each fold's own knobs, and (n,) the nearest neighbour's similarity."""
         answer, similarity = self.base.copy(), np.zeros(len(self.base))
         for fold, own in zip(self.folds(), knobs, strict=True):
             near = fold.search(own.k, own.band)
-            answer[fold.here] += shift(near, fold.residual, own)
+            answer[fold.here] += self.move(near, fold.residual, own)
             similarity[fold.here] = near.similarity[:, 0]
         return answer, similarity
 
@@ -144,10 +169,10 @@ class _Task:
         return answer
 
 
-class _Fold:
+class Fold:
     """One fold as queries, the others as the index."""
 
-    def __init__(self, task: _Task, f: int) -> None:
+    def __init__(self, task: Task, f: int) -> None:
         self.here = np.flatnonzero(task.fold == f)
         self.there = np.flatnonzero(task.fold != f)
         self.residual = task.bank[f, self.there]
@@ -160,7 +185,7 @@ class _Fold:
         return self._index.search(self._queries, self.base, k=k, band=band)
 
 
-def fit_knobs(task: _Task, fixed: Correction) -> tuple[Knobs, list[Knobs]]:
+def fit_knobs(task: Task, fixed: Correction) -> tuple[Knobs, list[Knobs]]:
     """The knobs with the least SMAPE on every row, and for each fold those with the least on the other folds."""
     bands = GRID_BAND if fixed.band is None else (fixed.band,)
     ks = GRID_K if fixed.k is None else (fixed.k,)
@@ -177,7 +202,7 @@ def fit_knobs(task: _Task, fixed: Correction) -> tuple[Knobs, list[Knobs]]:
             widest = fold.search(max(ks), band)
             for k, decay in product(ks, decays):
                 near = Neighbours(widest.rows[:, :k], widest.similarity[:, :k])
-                delta = shift(near, fold.residual, Knobs(k, band, decay, 1.0))
+                delta = task.move(near, fold.residual, Knobs(k, band, decay, 1.0))
                 for alpha in alphas:
                     loss[f, column] = row_smape(price, np.exp(fold.base + alpha * delta)).sum()
                     column += 1

@@ -55,6 +55,7 @@ class Inputs:
     numbers: NDArray[np.float32]  # (n, len(NUMBERS))
     unit: NDArray[np.int64]  # (n,) place in UNITS
     words: csr_matrix  # (n, columns of all WORD_KINDS) float32, 1 where the item has the feature
+    texts: NDArray[np.object_] | None = None  # (n,) str, as the items have them: what an encoder is fine-tuned on
 
     def __len__(self) -> int:
         return len(self.unit)
@@ -68,7 +69,8 @@ class Inputs:
     def take(self, rows: NDArray[np.integer]) -> Inputs:
         """The inputs of some rows, in that order."""
         vectors = {name: vectors[rows] for name, vectors in self.vectors.items()}
-        return Inputs(vectors, self.numbers[rows], self.unit[rows], self.words[rows])
+        texts = None if self.texts is None else self.texts[rows]
+        return Inputs(vectors, self.numbers[rows], self.unit[rows], self.words[rows], texts)
 
 
 def make_inputs(items: pa.Table, vectors: Mapping[str, NDArray[np.float32]]) -> Inputs:
@@ -91,7 +93,8 @@ def make_inputs(items: pa.Table, vectors: Mapping[str, NDArray[np.float32]]) -> 
     )
     place = {unit: i for i, unit in enumerate(UNITS)}
     unit = np.array([place[unit] for unit in items["unit"].to_pylist()], np.int64)
-    return Inputs(dict(vectors), numbers.astype(np.float32), unit, hash_words(names, texts))
+    words = hash_words(names, texts)
+    return Inputs(dict(vectors), numbers.astype(np.float32), unit, words, np.array(texts, object))
 
 
 def hash_words(names: list[str], texts: list[str]) -> csr_matrix:

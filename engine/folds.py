@@ -34,13 +34,21 @@ def twin_groups(
     from scipy.sparse.csgraph import connected_components
 
     rows = len(names_key)
-    assert len(images) == rows and (fingerprints is None or len(fingerprints) == rows)
-    photographs = [[photograph_name(image) if image else "" for image in images], fingerprints or [None] * rows]
-    links = [_first_alike(names_key), *(_first_alike(_without_placeholders(keys, names_key)) for keys in photographs)]
+    links = [_first_alike(keys) for keys in twin_keys(names_key, images, fingerprints)]
     one, other = np.tile(np.arange(rows), len(links)), np.concatenate(links)
     graph = coo_array((np.ones(len(one), np.int8), (one, other)), shape=(rows, rows))
     _, groups = connected_components(graph, directed=False)
     return np.asarray(groups, np.int64)
+
+
+def twin_keys(
+    names_key: Sequence[str], images: Sequence[str | None], fingerprints: Sequence[str | None] | None = None
+) -> tuple[Sequence[str | None], Sequence[str | None], Sequence[str | None]]:
+    """What links twins: names, photographs' names, their contents; each (n,), empty or None where it links nobody."""
+    rows = len(names_key)
+    assert len(images) == rows and (fingerprints is None or len(fingerprints) == rows)
+    named = _without_placeholders([photograph_name(image) if image else "" for image in images], names_key)
+    return names_key, named, _without_placeholders(fingerprints or [None] * rows, names_key)
 
 
 def placeholder_limit(rows: int) -> int:

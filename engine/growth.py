@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from engine.build import LEAST_GROUPS_PER_FOLD, REJECTS, fingerprints, with_twin
 from engine.comparables import FILE as COMPARABLES
 from engine.comparables import Comparables, OpenComparables, merge_comparables, open_comparables, write_comparables
 from engine.drift import Drift, drift_of
-from engine.encoding import AUTO, Encoders, Runtime, modalities
+from engine.encoding import AUTO, Runtime
 from engine.features import make_inputs
 from engine.newcomers import DEPARTED, KNOWN_BY, read_departed, settle, write_departed
 from engine.out_of_fold import FILE as OUT_OF_FOLD
@@ -54,21 +54,33 @@ NAMED = 3  # ids named in a refusal
 REWRITTEN = (f"{TABLE}.lance/", COMPARABLES, OUT_OF_FOLD, DEPARTED, FAISS_FILE, f"{LANCE_TABLE}.lance/")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Grown:
     """What a new generation has that the one before it had not."""
 
-    rows: int
-    added: int  # under ids that were not there
-    replaced: int
-    removed: int
-    rejected: Counter[str]  # by reason
-    rejects_file: Path | None
-    photographs_absent: Counter[str]  # by reason
     generation: str
+    rows: int
+    added: int = 0  # under ids that were not there
+    replaced: int = 0
+    removed: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)  # by reason
+    rejects_file: Path | None = None
+    photographs_absent: Counter[str] = field(default_factory=Counter)  # by reason
     compacted: bool
     drift: Drift | None  # where rows have been added since the build
     seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract's keys first: rows, added, replaced, removed, rejected, generation, seconds."""
+        counts = {name: getattr(self, name) for name in ("rows", "added", "replaced", "removed")}
+        return {
+            **counts,
+            "rejected": self.rejected.total(),
+            "generation": self.generation,
+            "seconds": self.seconds,
+            "compacted": self.compacted,
+            "drift": self.drift and {**asdict(self.drift), "advice": self.drift.advice},
+        }
 
 
 @dataclass(frozen=True)
@@ -122,29 +134,27 @@ def add_items(
     read = read_catalogue(new, columns or Columns(), priced=True, report=report)
     with writing(index) as folder:
         report("opening the index", 0, None)
-        pricer = Pricer.open(index, runtime)
+        pricer = Pricer.of(current_generation(index), runtime)
         old = _Old.of(pricer.folder, pricer.manifest, pricer.rows)
         ids = read.items["item_id"].to_pylist()
         gone = old.numbers(ids)
         if len(gone) and not replace_known:
             raise DataRefused(_already_there(new, set(old.known["item_id"].to_pylist()), ids))
         photographs = Photographs(image_dir, photograph_cache(index), new.parent)
-        encoders = Encoders(modalities(pricer.settings), runtime, pricer.manifest.encoders)
-        vectors, absent = encoders.encode(read.items, photographs, index / CACHE, report)
+        vectors, absent = pricer.encoders.encode(read.items, photographs, index / CACHE, report)
         seen = fingerprints(photographs, read.items["image"].to_pylist())
         report("predicting", 0, None)
         newcomers = _newcomers(pricer, old, read.items, vectors, seen)
         compacted = _write(folder, old, gone, newcomers, report, rejects=read.rejects)
         drift = drift_of(folder)
     return Grown(
+        generation=_finished(folder).name,
         rows=old.known.num_rows - len(gone) + read.items.num_rows,
         added=read.items.num_rows - len(gone),
         replaced=len(gone),
-        removed=0,
         rejected=Counter(reject.reason.partition(":")[0].partition(" (")[0] for reject in read.rejects),
         rejects_file=_finished(folder) / REJECTS if read.rejects else None,
         photographs_absent=Counter(reason for reason in absent if reason),
-        generation=_finished(folder).name,
         compacted=compacted,
         drift=drift,
         seconds=time.monotonic() - started,
@@ -170,7 +180,14 @@ def remove_items(ids: Iterable[str], index: Path, *, ignore_missing: bool = Fals
         _refuse_too_few_left(old, gone)
         compacted = _write(folder, old, gone, None, report)
         drift = drift_of(folder)
-    return _shrunk(folder, old.known.num_rows - len(gone), len(gone), compacted, drift, started)
+    return Grown(
+        generation=_finished(folder).name,
+        rows=old.known.num_rows - len(gone),
+        removed=len(gone),
+        compacted=compacted,
+        drift=drift,
+        seconds=time.monotonic() - started,
+    )
 
 
 def compact_index(index: Path, report: Report = silent) -> Grown:
@@ -181,7 +198,13 @@ def compact_index(index: Path, report: Report = silent) -> Grown:
         old = _open(index, report)
         _write(folder, old, np.zeros(0, np.int64), None, report, compact=True)
         drift = drift_of(folder)
-    return _shrunk(folder, old.known.num_rows, 0, True, drift, started)
+    return Grown(
+        generation=_finished(folder).name,
+        rows=old.known.num_rows,
+        compacted=True,
+        drift=drift,
+        seconds=time.monotonic() - started,
+    )
 
 
 def read_ids(path: Path, column: str) -> list[str]:
@@ -256,13 +279,13 @@ def _write(
         if not path.startswith(REWRITTEN) and (rejects is None or path != REJECTS):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             link_file(old.folder / path, folder / path)
-    grow_table(old.folder, folder, gone, new and new.items, new.vectors if new else {})
+    grow_table(old.folder, folder, gone, new.items if new else None, new.vectors if new else {})
     if compacts := compact or is_wasteful(folder):
         compact_table(folder)
     if compact:
         write_comparables(folder, old.rows.everything(), search)
     else:
-        merge_comparables(folder, old.rows, gone, new and new.comparables, search)
+        merge_comparables(folder, old.rows, gone, new.comparables if new else None, search)
     stays = np.ones(old.known.num_rows, np.bool_)
     stays[gone] = False
     fold, own = (new.comparables.fold, new.own) if new else (np.zeros(0, np.int8), {})
@@ -291,22 +314,6 @@ def _write_manifest(folder: Path, old: _Old, rows: int, rejects: list[Reject] | 
     write_manifest(folder, manifest, same)
 
 
-def _shrunk(folder: Path, rows: int, removed: int, compacted: bool, drift: Drift | None, started: float) -> Grown:
-    return Grown(
-        rows=rows,
-        added=0,
-        replaced=0,
-        removed=removed,
-        rejected=Counter(),
-        rejects_file=None,
-        photographs_absent=Counter(),
-        generation=_finished(folder).name,
-        compacted=compacted,
-        drift=drift,
-        seconds=time.monotonic() - started,
-    )
-
-
 def _finished(partial: Path) -> Path:
     """What the folder of an unfinished generation is called once it is in force."""
     return partial.with_name(partial.name.removesuffix(PARTIAL))
@@ -318,8 +325,8 @@ def _refuse_too_few_left(old: _Old, gone: Int64) -> None:
     groups, needed = len(np.unique(left)), LEAST_GROUPS_PER_FOLD * settings_from(old.manifest.settings).folds
     if groups < needed:
         raise DataRefused(
-            f"Without these {len(gone):,} rows the index would hold {len(left):,} rows in {groups:,} groups of twins, and "
-            f"it stands on no fewer than {needed}: nothing was removed; add rows first, or build another index."
+            f"Without these {len(gone):,} rows the index would hold {len(left):,} rows in {groups:,} groups of twins, "
+            f"and it stands on no fewer than {needed}: nothing was removed; add rows first, or build another index."
         )
 
 

@@ -49,6 +49,8 @@ def member_fits(settings: Settings) -> dict[str, Fit]:
     import torch
 
     from engine.catboost_trees import Catboost
+    from engine.finetune.examples import States
+    from engine.finetune.member import Tuned
     from engine.gbdt import Gbdt
     from engine.kernel import Kernel
     from engine.network import Network
@@ -58,10 +60,14 @@ def member_fits(settings: Settings) -> dict[str, Fit]:
     tree_threads = max(1, cores // 2)
     torch.set_num_threads(max(1, cores - tree_threads))
 
+    states = States()
     fits: dict[str, Fit] = {
         "mlp": lambda inputs, log_price, seed, _: Network.fit(inputs, log_price, settings.mlp, seed),
         "lexical": lambda inputs, log_price, seed, _: Network.fit(inputs, log_price, settings.lexical, seed),
         "kernel": lambda inputs, log_price, seed, _: Kernel.fit(inputs, log_price, settings.kernel, seed=seed),
+        "tuned": lambda inputs, log_price, seed, _: Tuned.fit(
+            inputs, log_price, settings.tuned, seed=seed, states=states
+        ),
         "gbdt": lambda inputs, log_price, seed, fitted: Gbdt.fit(
             inputs, log_price, settings.gbdt, seed=seed, threads=tree_threads, fitted=fitted
         ),
@@ -94,11 +100,17 @@ def require_members(settings: Settings) -> None:
 
     for member in {"xgboost", "catboost"} & set(settings.members):
         require_trees(member)
+    if "tuned" in settings.members:
+        from engine.finetune.member import require_tuned
+
+        require_tuned(settings.tuned)
 
 
 def load_member(member: str, path: Path, fitted: Mapping[str, Model]) -> Model:
     """What its `save` wrote; `fitted` holds the members of the same fold that come before it."""
     from engine.catboost_trees import Catboost
+    from engine.finetune.examples import States
+    from engine.finetune.member import Tuned
     from engine.gbdt import Gbdt
     from engine.kernel import Kernel
     from engine.network import Network
@@ -108,6 +120,7 @@ def load_member(member: str, path: Path, fitted: Mapping[str, Model]) -> Model:
         "mlp": lambda: Network.load(path),
         "lexical": lambda: Network.load(path),
         "kernel": lambda: Kernel.load(path),
+        "tuned": lambda: Tuned.load(path, States(room=0)),
         "gbdt": lambda: Gbdt.load(path, fitted),
         "xgboost": lambda: Xgboost.load(path, fitted),
         "catboost": lambda: Catboost.load(path, fitted),

@@ -63,12 +63,18 @@ class OutOfFold:
     @property
     def trained(self) -> NDArray[np.bool_]:
         """(n,) whether the build learned from the row; the models that could score one added since are not kept."""
-        return ~np.isnan(next(iter(self.without.values()))[0])
+        trained: NDArray[np.bool_] = ~np.isnan(next(iter(self.without.values()))[0])
+        return trained
 
     def take(self, rows: NDArray[np.integer]) -> OutOfFold:
         """The predictions of some rows, in that order."""
         own = {member: each[rows] for member, each in self.own.items()}
         return OutOfFold(self.fold[rows], own, {member: each[:, rows] for member, each in self.without.items()})
+
+    def without_stack(self) -> OutOfFold:
+        """The members' alone."""
+        own, without = ({m: each[m] for m in self.members} for each in (self.own, self.without))
+        return OutOfFold(self.fold, own, without)
 
     def held(self) -> dict[str, Float64]:
         """member -> (n,) as a build without the row's fold would predict it as a query."""
@@ -164,7 +170,7 @@ def grow_out_of_fold(
     import pyarrow.parquet as pq
 
     kept = pq.read_table(old / FILE).filter(pa.array(stays))
-    known: dict[str, Any] = {"fold": pa.array(fold), **{f"own_{member}": pa.array(each) for member, each in own.items()}}
+    known: dict[str, Any] = {"fold": fold, **{f"own_{member}": each for member, each in own.items()}}
     added = {name: known.get(name, pa.nulls(len(fold), pa.float64())) for name in kept.column_names}
     pq.write_table(pa.concat_tables([kept, pa.table(added, kept.schema)]), folder / FILE)
 

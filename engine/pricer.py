@@ -19,7 +19,7 @@ from engine.settings import Settings, settings_from
 from engine.space import Space
 from index.catalogue import make_items
 from index.errors import DataRefused
-from index.generations import current_generation
+from index.generations import Hold, hold_current
 from index.images import Photographs
 from index.manifest import Manifest, read_manifest
 
@@ -81,11 +81,22 @@ class Pricer:
         self.model = model
         self.space = space
         self.encoders = encoders
+        self._hold: Hold | None = None
 
     @classmethod
     def open(cls, index: str | Path, runtime: Runtime = AUTO) -> Self:
-        """Open the generation in force. Raises IndexUnusable if it is missing, damaged or of another format."""
-        folder = current_generation(Path(index))
+        """Open the generation in force. Raises IndexUnusable if it is missing, damaged or of another format.
+
+        It stays on the disk while the pricer lives, whatever is built or added meanwhile.
+        """
+        hold = hold_current(Path(index))
+        pricer = cls.of(hold.folder, runtime)
+        pricer._hold = hold
+        return pricer
+
+    @classmethod
+    def of(cls, folder: Path, runtime: Runtime = AUTO) -> Self:
+        """Open a generation that nobody can remove: for who holds the index for writing."""
         manifest = read_manifest(folder)
         settings = settings_from(manifest.settings)
         rows = open_comparables(folder)

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.comparables import read_comparables
 from engine.correction import shift
 from engine.cross_fit import Held, cross_fit, stages_of
 from engine.encoding import AUTO, Runtime
 from engine.evaluation import Evaluation, evaluate
 from engine.features import make_inputs
+from engine.finetune.lineage import notes_on_file, tuned_notes
 from engine.folds import twin_groups
 from engine.out_of_fold import STACK, read_out_of_fold
 from engine.price_model import Models, PriceModel
 from engine.pricer import Pricer
-from engine.settings import settings_from
+from engine.scored_rows import open_scored_rows
+from engine.search_history import search_notes
 from index.catalogue import Columns, read_catalogue
 from index.fields import name_key
-from index.generations import current_generation, photograph_cache
+from index.generations import photograph_cache
 from index.images import Photographs
-from index.manifest import read_manifest
 from index.neighbours import BandIndex
 from index.progress import Report, silent
 from index.store import ItemStore
@@ -33,20 +33,26 @@ if TYPE_CHECKING:
 
 
 def evaluate_index(index: Path, report: Report = silent) -> Evaluation:
-    """Score every row of the index out of fold; blend, correction and interval are cross-fitted."""
-    folder = current_generation(index)
-    settings = settings_from(read_manifest(folder).settings)
-    rows = read_comparables(folder)
+    """Score every row that the build learned from out of fold; blend, correction and interval are cross-fitted."""
+    rows = open_scored_rows(index)
     report("scoring out of fold", 0, None)
-    held = cross_fit(read_out_of_fold(folder), rows.goods.log_price, rows.space, settings)[1]
+    held = cross_fit(rows.oof, rows.log_price, rows.space, rows.settings)[1]
     return evaluate(
         held,
-        rows.goods.log_price,
-        ItemStore.open(folder).items(["group"])["group"].to_numpy(),
+        rows.log_price,
+        rows.groups,
         method="out of fold",
-        coverage_wanted=settings.coverage,
-        seed=settings.seed,
+        coverage_wanted=rows.settings.coverage,
+        seed=rows.settings.seed,
+        notes=(*tuned_notes(rows.manifest.encoders), *search_notes(rows.folder), *_note_on_added(rows.added)),
     )
+
+
+def _note_on_added(rows: int) -> tuple[str, ...]:
+    """To score a row takes models that saw neither its fold nor a neighbour's; a build does not keep those."""
+    if not rows:
+        return ()
+    return (f"{rows:,} rows were added since the build: they correct prices, and are not scored here.",)
 
 
 def evaluate_labelled(
@@ -106,7 +112,7 @@ def evaluate_labelled(
         method=f"{labelled.name} priced as queries",
         coverage_wanted=settings.coverage,
         seed=settings.seed,
-        notes=_notes(pricer, items, len(read.rejects)),
+        notes=_notes(pricer, items, len(read.rejects)) + notes_on_file(pricer.manifest.encoders, items, groups),
     )
 
 

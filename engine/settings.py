@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from engine.correction import Knobs
+from engine.finetune.settings import Tuning
 from engine.losses import BOUNDED, LOSSES
 from index.backends import AUTO, BACKENDS
 from index.errors import UsageError
@@ -28,7 +29,7 @@ WIDEST_BAND = 100.0  # in log price; a settings file cannot say infinity
 TEXT_VIEWS = ("name", "bullets", "text", "details")
 CLEANING = ("emoji", "numbers")  # see `index.cleaning`
 TREES_READ = ("words", "vectors", "fused")  # see `engine.tree_table`
-MEMBERS = ("mlp", "lexical", "kernel", "gbdt", "xgboost", "catboost")  # see `engine.members`
+MEMBERS = ("mlp", "lexical", "kernel", "tuned", "gbdt", "xgboost", "catboost")  # see `engine.members`
 SPACES = (*TEXT_VIEWS, "words")
 
 Changed = typing.TypeVar("Changed", bound="DataclassInstance")
@@ -103,6 +104,7 @@ class Network:
 
 
 MLP = Network("gated", members=3, width=256, dropout=0.2, fit=Fit(12, 256, 256, 2e-3, 0.05, "one_cycle"))
+TUNED = Tuning()
 LEXICAL = Network("words", members=4, width=64, dropout=0.1, fit=Fit(4, 256, 1024, 3e-3, 0.01, "constant"))
 
 
@@ -221,6 +223,7 @@ class Blend:
     mlp: float | None = None
     lexical: float | None = None
     kernel: float | None = None
+    tuned: float | None = None
     gbdt: float | None = None
     xgboost: float | None = None
     catboost: float | None = None
@@ -254,6 +257,7 @@ class Settings:
     mlp: Network = MLP
     lexical: Network = LEXICAL
     kernel: Kernel = Kernel()
+    tuned: Tuning = TUNED  # of the member tuned, and of `price finetune`
     gbdt: Gbdt = Gbdt()
     xgboost: DeepTrees = DeepTrees()
     catboost: DeepTrees = DeepTrees()
@@ -342,13 +346,13 @@ def _typed(value: Any, kind: Any, where: str) -> Any:
         return float(value)
     if kind is int and isinstance(value, int) and not isinstance(value, bool):
         return value
-    if kind is str and isinstance(value, str):
+    if kind in (str, bool) and isinstance(value, kind):
         return value
     if typing.get_origin(kind) is tuple and isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
         return tuple(value)
     if typing.get_origin(kind) is tuple and isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
-    wanted = {int: "a whole number", float: "a number", str: "text"}.get(kind, "a list of names")
+    wanted = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(kind, "a list of names")
     raise UsageError(f"{where} is {value!r}: give {wanted}.")
 
 

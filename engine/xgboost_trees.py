@@ -52,7 +52,7 @@ class Xgboost:
             "max_depth": settings.depth,
             "colsample_bytree": settings.feature_fraction,
             "subsample": settings.row_fraction,
-            "seed": seed % 2**31,
+            "seed": seed,
             "nthread": threads,
             "verbosity": 0,
         }

@@ -8,7 +8,7 @@ import csv
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -74,16 +74,14 @@ def read_catalogue(path: Path, columns: Columns, *, priced: bool, report: Report
     Without `priced` the price column may be missing and its cells may be anything (null where no price), and a row may
     have a photograph in place of text. Raises `DataRefused` for a file that is no catalogue or has no usable row.
     """
-    judge = _Judge(columns, priced)
+    judge = Judge(path, columns, priced=priced, unique=True)
     tables, rejects = [ITEMS.empty_table()], []
-    read = 0
-    for rows in read_rows(path, _wanted(columns, priced)):
+    for rows in read_rows(path, wanted_columns(columns, priced)):
         verdicts = [judge.fault(row) for row in rows]
         rejects += [reject for reject in verdicts if reject]
         tables.append(_items([row for row, reject in zip(rows, verdicts, strict=True) if not reject]))
-        read += len(rows)
-        report("reading", read, None)
-    _refuse_if_unusable(path, read, rejects)
+        report("reading", judge.read, None)
+    judge.refuse_if_unusable()
     return Catalogue(pa.concat_tables(tables), rejects)
 
 
@@ -135,7 +133,7 @@ def read_price(cell: str | None) -> float:
     return price
 
 
-def write_rejects(rejects: Sequence[Reject], path: Path) -> None:
+def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
     """Write rejects as CSV. A cell that a spreadsheet would take for a formula gets a ' in front."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8", newline="") as file:
@@ -147,21 +145,30 @@ def write_rejects(rejects: Sequence[Reject], path: Path) -> None:
     partial.replace(path)
 
 
-class _Judge:
-    """Says of each row whether it is an item. Knows the ids so far: of two usable rows with one id, the first stays."""
+class Judge:
+    """Says of each row whether it is an item. Of two usable rows with one id only the first is, if `unique`."""
 
-    def __init__(self, columns: Columns, priced: bool) -> None:
+    def __init__(self, path: Path, columns: Columns, *, priced: bool, unique: bool) -> None:
+        self.read = 0  # rows
+        self._path = path
         self._columns = columns
         self._priced = priced
+        self._unique = unique
         self._seen: set[str] = set()
+        self._kinds: Counter[tuple[str, str]] = Counter()  # of rejects: column, reason
+        self._first_reject = 0  # its line
 
     def fault(self, row: Row) -> Reject | None:
         """The first thing wrong with a row; None for an item."""
+        self.read += 1
         item_id = (row.cells[0] or "").strip()
         column, reason = self._first_fault(row, item_id)
         if reason:
+            self._kinds[column, reason.partition(":")[0].partition(" (")[0]] += 1
+            self._first_reject = self._first_reject or row.line
             return Reject(row.line, _short(item_id), column, reason)
-        self._seen.add(item_id)
+        if self._unique:
+            self._seen.add(item_id)
         return None
 
     def _first_fault(self, row: Row, item_id: str) -> tuple[str, str]:
@@ -184,6 +191,22 @@ class _Judge:
             return columns.price, str(error)
         return "", ""
 
+    def refuse_if_unusable(self) -> None:
+        """Once all rows are read. Raises `DataRefused` for a file that is none of ours as a whole."""
+        path, read = self._path, self.read
+        if not read:
+            raise DataRefused(f"{path} has a header and no rows.")
+        undecoded = self._kinds["", NOT_UTF8]
+        if undecoded > UNDECODED_LIMIT * read:
+            raise DataRefused(f"{path} is not UTF-8: {undecoded} of {read} rows are not. Save it as UTF-8.")
+        if self._kinds.total() == read:
+            (column, reason), times = self._kinds.most_common(1)[0]
+            where = f" in column {column!r}" if column else ""
+            raise DataRefused(
+                f"{path} has no usable row: all {read} were rejected, {times} of them with: {reason}{where} "
+                f"(the first at line {self._first_reject})."
+            )
+
 
 def _cell_fault(cell: str) -> str:
     if "\0" in cell:
@@ -191,7 +214,7 @@ def _cell_fault(cell: str) -> str:
     return f"a cell over {CELL_LIMIT} characters: {len(cell)}" if len(cell) > CELL_LIMIT else ""
 
 
-def _wanted(columns: Columns, priced: bool) -> list[Wanted]:
+def wanted_columns(columns: Columns, priced: bool) -> list[Wanted]:
     """The columns in the order id, text, image, price. One that an option names must be there."""
     usual = Columns()
     return [
@@ -218,22 +241,6 @@ def _price_or_none(cell: str) -> float | None:
         return read_price(cell)
     except ValueError:
         return None
-
-
-def _refuse_if_unusable(path: Path, read: int, rejects: Sequence[Reject]) -> None:
-    if not read:
-        raise DataRefused(f"{path} has a header and no rows.")
-    undecoded = sum(reject.reason == NOT_UTF8 for reject in rejects)
-    if undecoded > UNDECODED_LIMIT * read:
-        raise DataRefused(f"{path} is not UTF-8: {undecoded} of {read} rows are not. Save it as UTF-8.")
-    if len(rejects) == read:
-        kinds = Counter((reject.column, reject.reason.partition(":")[0].partition(" (")[0]) for reject in rejects)
-        (column, reason), times = kinds.most_common(1)[0]
-        where = f" in column {column!r}" if column else ""
-        raise DataRefused(
-            f"{path} has no usable row: all {read} were rejected, {times} of them with: {reason}{where} "
-            f"(the first at line {rejects[0].line})."
-        )
 
 
 def _short(words: str) -> str:

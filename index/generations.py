@@ -8,7 +8,7 @@
       cache/             encodings, kept from build to build
 
 A build writes beside, renames, and swaps CURRENT last. So a killed build leaves the old generation in force, whatever
-the moment, and a reader keeps the generation that it opened: the one before the newest is never removed.
+the moment, and a reader keeps the generation that it opened: one that somebody holds is never removed.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ import fcntl
 import os
 import re
 import shutil
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,32 @@ def current_generation(index: Path) -> Path:
     return index / name
 
 
+class Hold:
+    """A reader's hold on a generation: while this object lives, and its process, no writer removes the folder."""
+
+    def __init__(self, folder: Path, handle: int | None) -> None:
+        self.folder = folder
+        if handle is not None:
+            weakref.finalize(self, os.close, handle)
+
+
+def hold_current(index: Path) -> Hold:
+    """The generation in force, held for a reader. Raises IndexUnusable as `current_generation` does."""
+    while True:
+        folder = current_generation(index)
+        try:
+            handle = os.open(folder / MANIFEST, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            if current_generation(index) == folder:
+                return Hold(folder, None)  # what is wrong with it is said by who reads the manifest
+            continue  # replaced and removed since its name was read
+        hold = Hold(folder, handle)
+        with contextlib.suppress(OSError):  # a disk without locks, where nobody can write either
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        if (folder / MANIFEST).exists():  # or a writer had the lock first, to remove it
+            return hold
+
+
 @contextlib.contextmanager
 def writing(index: Path) -> Iterator[Path]:
     """Hold the index for writing and yield a fresh folder; leaving the block without an error puts it in force.
@@ -67,7 +94,6 @@ def writing(index: Path) -> Iterator[Path]:
     """
     _prepare(index)
     with _locked(index):
-        before = _read_current(index) if (index / CURRENT).exists() else ""
         _remove(index, [entry.name for entry in _generations(index) if entry.name.endswith(PARTIAL)])
         final = index / f"gen-{_newest(index) + 1:06d}"
         partial = index / (final.name + PARTIAL)
@@ -82,7 +108,9 @@ def writing(index: Path) -> Iterator[Path]:
             raise
         _flush(index)
         _put_in_force(index, final.name)
-        _remove(index, [entry.name for entry in _generations(index) if entry.name not in (final.name, before)])
+        for generation in _generations(index):
+            if generation != final:
+                _remove_unless_held(generation)
 
 
 def _prepare(index: Path) -> None:
@@ -159,6 +187,22 @@ def _remove(index: Path, names: list[str]) -> None:
     """Old disk space is no reason to fail a build: what cannot be removed now, the next build tries again."""
     for name in names:
         shutil.rmtree(index / name, ignore_errors=True)
+
+
+def _remove_unless_held(generation: Path) -> None:
+    """Under a lock, so that a reader who comes now finds it gone. What is held now, a later write tries again."""
+    try:
+        manifest = os.open(generation / MANIFEST, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        shutil.rmtree(generation, ignore_errors=True)
+        return
+    try:
+        fcntl.flock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(generation, ignore_errors=True)
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(manifest)
 
 
 def _flush_tree(folder: Path) -> None:

@@ -66,7 +66,7 @@ class Codes:
 def encode_rows(vectors: Float32, like: Codes | None = None) -> Codes:
     """The codes of (m, dim) unit rows, with the head of `like` if given; memory beside the result is a chunk's."""
     whole = empty_level(*vectors.shape)
-    projection = head_directions(vectors) if like is None else like.head and like.head.projection
+    projection = head_directions(vectors) if like is None else like.head.projection if like.head else None
     head = None
     if projection is not None:
         head = Head(empty_level(len(vectors), len(projection)), np.empty(len(vectors), np.float32), projection)

@@ -1,7 +1,8 @@
-"""Where do items and vectors lie? One LanceDB table in a generation, written once and read by batch, in row order.
+"""Where do items and vectors lie? One LanceDB table in a generation, read by batch, in row order.
 
 The table keeps the items' columns as they are, and one `fixed_size_list<float32>` column per encoder. Rows are
-addressed by position and nothing else, so no filter is ever built from text.
+addressed by position and nothing else, so no filter is ever built from text. How a table grows from one generation to
+the next is said in `index.table_growth`.
 """
 
 import contextlib
@@ -29,6 +30,11 @@ def vector_column(name: str) -> str:
 
 def write_items(folder: Path, items: pa.Table, vectors: Mapping[str, np.ndarray]) -> None:
     """Write n items and each encoder's (n, dim) float32 vectors as `folder/items.lance`, a batch at a time."""
+    connect(folder).create_table(TABLE, item_batches(items, vectors))
+
+
+def item_batches(items: pa.Table, vectors: Mapping[str, np.ndarray]) -> pa.RecordBatchReader:
+    """n items and each encoder's (n, dim) float32 vectors as the table holds them."""
     columns = {vector_column(name): matrix for name, matrix in vectors.items()}
     assert len(columns) == len(vectors), f"two encoders share a column: {sorted(vectors)}"
     for name, matrix in columns.items():
@@ -37,8 +43,7 @@ def write_items(folder: Path, items: pa.Table, vectors: Mapping[str, np.ndarray]
     schema = items.schema.remove_metadata()
     for name, matrix in columns.items():
         schema = schema.append(pa.field(name, pa.list_(pa.float32(), matrix.shape[1]), nullable=False))
-    reader = pa.RecordBatchReader.from_batches(schema, _batches(schema, items, columns))
-    _connect(folder).create_table(TABLE, reader)
+    return pa.RecordBatchReader.from_batches(schema, _batches(schema, items, columns))
 
 
 def _batches(schema: pa.Schema, items: pa.Table, columns: Mapping[str, np.ndarray]) -> Iterator[pa.RecordBatch]:
@@ -67,7 +72,7 @@ class ItemStore:
         if not path.is_dir():  # asked first, because connecting would make the folder
             raise IndexUnusable(f"{path} is missing from the index: build the index again with `price build-index`.")
         with _unreadable(path):
-            return cls(_connect(folder).open_table(TABLE), path)
+            return cls(connect(folder).open_table(TABLE), path)
 
     def items(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The items' columns (all of them, or those named, in that order), without vectors."""
@@ -105,7 +110,8 @@ def _unreadable(path: Path) -> Iterator[None]:
         raise IndexUnusable(f"{path} cannot be read: build the index again with `price build-index`.") from error
 
 
-def _connect(folder: Path) -> Any:
+def connect(folder: Path) -> Any:
+    """The folder as a LanceDB database."""
     import lancedb
 
     return lancedb.connect(folder)

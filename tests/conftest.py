@@ -123,3 +123,44 @@ def _run(arguments: list[str]) -> Answer:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = cli.run(arguments)
     return Answer(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def tiny_minilm(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """`minilm@FOLDER`: a random BERT of three layers with MiniLM's own tokeniser."""
+    import torch
+    from safetensors.torch import save_file
+
+    from index.encoders import ENCODERS
+    from index.encoders.bert import BertShape
+    from index.encoders.hub import locate
+
+    folder, published = tmp_path_factory.mktemp("minilm"), locate(ENCODERS["minilm"], None)
+    shutil.copy(published / "tokenizer.json", folder)
+    config = json.loads((published / "config.json").read_text(encoding="utf-8"))
+    config |= {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    random = torch.Generator().manual_seed(1)
+    shapes = BertShape.from_config(config).tensors()
+    tensors = {name: torch.randn(shape, generator=random) * 0.2 for name, shape in shapes.items()}
+    tensors |= {name: tensor + 1 for name, tensor in tensors.items() if name.endswith("LayerNorm.weight")}
+    save_file(tensors, folder / "model.safetensors")
+    return f"minilm@{folder}"
+
+
+@pytest.fixture(scope="session")
+def priced_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalogue of 120 items whose words tell their price, 24 of them twins of others."""
+    kinds = "amber beryl coral delft ebony flint glass hazel ivory jade khaki lapis mauve navy ochre pearl".split()
+    goods, rows = "cup teapot jug vase tray lamp".split(), []
+    for i in range(96):
+        kind, what = i % 16, i // 16
+        name = f"{kinds[kind]} {goods[what]}"
+        rows.append((name, 3 * 1.2**kind * 1.3**what))
+        if i % 4 == 0:
+            rows.append((f"{name}, 2 oz", 3.3 * 1.2**kind * 1.3**what))
+    lines = ["sample_id,catalog_content,price"]
+    lines += [f'{i},"Item Name: {name}",{price:.2f}' for i, (name, price) in enumerate(rows)]
+    path = tmp_path_factory.mktemp("words") / "words.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path

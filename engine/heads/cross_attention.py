@@ -1,4 +1,4 @@
-"""The cross-attention head: an item's modalities attend to each other, and their mean is priced.
+"""The cross-attention head: an item's modalities attend to each other, and what they make of it is priced.
 
 Source: what the towers-knn system tried in the place of its towers; the attention is Vaswani et al.'s (2017), with
 each modality as one token. An absent modality is attended to by none.
@@ -49,8 +49,7 @@ class CrossAttentionHead(FusedHead):
         tokens = self.dropout(torch.stack(each, dim=1) + self.kind)  # (n, modalities, width)
         tokens = tokens + self.dropout(self.heard(self._attended(self.before(tokens), present)))
         tokens = tokens + self.block(tokens)
-        mean = (tokens * present.unsqueeze(2)).sum(dim=1) / present.sum(dim=1, keepdim=True)
-        fused: Tensor = self.last(mean)
+        fused: Tensor = self.last((tokens * present.unsqueeze(2)).sum(dim=1))  # to which their mean would be the same
         return fused
 
     def _attended(self, tokens: Tensor, present: Tensor) -> Tensor:

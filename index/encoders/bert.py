@@ -119,7 +119,7 @@ class Layer(nn.Module):
             f"{prefix}.output.dense": self.narrow,
             f"{prefix}.output.LayerNorm": self.output_norm,
         }
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for kind, joint in (("weight", self.query_key_value.weight), ("bias", self.query_key_value.bias)):
             tensors |= {f"{name}.{kind}": part for name, part in zip(names, joint.chunk(3), strict=True)}
             tensors |= {f"{name}.{kind}": getattr(part, kind) for name, part in parts.items()}
@@ -167,6 +167,7 @@ class Bert(nn.Module):
             "embeddings.LayerNorm.bias": self.norm.bias,
         }
         for number, layer in enumerate(self.layers):
+            assert isinstance(layer, Layer)
             tensors |= layer.published(f"encoder.layer.{number}")
         return tensors
 

@@ -213,6 +213,18 @@ def test_an_absent_photograph_is_not_a_present_one_of_zeros(vector_head):
     assert changed == (~batch.present[:, 1]).tolist()
 
 
+@pytest.mark.parametrize("kind", [GatedHead, FusionHead, MlpHead])
+def test_an_absent_photograph_is_not_a_present_one_that_is_projected_to_zeros(kind):
+    with torch.random.fork_rng(devices=[]):
+        head = settled(head_of(kind))
+    batch = batch_of()
+    with torch.inference_mode():
+        for weight in of_photographs(head).values():
+            weight.zero_()
+        changed = (head(batch) != head(batch._replace(present=torch.ones_like(batch.present)))).tolist()
+    assert changed == (~batch.present[:, 1]).tolist()
+
+
 def test_an_item_with_neither_name_nor_photograph_is_priced_by_its_fields_or_like_all_such(vector_head):
     batch = batch_of()
     bare = batch._replace(present=torch.zeros_like(batch.present))

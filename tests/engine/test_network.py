@@ -270,3 +270,18 @@ def test_two_phases_are_trained_as_the_settings_say(make_items):
     one = Network.fit(inputs, log_price, replace(GATED, width=16, fit=replace(fit, second_loss=None)), 0)
     assert np.abs(two.predict(inputs) - log_price).mean() < 0.5 * np.abs(np.median(log_price) - log_price).mean()
     assert np.abs(two.predict(inputs) - one.predict(inputs)).max() > 1e-3
+
+
+@pytest.mark.parametrize(("loss", "scale"), [("smape", np.std), ("minmax_bce", np.ptp)])
+def test_the_loop_is_told_what_one_of_the_target_is_in_log_price(make_items, monkeypatch, loss, scale):
+    told, fit = [], network.fit_network
+
+    def listen(*arguments, scale):
+        told.append((arguments[2], scale))
+        return fit(*arguments, scale=scale)
+
+    monkeypatch.setattr(network, "fit_network", listen)
+    inputs, log_price = make_items(60)
+    Network.fit(inputs, log_price, replace(GATED, fit=replace(GATED.fit, loss=loss)), 0)
+    assert told[0][1] == pytest.approx(scale(log_price), rel=1e-4)
+    np.testing.assert_allclose(np.ptp(told[0][0].numpy()) * told[0][1], np.ptp(log_price), rtol=1e-4)

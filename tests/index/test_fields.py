@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from index.fields import LINE_LIMIT, NAME_LIMIT, Fields, name_key, parse_fields
+from index.fields import LINE_LIMIT, NAME_LIMIT, Fields, details, name_key, parse_fields
 from index.units import UNITS
 
 OUNCE, FLUID_OUNCE = 28.349523125, 29.5735295625
@@ -169,3 +169,27 @@ def test_whatever_is_written_the_fields_are_whole() -> None:
         assert fields.unit in UNITS and fields.pack >= 1, text
         assert fields.amount is None or fields.amount > 0, text
         assert "\n" not in fields.name + fields.description, text
+
+
+BULLETED = "Item Name: Acme Tea\n{bullets}{description}Value: 12\nUnit: {unit}\n"
+
+
+def bulleted(bullets=7, description="", unit="Ounce") -> str:
+    said = "".join(f"Bullet Point {n}: b{n}\n" for n in range(1, bullets + 1))
+    return BULLETED.format(bullets=said, description=description, unit=unit)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (bulleted(description="Product Description: Leaves.\n"), "Acme Tea\nLeaves.\n340.194 gram"),
+        (bulleted(), "Acme Tea\nb1\nb2\nb3\nb4\nb5\n340.194 gram"),
+        (bulleted(bullets=0, unit="fl oz"), "Acme Tea\n354.882 millilitre"),
+        (bulleted(bullets=0, unit="smidgen"), "Acme Tea\n12 NA"),
+        (bulleted(bullets=0, unit="None"), "Acme Tea\n12 NA"),
+        ("Acme Tea", "Acme Tea"),
+        ("", ""),
+    ],
+)
+def test_details_prefer_the_description_to_the_first_five_bullets(text, said):
+    assert details(text) == said

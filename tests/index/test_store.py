@@ -78,7 +78,7 @@ def test_vectors_that_are_not_contiguous_are_written_as_they_look(tmp_path: Path
 def test_row_order_holds_over_many_fragments(tmp_path: Path) -> None:
     items, vectors = made_items(600), made_vectors(600, 4)
     write_items(tmp_path, items[:20], {"minilm": vectors[:20]})
-    table = store._connect(tmp_path).open_table("items")
+    table = store.connect(tmp_path).open_table("items")
     for start in range(20, 600, 20):
         more = items[start : start + 20].append_column(
             table.schema.field("vector_minilm"),

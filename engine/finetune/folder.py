@@ -1,0 +1,133 @@
+"""Where does a fine-tuned encoder come to lie, and what may lie there already?
+
+Work is done in DIR.partial beside DIR, under a lock, and becomes DIR in one step; what is stopped before that goes on
+from there. A DIR that was replaced waits as DIR.replaced for as long as that one step takes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from index.errors import IndexLocked, UsageError
+
+FINETUNE = "finetune.json"
+PHOTOGRAPHS = "photographs"  # the folder in DIR of the encoder of photographs, where one was trained
+_CHECKPOINT, _LOCK, _DONE = "checkpoint.safetensors", "LOCK", "encoder"
+
+
+@dataclass(frozen=True)
+class Work:
+    """A fine-tuning under way."""
+
+    target: Path
+    folder: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Of the training."""
+        return self.folder / _CHECKPOINT
+
+    @contextmanager
+    def finished(self) -> Iterator[Path]:
+        """An empty folder, which becomes the target when the block ends."""
+        done = self.folder / _DONE
+        shutil.rmtree(done, ignore_errors=True)
+        done.mkdir()
+        yield done
+        for path in (*done.rglob("*"), done):
+            _flush(path)
+        old = _beside(self.target, ".replaced")
+        if self.target.exists():
+            self.target.rename(old)
+        done.rename(self.target)
+        _flush(self.target.parent)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def working(target: Path, *, overwrite: bool) -> Iterator[Work]:
+    """Hold the target. Raises UsageError for one that may not be written, IndexLocked while another process works."""
+    folder = _beside(target, ".partial")
+    try:
+        _mend(target)
+        _refuse(target, overwrite)
+        _refuse_foreign(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written ({error.strerror}): name another folder with -o.") from error
+    try:
+        _take(lock, target)
+        work = Work(target, folder)
+        try:
+            yield work
+        except BaseException:
+            if not work.checkpoint.exists():  # nothing to go on from
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def _mend(target: Path) -> None:
+    """A kill between the two renames of `finished` left the old encoder aside: put it back."""
+    old = _beside(target, ".replaced")
+    if old.exists() and not target.exists():
+        old.rename(target)
+    elif old.exists() and (old / FINETUNE).is_file():
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _refuse(target: Path, overwrite: bool) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise UsageError(f"{target} is a file: name a folder with -o.")
+    names = sorted(entry.name for entry in target.iterdir())
+    if names and not _is_ours(target):
+        raise UsageError(f"{target} holds other files ({names[0]!r}) and no fine-tuned encoder: name another with -o.")
+    if names and not overwrite:
+        raise UsageError(f"{target} holds a finished encoder: name another folder with -o, or give --overwrite.")
+
+
+def _is_ours(target: Path) -> bool:
+    try:
+        document = json.loads((target / FINETUNE).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and "curve" in document
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """A folder of that name which is not ours is left alone."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / _LOCK).is_file():
+        raise UsageError(f"{folder} is where the work would be done, and holds other files: name another with -o.")
+
+
+def _take(lock: int, target: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise IndexLocked(f"{target} is being made by another process: wait for it, or name another -o.") from None
+
+
+def _beside(target: Path, suffix: str) -> Path:
+    whole = Path(os.path.abspath(target))  # noqa: PTH100 - `.` and `..` have no name to put a suffix to
+    return whole.with_name(whole.name + suffix)
+
+
+def _flush(path: Path) -> None:
+    with suppress(PermissionError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
