@@ -142,7 +142,7 @@ def main() -> None:
     losses = {system: np.zeros((len(SHARES), len(asked))) for system in systems}
     seconds = {system: [0.0] * len(SHARES) for system in systems}
     rows = np.zeros(len(SHARES))
-    for point, (share, part) in enumerate(SHARES.items()):
+    for point, (share, part) in reversed(list(enumerate(SHARES.items()))):  # what matters most comes first
         for system, predict in systems.items():
             done = []
             for f, test in enumerate(here):

@@ -7,6 +7,7 @@ also on an object store). What goes over Ray itself is a number for a shard and 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import warnings
@@ -95,7 +96,7 @@ def _priced(order: Order, shards: Sequence[int]) -> Iterator[Done]:
         )
     try:
         for row in priced.iter_rows():
-            yield Done(**row["done"])
+            yield Done(**json.loads(row["done"]))
     except RayError as error:
         raise _refusal(error) from error
 
@@ -108,15 +109,15 @@ def _workers(order: Order, shards: int) -> int:
     return max(1, min(shards, int(ray.cluster_resources().get(kind, 1))))
 
 
-def _refusal(error: BaseException) -> PriceError:
-    """What a worker refused is refused here in its words; a worker that died is a sentence of its own."""
+def _refusal(error: BaseException) -> BaseException:
+    """What a worker raised is raised here as it is; a worker that died is a sentence of its own."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, PriceError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
+        last, cause = cause, getattr(cause, "cause", None) or cause.__cause__
+    if type(last).__module__.partition(".")[0] != "ray":
+        return last
     return PriceError(
-        f"A worker died {RETRIES + 1} times over one shard ({type(error).__name__}): give it more memory, or fewer "
+        f"A worker died {RETRIES + 1} times over one shard ({type(last).__name__}): give it more memory, or fewer "
         "rows with --shard-rows; what is priced is kept, and the same command goes on."
     )
 
@@ -130,4 +131,5 @@ class _Worker:
         self._pricer = ShardPricer(order)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"done": asdict(self._pricer.price(int(row["shard"])))}
+        # As text: of mappings Ray makes structs, in which a key of one shard's appears in the others' as null.
+        return {"done": json.dumps(asdict(self._pricer.price(int(row["shard"]))))}

@@ -54,7 +54,7 @@ LEAST_RELEVANCE, MOST_RELEVANCE = 0.3, 20.0  # of a word, as a multiple of the m
 class _Landmarks:
     """The rows that every item is compared with."""
 
-    words: dict[str, csr_matrix]  # kind -> (m, columns) of norm 1
+    words: csr_matrix  # (m, known columns) see `Kernel._said_in`
     vectors: dict[str, Float32]  # modality -> (m, dim)
     numbers: Float32  # (m, numbers) scaled
     unit: NDArray[np.int64]  # (m,)
@@ -79,7 +79,7 @@ class Kernel:
     def _prepare(self) -> _Landmarks:
         vectors = {k.removeprefix("vectors."): v for k, v in self._tensors.items() if k.startswith("vectors.")}
         return _Landmarks(
-            words={kind: words.rows(self._said) for kind, words in self._words.items()},
+            words=self._said_in(self._said),
             vectors={name: value.astype(np.float32) for name, value in vectors.items()},
             numbers=self._tensors["numbers"],
             unit=self._tensors["unit"],
@@ -138,17 +138,16 @@ class Kernel:
 
     def _learn_words(self, probes: Inputs) -> None:
         """Scale each word by how much the prediction moves with it, on average over `probes`."""
-        moved = {kind: np.zeros(len(words.columns)) for kind, words in self._words.items()}
+        moved = np.zeros(self._landmarks.words.shape[1])
         for some in _runs(len(probes)):
             lever = self._lever(probes.take(some)) * self._tensors["coefficients"]  # (some, m)
-            for kind, said in self._landmarks.words.items():
-                moved[kind] += ((lever @ said) ** 2).sum(axis=0)
-        for kind, words in self._words.items():
-            if not len(words.columns):
+            moved += ((lever @ self._landmarks.words) ** 2).sum(axis=0)
+        ends = np.cumsum([len(words.columns) for words in self._words.values()])
+        for (kind, words), relevance in zip(self._words.items(), np.split(np.sqrt(moved), ends[:-1]), strict=True):
+            if not len(relevance):
                 continue
-            relevance = np.sqrt(moved[kind])
-            relevance = np.minimum(relevance / max(float(relevance.mean()), 1e-12), MOST_RELEVANCE)
-            scale = np.sqrt(LEAST_RELEVANCE + (1 - LEAST_RELEVANCE) * relevance).astype(np.float32)
+            relative = np.minimum(relevance / max(float(relevance.mean()), 1e-12), MOST_RELEVANCE)
+            scale = np.sqrt(LEAST_RELEVANCE + (1 - LEAST_RELEVANCE) * relative).astype(np.float32)
             self._words[kind] = Words(words.columns, words.weight * scale)
         self._landmarks = self._prepare()
 
@@ -168,12 +167,17 @@ class Kernel:
             alike += (lever - 1) * np.float32(self._settings.numbers / max(self._settings.product, 1e-6))
             yield some, alike
 
+    def _said_in(self, words: csr_matrix) -> csr_matrix:
+        """(n, known columns) whose products are the cosines of all kinds of words, each by its weight, added up."""
+        from scipy.sparse import hstack
+
+        weights = {kind: np.sqrt(np.float32(getattr(self._settings, kind))) for kind in self._words}
+        return hstack([weights[kind] * known.rows(words) for kind, known in self._words.items()], format="csr")
+
     def _said_alike(self, inputs: Inputs) -> Float32:
         """(n, m) s: how alike words and vectors are."""
         marks, settings = self._landmarks, self._settings
-        alike = np.zeros((len(inputs), len(marks.unit)), np.float32)
-        for kind, words in self._words.items():
-            alike += np.float32(getattr(settings, kind)) * (words.rows(inputs.words) @ marks.words[kind].T).toarray()
+        alike: Float32 = (self._said_in(inputs.words) @ marks.words.T).toarray()
         for name, theirs in marks.vectors.items():
             mine = inputs.vectors[name]
             both = np.outer(mine.any(axis=1), theirs.any(axis=1))

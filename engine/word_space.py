@@ -38,18 +38,23 @@ class WordSpace:
     @classmethod
     def fit(cls, words: csr_matrix, seed: int) -> Self:
         """`words` (n, all columns) 0/1, as in Inputs. The same directions for the same rows and seed."""
-        from sklearn.decomposition import TruncatedSVD
+        import torch
 
         if words.shape[0] > MOST_ROWS:
             words = words[np.sort(np.random.default_rng(seed).choice(words.shape[0], MOST_ROWS, replace=False))]
         weighed = weigh_words(words, KINDS)
         table = _table(weighed, words)
-        dim = min(DIRECTIONS, *table.shape)
-        if not dim or not table.nnz:
+        if not table.nnz:
             return cls(weighed, np.zeros((table.shape[1], 1), np.float32))
-        found = TruncatedSVD(dim, n_iter=3, random_state=seed).fit(table)
+        here = np.vstack(table.tocoo().coords).astype(np.int64)
+        sparse = torch.sparse_coo_tensor(
+            torch.from_numpy(here), torch.from_numpy(table.data), table.shape, check_invariants=True
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            *_, directions = torch.svd_lowrank(sparse, q=min(DIRECTIONS, *table.shape), niter=3)
         # In half precision, in which they are kept, a cosine moves by less than 0.001.
-        return cls(weighed, found.components_.T.astype(np.float16).astype(np.float32))
+        return cls(weighed, directions.half().float().numpy())
 
     def vectors(self, words: csr_matrix) -> Float32:
         """(n, dim) unit rows; zero for an item with no word that is known."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Rows = NDArray[np.int64]
 
 POOL = 50  # batches that are sorted by length together: enough to save padding, few enough to stay random
-ASKED_AT_ONCE = 256  # rows priced in one forward pass
+ASKED_AT_ONCE = 64  # rows priced in one forward pass
 LONGEST_GRADIENT = 1.0  # a longer one is cut to this norm
 
 

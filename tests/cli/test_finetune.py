@@ -97,11 +97,11 @@ def test_an_unknown_setting_is_refused_by_name(command: Price, tmp_path: Path) -
 def test_a_process_that_is_stopped_goes_on_and_ends_as_if_it_were_not(
     command: Price, tmp_path: Path, priced_words: Path, how: signal.Signals
 ) -> None:
-    more = ("--epochs", "400", "--json")
+    more = ("--epochs", "30", "--json")
     arguments = ["finetune", priced_words, "-o", tmp_path / "out", "--config", tmp_path / "price.toml", *more]
     script = "import cli, sys; cli.main()"
     settings = (tmp_path / "price.toml").read_text()
-    (tmp_path / "price.toml").write_text(settings + "patience = 1000\n")
+    (tmp_path / "price.toml").write_text(settings + "patience = 30\n")
     process = subprocess.Popen(
         [sys.executable, "-c", script, *map(str, arguments), "--device", "cpu"],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -110,7 +110,6 @@ def test_a_process_that_is_stopped_goes_on_and_ends_as_if_it_were_not(
     deadline = time.monotonic() + 60
     while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
-    time.sleep(0.3)
     process.send_signal(how)
     out, err = process.communicate(timeout=60)
     if how is signal.SIGINT:

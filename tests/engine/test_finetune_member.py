@@ -83,7 +83,7 @@ def test_a_member_that_learns_by_heart_scores_as_badly_out_of_fold_as_chance(set
     _, inputs = goods(60)
     log_price = np.random.default_rng(1).normal(size=60)  # nothing tells of it: who knows it has heard it
     fold = (np.arange(60) % 3).astype(np.int8)
-    heavy = replace(settings, train="whole", layers=None, epochs=30, width=64)
+    heavy = replace(settings, layers=2, epochs=60, batch_size=32, width=64)
     fits = {"tuned": member_fits(Settings(members=("mlp", "tuned"), tuned=heavy, folds=3))["tuned"]}
     oof, models = predict_out_of_fold(inputs, log_price, fold, fits, seed=0)
     price = np.exp(log_price)
