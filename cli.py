@@ -394,7 +394,7 @@ def compact_command(index: Path, *, as_json: bool) -> None:
 @click.option("--batch-size", type=int, help="Rows that a step learns from. [default: 32]")
 @click.option("--accumulate", type=int, help="Parts of a batch, one at a time, to save memory. [default: 1]")
 @click.option("--recompute", is_flag=True, default=None, help="Compute activations twice, to save memory.")
-@click.option("--learning-rate", type=float, help="Of the encoder's last layer. [default: 0.0002]")
+@click.option("--learning-rate", type=float, help="Of the encoder's last layer. [default: 0.0001]")
 @click.option("--seed", type=int, help="Of everything random. [default: 0]")
 @click.option("--overwrite", is_flag=True, help="Replace a finished encoder, or drop an unfinished one.")
 @runtime_options

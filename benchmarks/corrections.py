@@ -193,6 +193,23 @@ def same_unit(scene: Scene) -> Likeness:
     return likeness
 
 
+def amount_view(scene: Scene) -> Any:
+    """Unit rows whose cosine is 0 across units, and falls with how far apart the amounts are; zero where unknown."""
+    goods = scene.rows.goods
+    known = np.isfinite(goods.log_amount)
+    marks = np.arange(-4.0, 14.0, 0.5)
+    bumps = np.exp(-(((np.where(known, goods.log_amount, 0)[:, None] - marks) / 0.5) ** 2))
+    wide = np.zeros((len(known), (goods.unit.max() + 1) * len(marks)), np.float32)
+    column = goods.unit[:, None] * len(marks) + np.arange(len(marks))
+    np.put_along_axis(wide, column, np.where(known[:, None], bumps, 0), axis=1)
+    return unit(wide)
+
+
+def with_amounts(scene: Scene) -> Any:
+    """The views of the joined space and the amounts, side by side."""
+    return joined([view("name")(scene), view("text")(scene), scene.words, amount_view(scene)])
+
+
 SPACES: dict[str, Callable[[Scene], Likeness]] = {
     "joined": fixed(lambda scene: scene.rows.space),
     "name": fixed(view("name")),
@@ -208,6 +225,9 @@ SPACES: dict[str, Callable[[Scene], Likeness]] = {
     "joined and kernel": both("joined", "kernel"),
     "joined and last layer": both("joined", "last layer"),
     "joined and amounts": quantities,
+    "amounts as a view": fixed(with_amounts),
+    "amounts as a view, and leaves": both("amounts as a view", "leaves"),
+    "joined, amounts and leaves": both("joined and amounts", "leaves"),
     "same unit": same_unit,
 }
 

@@ -280,6 +280,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             load = os.getloadavg()[0]
             report[part] = PARTS[part](given, Path(folder)) | {"load_before": round(load, 1)}
+        report[part] = json.loads(json.dumps(report[part]), parse_float=lambda figure: round(float(figure), 3))
         RESULTS.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         print(part, json.dumps(report[part], indent=1))
 

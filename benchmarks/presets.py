@@ -76,10 +76,10 @@ def losses(index: Path) -> dict[str, np.ndarray]:
 def kept(preset: str, given: argparse.Namespace) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """The losses and the cost of a preset, from WORK where they are there already."""
     arrays, cost = given.work / f"{preset}.npz", given.work / f"{preset}.json"
-    if not (arrays.exists() and cost.exists()):
-        spent = build(preset, given)
+    if not cost.exists():
+        cost.write_text(json.dumps(build(preset, given)), encoding="utf-8")
+    if not arrays.exists():
         np.savez(arrays, **losses(given.work / preset))
-        cost.write_text(json.dumps(spent), encoding="utf-8")
     with np.load(arrays) as file:
         return dict(file), json.loads(cost.read_text(encoding="utf-8"))
 

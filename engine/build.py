@@ -78,13 +78,13 @@ def build_index(
         encoders = Encoders(modalities(settings), runtime)
         records = encoders.records()  # opens them all: what cannot be had is said before the catalogue is read
         read = read_catalogue(catalogue, columns or Columns(), priced=True, report=report)
-        images = read.items["image"].to_pylist()
-        seen = fingerprints(photographs, images)
-        groups = twin_groups([name_key(name) for name in read.items["name"].to_pylist()], images, seen)
+        items = with_twin_keys(read.items, photographs)
+        keys = {column: items[column].to_pylist() for column in ("name_key", "image", "fingerprint")}
+        groups = twin_groups(*keys.values())
         log_price = read.items["log_price"].to_numpy().astype(np.float64)
         _refuse_too_few(groups, settings.folds)
         fold = assign_folds(groups, settings.folds, settings.seed, log_price)
-        records = mark_tuned(records, read.items, seen, groups)
+        records = mark_tuned(records, read.items, keys["fingerprint"], groups)
         vectors, absent = encoders.encode(read.items, photographs, index / CACHE, report)
         inputs = make_inputs(read.items, vectors)
         space = Space.fit(inputs, settings)
@@ -101,7 +101,7 @@ def build_index(
             notes=tuned_notes(records),
         )
         report("writing the index", 0, None)
-        items = with_twins(read.items, groups, seen)
+        items = items.append_column("group", [groups])
         write_items(folder, items, vectors)
         save_models(folder, learned.models, learned.fitted)
         write_out_of_fold(folder, learned.oof)
@@ -143,6 +143,15 @@ def _refuse_too_few(groups: NDArray[np.int64], folds: int) -> None:
         )
 
 
+def with_twin_keys(items: pa.Table, photographs: Photographs) -> pa.Table:
+    """With what links an item to its twins beside its photograph's name: `name_key` and `fingerprint`."""
+    import pyarrow as pa
+
+    names = [name_key(name) for name in items["name"].to_pylist()]
+    seen = pa.array(fingerprints(photographs, items["image"].to_pylist()), pa.string())
+    return items.append_column("name_key", [names]).append_column("fingerprint", [seen])
+
+
 def fingerprints(photographs: Photographs, references: list[str | None]) -> list[str | None]:
     """What each photograph's bytes are known by; None for one that cannot be read (counted where it is encoded)."""
     known: dict[str | None, str | None] = {None: None}
@@ -153,10 +162,3 @@ def fingerprints(photographs: Photographs, references: list[str | None]) -> list
             except ImageRefused:
                 known[reference] = None
     return [known[reference] for reference in references]
-
-
-def with_twins(items: pa.Table, groups: NDArray[np.int64], fingerprints: list[str | None]) -> pa.Table:
-    """Items as the table keeps them: with their group, and with what links a later row to it."""
-    import pyarrow as pa
-
-    return items.append_column("group", [groups]).append_column("fingerprint", [pa.array(fingerprints, pa.string())])

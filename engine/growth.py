@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.build import LEAST_GROUPS_PER_FOLD, REJECTS, fingerprints, with_twins
+from engine.build import LEAST_GROUPS_PER_FOLD, REJECTS, with_twin_keys
 from engine.comparables import FILE as COMPARABLES
 from engine.comparables import Comparables, OpenComparables, merge_comparables, open_comparables, write_comparables
 from engine.drift import Drift, drift_of
@@ -142,9 +142,8 @@ def add_items(
             raise DataRefused(_already_there(new, set(old.known["item_id"].to_pylist()), ids))
         photographs = Photographs(image_dir, photograph_cache(index), new.parent)
         vectors, absent = pricer.encoders.encode(read.items, photographs, index / CACHE, report)
-        seen = fingerprints(photographs, read.items["image"].to_pylist())
         report("predicting", 0, None)
-        newcomers = _newcomers(pricer, old, read.items, vectors, seen)
+        newcomers = _newcomers(pricer, old, with_twin_keys(read.items, photographs), vectors)
         compacted = _write(folder, old, gone, newcomers, report, rejects=read.rejects)
         drift = drift_of(folder)
     return Grown(
@@ -226,13 +225,7 @@ def _open(index: Path, report: Report) -> _Old:
     return _Old.of(folder, read_manifest(folder), open_comparables(folder))
 
 
-def _newcomers(
-    pricer: Pricer,
-    old: _Old,
-    items: pa.Table,
-    vectors: dict[str, NDArray[np.float32]],
-    seen: list[str | None],
-) -> _Newcomers:
+def _newcomers(pricer: Pricer, old: _Old, items: pa.Table, vectors: dict[str, NDArray[np.float32]]) -> _Newcomers:
     """Place, expectation and residual of each new row, by models that saw neither it nor a twin."""
     import pyarrow as pa
 
@@ -240,15 +233,14 @@ def _newcomers(
     if (departed := read_departed(old.folder)) is not None:
         known = pa.concat_tables([known, departed.select(KNOWN_BY).cast(known.schema)])
         fold_of_known = np.concatenate([fold_of_known, departed["fold"].to_numpy()])
-    marked = with_twins(items, np.zeros(items.num_rows, np.int64), seen)
-    group, fold = settle(known, fold_of_known, marked, pricer.settings.folds)
+    group, fold = settle(known, fold_of_known, items, pricer.settings.folds)
     inputs = make_inputs(items, vectors)
     space = pricer.space.vectors(inputs)
     base = pricer.model.unseen(inputs, space, fold)
     log_price = items["log_price"].to_numpy().astype(np.float64)
     goods = Goods(log_price, inputs.unit, amounts(inputs))
     return _Newcomers(
-        with_twins(items, group, seen),
+        items.append_column("group", [group]),
         vectors,
         Comparables(items, space, goods, log_price - base.last, fold),
         _own(base),

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.folds import twin_groups
-from index.fields import name_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     Int8 = NDArray[np.int8]
     Int64 = NDArray[np.int64]
 
-KNOWN_BY = ("item_id", "name", "image", "fingerprint", "group")
+KNOWN_BY = ("item_id", "name_key", "image", "fingerprint", "group")
 """Columns by which a row's twins are found."""
 DEPARTED = "departed.parquet"
 
@@ -34,10 +33,8 @@ def settle(known: pa.Table, known_fold: Int8, new: pa.Table, folds: int) -> tupl
     `known` (m,) are the rows of the index and those that the models saw and that have left it, with their `known_fold`.
     A row with twins in several groups joins the one that came first.
     """
-    names, images, fingerprints, ids = (
-        known[column].to_pylist() + new[column].to_pylist() for column in ("name", "image", "fingerprint", "item_id")
-    )
-    component = twin_groups([name_key(name) for name in names], images, fingerprints)
+    ids, *keys = (known[column].to_pylist() + new[column].to_pylist() for column in KNOWN_BY[:-1])
+    component = twin_groups(*keys)
     own = component[known.num_rows :]
     by_id, by_twin = _first(ids[: known.num_rows]), _first(component[: known.num_rows].tolist())
     asked = zip(ids[known.num_rows :], own.tolist(), strict=True)

@@ -121,9 +121,9 @@ class Journal:
         return self._folder / f"{number:06d}.npy"
 
     def _lock(self) -> None:
-        """While this object lives, and its process: two at work would give one number to two trials."""
+        """Until it is closed, or the process ends: two at work would give one number to two trials."""
         handle = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
-        weakref.finalize(self, os.close, handle)
+        self.close = weakref.finalize(self, os.close, handle)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

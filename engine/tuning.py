@@ -8,6 +8,7 @@ remains is of second order, as in `engine.cross_fit`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -99,11 +100,12 @@ def tune(
         )
     folder = index / CACHE / FOLDER / _digest(rows, parts, seed)
     search = Search(folder, rows, parts, searched, seed=seed, report=report)
-    search.run(trials, started + 60 * minutes)
-    found = search.result(started)
+    with contextlib.closing(search):
+        search.run(trials, started + 60 * minutes)
+        found = search.result(started)
+        history = search.history(found)
     if found.better:
-        settings, history = settings_at(found.chosen, rows.settings), search.history(found)
-        put_in_force(index, rows, settings, parts, history=history, report=report)
+        put_in_force(index, rows, settings_at(found.chosen, rows.settings), parts, history=history, report=report)
         shutil.rmtree(folder, ignore_errors=True)  # of a generation that is not in force any more
     return found
 
@@ -149,6 +151,10 @@ class Search:
             kept = Trial(number, point, tuple(loss.tolist()), search, time.monotonic() - began)
             self._journal.keep(kept, answer)
         self._report("searching", total, total)
+
+    def close(self) -> None:
+        """Let another search of the same begin."""
+        self._journal.close()
 
     def _whose(self, number: int) -> int | None:
         """The search that proposes a trial; None while they look at nothing."""

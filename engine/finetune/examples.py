@@ -108,7 +108,8 @@ class Shelf:
 
     def __init__(self, examples: Examples, towers: dict[str, Tower], states: States, machine: Machine) -> None:
         self.examples = examples
-        self._items: dict[str, Sequence[str | None]] = {TEXT: examples.texts, PHOTOGRAPH: examples.images}
+        said = [text if text.strip() else None for text in examples.texts]  # a build gives a blank text no vector
+        self._items: dict[str, Sequence[str | None]] = {TEXT: said, PHOTOGRAPH: examples.images}
         self._towers = towers
         self._states = states
         self._machine = machine

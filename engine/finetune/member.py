@@ -50,14 +50,13 @@ class Tuned:
         cls, inputs: Inputs, log_price: NDArray[np.float64], settings: Tuning, *, seed: int, states: States
     ) -> Self:
         """Trained on all of `inputs` for all epochs; `log_price` (n,)."""
-        settings = replace(settings, validation=0.0)  # which rows could say when to stop, only twins' groups could tell
         machine = choose_machine("auto", "auto")
         with machine.repeatable(seed):
             towers = open_towers(settings, str(machine.device))
             network = make_network(towers, settings)
             shelf = Shelf(_examples(inputs, settings, log_price), towers, states, machine)
             shelf.keep(silent)
-            rows = np.arange(len(inputs)), np.empty(0, np.int64)
+            rows = np.arange(len(inputs)), np.empty(0, np.int64)  # without their twins' groups, none can be kept aside
             Training(network, shelf, rows, settings, seed=seed, machine=machine).run()
             merge_adapters(network)
         return cls(network, settings, states, machine)

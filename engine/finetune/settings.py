@@ -38,7 +38,7 @@ class Tuning:
     epochs: int = 5
     batch_size: int = 32  # rows that a step learns from
     accumulate: int = 1  # parts in which they are computed, one after the other, to save memory
-    learning_rate: float = 2e-4  # of the encoder's last layer
+    learning_rate: float = 1e-4  # of the encoder's last layer
     layer_decay: float = 0.9  # each layer below learns this much slower than the one above it
     head_learning_rate: float = 1e-3
     weight_decay: float = 0.01

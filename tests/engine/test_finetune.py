@@ -34,7 +34,9 @@ def quick(tiny_minilm: str) -> Tuning:
 def tune(priced_words: Path, tmp_path: Path, quick: Tuning) -> Tune:
     """Fine-tune into `tmp_path/out`, with a checkpoint after every step, in fp32."""
 
-    def run(settings: Tuning | None = None, target: str = "out", catalogue: Path = priced_words, **more: Any) -> Finetuned:
+    def run(
+        settings: Tuning | None = None, target: str = "out", catalogue: Path = priced_words, **more: Any
+    ) -> Finetuned:
         how = {"device": "cpu", "precision": "fp32", "checkpoint_every": 0.0, **more}
         return finetune(catalogue, tmp_path / target, settings or quick, **how)
 
@@ -135,6 +137,37 @@ def test_a_run_stopped_at_any_report_and_resumed_gives_the_same_bytes(tune: Tune
         if call > stopped:
             break
     assert stopped >= 2 * STEPS + 2, "it was stopped at every step, before the first and after the last"
+
+
+def test_a_best_epoch_from_before_a_stop_is_not_forgotten(tune: Tune, tmp_path: Path, quick: Tuning) -> None:
+    worse = replace(quick, learning_rate=0.5, head_learning_rate=0.5, epochs=12, patience=3)
+    done = tune(worse, "whole").course
+    assert len(done.curve) > done.best + 2
+    with pytest.raises(Stop):
+        tune(worse, report=stop_after(2 + STEPS * (done.best + 2) + 1))
+    tune(worse)
+    assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "whole")
+
+
+def test_no_twins_are_on_both_sides_of_the_rows_kept_aside(
+    tune: Tune, priced_words: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.finetune.loop import Training
+    from index.fields import name_key
+
+    sides: list[list[set[str]]] = []
+    own = Training.__init__
+
+    def init(self: Any, network: Any, shelf: Any, rows: Any, *rest: Any, **more: Any) -> None:
+        own(self, network, shelf, rows, *rest, **more)
+        sides.append([{name_key(shelf.examples.texts[row]) for row in side} for side in rows])
+
+    monkeypatch.setattr(Training, "__init__", init)
+    for seed in range(4):
+        tune(target=f"out-{seed}", seed=seed)
+    assert len({tuple(sorted(validation)) for _, validation in sides}) == 4, "by seed"
+    for training, validation in sides:
+        assert validation and not training & validation
 
 
 def test_a_resumed_run_repeats_no_step(tune: Tune) -> None:
@@ -380,5 +413,5 @@ def test_a_catalogue_with_nothing_to_learn_from_is_refused(
 
 
 def test_rates_that_blow_up_end_in_one_sentence_and_keep_the_last_good_step(tune: Tune, quick: Tuning) -> None:
-    with pytest.raises(PriceError, match="came apart at step .*lower learning rate"):
+    with pytest.raises(PriceError, match=r"came apart at step .*lower learning rate"):
         tune(replace(quick, learning_rate=1.0, head_learning_rate=1.0, weight_decay=100.0, epochs=99, patience=99))

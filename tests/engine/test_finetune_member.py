@@ -111,9 +111,7 @@ def test_a_saved_member_prices_as_before(settings: Tuning, tmp_path: Path, train
 def test_a_member_is_the_same_for_the_same_seed_whatever_was_fitted_before(settings: Tuning, tmp_path: Path) -> None:
     _, inputs = goods(40)
     log_price, states = np.linspace(0, 3, 40), States()
-    answers = [
-        Tuned.fit(inputs, log_price, settings, seed=seed, states=states).predict(inputs) for seed in (1, 2, 1)
-    ]
+    answers = [Tuned.fit(inputs, log_price, settings, seed=seed, states=states).predict(inputs) for seed in (1, 2, 1)]
     np.testing.assert_array_equal(answers[0], answers[2])
     assert np.abs(answers[0] - answers[1]).max() > 1e-3
 
@@ -129,9 +127,7 @@ def test_a_member_whose_encoder_has_changed_is_refused(settings: Tuning, tmp_pat
         load_member("tuned", tmp_path / "member", {})
 
 
-def test_the_member_is_off_by_default_and_refuses_what_it_cannot_be_honest_about(
-    settings: Tuning, tuned: str
-) -> None:
+def test_the_member_is_off_by_default_and_refuses_what_it_cannot_be_honest_about(settings: Tuning, tuned: str) -> None:
     assert "tuned" not in Settings().members
     for change, sentence in (
         ({"encoder": tuned}, "was fine-tuned on prices before"),
@@ -258,3 +254,23 @@ def test_builds_and_scores_with_such_an_encoder_say_so(
     built = price("build-index", other, *options, "--text-encoder", tuned, "--json")
     assert built.code == 0 and "fine-tuned" not in built.err
     assert price("evaluate", "--index", index, "--json").json["notes"] == []
+
+
+def test_an_index_with_the_member_is_built_asked_and_scored_and_flatters_nobody(
+    price: Callable[..., Any], tiny_minilm: str, priced_words: Path, tmp_path: Path
+) -> None:
+    config, index = tmp_path / "price.toml", tmp_path / "index"
+    config.write_text(
+        'folds = 3\nmembers = ["mlp", "tuned"]\n[mlp]\nmembers = 1\nwidth = 8\n[mlp.fit]\nepochs = 1\n[stack]\n'
+        f'rounds = 0\n[tuned]\nencoder = "{tiny_minilm}"\nepochs = 1\nwidth = 8\n'
+    )
+    options = ["--index", index, "--config", config, "--image-encoder", "none"]
+    built = price("build-index", priced_words, *options, "--text-encoder", tiny_minilm, "--json")
+    assert built.code == 0, built.err
+    assert "flattered" not in built.err
+    generation = index / (index / "CURRENT").read_text().strip()
+    assert len(list((generation / "models").glob("tuned-*.safetensors"))) == 3
+    scored = price("evaluate", "--index", index, "--json").json
+    assert "tuned" in scored["stages"] and scored["notes"] == []
+    parts = price("query", "jade cup", "--index", index, "--json").json["parts"]
+    assert parts["tuned"] > 0

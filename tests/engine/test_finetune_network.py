@@ -93,7 +93,9 @@ def tiny_qwen3(tmp_path_factory: pytest.TempPathFactory) -> str:
     tokeniser = Tokenizer(models.BPE())
     tokeniser.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=280, special_tokens=["<end>"], initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=280, special_tokens=["<end>"], initial_alphabet=alphabet, show_progress=False
+    )
     tokeniser.train_from_iterator(["jade cup"], trainer)
     tokeniser.post_processor = processors.TemplateProcessing(single="$A <end>", special_tokens=[("<end>", 0)])
     tokeniser.save(str(folder / "tokenizer.json"))
@@ -218,7 +220,9 @@ def test_only_what_is_asked_for_learns(
         assert not [name for name in changed if "LayerNorm" in name or name.endswith("bias")]
 
 
-def test_merged_lora_prices_as_it_did_beside(train: Callable[..., Training], settings: Tuning, machine: Machine) -> None:
+def test_merged_lora_prices_as_it_did_beside(
+    train: Callable[..., Training], settings: Tuning, machine: Machine
+) -> None:
     training = train(replace(settings, train="lora", layers=None))
     shelf, rows = training._shelf, np.arange(ROWS)
     beside = predict(training.network, shelf, rows, machine)
@@ -230,14 +234,29 @@ def test_merged_lora_prices_as_it_did_beside(train: Callable[..., Training], set
 def test_layers_learn_slower_the_lower_they_are_and_norms_do_not_decay(settings: Tuning) -> None:
     settings = replace(settings, train="whole", layers=None, layer_decay=0.5, learning_rate=0.8, weight_decay=0.1)
     network = make_network(open_towers(settings, "cpu"), settings)
-    rates = {id(p): (group["rate"], group["weight_decay"]) for group in network.groups(settings) for p in group["params"]}
+    rates = {
+        id(p): (group["rate"], group["weight_decay"]) for group in network.groups(settings) for p in group["params"]
+    }
     named = {name: rates[id(parameter)] for name, parameter in network.trained().items()}
     assert named["text.layers.2.widen.weight"] == (0.8, 0.1)
     assert named["text.layers.1.widen.weight"] == (0.4, 0.1)
     assert named["text.layers.0.widen.bias"] == (0.2, 0)
     assert named["text.words"] == (0.1, 0.1)
     assert named["text.norm.weight"] == (0.1, 0)
-    assert {rate for name, rate in named.items() if name.startswith("head.") and named[name][1]} == {(1e-3, 0.1)}
+    assert {rate for name, rate in named.items() if name.startswith("head.") and rate[1]} == {(1e-3, 0.1)}
+
+
+def test_the_loss_that_is_told_is_that_of_the_rows(train: Callable[..., Training], settings: Tuning) -> None:
+    import torch
+
+    still = replace(settings, learning_rate=0.0, head_learning_rate=0.0, epochs=1, batch_size=15, accumulate=3)
+    training = train(still)
+    own = training.network
+    seen = training._shelf.seen(np.arange(30))
+    with torch.no_grad():
+        missed = own.forward(seen) - training._target[:30]
+    expected = torch.nn.functional.smooth_l1_loss(missed, torch.zeros(30), beta=settings.beta)
+    assert training.course.curve[0].loss == pytest.approx(float(expected), rel=1e-4)
 
 
 # --- the same sum by other ways
@@ -266,7 +285,7 @@ def test_activations_computed_twice_change_nothing(
 def test_what_is_frozen_may_be_kept_or_not(train: Callable[..., Training], settings: Tuning) -> None:
     kept, made, some = (train(settings, room=room) for room in (2**20, 0, 3000))
     assert kept._shelf._states._kept and not made._shelf._states._kept
-    assert 0 < len(some._shelf._states._kept)
+    assert len(some._shelf._states._kept) in range(1, ROWS)
     assert_close(kept, made, 1e-4)
     assert_close(kept, some, 1e-4)
 
@@ -315,6 +334,17 @@ def test_rates_rise_and_fall_to_nothing() -> None:
     assert rate_at(0, 1, 0.0) == 1
 
 
+def test_a_blank_text_is_absent_as_it_is_in_an_index(train: Callable[..., Training], settings: Tuning) -> None:
+    examples = made_up()
+    examples.texts[3], examples.texts[35] = "", " \n"
+    training = train(settings, examples=examples)
+    seen = training._shelf.seen(np.array([2, 3, 35]))
+    vectors, present = training.network.vectors(seen)
+    assert present.tolist() == [[True], [False], [False]]
+    assert not vectors["text"][1:].any()
+    assert np.isfinite(predict(training.network, training._shelf, np.arange(ROWS), training._machine)).all()
+
+
 # --- with photographs
 
 
@@ -322,6 +352,7 @@ def test_text_and_photograph_are_trained_together_and_a_missing_one_is_masked(
     tmp_path: Path, tiny_minilm: str, tiny_mobilenet: str
 ) -> None:
     from PIL import Image
+    from safetensors.torch import load_file
 
     from engine.finetune.run import finetune
 
@@ -335,11 +366,17 @@ def test_text_and_photograph_are_trained_together_and_a_missing_one_is_masked(
     catalogue = tmp_path / "goods.csv"
     catalogue.write_text("\n".join(lines) + "\n")
     settings = Tuning(tiny_minilm, tiny_mobilenet, epochs=1, batch_size=32, width=8, layers=1, learning_rate=1e-2)
-    done = finetune(catalogue, tmp_path / "out", settings, device="cpu", precision="fp32", image_dir=tmp_path / "images")
+    done = finetune(
+        catalogue, tmp_path / "out", settings, device="cpu", precision="fp32", image_dir=tmp_path / "images"
+    )
     text, photograph = done.encoders
     assert photograph == f"mobilenet-v2@{tmp_path / 'out' / 'photographs'}"
     for name, base in ((text, tiny_minilm), (photograph, tiny_mobilenet)):
         assert open_encoder(name).identity != open_encoder(base).identity
     record = json.loads((tmp_path / "out" / "photographs" / "finetune.json").read_text())
     assert {"text_identity", "photograph_identity"} <= record.keys()
+    before, after = (load_file(Path(name.partition("@")[2]) / WEIGHTS) for name in (tiny_mobilenet, photograph))
+    moved = {name for name, value in after.items() if not value.equal(before[name])}
+    learned = {name for name in moved if not name.endswith("num_batches_tracked")}  # which nothing reads
+    assert learned == {"conv_head.weight", "bn2.weight", "bn2.bias"}, "the last layer, and no running statistics"
     shutil.rmtree(tmp_path / "out")

@@ -6,13 +6,15 @@ import pytest
 
 from engine.drift import Drift
 from engine.newcomers import read_departed, settle, write_departed
+from index.fields import name_key
 
 
 def rows(*each: tuple[str, str, str | None, str | None], group: list[int] | None = None) -> pa.Table:
     """(id, name, photograph, fingerprint)"""
-    columns = [pa.array(list(column), pa.string()) for column in zip(*each, strict=True)]
+    keyed = [(item_id, name_key(name), *photograph) for item_id, name, *photograph in each]
+    columns = [pa.array(list(column), pa.string()) for column in zip(*keyed, strict=True)]
     groups = pa.array(group or [0] * len(each), pa.int64())
-    return pa.table([*columns, groups], names=["item_id", "name", "image", "fingerprint", "group"])
+    return pa.table([*columns, groups], names=["item_id", "name_key", "image", "fingerprint", "group"])
 
 
 KNOWN = rows(

@@ -13,10 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from engine import shards
 from engine.encoding import Encoders
 from engine.predict import FULL, Order, Pool, Predicted, Stopwatch, here, price_file
+from engine.price_model import PriceModel
 from engine.pricer import Item, Pricer
 from engine.shards import (
     COLUMN,
@@ -136,6 +138,22 @@ def test_a_price_is_that_of_a_query_to_the_last_digit(mixed: Path, out: Path, sh
         assert json.loads(line["comparables"]) == [one.item_id for one in quote.comparables]
 
 
+def test_the_number_of_cores_does_not_show_in_a_price(
+    mixed: Path, out: Path, shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    estimate = PriceModel.estimate
+
+    def counted(*arguments: Any) -> Any:
+        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return estimate(*arguments)
+
+    monkeypatch.setattr(PriceModel, "estimate", counted)
+    with threadpool_limits(2, "blas"):
+        price_file(mixed, out, shop.index)
+    assert set(threads) == {1}
+
+
 def test_csv_and_parquet_agree_in_and_out(mixed: Path, out: Path, shop: Any, tmp_path: Path) -> None:
     rows = read(mixed)
     table = {name: [row[name] or None for row in rows] for name in rows[0]}
@@ -210,10 +228,18 @@ sys.path[:0] = [sys.argv[1], sys.argv[2]]
 from pathlib import Path
 import pyarrow.parquet
 from engine import predict, shards
+from index.errors import UsageError
 from test_predict import by_length
 
 def price(items, out, index):
-    return predict.price_file(Path(items), Path(out), index, pool=by_length, shard_rows=5, overwrite=True)
+    return predict.price_file(Path(items), Path(out), index, pool=by_length, shard_rows=5)
+
+def price_again(items, out, index):
+    begun = (shards.parts_of(Path(out)) / shards.JOURNAL).exists()
+    try:
+        price(items, out, index)
+    except UsageError as error:  # all was done but for the last files to remove
+        assert "exists already" in str(error) and not begun
 
 def dying(function, steps):
     def step(*arguments, **options):
@@ -244,7 +270,7 @@ while True:
         shards.write_table = dying(shards.write_table, steps)
         price(items, out, index)
     status = fork(die)
-    assert fork(lambda: price(items, out, index)) == 0, kills
+    assert fork(lambda: price_again(items, out, index)) == 0, kills
     assert (Path(out).read_bytes(), Path(out + ".rejects.csv").read_bytes()) == whole, kills
     assert not Path(out + ".parts").exists(), kills
     if status == 0:

@@ -1,5 +1,6 @@
 """Generations: which is in force, and that nothing but a finished build ever changes that."""
 
+import fcntl
 import json
 import os
 import signal
@@ -106,6 +107,24 @@ def test_a_reader_that_comes_while_its_generation_is_removed_gets_the_next(
         build(tmp_path, 2)
     assert not old.exists()
     assert hold_current(tmp_path).folder.name == "gen-000002"
+
+
+def test_a_reader_that_had_to_wait_for_the_removal_gets_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path, 1)
+    lock, came = fcntl.flock, []
+
+    def late(handle: int, how: int) -> None:
+        """The reader has opened its manifest, and a writer is done before the reader's lock."""
+        if how == fcntl.LOCK_SH and not came:
+            came.append(how)
+            build(tmp_path, 2)
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    assert hold_current(tmp_path).folder.name == "gen-000002"
+    assert names(tmp_path) == ["CURRENT", "gen-000002", "lock"]
 
 
 def test_a_generation_without_a_manifest_is_held_and_refused_by_who_reads_it(tmp_path: Path) -> None:
