@@ -2,11 +2,11 @@
 
     python benchmarks/growth.py CATALOGUE [--image-dir DIR] [--rounds 50] [--config price.toml] [--index DIR]
 
-Builds an index of four fifths of the rows. Then, round by round, adds 100 rows that are not in it (rows never seen,
-rows that were removed, and a few that are there, by --replace) and removes 100 at random. After every step: the counts
-are exact; a search finds the neighbours, to the last row and similarity, that it finds in rows laid out afresh from the
-catalogue alone; a group of twins lies in one fold, and a row that comes back in its old one; and the disk holds at most
-twice the live data. Last, the seconds of an add are set beside those of building the index of all rows again, with
+Builds an index of four fifths of the rows. Then, round by round, adds 100 rows (never seen, removed before, and a few
+that are there, by --replace) and removes 100 at random. After every step: the counts are exact; a search finds the
+neighbours, to the last row and similarity, that it finds in the list of live rows laid out afresh, each where the build
+or its text puts it; a group of twins lies in one fold, and a row that comes back in its old one; and the disk holds at
+most twice the live data. Last, the seconds of an add are set beside those of building the index of all rows again, with
 every encoding kept. Writes results/growth.json beside this script: figures only.
 """
 

@@ -54,7 +54,7 @@ LEAST_RELEVANCE, MOST_RELEVANCE = 0.3, 20.0  # of a word, as a multiple of the m
 class _Landmarks:
     """The rows that every item is compared with."""
 
-    words: csr_matrix  # (m, known columns) see `Kernel._said_in`
+    words: csr_matrix  # (known columns, m) of `Kernel._said_in`, turned once: a product with a query wants it by column
     vectors: dict[str, Float32]  # modality -> (m, dim)
     numbers: Float32  # (m, numbers) scaled
     unit: NDArray[np.int64]  # (m,)
@@ -79,7 +79,7 @@ class Kernel:
     def _prepare(self) -> _Landmarks:
         vectors = {k.removeprefix("vectors."): v for k, v in self._tensors.items() if k.startswith("vectors.")}
         return _Landmarks(
-            words=self._said_in(self._said),
+            words=self._said_in(self._said).T.tocsr(),
             vectors={name: value.astype(np.float32) for name, value in vectors.items()},
             numbers=self._tensors["numbers"],
             unit=self._tensors["unit"],
@@ -138,10 +138,10 @@ class Kernel:
 
     def _learn_words(self, probes: Inputs) -> None:
         """Scale each word by how much the prediction moves with it, on average over `probes`."""
-        moved = np.zeros(self._landmarks.words.shape[1])
+        moved = np.zeros(self._landmarks.words.shape[0])
         for some in _runs(len(probes)):
             lever = self._lever(probes.take(some)) * self._tensors["coefficients"]  # (some, m)
-            moved += ((lever @ self._landmarks.words) ** 2).sum(axis=0)
+            moved += ((self._landmarks.words @ lever.T) ** 2).sum(axis=1)
         ends = np.cumsum([len(words.columns) for words in self._words.values()])
         for (kind, words), relevance in zip(self._words.items(), np.split(np.sqrt(moved), ends[:-1]), strict=True):
             if not len(relevance):
@@ -177,7 +177,7 @@ class Kernel:
     def _said_alike(self, inputs: Inputs) -> Float32:
         """(n, m) s: how alike words and vectors are."""
         marks, settings = self._landmarks, self._settings
-        alike: Float32 = (self._said_in(inputs.words) @ marks.words.T).toarray()
+        alike: Float32 = (self._said_in(inputs.words) @ marks.words).toarray()
         for name, theirs in marks.vectors.items():
             mine = inputs.vectors[name]
             both = np.outer(mine.any(axis=1), theirs.any(axis=1))

@@ -164,6 +164,8 @@ def test_a_stack_without_evidence_reads_no_price_of_a_neighbour(inputs: Inputs) 
     nowhere = np.zeros_like(whole.space)
     moved = whole.catalogue._replace(space=whole.space[::-1])
     blind = whole.stacked(whole.oof, nowhere)
+    np.testing.assert_array_equal(VARIANTS["stack without evidence"].price(whole), whole.answer(blind))
+    assert not np.allclose(whole.answer(blind), whole.present.answer)
     whole.__dict__["catalogue"] = moved
     np.testing.assert_array_equal(whole.stacked(whole.oof, nowhere).without[STACK], blind.without[STACK])
     assert not np.array_equal(whole.stacked(whole.oof).without[STACK], blind.without[STACK])

@@ -247,6 +247,8 @@ def test_an_index_in_force_after_a_search_is_what_a_build_with_those_settings_ma
     mine, built = current_generation(own_index), current_generation(tmp_path / "built")
     assert read_manifest(mine).settings == read_manifest(built).settings
     assert read_comparables(mine).residual == pytest.approx(read_comparables(built).residual)
+    oof, rows_now = read_out_of_fold(mine), read_comparables(mine)
+    np.testing.assert_allclose(rows_now.residual, rows_now.goods.log_price - oof.own[STACK])
     for member, without in read_out_of_fold(built).without.items():
         np.testing.assert_allclose(read_out_of_fold(mine).without[member], without, atol=1e-6)
     fitted, expected = load_models(mine)[1], load_models(built)[1]
