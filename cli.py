@@ -319,6 +319,7 @@ def add_command(new: Path, index: Path, *, as_json: bool, **options: Any) -> Non
     price add new.csv --image-dir photographs
     price add corrected.csv --replace --json
     """
+    _import_lightgbm_alone()
     from engine.growth import add_items
 
     how = {"columns": _columns(options), "image_dir": options.pop("image_dir"), "runtime": _runtime(options)}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from engine.growth import Grown
     from engine.predict import Predicted
     from engine.pricer import Quote
-    from engine.tuning import Tuned
+    from engine.tuning import Found
     from index.bulk_fetch import FetchReport
     from index.encoders import EncoderSpec
     from index.photograph import Reason
@@ -180,7 +180,7 @@ def show_finetuned(done: Finetuned) -> None:
     click.echo(f"Next: price build-index other.csv --text-encoder {clean(done.encoders[0])}")
 
 
-def show_tuned(found: Tuned, index: Path) -> None:
+def show_tuned(found: Found, index: Path) -> None:
     """What a search found, and which of its figures is honest."""
     click.echo(f"{found.trials:,} trials of {', '.join(found.what)} on {found.rows:,} rows; {found.seconds:.0f} s.")
     scores = {"as it was": found.present, "searched": found.cross_fitted}

@@ -50,7 +50,7 @@ TRIALS, MINUTES = 100, 10.0
 
 
 @dataclass(frozen=True)
-class Tuned:
+class Found:
     """What a search found. Scores are SMAPE out of fold, 0 to 200, with 95% intervals, twins drawn together."""
 
     rows: int
@@ -78,7 +78,7 @@ def tune(
     minutes: float = MINUTES,
     seed: int = 0,
     report: Report = silent,
-) -> Tuned:
+) -> Found:
     """Search until `trials` are made or `minutes` are over, and put what was found in force where it is better.
 
     An earlier search of the same index, for the same and with the same seed, goes on. Raises UsageError, IndexUnusable,
@@ -94,9 +94,10 @@ def tune(
     searched = ranges(what, rows.settings)
     parts = tuple(part for part in (CORRECTION, BLEND, STACK, MEMBERS) if part in what)
     if rows.added and parts != (CORRECTION,):
+        others = ", ".join(part for part in parts if part != CORRECTION)
         raise DataRefused(
-            f"{rows.added:,} rows were added since the build, and {', '.join(set(parts) - {CORRECTION})} cannot be "
-            "fitted anew with them: search --what correction, or build the index again with `price build-index`."
+            f"{rows.added:,} rows were added since the build, and {others} cannot be fitted anew with them: "
+            "search --what correction, or build the index again with `price build-index`."
         )
     folder = index / CACHE / FOLDER / _digest(rows, parts, seed)
     search = Search(folder, rows, parts, searched, seed=seed, report=report)
@@ -185,12 +186,12 @@ class Search:
         answers = np.stack([self._journal.answer(number) for number in chosen])  # (folds, n)
         return answers[self._rows.oof.fold, np.arange(len(self._price))]
 
-    def result(self, started: float) -> Tuned:
+    def result(self, started: float) -> Found:
         """What is known now."""
         chosen = self.best(self._folds)
         present = row_smape(self._price, np.exp(self.by_fold(range(self._folds))))
         found = row_smape(self._price, np.exp(self.by_fold([self.best(f).number for f in range(self._folds)])))
-        return Tuned(
+        return Found(
             rows=len(found),
             what=self._parts,
             seed=self._seed,
@@ -207,7 +208,7 @@ class Search:
     def _score(self, values: Float64) -> Score:
         return Score(float(values.mean()), *bootstrap(values, groups=self._rows.groups, seed=self._seed))
 
-    def history(self, found: Tuned) -> dict[str, Any]:
+    def history(self, found: Found) -> dict[str, Any]:
         """Of the whole search, for `tuning.json`."""
         scores = {name: getattr(found, name) for name in ("present", "cross_fitted", "gain")}
         return {

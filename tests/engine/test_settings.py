@@ -238,6 +238,7 @@ def changed() -> Settings:
         gbdt=replace(default.gbdt, rounds=1),
         xgboost=DeepTrees(reads=("vectors",), depth=3),
         catboost=DeepTrees(rounds=7),
+        tuned=replace(default.tuned, epochs=default.tuned.epochs + 1),
         stack=replace(default.stack, rounds=0),
         correction=Correction(("text",), 3, 0.5, 2.5, 0.125),
         blend=Blend(mlp=0.5, gbdt=0.5),
