@@ -462,7 +462,7 @@ def evaluate_command(labelled: Path | None, index: Path, *, as_json: bool, **opt
 @price.command("tune", short_help="Search for better settings of the index.")
 @index_option
 @click.option("--what", default="correction,blend", help="With commas: correction, blend, stack, members.")
-@click.option("--trials", type=int, default=100, help="Settings to try beyond those that the index has.")
+@click.option("--trials", type=int, default=200, help="Settings to try beyond those that the index has.")
 @click.option("--minutes", type=float, default=10.0, help="After which no trial is begun.")
 @click.option("--seed", type=int, default=0, help="Of the search.")
 @json_option
@@ -476,7 +476,7 @@ def tune_command(index: Path, what: str, *, as_json: bool, **options: Any) -> No
 
     \b
     price tune --minutes 30
-    price tune --what correction --trials 200
+    price tune --what correction --trials 500
     """
     from engine.tuning import tune
 

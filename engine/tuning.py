@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 FOLDER = "tuning"  # below the index's cache
 AT_RANDOM = 20  # trials that look at nothing
-TRIALS, MINUTES = 100, 10.0
+TRIALS, MINUTES = 200, 10.0
 
 
 @dataclass(frozen=True)
