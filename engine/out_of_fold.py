@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 FILE = "out_of_fold.parquet"
 STACK = "stack"
+MOST_LAGGING = 2  # fits that wait for the thread beside
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,9 @@ def predict_out_of_fold(
     waiting: list[tuple[str, tuple[int, ...], Future[Fitted]]] = []
     try:
         for out in left_out:
+            lagging = [future for *_, future in waiting if not future.done()]
+            if len(lagging) > MOST_LAGGING:  # each holds the models that it may read
+                lagging[0].result()
             before: dict[str, Model] = {}
             for member in member_fits:
                 if member in aside:

@@ -77,7 +77,7 @@ def test_without_optuna_the_extra_is_named(price: Price, shop: Any, monkeypatch:
 def test_a_winner_does_not_take_the_place_of_an_index_that_is_being_written(
     price: Price, own_index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.tuning import Search, Found
+    from engine.tuning import Found, Search
 
     honest = Search.result
 
