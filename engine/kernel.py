@@ -38,6 +38,7 @@ ROWS_AT_ONCE = 1024
 FARTHEST = 4.0  # spreads from the mean at which a number is cut off
 SHARPNESS = 3.0  # vectors are alike as exp(SHARPNESS * (cosine - 1))
 PROBES = 1200  # training rows over which the movement of the prediction is averaged
+PROBES_AT_ONCE = 128  # each takes a number for every known word
 REACH = {  # how fast likeness falls with each number's difference: exp(-REACH * difference^2), in spreads
     "log_amount": 0.45,
     "amount_unknown": 0.3,
@@ -139,7 +140,7 @@ class Kernel:
     def _learn_words(self, probes: Inputs) -> None:
         """Scale each word by how much the prediction moves with it, on average over `probes`."""
         moved = np.zeros(self._landmarks.words.shape[0])
-        for some in _runs(len(probes)):
+        for some in _runs(len(probes), PROBES_AT_ONCE):
             lever = self._lever(probes.take(some)) * self._tensors["coefficients"]  # (some, m)
             moved += ((self._landmarks.words @ lever.T) ** 2).sum(axis=1)
         ends = np.cumsum([len(words.columns) for words in self._words.values()])
@@ -236,6 +237,7 @@ def _scaled(numbers: Float32, tensors: dict[str, Any]) -> Float32:
     return scaled
 
 
-def _runs(rows: int) -> Iterator[NDArray[np.int64]]:
-    for start in range(0, rows, ROWS_AT_ONCE):
-        yield np.arange(start, min(start + ROWS_AT_ONCE, rows))
+def _runs(rows: int, at_once: int | None = None) -> Iterator[NDArray[np.int64]]:
+    size = at_once or ROWS_AT_ONCE
+    for start in range(0, rows, size):
+        yield np.arange(start, min(start + size, rows))
