@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,17 @@ def _run(arguments: list[str]) -> Answer:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = cli.run(arguments)
     return Answer(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Networks of a few weights wait for their threads longer than they compute, and a sum's last bit hangs on them."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Does `price finetune` say what it did, refuse in one sentence, and go on after an interrupt?"""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -93,6 +94,7 @@ def test_an_unknown_setting_is_refused_by_name(command: Price, tmp_path: Path) -
     assert answer.code == 2 and "'epoch'" in answer.err and "'epochs'" in answer.err
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_process_that_is_stopped_goes_on_and_ends_as_if_it_were_not(
     command: Price, tmp_path: Path, priced_words: Path, how: signal.Signals
@@ -104,7 +106,7 @@ def test_a_process_that_is_stopped_goes_on_and_ends_as_if_it_were_not(
     (tmp_path / "price.toml").write_text(settings + "patience = 30\n")
     process = subprocess.Popen(
         [sys.executable, "-c", script, *map(str, arguments), "--device", "cpu"],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     checkpoint = tmp_path / "out.partial" / "checkpoint.safetensors"
     deadline = time.monotonic() + 240

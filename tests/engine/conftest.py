@@ -30,16 +30,5 @@ def make_items():
     return make
 
 
-@pytest.fixture
-def one_thread():
-    """Networks of a few weights wait for their threads longer than they compute."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def unit_rows(vectors):
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
