@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,7 @@ from engine.encoding import AUTO, Encoders, Runtime, modalities
 from engine.evaluation import Evaluation, evaluate
 from engine.features import make_inputs
 from engine.finetune.lineage import mark_tuned, tuned_notes
-from engine.folds import assign_folds, twin_groups
+from engine.folds import assign_folds, folds_for, twin_groups
 from engine.learn import learn
 from engine.members import require_members
 from engine.out_of_fold import write_out_of_fold
@@ -82,8 +82,10 @@ def build_index(
         keys = {column: items[column].to_pylist() for column in ("name_key", "image", "fingerprint")}
         groups = twin_groups(*keys.values())
         log_price = read.items["log_price"].to_numpy().astype(np.float64)
-        _refuse_too_few(groups, settings.folds)
-        fold = assign_folds(groups, settings.folds, settings.seed, log_price)
+        folds = settings.folds or folds_for(groups)
+        _refuse_too_few(groups, folds)
+        settings = replace(settings, folds=folds)
+        fold = assign_folds(groups, folds, settings.seed, log_price)
         records = mark_tuned(records, read.items, keys["fingerprint"], groups)
         vectors, absent = encoders.encode(read.items, photographs, index / CACHE, report)
         inputs = make_inputs(read.items, vectors)

@@ -17,6 +17,8 @@ from index.errors import DataRefused, UsageError
 Int64 = NDArray[np.int64]
 
 MOST_FOLDS = 127  # folds are kept as int8
+FEW_FOLDS, MANY_FOLDS = 5, 10
+ROWS_FOR_MANY, GROUPS_FOR_MANY = 8_000, 200  # at most, at least
 PHOTOGRAPH_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
 
 
@@ -73,6 +75,17 @@ def photograph_name(reference: str) -> str:
         is_file = PurePosixPath(address.path).suffix.lower() in PHOTOGRAPH_SUFFIXES
         path = address.path if is_file or not address.query else f"{address.path}?{address.query}"
     return path.replace("\\", "/").rsplit("/", 1)[-1].strip()
+
+
+def folds_for(groups: Int64) -> int:
+    """How many folds a catalogue gets whose owner asked for no number; `groups` (n,) of twins.
+
+    With 10, every model learns from nine tenths of the rows, where 5 leave it four fifths: half a point of SMAPE on a
+    catalogue of some thousand rows (docs/experiments.md). But there is a model for every pair of folds, 3.7 times as
+    many: beyond some thousand rows a build would take more than half an hour, and more rows bring more than more folds.
+    """
+    rows, found = len(groups), len(np.unique(groups))
+    return MANY_FOLDS if rows <= ROWS_FOR_MANY and found >= GROUPS_FOR_MANY else FEW_FOLDS
 
 
 def assign_folds(

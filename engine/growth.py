@@ -233,7 +233,7 @@ def _newcomers(pricer: Pricer, old: _Old, items: pa.Table, vectors: dict[str, ND
     if (departed := read_departed(old.folder)) is not None:
         known = pa.concat_tables([known, departed.select(KNOWN_BY).cast(known.schema)])
         fold_of_known = np.concatenate([fold_of_known, departed["fold"].to_numpy()])
-    group, fold = settle(known, fold_of_known, items, pricer.settings.folds)
+    group, fold = settle(known, fold_of_known, items, pricer.model.models.folds)
     inputs = make_inputs(items, vectors)
     space = pricer.space.vectors(inputs)
     base = pricer.model.unseen(inputs, space, fold)
@@ -314,7 +314,7 @@ def _finished(partial: Path) -> Path:
 def _refuse_too_few_left(old: _Old, gone: Int64) -> None:
     """An index stands on as many groups of twins as a build asks for."""
     left = np.delete(old.known["group"].to_numpy(), gone)
-    groups, needed = len(np.unique(left)), LEAST_GROUPS_PER_FOLD * settings_from(old.manifest.settings).folds
+    groups, needed = len(np.unique(left)), LEAST_GROUPS_PER_FOLD * int(old.manifest.settings["folds"])
     if groups < needed:
         raise DataRefused(
             f"Without these {len(gone):,} rows the index would hold {len(left):,} rows in {groups:,} groups of twins, "

@@ -59,7 +59,7 @@ class OutOfFold:
     @property
     def folds(self) -> int:
         """How many folds."""
-        return int(self.fold.max()) + 1
+        return len(next(iter(self.without.values())))
 
     @property
     def trained(self) -> NDArray[np.bool_]:

@@ -35,6 +35,7 @@ CLIP_FUSION = Settings(
     mlp=Network("fusion", members=1, width=512, dropout=0.2, fit=Fit(10, 64, 64, 1e-3, 1e-5, "one_cycle", "mse")),
     blend=Blend(mlp=1.0),
     stack=NO_STACK,
+    folds=5,
     correction=Correction(("text",)),
 )
 """CLIP's vectors of text and photograph, each projected into one latent space, side by side; squared error."""
@@ -51,6 +52,7 @@ GATED_ENSEMBLE = Settings(
     catboost=DeepTrees(reads=("fused",)),
     blend=Blend(mlp=0.85, gbdt=0.05, xgboost=0.05, catboost=0.05),
     stack=NO_STACK,
+    folds=5,
     correction=Correction(("name", "bullets")),
 )
 """A gate over the modalities, and three kinds of trees on what it makes of them (46.81 in the challenge). Its text
@@ -65,6 +67,7 @@ TOWERS_KNN = Settings(
     mlp=Network("towers", members=1, width=512, dropout=0.3, fit=Fit(15, 64, 64, 1e-3, 1e-5, "one_cycle", "mse")),
     blend=Blend(mlp=1.0),
     stack=NO_STACK,
+    folds=5,
     correction=Correction(("details",)),
 )
 """A tower for each of text, photograph, both at once, and unit and numbers; five folds averaged. Its future work, the
@@ -84,6 +87,7 @@ END_TO_END = Settings(
     ),
     blend=Blend(mlp=1.0),
     stack=NO_STACK,
+    folds=5,
     correction=Correction(("text",)),
 )
 """MiniLM and EfficientNet-B0 into layers of 512, 256 and 64; SmoothL1, then SMAPE itself. Here with frozen encoders and

@@ -65,6 +65,11 @@ class Models:
     members: Mapping[str, Sequence[Model]]
     stacks: Sequence[Stack] = ()
 
+    @property
+    def folds(self) -> int:
+        """How many."""
+        return len(next(iter(self.members.values())))
+
 
 @dataclass(frozen=True)
 class Bank:
@@ -148,7 +153,7 @@ def save_models(folder: Path, models: Models, fitted: Fitted) -> None:
     document = {
         "members": list(models.members),
         "stacked": bool(models.stacks),
-        "folds": len(next(iter(models.members.values()))),
+        "folds": models.folds,
         "weights": fitted.weights,
         "knobs": asdict(fitted.knobs),
         "mlp_knobs": asdict(fitted.mlp_knobs),

@@ -71,7 +71,7 @@ def open_scored_rows(index: Path) -> ScoredRows:
     rows, oof = open_comparables(hold.folder), read_out_of_fold(hold.folder)
     trained = np.flatnonzero(oof.trained)
     groups = ItemStore.open(hold.folder).items(["group"])["group"].to_numpy()[trained]
-    _refuse_too_few(groups, oof.fold[trained], settings.folds)
+    _refuse_too_few(groups, oof.fold[trained], oof.folds)
     return ScoredRows(
         hold,
         manifest,

@@ -1,6 +1,6 @@
 """Every knob of a build, as frozen dataclasses, and how a mapping changes some of them.
 
-An unknown key is refused by name before anything runs. What is `None` here is fitted out of fold at build.
+An unknown key is refused by name before anything runs. What is `None` here is chosen at build.
 """
 
 from __future__ import annotations
@@ -103,9 +103,9 @@ class Network:
             raise UsageError(f"width is {self.width}: cross_attention takes a multiple of 4, one part an attention.")
 
 
-MLP = Network("gated", members=3, width=256, dropout=0.2, fit=Fit(12, 256, 256, 2e-3, 0.05, "one_cycle"))
+MLP = Network("gated", members=1, width=256, dropout=0.2, fit=Fit(12, 256, 256, 2e-3, 0.05, "one_cycle"))
 TUNED = Tuning()
-LEXICAL = Network("words", members=4, width=64, dropout=0.1, fit=Fit(4, 256, 1024, 3e-3, 0.01, "constant"))
+LEXICAL = Network("words", members=1, width=64, dropout=0.1, fit=Fit(4, 256, 1024, 3e-3, 0.01, "constant"))
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ class Settings:
     text_views: tuple[str, ...] = ("name", "text")  # what of an item each text encoder encodes apart
     cleaning: tuple[str, ...] = ()  # of what encoders read: emoji are removed, numbers spelled out
     outliers: float = 0.0  # share of a fold's training rows, farthest from its median log price, that no member learns
-    folds: int = 5
+    folds: int | None = None  # None: see `engine.folds.folds_for`
     seed: int = 0
     currency: str = "USD"
     coverage: float = 0.8  # of the interval
@@ -266,7 +266,8 @@ class Settings:
     correction: Correction = Correction()
 
     def __post_init__(self) -> None:
-        _check_range(self, "folds", 3, 20)
+        if self.folds is not None:
+            _check_range(self, "folds", 3, 20)
         _check_range(self, "seed", 0, 2**31 - 1)
         _check_range(self, "coverage", 0.01, 0.999)
         _check_choice("search", self.search, BACKENDS)

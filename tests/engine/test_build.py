@@ -161,6 +161,15 @@ def test_a_query_unlike_every_row_gets_a_price_in_their_range(
         assert all(0.1 < quote.parts[name] < 300 for name in ("mlp", "gbdt", "lexical", "blend"))  # rows: 1 to 32
 
 
+def test_the_folds_that_nobody_asked_for_stand_in_the_manifest(
+    quick: Settings, written: Callable[..., Path], tmp_path: Path
+) -> None:
+    build_index(written(wares()), tmp_path / "index", replace(quick, folds=None))
+    folder = current_generation(tmp_path / "index")
+    assert read_manifest(folder).settings["folds"] == 5
+    assert len(list((folder / "models").glob("mlp-*"))) == 5
+
+
 @pytest.mark.parametrize("rows", [3, 6, 9, 11, 12, 13])
 def test_a_handful_of_rows_is_built_or_refused_in_a_sentence(
     rows: int, quick: Settings, written: Callable[..., Path], tmp_path: Path

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from engine.folds import assign_folds, photograph_name, placeholder_limit, twin_groups
+from engine.folds import assign_folds, folds_for, photograph_name, placeholder_limit, twin_groups
 from index.errors import DataRefused, UsageError
 
 
@@ -111,6 +111,14 @@ def test_many_sizes_of_one_item_may_share_a_photograph():
 def test_unnamed_rows_under_one_photograph_count_as_different_names():
     groups = twin_groups([""] * 90, ["none.jpg"] * 90)
     assert len(set(groups.tolist())) == 90
+
+
+@pytest.mark.parametrize(
+    ("rows", "groups", "folds"),
+    [(30, 30, 5), (199, 199, 5), (900, 199, 5), (200, 200, 10), (8000, 200, 10), (8001, 8001, 5)],
+)
+def test_ten_folds_are_for_catalogues_of_some_hundred_to_some_thousand_rows(rows, groups, folds):
+    assert folds_for(np.arange(rows) % groups) == folds
 
 
 def test_no_fold_splits_a_group_and_none_is_empty():

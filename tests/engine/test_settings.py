@@ -224,7 +224,7 @@ def changed() -> Settings:
         text_encoder=("a@b", "c"),
         image_encoder=("none",),
         text_views=("text",),
-        folds=default.folds + 1,
+        folds=7,
         seed=default.seed + 1,
         currency="£",
         coverage=0.55,
