@@ -65,7 +65,7 @@ check: lint test
 
 ifdef NAME
 bench: $(BIN)/.installed-dev
-	$(BIN)/python benchmarks/$(NAME).py
+	$(BIN)/python benchmarks/$(NAME).py $(ARGS)
 else
 bench:
 	@ls benchmarks/*.py >/dev/null 2>&1 || echo "There are no benchmarks yet."
