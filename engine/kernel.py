@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,7 +23,7 @@ import numpy as np
 
 from engine.features import NUMBERS, WORD_KINDS
 from engine.settings import Kernel as KernelSettings
-from engine.tfidf import Words, weigh_words
+from engine.tfidf import Words, weigh_words, word_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +55,7 @@ LEAST_RELEVANCE, MOST_RELEVANCE = 0.3, 20.0  # of a word, as a multiple of the m
 class _Landmarks:
     """The rows that every item is compared with."""
 
-    words: csr_matrix  # (known columns, m) of `Kernel._said_in`, turned once: a product with a query wants it by column
+    words: csr_matrix  # (known columns, m) their word table, turned: a product with a query wants it by column
     vectors: dict[str, Float32]  # modality -> (m, dim)
     numbers: Float32  # (m, numbers) scaled
     unit: NDArray[np.int64]  # (m,)
@@ -65,26 +65,13 @@ class Kernel:
     """One fitted kernel model. predict: Inputs of n items -> (n,) log price."""
 
     def __init__(
-        self, settings: KernelSettings, words: dict[str, Words], tensors: dict[str, Any], landmarks: csr_matrix
+        self, settings: KernelSettings, words: dict[str, Words], tensors: dict[str, Any], landmarks: _Landmarks
     ) -> None:
-        """`tensors`: mean, scale of the numbers; the landmarks' numbers, unit, vectors and coefficients; the level.
-
-        `landmarks` (m, all columns) 0/1: their words, as in Inputs.words.
-        """
+        """`tensors`: mean and scale of the numbers, the landmarks' coefficients, the level."""
         self._settings = settings
         self._words = words
         self._tensors = tensors
-        self._said = landmarks
-        self._landmarks = self._prepare()
-
-    def _prepare(self) -> _Landmarks:
-        vectors = {k.removeprefix("vectors."): v for k, v in self._tensors.items() if k.startswith("vectors.")}
-        return _Landmarks(
-            words=self._said_in(self._said).T.tocsr(),
-            vectors={name: value.astype(np.float32) for name, value in vectors.items()},
-            numbers=self._tensors["numbers"],
-            unit=self._tensors["unit"],
-        )
+        self._landmarks = landmarks
 
     @classmethod
     def fit(cls, inputs: Inputs, log_price: Float64, settings: KernelSettings, *, seed: int) -> Self:
@@ -97,18 +84,22 @@ class Kernel:
         tensors: dict[str, Any] = {
             "mean": mean,
             "scale": np.where(spread < 1e-6, np.float32(1), spread).astype(np.float32),
-            "unit": marks.unit,
-            # In half precision a cosine moves by less than 0.001.
-            **{f"vectors.{name}": value.astype(np.float16) for name, value in marks.vectors.items()},
             "coefficients": np.zeros(len(rows), np.float32),
             "level": np.array([np.median(log_price)], np.float32),
         }
-        tensors["numbers"] = _scaled(marks.numbers, tensors)
-        model = cls(settings, weigh_words(inputs.words), tensors, marks.words)
-        for last in (False, True):
-            model._solve(inputs, log_price, rows)
-            if not last:
-                model._learn_words(inputs.take(np.random.default_rng(seed).permutation(len(inputs))[:PROBES]))
+        words = weigh_words(inputs.words)
+        landmarks = _Landmarks(
+            words=_word_table(marks.words, words, settings).T.tocsr(),
+            # In half precision, in which they are kept, a cosine moves by less than 0.001.
+            vectors={name: value.astype(np.float16).astype(np.float32) for name, value in marks.vectors.items()},
+            numbers=_scaled(marks.numbers, tensors),
+            unit=marks.unit,
+        )
+        model = cls(settings, words, tensors, landmarks)
+        model._solve(inputs, log_price, rows)
+        model._learn_words(inputs.take(np.random.default_rng(seed).permutation(len(inputs))[:PROBES]))
+        model._landmarks = replace(landmarks, words=_word_table(marks.words, model._words, settings).T.tocsr())
+        model._solve(inputs, log_price, rows)
         return model
 
     def _solve(self, inputs: Inputs, log_price: Float64, rows: NDArray[np.int64]) -> None:
@@ -150,7 +141,6 @@ class Kernel:
             relative = np.minimum(relevance / max(float(relevance.mean()), 1e-12), MOST_RELEVANCE)
             scale = np.sqrt(LEAST_RELEVANCE + (1 - LEAST_RELEVANCE) * relative).astype(np.float32)
             self._words[kind] = Words(words.columns, words.weight * scale)
-        self._landmarks = self._prepare()
 
     def predict(self, inputs: Inputs) -> Float64:
         """Log price (n,)."""
@@ -168,17 +158,10 @@ class Kernel:
             alike += (lever - 1) * np.float32(self._settings.numbers / max(self._settings.product, 1e-6))
             yield some, alike
 
-    def _said_in(self, words: csr_matrix) -> csr_matrix:
-        """(n, known columns) whose products are the cosines of all kinds of words, each by its weight, added up."""
-        from scipy.sparse import hstack
-
-        weights = {kind: np.sqrt(np.float32(getattr(self._settings, kind))) for kind in self._words}
-        return hstack([weights[kind] * known.rows(words) for kind, known in self._words.items()], format="csr")
-
     def _said_alike(self, inputs: Inputs) -> Float32:
         """(n, m) s: how alike words and vectors are."""
         marks, settings = self._landmarks, self._settings
-        alike: Float32 = (self._said_in(inputs.words) @ marks.words).toarray()
+        alike: Float32 = (_word_table(inputs.words, self._words, settings) @ marks.words).toarray()
         for name, theirs in marks.vectors.items():
             mine = inputs.vectors[name]
             both = np.outer(mine.any(axis=1), theirs.any(axis=1))
@@ -199,14 +182,21 @@ class Kernel:
         """As safetensors: the landmarks' words as columns and starts, everything else as it is."""
         from safetensors.numpy import save_file
 
-        tensors = {name: np.ascontiguousarray(value) for name, value in self._tensors.items()}
-        known = np.unique(np.concatenate([words.columns for words in self._words.values()]))
-        said = self._said[:, known].tocsr()
-        tensors |= {"said": said.indices.astype(np.int32), "starts": said.indptr.astype(np.int64), "known": known}
+        marks, said = self._landmarks, self._landmarks.words.T.tocsr()
+        known, place = np.unique(np.concatenate([words.columns for words in self._words.values()]), return_inverse=True)
+        tensors = {
+            **self._tensors,
+            **{f"vectors.{name}": value.astype(np.float16) for name, value in marks.vectors.items()},
+            "numbers": marks.numbers,
+            "unit": marks.unit,
+            "said": place[said.indices].astype(np.int32),
+            "starts": said.indptr.astype(np.int64),
+            "known": known,
+        }
         for kind, words in self._words.items():
             tensors |= {f"columns.{kind}": words.columns, f"weight.{kind}": words.weight}
-        about = json.dumps({**asdict(self._settings), "columns": self._said.shape[1]})
-        save_file(tensors, path, metadata={"settings": about})
+        about = {"settings": json.dumps(asdict(self._settings))}
+        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path, metadata=about)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -217,17 +207,28 @@ class Kernel:
         with safe_open(path, framework="numpy") as file:
             about = json.loads(file.metadata()["settings"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-        width, known = about.pop("columns"), tensors.pop("known")
-        said, starts = tensors.pop("said"), tensors.pop("starts")
-        landmarks = csr_matrix(
-            (np.ones(len(said), np.float32), known[said], starts), shape=(len(starts) - 1, width), dtype=np.float32
-        )
+        settings, known = KernelSettings(**about), tensors.pop("known")
         words = {
             kind: Words(tensors.pop(f"columns.{kind}"), tensors.pop(f"weight.{kind}"))
             for kind in WORD_KINDS
             if f"columns.{kind}" in tensors
         }
-        return cls(KernelSettings(**about), words, tensors, landmarks)
+        said, starts = tensors.pop("said"), tensors.pop("starts")
+        vectors = [name for name in tensors if name.startswith("vectors.")]
+        shape = len(starts) - 1, int(known.max(initial=-1)) + 1
+        table = csr_matrix((np.ones(len(said), np.float32), known[said], starts), shape=shape)
+        landmarks = _Landmarks(
+            words=_word_table(table, words, settings).T.tocsr(),
+            vectors={name.removeprefix("vectors."): tensors.pop(name).astype(np.float32) for name in vectors},
+            numbers=tensors.pop("numbers"),
+            unit=tensors.pop("unit"),
+        )
+        return cls(settings, words, tensors, landmarks)
+
+
+def _word_table(words: csr_matrix, known: dict[str, Words], settings: KernelSettings) -> csr_matrix:
+    """(n, known columns) whose products are the cosines of all kinds of words, each by its weight, added up."""
+    return word_table(words, known, {kind: getattr(settings, kind) for kind in known})
 
 
 def _scaled(numbers: Float32, tensors: dict[str, Any]) -> Float32:

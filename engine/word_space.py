@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from engine.tfidf import Words, weigh_words
+from engine.tfidf import Words, weigh_words, word_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +43,7 @@ class WordSpace:
         if words.shape[0] > MOST_ROWS:
             words = words[np.sort(np.random.default_rng(seed).choice(words.shape[0], MOST_ROWS, replace=False))]
         weighed = weigh_words(words, KINDS)
-        table = _table(weighed, words)
+        table = word_table(words, weighed)
         if not table.nnz:
             return cls(weighed, np.zeros((table.shape[1], 1), np.float32))
         here = np.vstack(table.tocoo().coords).astype(np.int64)
@@ -58,7 +58,7 @@ class WordSpace:
 
     def vectors(self, words: csr_matrix) -> Float32:
         """(n, dim) unit rows; zero for an item with no word that is known."""
-        seen = np.asarray(_table(self.words, words) @ self.directions, np.float32)
+        seen = np.asarray(word_table(words, self.words) @ self.directions, np.float32)
         norm = np.linalg.norm(seen, axis=1, keepdims=True)
         unit: Float32 = np.divide(seen, norm, out=np.zeros_like(seen), where=norm > 1e-6)
         return unit
@@ -80,9 +80,3 @@ class WordSpace:
         tensors = load_file(folder / FILE)
         words = {kind: Words(tensors[f"columns.{kind}"], tensors[f"weight.{kind}"]) for kind in KINDS}
         return cls(words, tensors["directions"].astype(np.float32))
-
-
-def _table(words: dict[str, Words], said: csr_matrix) -> csr_matrix:
-    from scipy.sparse import hstack
-
-    return hstack([words[kind].rows(said) for kind in KINDS], format="csr")

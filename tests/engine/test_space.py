@@ -8,7 +8,7 @@ import pytest
 from engine.features import WORD_KINDS, Inputs, hash_words
 from engine.settings import Correction, Settings
 from engine.space import Space, joined
-from engine.tfidf import weigh_words
+from engine.tfidf import weigh_words, word_table
 from engine.word_space import KINDS, WordSpace
 
 NAMES = ["red tea", "green tea", "black tea", "red apple juice", "green apple juice", "", "red green tea"] * 3
@@ -79,19 +79,25 @@ def test_a_word_weighs_the_logarithm_of_how_rare_it_is_and_one_that_a_single_row
             assert weighed.weight[here[0]] == pytest.approx(math.log(len(dense) / rows))
 
 
-def test_weighed_rows_are_unit_rows_whose_cosine_is_that_of_tf_idf():
-    words = hash_words(NAMES, TEXTS)
-    weighed = weigh_words(words, ("text",))["text"]
-    rows = weighed.rows(words)
-    slow = words.toarray()[:, weighed.columns] * weighed.weight
-    norm = np.linalg.norm(slow, axis=1, keepdims=True)
-    np.testing.assert_allclose(rows.toarray(), slow / np.where(norm > 0, norm, 1), rtol=1e-5)
+@pytest.mark.parametrize("shares", [None, {"name": 0.5, "text": 2.0, "characters": 0.0}])
+def test_products_of_weighed_rows_are_the_cosines_by_kind_each_times_its_share(shares):
+    words = hash_words([*NAMES, "qqq"], [*TEXTS, "qqq"])  # of the last, no word is known
+    kinds = weigh_words(words, ("name", "text", "characters"))
+    expected = np.zeros((words.shape[0], words.shape[0]))
+    for kind, known in kinds.items():
+        weighed = words.toarray()[:, known.columns] * known.weight
+        norm = np.linalg.norm(weighed, axis=1, keepdims=True)
+        unit = weighed / np.where(norm > 0, norm, 1)
+        expected += unit @ unit.T * (1.0 if shares is None else shares[kind])
+    table = word_table(words, kinds, shares)
+    np.testing.assert_allclose((table @ table.T).toarray(), expected, rtol=1e-5, atol=1e-6)
+    assert not table[-1].count_nonzero() and expected.any()
 
 
 def test_with_as_many_directions_as_rows_the_word_space_keeps_every_cosine():
     words = hash_words(NAMES, TEXTS)
     weighed = weigh_words(words, KINDS)
-    table = np.hstack([weighed[kind].rows(words).toarray() for kind in KINDS])
+    table = word_table(words, weighed).toarray()
     there = np.linalg.norm(table, axis=1) > 0
     unit = table[there] / np.linalg.norm(table[there], axis=1, keepdims=True)
     seen = WordSpace.fit(words, seed=0).vectors(words)[there]
