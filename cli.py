@@ -32,6 +32,7 @@ def main() -> NoReturn:
     """Run the command line and exit with the contract's code."""
     # OpenMP threads that spin while they wait slow each other down a hundredfold on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")  # one for every length of text fills 300 MB
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a name that the terminal's encoding lacks is no reason to fail
     code = run(sys.argv[1:])
@@ -122,8 +123,8 @@ def price() -> None:
     price evaluate                      SMAPE of the index, out of fold
 
     Results go to stdout, all else to stderr. Exit codes: 0 done, 1 a fault of ours, 2 usage, 3 the data was refused,
-    4 the index is missing, damaged or of another format, 6 a download could not be had, 75 another build holds the
-    index, 130 interrupted.
+    4 the index is missing, damaged or of another format, 6 a download could not be had, 75 another process is
+    writing there, 130 interrupted.
     """
 
 
@@ -138,7 +139,7 @@ def price() -> None:
 @click.option(
     "--folds",
     type=int,
-    help="Folds that every row is predicted out of, 3 to 20. [default: 10, and 5 beyond 8,000 rows]",
+    help="Folds that every row is predicted out of, 3 to 20. [default: 10; 5 if rows > 8,000 or groups < 200]",
 )
 @click.option("--seed", type=int, help="Of everything random: folds, networks, trees. [default: 0]")
 @click.option("--currency", help="Label of the prices, kept with the index. [default: USD]")
@@ -475,7 +476,8 @@ def tune_command(index: Path, what: str, *, as_json: bool, **options: Any) -> No
 
     The best of many settings looks better than it is on the rows that chose it. The cross-fitted score makes the choice
     anew for each fold on the other folds; if that is no better than the index, the index is left as it is. A search
-    that was stopped is continued by the same command. A trial of the correction takes about as long as an evaluation,
+    that was stopped is continued by the same command; parts that an earlier search has chosen are searched again with
+    the others. A trial of the correction takes about as long as an evaluation,
     of the blend or the stack some ten times that, of the members as long as a build.
 
     \b

@@ -182,18 +182,23 @@ def show_finetuned(done: Finetuned) -> None:
 
 def show_tuned(found: Found, index: Path) -> None:
     """What a search found, and which of its figures is honest."""
+    from engine.search_space import key_of
+
     click.echo(f"{found.trials:,} trials of {', '.join(found.what)} on {found.rows:,} rows; {found.seconds:.0f} s.")
-    scores = {"as it was": found.present, "searched": found.cross_fitted}
+    for note in found.notes:
+        click.echo(f"Note: {clean(note)}")
+    scores = {"as it was": found.present, "cross-fitted": found.cross_fitted}
     for name, score in scores.items():
-        click.echo(f"SMAPE {name:9} {score.value:.2f} ({score.low:.2f} to {score.high:.2f}), out of fold.")
-    click.echo(f"Gain {_points(found.gain)} points: these figures are honest. On the rows that it was chosen on, the")
+        click.echo(f"SMAPE {name:12} {score.value:.2f} ({score.low:.2f} to {score.high:.2f}), out of fold.")
+    honest = "honest but for the note above" if found.notes else "honest"
+    click.echo(f"Gain {_points(found.gain)} points: these figures are {honest}. On the rows that it was chosen on, the")
     click.echo(f"winner scores {found.searched:.2f}, which flatters it.")
     if not found.better:
         click.echo(f"That is no gain: the index at {index} is left as it is.")
         return
     click.echo(f"In force in {index}:")
     for path, value in found.chosen.items():
-        click.echo(f"  {path} = {value:.4g}")
+        click.echo(f"  {key_of(path)} = {value:.4g}")
 
 
 def show_ablation(console: Console, table: Ablation) -> None:

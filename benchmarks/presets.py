@@ -5,9 +5,9 @@
 
 The encoders are those that stand in for the systems' own, which few machines have; the default keeps its own. WORK
 holds an index for each preset, one cache of vectors for all, and the rows' losses: what is there is not built again.
-Every build is the command itself, with one thread for each of its parts. SMAPE is the full definition; intervals are
-drawn by twins, and those of differences are paired: default less preset, so that below 0 ours is better. Writes
-results/presets.json beside this script: figures only.
+Every build is the command itself, with one thread for each of its parts, and all have 5 folds, the systems' number.
+SMAPE is the full definition; intervals are drawn by twins, and those of differences are paired: default less preset, so
+that below 0 ours is better. Writes results/presets.json beside this script: figures only.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def build(preset: str, given: argparse.Namespace) -> dict[str, float]:
         (given.work / "cache").mkdir(exist_ok=True)
         (index / "cache").symlink_to((given.work / "cache").resolve())
     command = [str(Path(sys.executable).parent / "price"), "build-index", str(given.catalogue), "--index", str(index)]
-    command += ["--preset", preset, "--seed", str(SEED), "--json"]
+    command += ["--preset", preset, "--folds", "5", "--seed", str(SEED), "--json"]  # the systems' own number
     command += ["--image-dir", str(given.image_dir)] if given.image_dir else []
     if preset != "default":
         command += ["--text-encoder", given.text_encoder, "--image-encoder", given.image_encoder]

@@ -236,11 +236,11 @@ def _refitted(refits: Sequence[Refit]) -> list[Variant]:
 
 def _price_refitted(refit: Refit) -> Price:
     def price(whole: Whole) -> Float64:
-        seen, settings, space = refit.world(whole.catalogue, whole.settings)
+        seen, settings = refit.world(whole.catalogue, whole.settings)
         oof = refit.fit(seen, whole.oof.fold, settings)
         if settings.stack.rounds:
-            oof = stacked(oof, seen._replace(space=space), settings)[0]
-        return answer_out_of_fold(oof, whole.rows.log_price, space, settings).answer
+            oof = stacked(oof, seen, settings)[0]
+        return answer_out_of_fold(oof, whole.rows.log_price, seen.space, settings).answer
 
     return price
 

@@ -88,6 +88,7 @@ def build_index(
         fold = assign_folds(groups, folds, settings.seed, log_price)
         records = mark_tuned(records, read.items, keys["fingerprint"], groups)
         vectors, absent = encoders.encode(read.items, photographs, index / CACHE, report)
+        del encoders  # some hundred megabytes that the models need now
         inputs = make_inputs(read.items, vectors)
         space = Space.fit(inputs, settings)
         places = space.vectors(inputs)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.stack import Goods
-from index.backends import AUTO, choose, write_backend
+from index.backends import AUTO, at_open, choose, write_backend
 from index.neighbours import BandIndex
 from index.price_order import PriceOrder, positions_by_price, present, refuse_unless_finite
 from index.quantise import Codes, Head, Level, encode_rows
@@ -154,8 +154,8 @@ class OpenComparables:
         )
 
     def index(self, search: str = AUTO) -> BandIndex:
-        """To search among the rows that have a vector."""
-        return BandIndex.of(self.order, search, self._folder)
+        """To search among the rows that have a vector, by what was written for it."""
+        return BandIndex.of(self.order, at_open(search, self._folder), self._folder)
 
     def space(self) -> NDArray[np.float32]:
         """(m, dim) every vector in the order of the catalogue: a copy."""

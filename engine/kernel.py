@@ -79,11 +79,12 @@ class Kernel:
         rows = np.arange(len(inputs))
         if len(rows) > settings.landmarks:
             rows = np.sort(np.random.default_rng(seed).choice(rows, settings.landmarks, replace=False))
-        marks, mean = inputs.take(rows), inputs.numbers.mean(axis=0)
-        spread = inputs.numbers.std(axis=0)
+        marks = inputs.take(rows)
+        # In float64: in float32 a constant seems to vary by its last bits, and the least difference would count as far.
+        mean, spread = (each(inputs.numbers, axis=0, dtype=np.float64) for each in (np.mean, np.std))
         tensors: dict[str, Any] = {
-            "mean": mean,
-            "scale": np.where(spread < 1e-6, np.float32(1), spread).astype(np.float32),
+            "mean": mean.astype(np.float32),
+            "scale": np.where(spread < 1e-6, 1, spread).astype(np.float32),
             "coefficients": np.zeros(len(rows), np.float32),
             "level": np.array([np.median(log_price)], np.float32),
         }
@@ -179,19 +180,18 @@ class Kernel:
         return lever
 
     def save(self, path: Path) -> None:
-        """As safetensors: the landmarks' words as columns and starts, everything else as it is."""
+        """As safetensors; the landmarks' words as the weighed table that is used, for to weigh them takes time at opening."""
         from safetensors.numpy import save_file
 
-        marks, said = self._landmarks, self._landmarks.words.T.tocsr()
-        known, place = np.unique(np.concatenate([words.columns for words in self._words.values()]), return_inverse=True)
+        marks, table = self._landmarks, self._landmarks.words
         tensors = {
             **self._tensors,
             **{f"vectors.{name}": value.astype(np.float16) for name, value in marks.vectors.items()},
             "numbers": marks.numbers,
             "unit": marks.unit,
-            "said": place[said.indices].astype(np.int32),
-            "starts": said.indptr.astype(np.int64),
-            "known": known,
+            "table.data": table.data,
+            "table.landmarks": table.indices.astype(np.uint16 if table.shape[1] <= 2**16 else np.int32),
+            "table.starts": table.indptr.astype(np.int64),
         }
         for kind, words in self._words.items():
             tensors |= {f"columns.{kind}": words.columns, f"weight.{kind}": words.weight}
@@ -205,23 +205,21 @@ class Kernel:
         from scipy.sparse import csr_matrix
 
         with safe_open(path, framework="numpy") as file:
-            about = json.loads(file.metadata()["settings"])
+            settings = KernelSettings(**json.loads(file.metadata()["settings"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-        settings, known = KernelSettings(**about), tensors.pop("known")
         words = {
             kind: Words(tensors.pop(f"columns.{kind}"), tensors.pop(f"weight.{kind}"))
             for kind in WORD_KINDS
             if f"columns.{kind}" in tensors
         }
-        said, starts = tensors.pop("said"), tensors.pop("starts")
+        data, rows, starts = (tensors.pop(f"table.{part}") for part in ("data", "landmarks", "starts"))
         vectors = [name for name in tensors if name.startswith("vectors.")]
-        shape = len(starts) - 1, int(known.max(initial=-1)) + 1
-        table = csr_matrix((np.ones(len(said), np.float32), known[said], starts), shape=shape)
+        unit = tensors.pop("unit")
         landmarks = _Landmarks(
-            words=_word_table(table, words, settings).T.tocsr(),
+            words=csr_matrix((data, rows.astype(np.int32), starts), shape=(len(starts) - 1, len(unit))),
             vectors={name.removeprefix("vectors."): tensors.pop(name).astype(np.float32) for name in vectors},
             numbers=tensors.pop("numbers"),
-            unit=tensors.pop("unit"),
+            unit=unit,
         )
         return cls(settings, words, tensors, landmarks)
 

@@ -62,8 +62,10 @@ def member_fits(settings: Settings) -> dict[str, Fit]:
 
     states = States()
     fits: dict[str, Fit] = {
-        "mlp": lambda inputs, log_price, seed, _: Network.fit(inputs, log_price, settings.mlp, seed),
-        "lexical": lambda inputs, log_price, seed, _: Network.fit(inputs, log_price, settings.lexical, seed),
+        "mlp": lambda inputs, log_price, seed, _: Network.fit(inputs, log_price, settings.mlp, seed, name="mlp"),
+        "lexical": lambda inputs, log_price, seed, _: Network.fit(
+            inputs, log_price, settings.lexical, seed, name="lexical"
+        ),
         "kernel": lambda inputs, log_price, seed, _: Kernel.fit(inputs, log_price, settings.kernel, seed=seed),
         "tuned": lambda inputs, log_price, seed, _: Tuned.fit(
             inputs, log_price, settings.tuned, seed=seed, states=states

@@ -23,11 +23,6 @@ def smape(price: ArrayLike, predicted: ArrayLike) -> float:
     return float(row_smape(price, predicted).mean())
 
 
-def half_smape(price: ArrayLike, predicted: ArrayLike) -> float:
-    """100 mean(|p - y| / (|p| + |y|)): 0 to 100, half of `smape`; some publish it by the same name."""
-    return smape(price, predicted) / 2
-
-
 def median_ape(price: ArrayLike, predicted: ArrayLike) -> float:
     """The median of 100 |p - y| / |y|, y the true price; 0 where both are 0, infinite where only the price is."""
     price, predicted = _pair(price, predicted)

@@ -12,6 +12,7 @@ import numpy as np
 
 from engine.fit import fit_network
 from engine.losses import BOUNDED
+from index.errors import UsageError
 from index.units import UNITS
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 LEAST_ROWS = 2  # a word that fewer training rows have can only be learned by heart
 WORDS_NORM = 4.0  # an item's words share this norm, so that a long text does not shout
 ROWS_AT_ONCE = 4096  # priced in one forward pass
+NO_PRICE = 100.0  # a log price that is farther from 0 is none
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,16 @@ class Network:
         self._columns = columns  # of Inputs.words: those that are known
 
     @classmethod
-    def fit(cls, inputs: Inputs, log_price: NDArray[np.float64], settings: NetworkSettings, seed: int) -> Self:
-        """Trained on all of `inputs`; `log_price` (n,)."""
+    def fit(
+        cls,
+        inputs: Inputs,
+        log_price: NDArray[np.float64],
+        settings: NetworkSettings,
+        seed: int,
+        *,
+        name: str = "mlp",
+    ) -> Self:
+        """Trained on all of `inputs`; `log_price` (n,). UsageError, with the member's `name`, where it diverges."""
         import torch
 
         dims = {name: vectors.shape[1] for name, vectors in inputs.vectors.items()}
@@ -86,7 +96,9 @@ class Network:
             )
             for member in range(settings.members)
         ]
-        return cls([_halved(head) for head in heads], shape, columns)
+        network = cls([_halved(head) for head in heads], shape, columns)
+        network._refuse_diverged(inputs, settings, name)
+        return network
 
     def predict(self, inputs: Inputs) -> NDArray[np.float64]:
         """Log price (n,)."""
@@ -116,6 +128,15 @@ class Network:
         with torch.inference_mode():
             parts = [question(_batch(inputs, words, rows)).numpy() for rows in _runs(len(inputs))]
         return np.concatenate(parts)
+
+    def _refuse_diverged(self, inputs: Inputs, settings: NetworkSettings, name: str) -> None:
+        """By what it makes of some rows that it was trained on: a few thousand, which take next to no time."""
+        predicted = self.predict(inputs.take(np.arange(min(len(inputs), ROWS_AT_ONCE))))
+        if not (np.abs(predicted) < NO_PRICE).all():  # nor is NaN
+            raise UsageError(
+                f"The member {name} (head {settings.head}) came apart while it learned, at learning_rate "
+                f"{settings.fit.learning_rate:g} of [{name}.fit]: give a lower one."
+            )
 
     def save(self, path: Path) -> None:
         """As safetensors; what the heads are built from stands in its metadata."""

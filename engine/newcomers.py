@@ -2,8 +2,8 @@
 
 Its stored residual must come from models that never saw its price. The models of a fold saw every row of the other
 folds, so a newcomer whose twin the build knew takes that twin's group and fold, also where the twin has since been
-removed: the models do not forget it. One that comes under an id that was known takes the place of that row. Groups that
-are new go to the folds that hold the fewest rows.
+removed: the models do not forget it. One without a twin that comes under an id that was known takes the place of that
+row. Groups that are new go to the folds that hold the fewest rows.
 """
 
 from __future__ import annotations
@@ -31,14 +31,17 @@ def settle(known: pa.Table, known_fold: Int8, new: pa.Table, folds: int) -> tupl
     """(n,) group and (n,) fold of the rows `new`; both tables have the columns KNOWN_BY, `new` but for the group.
 
     `known` (m,) are the rows of the index and those that the models saw and that have left it, with their `known_fold`.
-    A row with twins in several groups joins the one that came first.
+    A row that bridges two groups, with twins in both, joins the one that came first, and models that saw the other's
+    prices answer for it; a row of which nothing but the price is new stays where it was.
     """
     ids, *keys = (known[column].to_pylist() + new[column].to_pylist() for column in KNOWN_BY[:-1])
     component = twin_groups(*keys)
     own = component[known.num_rows :]
-    by_id, by_twin = _first(ids[: known.num_rows]), _first(component[: known.num_rows].tolist())
-    asked = zip(ids[known.num_rows :], own.tolist(), strict=True)
-    like = np.array([by_id.get(item_id, by_twin.get(twins, -1)) for item_id, twins in asked], np.int64)
+    rows = list(zip(ids, *keys[:2], strict=True))  # id, name, photograph: a content may be unknown today
+    by_row, by_id = _first(rows[: known.num_rows]), _first(ids[: known.num_rows])
+    by_twin = _first(component[: known.num_rows].tolist())
+    asked = zip(rows[known.num_rows :], own.tolist(), strict=True)
+    like = np.array([by_row.get(row, by_twin.get(twins, by_id.get(row[0], -1))) for row, twins in asked], np.int64)
     known_group = known["group"].to_numpy()
     group, fold = known_group[like], known_fold[like]
     fresh = np.flatnonzero(like < 0)

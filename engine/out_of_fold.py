@@ -187,7 +187,8 @@ def read_out_of_fold(folder: Path) -> OutOfFold:
     columns = {name: table[name].to_numpy() for name in table.column_names}
     fold = columns["fold"]
     own = {name.removeprefix("own_"): values for name, values in columns.items() if name.startswith("own_")}
-    folds = range(int(fold.max()) + 1)
+    # Not by the rows that are there: all those of a fold may have been removed.
+    folds = range(len({name.split("_")[1] for name in columns if name.startswith("without_")}))
     without = {member: np.stack([columns[f"without_{f}_{member}"] for f in folds]) for member in own}
     return OutOfFold(fold, own, without)
 

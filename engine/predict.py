@@ -80,6 +80,7 @@ class Order:
             "columns": list(self.columns),
             "id_column": self.id_column,
             "image_column": self.image_column,
+            "base_dir": str(self.base_dir.resolve()),
             **dict(self.knobs),
             "image_dir": str(self.image_dir) if self.image_dir else None,
             **asdict(self.runtime),
@@ -195,7 +196,10 @@ def _check(columns: Columns, wanted: Sequence[str], shard_rows: int) -> None:
 
 def generation_of(index: str | Path) -> str:
     """What tells the generation in force from every other: its manifest holds the hash of each of its files."""
-    folder = current_generation(local_index(index))
+    return _identity(current_generation(local_index(index)))
+
+
+def _identity(folder: Path) -> str:
     try:
         return hash_file(folder / MANIFEST)
     except OSError as error:
@@ -252,10 +256,10 @@ class ShardPricer:
         """IndexUnusable where the index is no longer the one that the job began with."""
         self._clock = Stopwatch("opening")
         folder = local_index(order.index)
-        if generation_of(folder) != order.generation:
-            raise IndexUnusable(f"The index at {folder} was replaced while the file was priced: price it again.")
         self._order = order
         self._pricer = Pricer.open(folder, order.runtime)
+        if _identity(self._pricer.folder) != order.generation:  # of what is open and held, not of what is in force
+            raise IndexUnusable(f"The index at {folder} was replaced while the file was priced: price it again.")
         self._knobs = with_overrides(self._pricer.knobs, **dict(order.knobs))
         self._model = self._pricer.model
         self._model.bank = replace(self._model.bank, index=TimedSearch(self._model.bank.index, self._clock))

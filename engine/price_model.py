@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     Float64 = NDArray[np.float64]
 
 FOLDER, SETTINGS = "models", "price_model.json"
+LOADERS = 2  # threads; most of a load lets go of the interpreter
 
 
 @dataclass(frozen=True)
@@ -170,9 +173,11 @@ def load_models(folder: Path) -> tuple[Models, Fitted]:
     document = json.loads((models_folder / SETTINGS).read_text(encoding="utf-8"))
     folds = range(document["folds"])
     members: dict[str, list[Model]] = {}
-    for member in document["members"]:
-        before = [{name: each[fold] for name, each in members.items()} for fold in folds]
-        members[member] = [load_member(member, models_folder / file_of(member, f), before[f]) for f in folds]
+    with ThreadPoolExecutor(LOADERS) as pool:
+        for member in document["members"]:
+            before = [{name: each[fold] for name, each in members.items()} for fold in folds]
+            paths = [models_folder / file_of(member, fold) for fold in folds]
+            members[member] = list(pool.map(partial(load_member, member), paths, before))
     stacks = [Stack.load(models_folder / file_of(STACK, fold)) for fold in folds] if document["stacked"] else []
     interval = Interval(**{name: tuple(value) for name, value in document["interval"].items()})
     knobs, mlp_knobs = Knobs(**document["knobs"]), Knobs(**document["mlp_knobs"])

@@ -7,17 +7,20 @@ by the member mlp, without the other members and the stack, corrected in the spa
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from engine.encoding import PAIR, PHOTOGRAPH, Modality, modalities
+from engine.features import NUMBERS
 from engine.members import BESIDE, member_fits
 from engine.out_of_fold import OutOfFold, predict_out_of_fold
 from engine.settings import TEXT_VIEWS, Blend, Stack
 from engine.space import Space, joined
+from engine.stack import Catalogue, Goods, amounts
+from index.units import NONE, UNITS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,12 +28,14 @@ if TYPE_CHECKING:
     from engine.features import Inputs
     from engine.members import Model
     from engine.settings import Settings
-    from engine.stack import Catalogue
 
     Float32 = NDArray[np.float32]
 
 TEXT, IMAGE, BOTH = "text", "photographs", "text and photographs"
 WORDLESS = ("lexical", "tuned")  # members that see words alone, and have nothing left without them
+LENGTHS = {"log_name_length": 0.0, "log_text_length": 0.0, "log_lines": 0.0}  # of an item that says nothing
+UNKNOWN = {"log_amount": 0.0, "amount_unknown": 1.0, "log_pack": 0.0, "log_amount_each": 0.0}
+"""What `engine.features` makes of an item that says no amount: zeros alone would be exactly one gram."""
 
 
 @dataclass(frozen=True)
@@ -41,24 +46,27 @@ class Refit:
     name: str
     members: tuple[str, ...]
     sees: str | None = None  # TEXT, IMAGE or BOTH, of the vectors; None for all there is
-    words: bool = True
-    quantities: bool = True  # numbers and unit
+    words: bool = True  # and how many there are
+    quantities: bool = True  # amount, pack and unit
 
-    def world(self, catalogue: Catalogue, settings: Settings) -> tuple[Catalogue, Settings, Float32]:
-        """What is left to see, the settings that it is learned by, and where neighbours are looked for."""
+    def world(self, catalogue: Catalogue, settings: Settings) -> tuple[Catalogue, Settings]:
+        """What is left to see, with where neighbours are looked for, and the settings that it is learned by."""
         from scipy.sparse import csr_matrix
 
-        inputs, alone = catalogue.inputs, self.sees is not None
+        (inputs, goods, _), alone = catalogue, self.sees is not None
         kept = [each.name for each in modalities(settings) if self._keeps(each)]
         seen = replace(inputs, vectors={name: inputs.vectors[name] for name in kept})
         if not self.words:
-            seen = replace(seen, words=csr_matrix(inputs.words.shape, dtype=np.float32))
+            nothing = csr_matrix(inputs.words.shape, dtype=np.float32)
+            seen = replace(seen, words=nothing, numbers=_with(seen.numbers, LENGTHS))
         if not self.quantities:
-            seen = replace(seen, numbers=np.zeros_like(inputs.numbers), unit=np.zeros_like(inputs.unit))
+            unit = np.full_like(inputs.unit, UNITS.index(NONE))
+            seen = replace(seen, numbers=_with(seen.numbers, UNKNOWN), unit=unit)
+            goods = Goods(goods.log_price, unit, amounts(seen))  # or the stack would compare known amounts with unknown
         changed = replace(
             settings, members=self.members, blend=Blend(), stack=Stack(rounds=0) if alone else settings.stack
         )
-        return catalogue._replace(inputs=seen), changed, self._space(inputs, seen, settings)
+        return Catalogue(seen, goods, self._space(seen, settings)), changed
 
     def fit(self, seen: Catalogue, fold: NDArray[np.int8], settings: Settings) -> OutOfFold:
         """The members' predictions."""
@@ -71,10 +79,18 @@ class Refit:
         views = {None: (), BOTH: (), TEXT: (PHOTOGRAPH, PAIR), IMAGE: (*TEXT_VIEWS, PAIR)}
         return modality.view not in views[self.sees]
 
-    def _space(self, inputs: Inputs, seen: Inputs, settings: Settings) -> Float32:
+    def _space(self, seen: Inputs, settings: Settings) -> Float32:
         if self.sees == IMAGE:
             return joined(list(seen.vectors.values()))
-        return Space.fit(inputs, settings).vectors(inputs)
+        return Space.fit(seen, settings).vectors(seen)
+
+
+def _with(numbers: Float32, told: Mapping[str, float]) -> Float32:
+    """A copy with some of NUMBERS the same for all n items."""
+    changed = numbers.copy()
+    for name, value in told.items():
+        changed[:, NUMBERS.index(name)] = value
+    return changed
 
 
 def refits_of(settings: Settings) -> list[Refit]:

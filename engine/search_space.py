@@ -7,7 +7,7 @@ shares of any size and divided by their sum.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from engine.settings import Settings, settings_from, suggestion
@@ -126,3 +126,13 @@ def settings_at(point: Mapping[str, float], settings: Settings) -> Settings:
         equal = 1 / len(shares)
         document[BLEND] = {member: share / total if total else equal for member, share in shares.items()}
     return settings_from(document)
+
+
+def key_of(path: str) -> str:
+    """The path as a settings file spells it: `correction.lambda` for `correction.decay`."""
+    of: Any = Settings()
+    keys = []
+    for name in path.split("."):
+        keys += [each.metadata.get("key", name) for each in fields(of) if each.name == name]
+        of = getattr(of, name)
+    return ".".join(keys)

@@ -18,7 +18,7 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
     from index.rows import Row
 
-JOURNAL, LOCK, PARTIAL = "journal.jsonl", "lock", ".partial"
+JOURNAL, LOCK, PARTIAL, PARTS = "journal.jsonl", "lock", ".partial", ".parts"
+_SHARD = re.compile(r"(items|priced)-[0-9]{6,}\.arrow(\.partial)?")
 SUFFIXES = (".csv", ".parquet")
 SHARD_CHARACTERS = 32_000_000  # a shard ends here too, where cells are huge
 LINE, COLUMN, REASON = "line", "column", "reason"  # of a reject, in a part beside the columns of OUT
@@ -66,7 +67,7 @@ class Job:
 
 def parts_of(out: Path) -> Path:
     """The folder beside OUT in which it is made."""
-    return out.with_name(out.name + ".parts")
+    return out.with_name(out.name + PARTS)
 
 
 def rejects_of(out: Path) -> Path:
@@ -94,22 +95,66 @@ def working(items: Path, out: Path) -> Iterator[Path]:
     if out.is_dir():
         raise UsageError(f"{out} is a folder: name a file with --output.")
     parts = parts_of(out)
-    with system_refusals(parts):
-        parts.mkdir(exist_ok=True)
-        lock = os.open(parts / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    lock = _locked(out, parts)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise IndexLocked(
-                f"Another process is pricing into {out}: wait until it is done, or name another --output."
-            ) from None
         yield parts
     finally:
         with contextlib.suppress(OSError):  # where nothing was begun, nothing stays
             if [entry.name for entry in parts.iterdir()] == [LOCK]:
-                shutil.rmtree(parts)
+                (parts / LOCK).unlink()
+                parts.rmdir()
         os.close(lock)
+
+
+def _locked(out: Path, parts: Path) -> int:
+    """The open lock of OUT.parts, which is made where it is not."""
+    while True:
+        with system_refusals(parts):
+            parts.mkdir(exist_ok=True)
+            try:
+                _refuse_foreign(parts)  # before anything is put there
+                lock = os.open(parts / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except FileNotFoundError:
+                continue  # whoever held it was done, and removed the folder
+        try:
+            with system_refusals(parts):
+                held = _take(lock, out, parts)
+        except BaseException:
+            os.close(lock)
+            raise
+        if held:
+            return lock
+        os.close(lock)
+
+
+def _take(lock: int, out: Path, parts: Path) -> bool:
+    """Whether the lock that is held now is still the folder's: who held it before may have removed both."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(lock), (parts / LOCK).stat())
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        raise IndexLocked(
+            f"Another process is pricing into {out}: wait until it is done, or name another --output."
+        ) from None
+
+
+def _refuse_foreign(parts: Path) -> None:
+    """UsageError where the folder holds files of somebody else's; hidden ones, which systems leave, do not count."""
+    foreign = sorted(entry.name for entry in parts.iterdir() if not (_is_ours(entry) or entry.name.startswith(".")))
+    if foreign:
+        raise UsageError(
+            f"{parts} holds other files ({foreign[0]!r}), and the parts of the output would lie there: move that "
+            "folder, or name another --output."
+        )
+
+
+def _is_ours(entry: Path) -> bool:
+    """Whether a job of this folder gives files such a name."""
+    out = entry.parent.with_name(entry.parent.name.removesuffix(PARTS))
+    once = (JOURNAL, LOCK, out.name + PARTIAL, rejects_of(out).name, rejects_of(out).name + PARTIAL)
+    return entry.name in once or _SHARD.fullmatch(entry.name) is not None
 
 
 @contextlib.contextmanager
@@ -155,22 +200,26 @@ def sweep(parts: Path) -> None:
     with system_refusals(parts):
         (parts / JOURNAL).unlink(missing_ok=True)
         for entry in parts.iterdir():
-            if entry.name != LOCK:
+            if entry.name != LOCK and _is_ours(entry):
                 entry.unlink()
 
 
 def _read_journal(parts: Path) -> Job | None:
-    """None where there is none. A torn last line is a shard that is not done."""
+    """None where there is none. A torn last line is a shard that is not done.
+
+    It is cut off, or the next line would be written behind it and be lost with it.
+    """
     try:
-        lines = (parts / JOURNAL).read_bytes().split(b"\n")[:-1]
+        journal = (parts / JOURNAL).read_bytes()
     except FileNotFoundError:
         return None
-    job = None
-    for line in lines:
+    job, whole = None, 0  # bytes of lines that can be read
+    for line in journal.split(b"\n")[:-1]:
         try:
             ((kind, value),) = json.loads(line).items()
         except ValueError:
             break
+        whole += len(line) + 1
         if job is None:
             job = Job(value)
         elif kind == "cut":
@@ -179,6 +228,9 @@ def _read_journal(parts: Path) -> Job | None:
             job.done[value["shard"]] = Done(**value)
         elif kind == "joining":
             job.joining = True
+    if whole < len(journal):
+        with system_refusals(parts):
+            os.truncate(parts / JOURNAL, whole)
     return job
 
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from engine.cross_fit import answer_out_of_fold
 from engine.evaluation import Score
+from engine.finetune.lineage import tuned_notes
 from engine.learn import stacked
 from engine.members import BESIDE, member_fits
 from engine.metrics import bootstrap, row_smape
@@ -30,7 +31,7 @@ from engine.out_of_fold import predict_out_of_fold
 from engine.scored_rows import ScoredRows, open_scored_rows
 from engine.search_history import read_history
 from engine.search_journal import Journal, Trial, loss_without, require_optuna
-from engine.search_space import BLEND, CORRECTION, MEMBERS, STACK, Point, Range, point_of, ranges, settings_at
+from engine.search_space import BLEND, CORRECTION, MEMBERS, PARTS, Point, Range, point_of, ranges, settings_at
 from engine.tuned_generation import put_in_force
 from index.errors import DataRefused, UsageError
 from index.generations import CACHE
@@ -63,6 +64,7 @@ class Found:
     gain: Score  # present - cross_fitted, row by row
     chosen: Point
     better: bool  # and so in force
+    notes: tuple[str, ...]  # what a reader of the scores must know
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -92,13 +94,8 @@ def tune(
     require_optuna()
     rows = open_scored_rows(index)
     searched = ranges(what, rows.settings)
-    parts = tuple(part for part in (CORRECTION, BLEND, STACK, MEMBERS) if part in what)
-    if rows.added and parts != (CORRECTION,):
-        others = ", ".join(part for part in parts if part != CORRECTION)
-        raise DataRefused(
-            f"{rows.added:,} rows were added since the build, and {others} cannot be fitted anew with them: "
-            "search --what correction, or build the index again with `price build-index`."
-        )
+    parts = tuple(part for part in PARTS if part in what)
+    _refuse(rows, parts)
     folder = index / CACHE / FOLDER / _digest(rows, parts, seed)
     search = Search(folder, rows, parts, searched, seed=seed, report=report)
     with contextlib.closing(search):
@@ -109,6 +106,30 @@ def tune(
         put_in_force(index, rows, settings_at(found.chosen, rows.settings), parts, history=history, report=report)
         shutil.rmtree(folder, ignore_errors=True)  # of a generation that is not in force any more
     return found
+
+
+def _refuse(rows: ScoredRows, parts: tuple[str, ...]) -> None:
+    """Parts that cannot be searched now, or not without those that an earlier search has chosen.
+
+    What was chosen on all rows stands in the settings. A search of other parts would price every fold with it, that
+    fold's own say in it included, and call the figure honest.
+    """
+    history = read_history(rows.folder)
+    earlier = tuple(history["what"]) if history else ()
+    together = tuple(part for part in PARTS if part in parts + earlier)
+    if rows.added and together != (CORRECTION,):
+        others = ", ".join(part for part in together if part != CORRECTION)
+        instead = "" if set(earlier) - {CORRECTION} else "search --what correction, or "
+        raise DataRefused(
+            f"{rows.added:,} rows were added since the build, and {others} cannot be fitted anew with them: "
+            f"{instead}build the index again with `price build-index`."
+        )
+    if together != parts:
+        chosen = ", ".join(part for part in earlier if part not in parts)
+        raise UsageError(
+            f"An earlier search chose {chosen} on these rows, so a score of {', '.join(parts)} alone would flatter: "
+            f"search them together, --what {','.join(together)}."
+        )
 
 
 class Search:
@@ -202,6 +223,7 @@ class Search:
             gain=self._score(present - found),
             chosen=chosen.point,
             better=bool(found.mean() < present.mean() and chosen.point != self._starts[-1]),
+            notes=tuned_notes(self._rows.manifest.encoders),
             seconds=time.monotonic() - started,
         )
 
@@ -239,7 +261,7 @@ class Pricing:
         starts = [point_of(searched, rows.settings, w, k) for w, k in zip(weights, knobs, strict=True)]
         history = read_history(rows.folder)
         for start, known in zip(starts, history["chosen_by_fold"] if history else (), strict=False):
-            start.update({path: value for path, value in known.items() if path in searched})
+            start.update(known)  # all of it is searched again: see `_refuse`
         return starts
 
     def answer(self, point: Point) -> Float64:

@@ -19,6 +19,7 @@ from typing import Protocol
 from index.errors import UsageError
 from index.price_order import PriceOrder
 from index.ranking import Float32, Int64
+from index.slice_search import gpu_bytes
 
 AUTO, SLICE, FAISS, LANCE = "auto", "slice", "faiss", "lance"
 BACKENDS = (AUTO, SLICE, FAISS, LANCE)
@@ -46,23 +47,37 @@ class Choice:
     why: str
 
 
-def choose(wanted: str, rows: int, dim: int, memory: int | None = None, gpu: bool | None = None) -> Choice:
-    """The backend for `rows` vectors of `dim` numbers. `memory` in bytes and `gpu` are looked up where they are None.
+def choose(wanted: str, rows: int, dim: int, memory: int | None = None, gpu: int | None = None) -> Choice:
+    """The backend for `rows` vectors of `dim` numbers.
 
-    Raises UsageError for a name that is not in BACKENDS.
+    `memory` of the machine and `gpu`, what is free of a GPU's (0 where there is none), are in bytes and looked up where
+    they are None. Raises UsageError for a name that is not in BACKENDS.
     """
     if wanted not in BACKENDS:
         raise UsageError(f"search is {wanted!r}: choose from {', '.join(BACKENDS)}.")
     memory = total_memory() if memory is None else memory
     needed, size = rows * dim * BYTES_PER_NUMBER, f"{rows:,} rows of {dim} numbers"
+    fits = needed <= MEMORY_SHARE * memory
     if wanted in (FAISS, LANCE):
-        return Choice(wanted, "cpu", f"{wanted}: asked for by name; {size}.")
-    if wanted == AUTO and needed > MEMORY_SHARE * memory:
+        return Choice(wanted, "cpu", f"{wanted}: asked for by name, or written by the build; {size}.")
+    if wanted == AUTO and not fits:
         room = f"{needed / 2**30:.1f} GB for vectors and codes, the machine has {memory / 2**30:.1f}"
         return Choice(LANCE, "cpu", f"lance: {size} need {room}.")
-    if rows >= GPU_ROWS and (_has_gpu() if gpu is None else gpu):
+    if rows >= GPU_ROWS and gpu_bytes(rows, dim) <= (free_gpu_memory() if gpu is None else gpu):
         return Choice(SLICE, "cuda", f"slice on the GPU: exact; {size}.")
-    return Choice(SLICE, "cpu", f"slice: exact, and {size} fit into memory.")
+    return Choice(SLICE, "cpu", f"slice: exact, and {size} {'fit into memory' if fits else 'are mapped'}.")
+
+
+def at_open(wanted: str, folder: Path) -> str:
+    """The name to open an index by: what `auto` is was decided by who wrote `folder`, whatever machine opens it.
+
+    A machine of less memory maps what was written for `slice`: slow where it does not fit, but nothing is made anew.
+    """
+    if wanted != AUTO:
+        return wanted
+    from index.lance_search import TABLE
+
+    return LANCE if (folder / f"{TABLE}.lance").is_dir() else SLICE
 
 
 def open_backend(choice: Choice, rows: PriceOrder, folder: Path | None = None) -> Backend:
@@ -97,7 +112,8 @@ def total_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _has_gpu() -> bool:
+def free_gpu_memory() -> int:
+    """Of the GPU that would be used, in bytes; 0 where there is none."""
     import torch
 
-    return torch.cuda.is_available()
+    return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else 0

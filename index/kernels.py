@@ -216,7 +216,7 @@ def _first_bar(
 def encode(
     values: Float64, rest: Float64, largest: int, longest: float, slack: float, code: Int16, numbers: Float32
 ) -> None:
-    """The codes of (n, dim) query values and the numbers that go with them, as `index.quantise.Asked` tells them."""
+    """The codes of (n, dim) query values and the numbers that go with them, as `index.scan._Asker` tells them."""
     width = code.shape[1]
     for q in range(len(values)):
         highest, total, square, missed = 0.0, 0.0, 0.0, 0.0

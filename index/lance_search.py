@@ -1,7 +1,8 @@
 """Search from the disk: an inverted file in a Lance table, with the band as a prefilter, for tables beyond memory.
 
-The table holds each row's position in price order and its vector. A band is a range of positions, so every filter is an
-expression over whole numbers and none is built from text. What Lance finds is ordered by `index.ranking`'s definition.
+The table holds each row's position in price order, its group and its vector. A band is a range of positions and who is
+excluded is one group, so every filter is an expression over three whole numbers at most, and none is built from text.
+What Lance finds is ordered by `index.ranking`'s definition.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import numpy as np
 
 from index.price_order import PriceOrder
 from index.ranking import Float32, Int64, nearest
-from index.slice_search import GroupPositions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,21 +34,23 @@ PATIENCE = timedelta(hours=12)
 class LanceSearch:
     """An open table of rows in price order."""
 
-    def __init__(self, rows: PriceOrder, table: Any) -> None:
+    def __init__(self, rows: PriceOrder, table: Any = None) -> None:
         self._rows = rows
         self._table = table
-        self._excluded = GroupPositions(rows.groups)
 
     @classmethod
     def open(cls, rows: PriceOrder, folder: Path | None) -> Self:
-        """Open `folder`/search.lance, or write one into a temporary folder."""
+        """Open `folder`/search.lance, or write one into a temporary folder that goes with what is returned."""
         import lancedb
 
         if folder is not None and (folder / f"{TABLE}.lance").is_dir():
-            return cls(rows, lancedb.connect(folder).open_table(TABLE))
+            table = lancedb.connect(folder).open_table(TABLE)
+            if "group" in table.schema.names:  # which the first tables had not: in their place one is made here
+                return cls(rows, table)
         aside = Path(tempfile.mkdtemp(prefix="price-search-"))
-        search = cls(rows, cls.write(rows, aside))
-        weakref.finalize(search, shutil.rmtree, aside, ignore_errors=True)
+        search = cls(rows)
+        weakref.finalize(search, shutil.rmtree, aside, ignore_errors=True)  # first: a full disk must not stay full
+        search._table = cls.write(rows, aside)
         return search
 
     @staticmethod
@@ -58,10 +60,9 @@ class LanceSearch:
         import pyarrow as pa
         from lancedb.index import BTree, IvfFlat
 
-        schema = pa.schema(
-            [pa.field("position", pa.int64()), pa.field("vector", pa.list_(pa.float32(), rows.vectors.shape[1]))]
-        )
-        batches = pa.RecordBatchReader.from_batches(schema, _batches(schema, rows.vectors))
+        vector = pa.list_(pa.float32(), rows.vectors.shape[1])
+        schema = pa.schema([("position", pa.int64()), ("group", pa.int64()), ("vector", vector)])
+        batches = pa.RecordBatchReader.from_batches(schema, _batches(schema, rows))
         table = lancedb.connect(folder).create_table(TABLE, batches)
         if len(rows.vectors) >= IVF_ROWS:
             partitions = round(len(rows.vectors) ** 0.5)
@@ -77,28 +78,29 @@ class LanceSearch:
             first, last = int(start[query]), int(end[query])
             if first >= last:
                 continue
-            without = self._excluded.within(barred[query], first, last) if barred[query] >= 0 else np.zeros(0, np.int64)
-            position = self._positions(queries[query], first, last, without, min(k + SPARE, last - first))
+            position = self._positions(queries[query], first, last, int(barred[query]), min(k + SPARE, last - first))
             rows, similarity = nearest(self._rows.vectors, self._rows.rows, position, queries[query], k)
             found[0][query, : len(rows)], found[1][query, : len(rows)] = rows, similarity
         return found
 
-    def _positions(self, query: Float32, first: int, last: int, without: Int64, wanted: int) -> Int64:
+    def _positions(self, query: Float32, first: int, last: int, barred: int, wanted: int) -> Int64:
         from lancedb.expr import col, lit
 
         inside = (col("position") >= lit(first)) & (col("position") < lit(last))
-        for position in without.tolist():
-            inside = inside & (col("position") != lit(position))
+        if barred >= 0:
+            inside = inside & (col("group") != lit(barred))
         search = self._table.search(query, vector_column_name="vector", query_type="vector")
         probed = max(24, round(PROBED * len(self._rows.vectors) ** 0.5))
         found = search.distance_type("dot").where(inside, prefilter=True).nprobes(probed).limit(wanted)
         return np.sort(found.select(["position", "_distance"]).to_arrow()["position"].to_numpy())
 
 
-def _batches(schema: pa.Schema, vectors: Float32) -> Iterator[pa.RecordBatch]:
+def _batches(schema: pa.Schema, rows: PriceOrder) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
-    for at in range(0, len(vectors), BATCH):
-        some = np.ascontiguousarray(vectors[at : at + BATCH])
-        flat = pa.FixedSizeListArray.from_arrays(pa.array(some.reshape(-1)), vectors.shape[1])
-        yield pa.record_batch([pa.array(np.arange(at, at + len(some))), flat], schema=schema)
+    groups = rows.groups if len(rows.groups) else np.full(len(rows.vectors), -1)
+    for at in range(0, len(rows.vectors), BATCH):
+        some = np.ascontiguousarray(rows.vectors[at : at + BATCH])
+        flat = pa.FixedSizeListArray.from_arrays(pa.array(some.reshape(-1)), some.shape[1])
+        position = np.arange(at, at + len(some))
+        yield pa.record_batch([pa.array(position), pa.array(groups[position]), flat], schema=schema)

@@ -13,11 +13,13 @@ import json
 import os
 import re
 import shutil
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from index.errors import DownloadNeeded, IndexUnusable
+from index.errors import DownloadNeeded, IndexUnusable, UsageError
 from index.generations import CURRENT, PARTIAL
 from index.manifest import MANIFEST
 
@@ -27,20 +29,24 @@ if TYPE_CHECKING:
 CACHE = "PRICE_CACHE"
 """The environment's variable that names the folder in which indexes are kept that were brought here."""
 CHUNK = 2**23  # bytes
+ABANDONED = 24 * 3600  # seconds without a byte after which nobody is bringing an index any more
 _GENERATION = re.compile(r"gen-[0-9]{6,}")
 
 
 def local_index(index: str | Path) -> Path:
     """The folder of an index: a path as it is, the index of a URI after it has been brought here.
 
-    DownloadNeeded where the store does not give it, IndexUnusable where what it gives is no index.
+    DownloadNeeded where the store does not give it, IndexUnusable where what it gives is no index, UsageError where it
+    cannot be kept on this machine.
     """
     if isinstance(index, Path) or "://" not in index:
         return Path(index)
     shown = without_secrets(index)
     with _refusals(shown):
         store, root = _open(index)
-        return _brought(store, root, _folder(shown), shown)
+    folder = _folder(shown)
+    with _local_refusals(folder):
+        return _brought(store, root, folder, shown)
 
 
 def without_secrets(uri: str) -> str:
@@ -67,28 +73,45 @@ def _folder(shown: str) -> Path:
 
 def _brought(store: FileSystem, root: str, folder: Path, shown: str) -> Path:
     """Several processes may bring it at once: each beside the other, and the first to be done wins."""
-    name = _read(store, f"{root}/{CURRENT}").decode("ascii", "replace").strip()
+    name = _read(store, f"{root}/{CURRENT}", shown).decode("ascii", "replace").strip()
     if not _GENERATION.fullmatch(name):
         raise IndexUnusable(f"{shown} names no generation ({name[:40]!r}): copy the index there again.")
-    manifest = _read(store, f"{root}/{name}/{MANIFEST}")
+    manifest = _read(store, f"{root}/{name}/{MANIFEST}", shown)
     # Two indexes that were built alike both begin with gen-000001: the manifest tells them apart.
     here = folder / hashlib.sha256(manifest).hexdigest()[:32]
-    if not (here / CURRENT).exists():
-        partial = here.with_name(f"{here.name}.{os.getpid()}{PARTIAL}")
+    if (here / CURRENT).exists():
+        return here
+    files = _files(manifest, shown)
+    folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
+    partial = Path(tempfile.mkdtemp(dir=folder, suffix=PARTIAL))
+    whole = partial / here.name  # within, for the outer one is nobody's but its owner's, whatever the umask says
+    try:
+        (whole / name).mkdir(parents=True)
+        for path, sha256 in files.items():
+            _bring(store, f"{root}/{name}/{path}", whole / name / path, sha256, shown)
+        (whole / name / MANIFEST).write_bytes(manifest)
+        (whole / CURRENT).write_text(name + "\n", encoding="ascii")
+        _put(whole, here)
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        try:
-            for path, sha256 in _files(manifest, shown).items():
-                _bring(store, f"{root}/{name}/{path}", partial / name / path, sha256)
-            (partial / name / MANIFEST).write_bytes(manifest)
-            (partial / CURRENT).write_text(name + "\n", encoding="ascii")
-            with contextlib.suppress(FileExistsError):
-                partial.rename(here)
-        except OSError:
-            if not (here / CURRENT).exists():
-                raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     return here
+
+
+def _put(whole: Path, here: Path) -> None:
+    try:
+        whole.rename(here)
+    except OSError:
+        if not (here / CURRENT).exists():  # else another process was first, with the same bytes
+            raise
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left; who is at it has written something within the day."""
+    for partial in folder.glob(f"*{PARTIAL}"):
+        with contextlib.suppress(OSError):  # another process is removing it
+            if max(path.stat().st_mtime for path in (partial, *partial.rglob("*"))) < time.time() - ABANDONED:
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 def _files(manifest: bytes, shown: str) -> dict[str, str]:
@@ -103,17 +126,22 @@ def _files(manifest: bytes, shown: str) -> dict[str, str]:
     return files
 
 
-def _read(store: FileSystem, path: str) -> bytes:
-    with store.open_input_stream(path) as file:
-        data: bytes = file.read()
-        return data
+def _read(store: FileSystem, path: str, shown: str) -> bytes:
+    return b"".join(_chunks(store, path, shown))
 
 
-def _bring(store: FileSystem, path: str, to: Path, sha256: str) -> None:
+def _chunks(store: FileSystem, path: str, shown: str) -> Iterator[bytes]:
+    """What the store gives; its refusals are told from those of this machine's disk, which are raised outside."""
+    with _refusals(shown), store.open_input_stream(path) as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def _bring(store: FileSystem, path: str, to: Path, sha256: str, shown: str) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
-    with store.open_input_stream(path) as source, to.open("wb") as target:
-        while chunk := source.read(CHUNK):
+    with to.open("wb") as target:
+        for chunk in _chunks(store, path, shown):
             digest.update(chunk)
             target.write(chunk)
     if digest.hexdigest() != sha256:
@@ -136,3 +164,15 @@ def _refusals(shown: str) -> Iterator[None]:
             f"The index at {shown} cannot be had ({type(error).__name__}): check the address, the credentials and the "
             "network, or bring the index here and name its folder with --index."
         ) from None
+
+
+@contextlib.contextmanager
+def _local_refusals(folder: Path) -> Iterator[None]:
+    """A full disk, or a folder that is not ours."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"The index cannot be kept in {folder} ({error.strerror or error}): mend that, or name another folder with "
+            f"the environment's {CACHE}."
+        ) from error

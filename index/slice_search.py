@@ -25,6 +25,7 @@ TILE_WASTE = 4  # a tile that would multiply this many times what its queries' o
 SCAN_ROWS = 20_000  # of an index; below it a slice is multiplied before a scan has been set up
 SCAN_AFTER = 2 * 10**9  # numbers multiplied in float32 before the scan is loaded: about what loading it costs
 GPU_TILE_BYTES = 2**30
+GPU_ROOM = 4 * GPU_TILE_BYTES  # a tile in float32 and float16, its masks, what they leave, and what others take
 NONE = np.zeros(0, np.int64)
 HALF_ERROR = 2.0**-10  # of a product of unit vectors rounded to float16, in and out; tiny numbers are added for
 
@@ -94,6 +95,11 @@ class SliceSearch:
             if len(without):
                 score[without] = -np.inf
             yield first + _candidates(score[first:last], k, self._slack)
+
+
+def gpu_bytes(rows: int, dim: int) -> int:
+    """What a GPU must have free for `rows` vectors of `dim` numbers: as float16, and room to multiply them."""
+    return rows * dim * 2 + GPU_ROOM
 
 
 class GpuProduct:

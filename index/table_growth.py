@@ -70,12 +70,6 @@ def is_wasteful(folder: Path) -> bool:
     return dead > MOST_DEAD * made["total_rows"] or made["total_data_files"] > MOST_PIECES
 
 
-def is_compact(folder: Path) -> bool:
-    """Whether the table holds live rows alone, in one piece."""
-    made = _census(folder)
-    return made["total_data_file_rows"] == made["total_rows"] and made["total_data_files"] == 1
-
-
 def compact_table(folder: Path) -> None:
     """Write the table of an unfinished generation anew: its live rows in their order, a batch at a time."""
     import pyarrow as pa

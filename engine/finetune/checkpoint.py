@@ -1,7 +1,7 @@
 """Can a training that was stopped go on? One file of tensors, with all else as JSON in its header.
 
-One file, because two could be of two different steps after a kill; and a checksum, because nothing that reads
-safetensors would notice a flipped bit.
+One file, because two could be of two different steps after a kill; and a checksum of all of it, because nothing that
+reads safetensors would notice a flipped bit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from index.errors import DataRefused
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 1
+FORMAT = 2
 
 
 def write_checkpoint(path: Path, document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -26,7 +26,8 @@ def write_checkpoint(path: Path, document: Mapping[str, Any], tensors: Mapping[s
     from safetensors.torch import save
 
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    header = json.dumps({"format": FORMAT, "checksum": _checksum(plain), **document}, allow_nan=False)
+    whole = {"format": FORMAT, **document}
+    header = json.dumps({**whole, "checksum": _checksum(whole, plain)}, allow_nan=False)
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
         file.write(save(plain, {"checkpoint": header}))
@@ -48,16 +49,21 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | No
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
     except (SafetensorError, ValueError, OSError) as error:
         raise refused from error
-    if not isinstance(document, dict) or document.pop("checksum", None) != _checksum(tensors):
+    if not isinstance(document, dict):
         raise refused
-    if document.pop("format", None) != FORMAT:
+    if document.get("format") != FORMAT:  # which may have been summed up otherwise
         raise DataRefused(f"{path} is of another version of price: give --overwrite to begin anew.")
+    if document.pop("checksum", None) != _checksum(document, tensors):
+        raise refused
+    del document["format"]
     return document, tensors
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _checksum(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Of the header's values, and of each tensor's name, kind, shape and bytes."""
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
     for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].numpy().tobytes())
+        tensor = tensors[name]
+        digest.update(f"\0{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
+        digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()

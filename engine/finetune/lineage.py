@@ -36,7 +36,7 @@ KEY_DIGITS = 16  # of a hash, in hexadecimal
 class Lineage:
     """What a fine-tuned encoder says of itself."""
 
-    keys: frozenset[str] | None  # of the rows that it was tuned on; None where its record is missing or was changed
+    keys: frozenset[str] | None  # of the rows that it, or what it was tuned from, was tuned on; None where unknown
 
     def rows(self, keys: Sequence[set[str]], groups: NDArray[np.int64]) -> int | None:
         """How many of these rows it was tuned on, they or their twins; None where that cannot be known."""
@@ -76,7 +76,14 @@ def read_lineage(encoder: str) -> Lineage | None:
         return Lineage(None) if digest or (folder / FINETUNE).exists() else None
     if digest != hashlib.sha256(written).hexdigest():
         return Lineage(None)
-    return Lineage(frozenset(keys))
+    return Lineage(None if keys is None else frozenset(keys))
+
+
+def with_inherited(keys: set[str], encoders: Sequence[str]) -> list[str] | None:
+    """`keys`, and what the `encoders` that training starts from have heard before; None where one cannot tell."""
+    before = [lineage.keys for lineage in map(read_lineage, encoders) if lineage]
+    known = [heard for heard in before if heard is not None]
+    return sorted(keys.union(*known)) if len(known) == len(before) else None
 
 
 def mark_tuned(
@@ -110,8 +117,8 @@ def notes_on_file(records: Sequence[EncoderRecord], items: pa.Table, groups: NDA
 def _note(encoder: str, rows: int | None, where: str) -> str:
     if rows is None:
         return (
-            f"{encoder} was fine-tuned, on what cannot be told ({FINETUNE} beside it is missing or was changed): if on "
-            f"{where}, this score is flattered."
+            f"{encoder} was fine-tuned, on what cannot be told ({FINETUNE} beside it, or beside what it was tuned "
+            f"from, is missing or was changed): if on {where}, this score is flattered."
         )
     return (
         f"{encoder} was fine-tuned on {rows:,} {where} (on them or their twins), so this score is flattered: the "

@@ -90,7 +90,6 @@ class Training:
         self.network, self.course = network, Course()
         self._shelf, (self._rows, self._validation) = shelf, rows
         self._settings, self._seed, self._machine = settings, seed, machine
-        self._rate = 1.0
         log_price = shelf.examples.log_price
         some = np.random.default_rng(seed).permutation(self._rows)[:SCALED_ON]
         network.eval()

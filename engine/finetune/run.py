@@ -18,12 +18,12 @@ from engine.features import make_inputs
 from engine.finetune.checkpoint import read_checkpoint, write_checkpoint
 from engine.finetune.examples import Examples, Shelf, States, viewed
 from engine.finetune.folder import FINETUNE, PHOTOGRAPHS, Work, working
-from engine.finetune.lineage import HEARD, row_keys
+from engine.finetune.lineage import HEARD, row_keys, with_inherited
 from engine.finetune.loop import Course, Training
 from engine.finetune.machine import Machine, choose_machine
 from engine.finetune.network import PHOTOGRAPH, TEXT, make_network, merge_adapters, open_towers, require_encoders
 from engine.finetune.towers import WEIGHTS
-from engine.folds import assign_folds, twin_groups
+from engine.folds import MOST_FOLDS, assign_folds, twin_groups
 from index.catalogue import Columns, read_catalogue
 from index.errors import DataRefused, UsageError
 from index.fields import name_key
@@ -76,7 +76,7 @@ class _Read:
     examples: Examples
     training: Rows
     validation: Rows
-    keys: list[str]
+    keys: list[str] | None  # of what the encoders will have heard; None where that cannot be told
     rejected: Counter[str]
 
 
@@ -154,8 +154,10 @@ def _read(
     _refuse(examples, groups)
     fold = np.ones(len(groups), np.int8)
     if settings.validation:
-        fold = assign_folds(groups, max(2, round(1 / settings.validation)), seed, examples.log_price)
-    keys = sorted(set().union(*row_keys(items, seen)))
+        # A share too small for that gets one fold's worth: nobody asked for folds, and none may be refused.
+        folds = min(max(2, round(1 / settings.validation)), MOST_FOLDS, len(np.unique(groups)))
+        fold = assign_folds(groups, folds, seed, examples.log_price)
+    keys = with_inherited(set().union(*row_keys(items, seen)), (settings.encoder, settings.image_encoder))
     reasons = Counter(reject.reason.partition(":")[0].partition(" (")[0] for reject in read.rejects)
     return _Read(examples, np.flatnonzero(fold != 0), np.flatnonzero(fold == 0), keys, reasons)
 
@@ -229,7 +231,7 @@ def _keeper(work: Work, training: Training, begun: dict[str, Any], every: float)
     return keep
 
 
-def _write(folder: Path, network: PriceNetwork, course: Course, begun: dict[str, Any], keys: list[str]) -> None:
+def _write(folder: Path, network: PriceNetwork, course: Course, begun: dict[str, Any], keys: list[str] | None) -> None:
     """Weights in the layout that `index.encoders` loads, and the record of how they came to be beside them."""
     from safetensors.torch import save
 

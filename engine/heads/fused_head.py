@@ -7,6 +7,7 @@ reads them at all.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import sqrt
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 UNIT_DIM = 32  # of the learned embedding of the unit
 FIELDS = "fields"  # the modality of numbers and unit
+LEAST_SPREAD = 0.2
+"""Least scale of unit vectors, in 1 / sqrt(dim), the spread of those that point anywhere; encoders have 0.6 to 0.9 on a
+catalogue's rows. Where training has two photographs that are nearly the same, they have next to no spread: another one
+would come in at thousands of them, and leave with any price at all."""
 
 
 class FusedHead(nn.Module):
@@ -34,7 +39,9 @@ class FusedHead(nn.Module):
     def __init__(self, *, dims: Mapping[str, int], numbers: int, units: int, fields: bool = True) -> None:
         super().__init__()
         self.price: Standardise | PriceRange = Standardise(1)
-        self.scaled_vectors = nn.ModuleDict({name: Standardise(dim, shared=True) for name, dim in dims.items()})
+        self.scaled_vectors = nn.ModuleDict(
+            {name: Standardise(dim, shared=True, least=LEAST_SPREAD / sqrt(dim)) for name, dim in dims.items()}
+        )
         self.sizes = dict(dims)  # modality -> width, in the order of `modalities`
         if fields:
             self.scaled_numbers = Standardise(numbers, farthest=FARTHEST)

@@ -16,15 +16,15 @@ class Standardise(nn.Module):
     """(n, size) -> (n, size) of mean 0 and spread 1 on the rows that `learn` saw.
 
     With `shared`, one scale for all columns: the directions of a vector keep their lengths. What lies beyond `farthest`
-    spreads is cut off there.
+    spreads is cut off there, and a spread below `least` counts as that.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, size: int, *, shared: bool = False, farthest: float = inf) -> None:
+    def __init__(self, size: int, *, shared: bool = False, farthest: float = inf, least: float = 0.0) -> None:
         super().__init__()
-        self._farthest = farthest
+        self._farthest, self._least = farthest, least
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("scale", torch.ones(1 if shared else size))
 
@@ -37,7 +37,8 @@ class Standardise(nn.Module):
         spread = np.sqrt(((rows - mean) ** 2).mean(axis=0))
         scale = np.sqrt((spread**2).mean(keepdims=True)) if len(self.scale) < len(self.mean) else spread
         self.mean.copy_(torch.from_numpy(np.asarray(mean)))
-        self.scale.copy_(torch.from_numpy(np.where(scale < 1e-6, 1.0, scale)))  # a constant column stays 0
+        scale = np.where(scale < 1e-6, 1.0, np.maximum(scale, self._least))  # a constant column stays 0
+        self.scale.copy_(torch.from_numpy(scale))
 
     def forward(self, values: Tensor) -> Tensor:
         return ((values - self.mean) / self.scale).clamp(-self._farthest, self._farthest)

@@ -5,12 +5,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine.evaluation import Score
+from engine.tuning import Found
 from index.generations import writing
+from render import show_tuned
 
 ROOT = Path(__file__).parent.parent.parent
 USAGE, INDEX, LOCKED = 2, 4, 75
@@ -46,6 +50,21 @@ def test_a_person_is_told_which_figures_are_honest_and_what_is_in_force(price: P
     assert "flatters it" in answer.out
     assert ("In force in" in answer.out) != ("left as it is" in answer.out)
     assert max(map(len, answer.out.splitlines())) < 90 + len(str(own_index))
+
+
+def test_a_person_sees_the_cross_fitted_score_by_its_name_and_settings_as_a_file_has_them(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    score, note = Score(50.0, 49.0, 51.0), "minilm@tuned was fine-tuned on 7 rows of this index"
+    chosen = {"correction.decay": 5.0, "correction.k": 9}
+    found = Found(139, ("correction",), 0, 8, score, score, 48.0, score, chosen, True, (note,), 1.0)
+    show_tuned(found, tmp_path)
+    said = capsys.readouterr().out
+    assert "SMAPE cross-fitted 50.00" in said and "SMAPE searched" not in said
+    assert "  correction.lambda = 5\n  correction.k = 9\n" in said
+    assert f"Note: {note}\n" in said and "honest but for the note above" in said
+    show_tuned(replace(found, notes=()), tmp_path)
+    assert "Note" not in (said := capsys.readouterr().out) and "these figures are honest." in said
 
 
 @pytest.mark.parametrize(

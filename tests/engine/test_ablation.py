@@ -11,18 +11,19 @@ from engine import ablation, refits
 from engine.ablation import PARTS, Variant, Whole, ablate, median_shift, variants
 from engine.correction import Knobs
 from engine.cross_fit import answer_out_of_fold, cross_fit
-from engine.features import WORD_KINDS, Inputs
+from engine.features import NUMBERS, WORD_KINDS, Inputs, make_inputs
 from engine.learn import stacked
 from engine.metrics import smape
 from engine.out_of_fold import STACK, OutOfFold
-from engine.refits import Refit, refits_of
+from engine.refits import Refit, members_of, refits_of
 from engine.scored_rows import ScoredRows, open_scored_rows
 from engine.scoring import evaluate_index
 from engine.settings import Blend, Correction, Settings
 from engine.settings import Stack as StackSettings
-from engine.stack import Catalogue, Goods, amounts
+from engine.stack import Catalogue, Goods, amounts, features
+from index.catalogue import make_items
 from index.errors import IndexUnusable, UsageError
-from index.neighbours import Neighbours
+from index.neighbours import BandIndex, Neighbours
 
 ROWS, FOLDS = 120, 4  # of three folds, two left out leave the stack no neighbour to read
 SETTINGS = Settings(
@@ -197,8 +198,8 @@ def test_a_refit_sees_what_it_is_named_for_and_nothing_else(inputs: Inputs) -> N
     whole = whole_of(inputs, prices())
 
     def seen(name: str) -> tuple[Inputs, Settings]:
-        catalogue, settings, space = REFITS[name].world(whole.catalogue, whole.settings)
-        assert len(space) == ROWS
+        catalogue, settings = REFITS[name].world(whole.catalogue, whole.settings)
+        assert len(catalogue.space) == ROWS
         return catalogue.inputs, settings
 
     text, settings = seen("mlp alone, of text")
@@ -207,17 +208,54 @@ def test_a_refit_sees_what_it_is_named_for_and_nothing_else(inputs: Inputs) -> N
     photographs, _ = seen("mlp alone, of photographs")
     assert list(photographs.vectors) == ["pixels_photograph"]
     assert photographs.words.nnz == 0
-    assert not photographs.numbers.any() and not photographs.unit.any()
+    nothing = make_inputs(empty_item(), {})
+    assert (photographs.numbers == nothing.numbers).all() and (photographs.unit == nothing.unit).all()
     both, _ = seen("mlp alone, of text and photographs")
     assert list(both.vectors) == list(inputs.vectors)
     wordless, settings = seen("without words, but for encoders")
     assert wordless.words.nnz == 0 and wordless.words.shape == inputs.words.shape
     assert settings.members == ("mlp", "gbdt")
     assert settings.stack == SETTINGS.stack
+    lengths = [name.endswith(("length", "lines")) for name in NUMBERS]
+    np.testing.assert_array_equal(wordless.numbers[:, lengths], 0)
+    np.testing.assert_array_equal(wordless.numbers[:, np.invert(lengths)], inputs.numbers[:, np.invert(lengths)])
     amountless, settings = seen("without amount, pack and unit")
-    assert not amountless.numbers.any() and not amountless.unit.any()
+    np.testing.assert_array_equal(amountless.numbers[:, lengths], inputs.numbers[:, lengths])
+    assert (amountless.numbers == nothing.numbers)[:, np.invert(lengths)].all()
+    assert (amountless.unit == nothing.unit).all()
     assert amountless.words.nnz == inputs.words.nnz
     assert inputs.numbers.any() and settings.members == SETTINGS.members
+
+
+def empty_item() -> Any:
+    """One that says nothing, as a catalogue is read."""
+    return make_items(["0"], [""], [None])
+
+
+def test_without_amounts_nothing_is_known_of_what_others_cost_by_amount(inputs: Inputs) -> None:
+    whole = whole_of(inputs, prices())
+    seen, _ = REFITS["without amount, pack and unit"].world(whole.catalogue, whole.settings)
+    assert np.isnan(seen.goods.log_amount).all() and np.isnan(amounts(seen.inputs)).all()
+    np.testing.assert_array_equal(seen.goods.unit, seen.inputs.unit)
+    near = BandIndex(seen.space, seen.goods.log_price).search(seen.space, prices(), k=5, band=9.0)
+    table = features({"mlp": prices(1)}, prices(), seen.inputs, near, seen.goods)
+    plain, at_amount, comparable = table[:, -7:-4], table[:, -4:-1], table[:, -1]
+    np.testing.assert_array_equal(at_amount, plain)
+    np.testing.assert_array_equal(comparable, 0)
+
+
+@pytest.mark.parametrize("space", [("name", "words"), ("words",)])
+def test_without_words_none_is_searched_by_them(inputs: Inputs, space: tuple[str, ...]) -> None:
+    settings = replace(SETTINGS, correction=replace(SETTINGS.correction, space=space))
+    whole = whole_of(inputs, prices(), settings)
+    refit = REFITS["without words, but for encoders"]
+    seen, changed = refit.world(whole.catalogue, settings)
+    other = replace(inputs, words=inputs.words[::-1])
+    elsewhere, _ = refit.world(whole.catalogue._replace(inputs=other), settings)
+    np.testing.assert_array_equal(seen.space, elsewhere.space)
+    assert seen.space.any() == ("name" in space)
+    kept = members_of(whole.oof, changed.members)
+    assert np.isfinite(answer_out_of_fold(stacked(kept, seen, changed)[0], prices(), seen.space, changed).answer).all()
 
 
 def test_an_index_without_photographs_has_no_variants_of_them() -> None:

@@ -88,6 +88,21 @@ def test_what_a_backend_keeps_lies_beside_the_rows(tmp_path, search):
     np.testing.assert_array_equal(near.rows[:, 0], np.arange(30))
 
 
+def test_a_machine_of_less_memory_opens_what_was_built_for_slices_by_slices(tmp_path, monkeypatch):
+    rows = comparables_of(30)
+    write_comparables(tmp_path, rows)
+    monkeypatch.setattr("index.backends.total_memory", lambda: 10)
+    assert open_comparables(tmp_path).index().backend == "slice: exact, and 30 rows of 6 numbers are mapped."
+
+
+def test_a_machine_of_more_memory_uses_the_table_that_was_built(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("index.backends.total_memory", lambda: 10)
+        write_comparables(tmp_path, comparables_of(30))
+    assert (tmp_path / "search.lance").is_dir()
+    assert open_comparables(tmp_path).index().backend.startswith("lance")
+
+
 def test_a_vector_with_nan_is_refused_by_its_row(tmp_path):
     rows = comparables_of(9)
     rows.space[3, 1] = np.nan

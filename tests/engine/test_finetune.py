@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from engine.finetune import run as running
+from engine.finetune.checkpoint import read_checkpoint, write_checkpoint
 from engine.finetune.folder import FINETUNE
 from engine.finetune.run import Finetuned, finetune
 from engine.finetune.settings import Tuning
@@ -254,16 +255,40 @@ def test_a_torn_checkpoint_leaves_the_one_before(tune: Tune, tmp_path: Path, mon
     assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "whole")
 
 
-def test_a_flipped_bit_in_the_checkpoint_is_noticed(tune: Tune, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", [b'"step": ', b'"loss": 0.', b'"curve": [{"loss": 0.', b'"rows": 1', "tensors"])
+def test_a_flipped_bit_in_the_checkpoint_is_noticed(tune: Tune, tmp_path: Path, where: bytes | str) -> None:
     with pytest.raises(Stop):
         tune(report=stop_after(8))
     path = tmp_path / "out.partial" / "checkpoint.safetensors"
     content = bytearray(path.read_bytes())
-    content[-100] ^= 4
+    header = where.replace(b'"', b'\\"') if isinstance(where, bytes) else b""  # JSON within JSON
+    place = content.index(header) + len(header) if header else -100
+    content[place] ^= 1  # of a digit: another one
     path.write_bytes(content)
     with pytest.raises(DataRefused, match="damaged"):
         tune()
     tune(overwrite=True)
+
+
+def test_a_tensor_of_another_kind_or_shape_is_noticed(tmp_path: Path) -> None:
+    import torch
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    path, tensor = tmp_path / "checkpoint", torch.ones(2, 3)
+    write_checkpoint(path, {"begun": {}}, {"a": tensor})
+    assert read_checkpoint(path) is not None
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    for other in (tensor.view(torch.int32), tensor.reshape(3, 2)):
+        save_file({"a": other.contiguous()}, path, metadata)
+        with pytest.raises(DataRefused, match="damaged"):
+            read_checkpoint(path)
+
+
+def test_the_share_kept_aside_is_never_refused_as_folds(tune: Tune, quick: Tuning) -> None:
+    done = tune(replace(quick, validation=0.001))
+    assert 1 <= done.validation_rows <= 3
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,32 @@ def test_a_record_that_is_gone_or_changed_hides_nothing(tuned: str, tmp_path: Pa
         assert "cannot be told" in tuned_notes([marked])[0]
 
 
+@pytest.fixture
+def other_words(tmp_path: Path) -> Path:
+    """A catalogue of 60 items that `priced_words` has nothing of."""
+    path = tmp_path / "other.csv"
+    lines = [f"{i},thing {chr(97 + i % 26)}{chr(97 + i // 26)},{i + 2}" for i in range(60)]
+    path.write_text("\n".join(["sample_id,catalog_content,price", *lines]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_an_encoder_that_is_tuned_again_has_heard_what_it_heard_before(
+    tuned: str, other_words: Path, tmp_path: Path, told: bool
+) -> None:
+    base = shutil.copytree(tuned.partition("@")[2], tmp_path / "base")
+    if not told:
+        (base / FINETUNE).unlink()
+    settings = Tuning(encoder=f"minilm@{base}", epochs=1, layers=1, width=8)
+    (again,) = finetune(other_words, tmp_path / "again", settings, device="cpu", precision="fp32").encoders
+    shutil.rmtree(base)
+    items = listed("amber cup", "thing aa", "nothing like it")
+    (marked,) = mark_tuned([record(again)], items, None, ALONE)
+    assert marked.tuned_rows == (2 if told else None)
+    (note,) = tuned_notes([marked])
+    assert ("2 rows of this index" if told else "cannot be told") in note
+
+
 def test_an_encoder_that_was_never_tuned_has_no_lineage(tiny_minilm: str, tmp_path: Path) -> None:
     for name in ("minilm", "pixels", tiny_minilm, f"minilm@{tmp_path}", f"minilm@{tmp_path / 'absent'}"):
         assert read_lineage(name) is None
@@ -231,7 +257,7 @@ def test_photographs_make_rows_known_but_a_placeholder_does_not() -> None:
 
 
 def test_builds_and_scores_with_such_an_encoder_say_so(
-    price: Callable[..., Any], tuned: str, priced_words: Path, tmp_path: Path
+    price: Callable[..., Any], tuned: str, priced_words: Path, other_words: Path, tmp_path: Path
 ) -> None:
     config, index = tmp_path / "price.toml", tmp_path / "index"
     config.write_text(
@@ -248,10 +274,7 @@ def test_builds_and_scores_with_such_an_encoder_say_so(
     assert said in " ".join(price("evaluate", "--index", index).out.split())
     notes = price("evaluate", priced_words, "--index", index, "--json").json["notes"]
     assert any("120 rows of this file" in each for each in notes)
-    other = tmp_path / "other.csv"
-    lines = [f"{i},thing {chr(97 + i % 26)}{chr(97 + i // 26)},{i + 2}" for i in range(60)]
-    other.write_text("\n".join(["sample_id,catalog_content,price", *lines]) + "\n")
-    built = price("build-index", other, *options, "--text-encoder", tuned, "--json")
+    built = price("build-index", other_words, *options, "--text-encoder", tuned, "--json")
     assert built.code == 0 and "fine-tuned" not in built.err
     assert price("evaluate", "--index", index, "--json").json["notes"] == []
 

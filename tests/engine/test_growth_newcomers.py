@@ -65,6 +65,35 @@ def test_a_row_between_two_groups_joins_the_first_of_them() -> None:
     assert settled(("x", "Green tea", "c.jpg", None)) == ([0], [2])
 
 
+def test_a_row_described_anew_goes_where_its_new_twin_is() -> None:
+    """The models of its old fold know the twin's price, those of the twin's fold an old price of something else."""
+    assert settled(("a", "Black coffee", None, None)) == ([1], [1])
+    assert settled(("b", "Green tea, 10 bags", None, None)) == ([0], [2])
+
+
+def test_a_corrected_price_moves_no_row() -> None:
+    """Nor does it where a later row has made one family of two groups."""
+    bridged = rows(
+        ("a", "Green tea, 20 bags", "a.jpg", "f1"),
+        ("b", "Black coffee", None, None),
+        ("c", "Olive oil", "c.jpg", None),
+        ("x", "Olive oil", "a.jpg", None),  # joined a, and links it with c
+        group=[0, 1, 2, 0],
+    )
+    for known, fold in ((KNOWN, FOLD), (bridged, np.array([2, 1, 0, 2], np.int8))):
+        group, place = settle(
+            known,
+            fold,
+            rows(
+                ("a", "Green tea, 20 bags", "a.jpg", None),  # its photograph is not at hand this time
+                ("b", "Black coffee", None, None),
+                ("c", "Olive oil", "c.jpg", None),
+            ),
+            3,
+        )
+        assert (group.tolist(), place.tolist()) == ([0, 1, 2], [2, 1, 0])
+
+
 def test_those_that_left_are_kept_from_one_time_to_the_next(tmp_path) -> None:
     known = KNOWN.append_column("fold", [FOLD])
     write_departed(tmp_path, None, known.slice(0, 0))

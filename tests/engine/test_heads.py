@@ -309,6 +309,16 @@ def test_a_constant_column_becomes_zero_and_never_infinite():
     assert scaled(torch.tensor([[3.0, 1.0], [4.0, 1.0]]))[:, 0].tolist() == [0, 1]
 
 
+def test_a_spread_below_the_least_counts_as_that_and_one_above_as_it_is():
+    rows = np.array([[1.0, 0.0], [-1.0, 0.001]])
+    scaled = Standardise(2, least=0.1)
+    scaled.learn(rows)
+    np.testing.assert_allclose(scaled.scale, [1.0, 0.1])
+    shared = Standardise(2, shared=True, least=5.0)
+    shared.learn(rows)
+    np.testing.assert_allclose(shared.scale, [5.0])
+
+
 def test_nothing_is_scaled_where_no_row_was_seen():
     scaled = Standardise(2)
     scaled.learn(np.empty((0, 2), np.float32))

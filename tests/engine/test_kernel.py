@@ -158,3 +158,13 @@ def test_every_kind_of_words_is_read():
         deaf[:, columns] = 0
         changed = Kernel.fit(replace(train, words=csr_matrix(deaf)), log_price, SETTINGS, seed=0).predict(train)
         assert not np.allclose(changed, Kernel.fit(train, log_price, SETTINGS, seed=0).predict(train)), kind
+
+
+def test_a_constant_number_has_no_spread_whatever_its_last_bits():
+    inputs, log_price = shop(3000)
+    inputs.numbers[:, 6] = np.log(7)  # in float32 the spread of so many is above 1e-6
+    assert inputs.numbers.std(axis=0)[6] > 1e-6
+    asked = inputs.take(np.arange(20))
+    moved = replace(asked, numbers=asked.numbers + np.float32(1e-4) * np.eye(len(NUMBERS), dtype=np.float32)[6])
+    kernel = Kernel.fit(inputs, log_price, replace(SETTINGS, landmarks=300), seed=0)
+    np.testing.assert_allclose(kernel.predict(moved), kernel.predict(asked), atol=1e-3)

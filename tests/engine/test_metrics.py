@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine import metrics
-from engine.metrics import bootstrap, coverage, half_smape, median_ape, paired_bootstrap, row_smape, smape
+from engine.metrics import bootstrap, coverage, median_ape, paired_bootstrap, row_smape, smape
 
 
 def test_smape_is_the_full_definition():
@@ -35,10 +35,6 @@ def test_zero_and_zero_is_no_error_and_zero_against_something_is_all_of_it():
     assert row_smape([0, 0, 5], [0, 5, 0]).tolist() == [0, 200, 200]
 
 
-def test_half_smape_is_half_of_it_under_its_own_name():
-    assert half_smape([10], [30]) == pytest.approx(100 * 20 / 40)
-
-
 def test_median_ape_is_percent_of_the_true_price_not_of_the_predicted():
     assert median_ape([10, 10, 10], [11, 15, 100]) == pytest.approx(50)
     assert median_ape([10], [20]) == pytest.approx(100)
@@ -59,7 +55,7 @@ def test_float32_prices_are_summed_in_float64():
     assert smape(price, price * np.float32(1.5)) == pytest.approx(40, abs=1e-9)
 
 
-@pytest.mark.parametrize("measure", [smape, half_smape, row_smape, median_ape])
+@pytest.mark.parametrize("measure", [smape, row_smape, median_ape])
 @pytest.mark.parametrize(
     ("price", "predicted"), [([1, 2], [1]), ([[1, 2]], [[1, 2]]), ([], []), ([1, 2], [1, math.nan]), ([math.inf], [1])]
 )

@@ -11,9 +11,12 @@ from scipy.sparse import csr_matrix
 
 from engine import network
 from engine.losses import LOSSES
+from engine.members import member_fits
 from engine.network import Network
 from engine.settings import FUSED_HEADS, Fit
 from engine.settings import Network as Settings
+from engine.settings import Settings as Whole
+from index.errors import UsageError
 
 GATED = Settings("gated", members=1, width=8, dropout=0.1, fit=Fit(2, 16, 32, 0.01, 0.01, "one_cycle"))
 WORDS = Settings("words", members=1, width=8, dropout=0.1, fit=Fit(2, 16, 32, 0.01, 0.01, "constant"))
@@ -285,3 +288,40 @@ def test_the_loop_is_told_what_one_of_the_target_is_in_log_price(make_items, mon
     Network.fit(inputs, log_price, replace(GATED, fit=replace(GATED.fit, loss=loss)), 0)
     assert told[0][1] == pytest.approx(scale(log_price), rel=1e-4)
     np.testing.assert_allclose(np.ptp(told[0][0].numpy()) * told[0][1], np.ptp(log_price), rtol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [GATED, WORDS, *OTHERS], ids=lambda settings: settings.head)
+def test_a_photograph_unlike_the_few_of_training_carries_no_price_away(make_items, settings):
+    inputs, log_price = make_items(200)
+    photographs = inputs.vectors["photo"]
+    alike = np.zeros_like(photographs)
+    alike[:2] = [[1, 0, 0, 0, 0], [1, 1e-4, 0, 0, 0]]  # unit vectors in float32
+    vectors = {**inputs.vectors, "photo": alike}
+    long = replace(settings, width=16, fit=replace(settings.fit, epochs=12))
+    fitted = Network.fit(replace(inputs, vectors=vectors), log_price, long, 0)
+    priced = fitted.predict(inputs)
+    assert log_price.min() - 3 < priced.min() and priced.max() < log_price.max() + 3
+
+
+@pytest.mark.parametrize(("member", "settings"), [("mlp", GATED), ("mlp", OTHERS[-1]), ("lexical", WORDS)])
+def test_a_network_that_diverges_is_refused_by_name_with_its_rate(make_items, member, settings):
+    inputs, log_price = make_items(60)
+    wild = replace(settings, fit=replace(settings.fit, learning_rate=1000.0, epochs=12))
+    fit = member_fits(Whole(members=("mlp", "lexical"), **{member: wild}))[member]
+    said = rf"member {member} \(head {settings.head}\) .* learning_rate 1000 of \[{member}\.fit\]"
+    with pytest.raises(UsageError, match=said):
+        fit(inputs, log_price, 0, {})
+
+
+def test_a_network_whose_weights_are_no_numbers_is_refused(make_items, monkeypatch):
+    inputs, log_price = make_items(60)
+    own = network.fit_network
+
+    def broken(*arguments, **more):
+        head = own(*arguments, **more)
+        torch.nn.init.constant_(head.layers[-1].weight, float("nan"))
+        return head
+
+    monkeypatch.setattr(network, "fit_network", broken)
+    with pytest.raises(UsageError, match="came apart"):
+        Network.fit(inputs, log_price, WORDS, 0)

@@ -223,3 +223,10 @@ def test_rows_in_another_order_are_predicted_the_same():
     again, _ = predict(LOG_PRICE[shuffled], inputs=inputs_of().take(shuffled), fold=FOLD[shuffled])
     np.testing.assert_array_equal(again.own["mlp"], oof.own["mlp"][shuffled])
     np.testing.assert_allclose(again.without["mlp"], oof.without["mlp"][:, shuffled])
+
+
+def test_a_fold_whose_rows_have_all_been_removed_still_counts(tmp_path):
+    oof, _ = predict()
+    left = oof.take(np.flatnonzero(FOLD != FOLDS - 1))
+    write_out_of_fold(tmp_path, left)
+    assert left.folds == read_out_of_fold(tmp_path).folds == FOLDS

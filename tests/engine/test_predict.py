@@ -1,6 +1,7 @@
 """Is a file priced whole, in order, as a query prices it, and after any kill to the same byte?"""
 
 import csv
+import fcntl
 import json
 import re
 import shutil
@@ -30,6 +31,7 @@ from engine.shards import (
     priced_file,
     read_table,
     rejects_of,
+    working,
     write_table,
 )
 from index.catalogue import Columns
@@ -327,20 +329,40 @@ def test_a_part_that_is_damaged_is_made_again(run: Any, out: Path, tmp_path: Pat
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
+def test_what_follows_a_torn_line_is_not_lost(run: Any, out: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(pool=stopped(1))
+    with (parts_of(out) / "journal.jsonl").open("ab") as file:
+        file.write(b'{"done": {"shard": 1, "sha')
+    with pytest.raises(KeyboardInterrupt):
+        run(pool=stopped(2))
+    assert run().resumed == 15
+
+
 def test_other_work_is_not_continued(run: Any, items: Path, out: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(pool=stopped(2))
     other = made_up(tmp_path / "other.csv", 24)
+    (tmp_path / "elsewhere").mkdir()
+    elsewhere = shutil.copy(items, tmp_path / "elsewhere" / "items.csv")
     for changed, said in (
         ({"source": other}, "other items"),
         ({"shard_rows": 6}, r"another setting \(shard_rows 5, now 6\)"),
         ({"knobs": {"k": 3.0}}, r"another setting \(k None, now 3"),
         ({"wanted": ("price", "low")}, r"another setting \(columns"),
         ({"image_dir": tmp_path}, r"another setting \(image_dir"),
+        ({"source": elsewhere}, r"another setting \(base_dir"),  # where relative photographs would be others
     ):
         with pytest.raises(UsageError, match=said + r".*--overwrite"):
             run(**changed)
     assert run().resumed == 10
+
+
+def test_the_same_items_by_another_path_are_continued(run: Any, items: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(pool=stopped(2))
+    (tmp_path / "link").symlink_to(items.parent)
+    assert run(source=tmp_path / "link" / items.name).resumed == 10
 
 
 def test_another_index_is_not_continued(run: Any, own_index: Path, out: Path) -> None:
@@ -461,6 +483,49 @@ def test_a_second_process_is_refused_while_one_is_at_it(run: Any) -> None:
     assert run(pool=pool).rows == 23
 
 
+def test_a_process_that_is_refused_removes_nothing(run: Any, items: Path, out: Path) -> None:
+    with working(items, out) as parts:  # which has begun no journal yet
+        with pytest.raises(IndexLocked, match="Another process"):
+            run()
+        assert (parts / "lock").exists()
+        with pytest.raises(IndexLocked, match="Another process"):
+            run()
+    assert not parts.exists()
+
+
+def test_a_lock_that_was_removed_is_not_held(items: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the opening of the file and the lock upon it, whoever had it may be done and remove the folder."""
+    taken: list[int] = []
+    flock = fcntl.flock
+
+    def late(handle: int, how: int) -> None:
+        if not taken:
+            shutil.rmtree(parts_of(out))
+        taken.append(handle)
+        flock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with working(items, out) as parts, pytest.raises(IndexLocked), working(items, out):
+        pass
+    assert len(taken) == 3 and not parts.exists()
+
+
+def test_a_folder_of_the_users_own_is_refused_and_untouched(run: Any, out: Path) -> None:
+    parts_of(out).mkdir()
+    (parts_of(out) / "thesis.tex").write_text("mine", encoding="utf-8")
+    for overwrite in (False, True):
+        with pytest.raises(UsageError, match=r"holds other files \('thesis\.tex'\)"):
+            run(overwrite=overwrite)
+    assert [path.name for path in parts_of(out).iterdir()] == ["thesis.tex"]
+
+
+def test_what_a_system_hides_among_the_parts_stays_and_stops_nothing(run: Any, out: Path) -> None:
+    parts_of(out).mkdir()
+    (parts_of(out) / ".DS_Store").write_bytes(b"")
+    assert run().rows == 23
+    assert (parts_of(out) / ".DS_Store").exists()
+
+
 def test_items_that_change_while_they_are_read_are_refused(
     run: Any, items: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -487,6 +552,24 @@ def test_an_index_that_is_replaced_under_way_is_refused(run: Any, own_index: Pat
         run(index=own_index, pool=pool)
 
 
+def test_the_index_that_was_opened_is_the_one_that_was_asked_for(
+    run: Any, own_index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another is put in force while a worker opens it."""
+    open_it = Pricer.open
+
+    def replaced(index: Path, *given: Any) -> Pricer:
+        later = Path(shutil.copytree(own_index / "gen-000001", own_index / "gen-000002"))
+        manifest = later / "manifest.json"
+        manifest.write_text(manifest.read_text().replace("\n", "\n\n"))
+        (own_index / "CURRENT").write_text("gen-000002\n")
+        return open_it(index, *given)
+
+    monkeypatch.setattr(Pricer, "open", replaced)
+    with pytest.raises(IndexUnusable, match="was replaced"):
+        run(index=own_index, pool=here)
+
+
 def test_a_worker_that_fails_leaves_what_is_done(run: Any, out: Path) -> None:
     def pool(order: Order, some: Sequence[int]) -> Iterator[Done]:
         yield from by_length(order, some[:3])
@@ -497,7 +580,7 @@ def test_a_worker_that_fails_leaves_what_is_done(run: Any, out: Path) -> None:
     assert run().resumed == 15
 
 
-def test_the_journal_is_json_and_names_no_path_of_the_items(run: Any, out: Path, items: Path) -> None:
+def test_the_journal_is_json_and_knows_the_items_by_their_bytes(run: Any, out: Path, items: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(pool=stopped(1))
     lines = (parts_of(out) / "journal.jsonl").read_text().splitlines()

@@ -20,9 +20,9 @@ from engine.price_model import load_models
 from engine.pricer import Item, Pricer
 from engine.scored_rows import open_scored_rows
 from engine.scoring import evaluate_index
-from engine.search_history import read_history
+from engine.search_history import read_history, write_history
 from engine.search_journal import Journal, Trial, loss_without
-from engine.search_space import KNOBS, Range, ranges, settings_at
+from engine.search_space import KNOBS, Range, key_of, ranges, settings_at
 from engine.settings import Settings, Stack, settings_from
 from engine.tuned_generation import put_in_force
 from engine.tuning import Search, tune
@@ -212,6 +212,60 @@ def test_a_search_on_a_tuned_index_begins_at_what_each_fold_had_chosen(own_index
     assert history is not None
     assert [trial.point for trial in again._journal.trials[:FOLDS]] == history["chosen_by_fold"]
     assert again.result(0.0).present.value == pytest.approx(first.cross_fitted.value)  # not the searched one
+
+
+def with_history(index: Path, what: tuple[str, ...]) -> None:
+    """As after a search for some parts, which has chosen nothing."""
+    folder = current_generation(index)
+    manifest = read_manifest(folder)
+    (folder / "manifest.json").unlink()
+    write_history(folder, {"what": list(what), "cross_fitted": {"smape": 50.0}, "chosen_by_fold": [{}] * FOLDS})
+    write_manifest(folder, manifest)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "what", "together"),
+    [
+        (("correction",), ("blend",), "correction,blend"),
+        (("blend", "stack"), ("correction", "blend"), "correction,blend,stack"),
+    ],
+)
+def test_what_an_earlier_search_chose_on_all_rows_is_searched_with_the_rest_or_not_at_all(
+    earlier: tuple[str, ...], what: tuple[str, ...], together: str, own_index: Path
+) -> None:
+    with_history(own_index, earlier)
+    before = state(own_index)
+    with pytest.raises(UsageError, match=f"would flatter: search them together, --what {together}\\."):
+        tune(own_index, what=what, trials=1)
+    assert state(own_index) == before
+    assert tune(own_index, what=together.split(","), trials=1).what == tuple(together.split(","))
+
+
+def test_a_blend_that_was_searched_for_before_rows_were_added_sends_to_a_build_and_not_in_a_circle(
+    shop: Any, own_index: Path
+) -> None:
+    with_history(own_index, ("correction", "blend"))
+    add_items(shop.holdout, own_index, image_dir=shop.images)
+    for what in (CORRECTION, ("correction", "blend")):
+        with pytest.raises(DataRefused, match="blend cannot be fitted anew with them: build the index again"):
+            tune(own_index, what=what, trials=1)
+
+
+def test_a_search_says_that_an_encoder_has_heard_the_prices_it_is_scored_on(search: Search) -> None:
+    assert search.result(0.0).notes == ()
+    rows = search._rows
+    heard = tuple(replace(each, tuned_rows=7) for each in rows.manifest.encoders)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "_rows", replace(rows, manifest=replace(rows.manifest, encoders=heard)))
+        notes = search.result(0.0).to_json()["notes"]
+    assert notes and all("fine-tuned on 7 rows of this index" in note for note in notes)
+
+
+def test_a_setting_is_named_as_a_settings_file_names_it() -> None:
+    every = ranges(("correction", "blend", "stack", "members"), Settings())
+    keys = {path: key_of(path) for path in every}
+    assert keys.pop("correction.decay") == "correction.lambda"
+    assert all(path == key for path, key in keys.items())
 
 
 def test_what_is_no_better_leaves_the_index_as_it_is(own_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,17 @@
 """Claims about what searches: whatever does it, the answer is that of the plain products over slices."""
 
+import gc
 import math
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from index import faiss_search, lance_search, quantise, ranking, scan, slice_search
-from index.backends import AUTO, FAISS, LANCE, SLICE, choose, open_backend, write_backend
+from index.backends import AUTO, FAISS, LANCE, SLICE, at_open, choose, open_backend, write_backend
 from index.errors import UsageError
 from index.faiss_search import FaissSearch
 from index.lance_search import LanceSearch
@@ -17,7 +19,7 @@ from index.neighbours import BandIndex
 from index.price_order import order_by_price
 from index.quantise import encode_rows
 from index.scan import Scan
-from index.slice_search import GpuProduct, SliceSearch
+from index.slice_search import GpuProduct, SliceSearch, gpu_bytes
 
 
 def unit(vectors):
@@ -270,16 +272,66 @@ def test_an_approximate_backend_gives_true_similarities_in_the_band_and_most_of_
     assert found / (case.want[0] >= 0).sum() > 0.8
 
 
+@pytest.mark.parametrize("name", [FAISS, LANCE])
+def test_a_group_of_a_thousand_rows_is_left_out_like_any_other(name, tmp_path):
+    """The groups of an index are its folds: a third of the rows in each."""
+    random = np.random.default_rng(5)
+    vectors, queries = scattered(random, 3000, 16), scattered(random, 3, 16)
+    order = order_by_price(vectors, random.normal(size=3000), np.arange(3000) % 3)
+    write_backend(choose(name, *vectors.shape), order, tmp_path)
+    asked = (queries, np.zeros(3, np.int64), np.array([3000, 2900, 3000]), np.array([0, 1, 2]), 7)
+    got = open_backend(choose(name, *vectors.shape), order, tmp_path).search(*asked)
+    for there, want in zip(got, SliceSearch(order).search(*asked), strict=True):
+        np.testing.assert_array_equal(there, want)
+
+
+def test_a_lance_table_without_groups_is_not_asked_to_leave_one_out(tmp_path):
+    import lancedb
+    import pyarrow as pa
+
+    case = Case(scattered, 200, 8, asked=5)
+    vector = pa.FixedSizeListArray.from_arrays(pa.array(case.order.vectors.reshape(-1)), 8)
+    lancedb.connect(tmp_path).create_table("search", pa.table({"position": np.arange(200), "vector": vector}))
+    case.check(LanceSearch.open(case.order, tmp_path))
+
+
+def test_a_table_that_cannot_be_written_aside_leaves_nothing(tmp_path, monkeypatch):
+    def full(_, folder):
+        (folder / "half").write_bytes(b"of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(LanceSearch, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        LanceSearch.open(Case(scattered, 50, 8, asked=2).order, None)
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_auto_is_what_the_build_wrote_whatever_machine_opens_it(tmp_path):
+    assert [at_open(name, tmp_path) for name in (AUTO, SLICE, FAISS, LANCE)] == [SLICE, SLICE, FAISS, LANCE]
+    (tmp_path / "search.lance").mkdir()
+    assert [at_open(name, tmp_path) for name in (AUTO, SLICE, FAISS)] == [LANCE, SLICE, FAISS]
+
+
+def test_a_gpu_is_taken_where_the_rows_fit_what_is_free_of_it():
+    needed = gpu_bytes(10**6, 768)
+    assert needed > 10**6 * 768 * 2
+    assert choose(AUTO, 10**6, 768, memory=2**34, gpu=needed).device == "cuda"
+    assert choose(AUTO, 10**6, 768, memory=2**34, gpu=needed - 1).device == "cpu"
+    assert choose(SLICE, 10**6, 768, memory=2**34, gpu=0).device == "cpu"
+
+
 def test_auto_is_exact_until_vectors_outgrow_memory_and_says_why():
     assert (
-        choose(AUTO, 7000, 768, memory=2**34, gpu=False).why
+        choose(AUTO, 7000, 768, memory=2**34, gpu=0).why
         == "slice: exact, and 7,000 rows of 768 numbers fit into memory."
     )
-    beyond = choose(AUTO, 10**8, 768, memory=2**34, gpu=True)
+    beyond = choose(AUTO, 10**8, 768, memory=2**34, gpu=2**36)
     assert beyond.name == LANCE
     assert "need 393.4 GB for vectors and codes, the machine has 16.0" in beyond.why
-    assert choose(SLICE, 10**8, 768, memory=2**34, gpu=False).name == SLICE
-    assert choose(AUTO, 10**6, 768, memory=2**34, gpu=True).device == "cuda"
+    assert choose(SLICE, 10**8, 768, memory=2**34, gpu=0).name == SLICE
+    assert choose(AUTO, 10**6, 768, memory=2**34, gpu=2**36).device == "cuda"
     assert choose(AUTO, 100, 768, memory=2**34).device == "cpu"
     assert choose(FAISS, 10**6, 384).name == FAISS
 

@@ -1,14 +1,17 @@
 """Is an index on an object store brought here once, whole and checked? Is a refusal told without keys?"""
 
 import json
+import os
 import shutil
+import stat
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from index import remote
-from index.errors import DownloadNeeded, IndexUnusable
+from index.errors import DownloadNeeded, IndexUnusable, UsageError
 from index.generations import current_generation
 from index.manifest import EncoderRecord, Manifest, read_manifest, write_manifest
 from index.remote import local_index, without_secrets
@@ -118,3 +121,63 @@ def test_a_uri_is_shown_without_user_and_options() -> None:
     assert without_secrets("s3://key:se/cret@bucket/a/b?x=1#y") == "s3://bucket/a/b"
     assert without_secrets("s3://bucket/a") == "s3://bucket/a"
     assert without_secrets("file:///a@b/c") == "file:///a@b/c"
+
+
+def test_processes_of_one_number_on_two_machines_do_not_meet(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache may lie on a shared disk: there a process number says nothing."""
+    calls: list[str] = []
+    bring = remote._bring
+
+    def meanwhile(*given: Any) -> None:
+        calls.append(given[1])
+        if len(calls) == 2:  # another begins as the first file is here
+            with pytest.raises(DownloadNeeded):
+                local_index(there.as_uri())
+        elif len(calls) == 3:  # and the store refuses it
+            raise DownloadNeeded("Not now.")
+        bring(*given)
+
+    monkeypatch.setattr(remote, "_bring", meanwhile)
+    here = local_index(there.as_uri())
+    assert read_manifest(current_generation(here)).rows == 1
+    assert [path.name for path in here.parent.iterdir()] == [here.name]
+
+
+def test_what_is_brought_may_be_read_by_whom_the_umask_allows(there: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        assert stat.S_IMODE(local_index(there.as_uri()).stat().st_mode) == 0o755
+    finally:
+        os.umask(before)
+
+
+def test_what_killed_processes_left_is_swept_after_a_day(there: Path) -> None:
+    folder = local_index(there.as_uri()).parent
+    for name, hours in (("old", 25), ("new", 23), ("busy", 25)):
+        partial = folder / f"{name}.partial"
+        (partial / "x").mkdir(parents=True)
+        then = time.time() - hours * 3600
+        for path in (partial / "x", partial):
+            os.utime(path, (then, then))
+    (folder / "busy.partial" / "x" / "just.bin").write_bytes(b"")
+    shutil.rmtree(there)
+    make(there, b"two")
+    local_index(there.as_uri())
+    assert sorted(path.name for path in folder.glob("*.partial")) == ["busy.partial", "new.partial"]
+
+
+def test_a_full_disk_here_is_not_held_against_the_network(
+    there: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", full)
+        with pytest.raises(UsageError, match=r"cannot be kept in .*No space left on device.*PRICE_CACHE"):
+            local_index(there.as_uri())
+    cache.mkdir(exist_ok=True)
+    shutil.rmtree(cache)
+    cache.write_text("a file")
+    with pytest.raises(UsageError, match="cannot be kept in"):
+        local_index(there.as_uri())
