@@ -477,8 +477,8 @@ def tune_command(index: Path, what: str, *, as_json: bool, **options: Any) -> No
     The best of many settings looks better than it is on the rows that chose it. The cross-fitted score makes the choice
     anew for each fold on the other folds; if that is no better than the index, the index is left as it is. A search
     that was stopped is continued by the same command; parts that an earlier search has chosen are searched again with
-    the others. A trial of the correction takes about as long as an evaluation,
-    of the blend or the stack some ten times that, of the members as long as a build.
+    the others. A trial of the correction takes about as long as an evaluation, of the blend or the stack some ten times
+    that, of the members as long as a build.
 
     \b
     price tune --minutes 30

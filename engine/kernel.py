@@ -180,7 +180,7 @@ class Kernel:
         return lever
 
     def save(self, path: Path) -> None:
-        """As safetensors; the landmarks' words as the weighed table that is used, for to weigh them takes time at opening."""
+        """As safetensors; the landmarks' words as the weighed table that is used, so that opening weighs nothing."""
         from safetensors.numpy import save_file
 
         marks, table = self._landmarks, self._landmarks.words
