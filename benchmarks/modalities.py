@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--image-encoder", action="append", required=True)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    settings = Settings(image_encoder=tuple(given.image_encoder), folds=FOLDS, seed=given.seed)
+    settings = Settings(image_encoder=tuple(given.image_encoder), seed=given.seed)
     items, wanted = read_catalogue(given.catalogue, Columns(), priced=True).items, modalities(settings)
     photographs = Photographs(given.image_dir)
     there = [

@@ -236,7 +236,6 @@ def _scaled(numbers: Float32, tensors: dict[str, Any]) -> Float32:
     return scaled
 
 
-def _runs(rows: int, at_once: int | None = None) -> Iterator[NDArray[np.int64]]:
-    size = at_once or ROWS_AT_ONCE
-    for start in range(0, rows, size):
-        yield np.arange(start, min(start + size, rows))
+def _runs(rows: int, at_once: int = ROWS_AT_ONCE) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, rows, at_once):
+        yield np.arange(start, min(start + at_once, rows))

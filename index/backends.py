@@ -75,9 +75,9 @@ def at_open(wanted: str, folder: Path) -> str:
     """
     if wanted != AUTO:
         return wanted
-    from index.lance_search import TABLE
+    from index.lance_search import is_written
 
-    return LANCE if (folder / f"{TABLE}.lance").is_dir() else SLICE
+    return LANCE if is_written(folder) else SLICE
 
 
 def open_backend(choice: Choice, rows: PriceOrder, folder: Path | None = None) -> Backend:

@@ -31,6 +31,11 @@ SPARE = 8  # rows fetched beyond k: float32 sums may order those near the k-th d
 PATIENCE = timedelta(hours=12)
 
 
+def is_written(folder: Path) -> bool:
+    """Whether `folder` holds a table to search."""
+    return (folder / f"{TABLE}.lance").is_dir()
+
+
 class LanceSearch:
     """An open table of rows in price order."""
 
@@ -43,7 +48,7 @@ class LanceSearch:
         """Open `folder`/search.lance, or write one into a temporary folder that goes with what is returned."""
         import lancedb
 
-        if folder is not None and (folder / f"{TABLE}.lance").is_dir():
+        if folder is not None and is_written(folder):
             table = lancedb.connect(folder).open_table(TABLE)
             if "group" in table.schema.names:  # which the first tables had not: in their place one is made here
                 return cls(rows, table)
