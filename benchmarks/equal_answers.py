@@ -1,0 +1,166 @@
+"""Two checkouts' answers to the same commands, compared byte for byte but for renamed keys and dropped stages.
+
+    python benchmarks/equal_answers.py record CHECKOUT OUT_DIR [--rows 800]
+    python benchmarks/equal_answers.py compare OUT_DIR OTHER_DIR
+
+`record` runs a checkout's own command line, in the environment of this Python, over a made-up catalogue (seed 0) and
+keeps what it answers; what tells the time is taken out. `compare` says for every answer whether it is equal, and ends
+with exit code 1 where one is not.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); import cli; cli.main()"
+TEXT = "Fauxberry Reserve Ground Coffee, Smoky Hazelnut, 12 oz (Pack of 2)"
+TIMED = frozenset({"seconds", "items_per_second", "output", "rejects"})  # and where files were written
+RENAMED = {
+    "stack": "stacker",
+    "stack + correction": "stacker + correction",
+    "stack without evidence": "stacker without evidence",
+    "without stack": "without stacker",
+    "knobs": "correction parameters",
+    "space": "search vectors",
+}
+DROPPED = frozenset({"mlp + correction"})
+QUICK = """
+folds = 3
+members = ["mlp", "lexical", "kernel", "gbdt", "xgboost", "catboost"]
+[mlp.fit]
+epochs = 2
+[gbdt]
+rounds = 20
+reads = ["words", "fused"]
+[xgboost]
+rounds = 20
+reads = ["words", "vectors"]
+[catboost]
+rounds = 20
+reads = ["fused"]
+"""
+
+
+class Recorder:
+    """Runs commands of one checkout and keeps their answers in a folder."""
+
+    def __init__(self, checkout: Path, out: Path) -> None:
+        self.checkout, self.out = checkout.resolve(), out.resolve()
+        self.environment = os.environ | {"PYTHONPATH": str(self.checkout), "HF_HUB_OFFLINE": "1"}
+
+    def price(self, name: str, *arguments: object, keep: str = "") -> None:
+        """Run `price ARGUMENTS` in the folder; keep its JSON, or the file `keep` that it wrote."""
+        command = [sys.executable, "-c", RUN, str(self.checkout), *map(str, arguments)]
+        ran = subprocess.run(command, cwd=self.out, env=self.environment, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, (name, ran.stderr)
+        answer = (self.out / keep).read_text(encoding="utf-8") if keep else ran.stdout
+        (self.out / f"answer-{name}").write_text(answer, encoding="utf-8")
+        print(f"{name}: kept", flush=True)
+
+
+def record(checkout: Path, out: Path, rows: int) -> None:
+    """Every command whose answer a user may rely on."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    recorder = Recorder(checkout, out)
+    make = [sys.executable, str(checkout / "examples" / "make_catalogue.py"), str(out), "--rows", str(rows)]
+    subprocess.run(make, check=True, capture_output=True)
+    (out / "quick.toml").write_text(QUICK, encoding="utf-8")
+    images, price = ("--image-dir", "images"), recorder.price
+    price("build", "build-index", "catalogue.csv", *images, "--seed", 0, "--json")
+    current = (out / "price-index" / "CURRENT").read_text(encoding="utf-8").strip()
+    shutil.copy(out / "price-index" / current / "report.json", out / "answer-report")
+    price("query-text", "query", TEXT, "--json")
+    price("query-text-photograph", "query", TEXT, "--image", "query.jpg", "--json")
+    price("query-photograph", "query", "--image", "query.jpg", "--json")
+    price("query-parameters", "query", TEXT, "--k", 4, "--band", 0.2, "--lambda", 3, "--alpha", 0.5, "--json")
+    price("predict", "predict", "holdout.csv", "-o", "full.csv", "--full", *images, keep="full.csv")
+    price("evaluate", "evaluate", "--json")
+    price("evaluate-labelled", "evaluate", "holdout.csv", *images, "--json")
+    shutil.copytree(out / "price-index", out / "grown")
+    price("add", "add", "holdout.csv", *images, "--index", "grown", "--json")
+    price("query-after-add", "query", TEXT, "--index", "grown", "--json")
+    price("remove", "remove", *_first_ids(out / "catalogue.csv"), "--index", "grown", "--json")
+    price("query-after-remove", "query", TEXT, "--index", "grown", "--json")
+    price("evaluate-after-remove", "evaluate", "--index", "grown", "--json")
+    quick = ("--index", "quick")
+    price("build-trees", "build-index", "catalogue.csv", *images, *quick, "--config", "quick.toml", "--json")
+    price("query-trees", "query", TEXT, "--image", "query.jpg", *quick, "--json")
+    price("ablate", "ablate", *quick, "--json")
+    price("tune", "tune", *quick, "--trials", 6, "--minutes", 30, "--json")
+    price("evaluate-tuned", "evaluate", *quick, "--json")
+    price("finetune", "finetune", "catalogue.csv", "-o", "encoder", "--epochs", 1, "--json")
+
+
+def _first_ids(catalogue: Path, count: int = 5) -> list[str]:
+    lines = catalogue.read_text(encoding="utf-8").splitlines()[1:]
+    return [line.split(",")[0] for line in lines if line.split(",")[0].isdigit()][:count]
+
+
+def compare(one: Path, other: Path) -> int:
+    """How many answers differ."""
+    names = sorted(path.name for path in one.glob("answer-*"))
+    assert names == sorted(path.name for path in other.glob("answer-*")), "the folders hold other answers"
+    differing = 0
+    for name in names:
+        before, after = (_plain((folder / name).read_text(encoding="utf-8")) for folder in (one, other))
+        differing += before != after
+        print(f"{name.removeprefix('answer-')}: {'equal' if before == after else _first_difference(before, after)}")
+    return differing
+
+
+def _plain(text: str) -> Any:
+    """JSON without times and with today's names; any other text as it is."""
+    return _renamed(json.loads(text)) if text.startswith("{") else text
+
+
+def _renamed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_name(key): _renamed(v) for key, v in value.items() if key not in TIMED | DROPPED}
+    if isinstance(value, list):
+        return [_renamed(each) for each in value]
+    return _name(value) if isinstance(value, str) else value
+
+
+def _name(name: str) -> str:
+    head, dot, tail = name.partition(".")  # `stack.rounds` is the path of a setting
+    return f"{RENAMED.get(head, head)}{dot}{tail}"
+
+
+def _first_difference(before: Any, after: Any, path: str = "") -> str:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in before | after:
+            if before.get(key) != after.get(key):
+                return _first_difference(before.get(key), after.get(key), f"{path}/{key}")
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for place, (a, b) in enumerate(zip(before, after, strict=True)):
+            if a != b:
+                return _first_difference(a, b, f"{path}/{place}")
+    return f"DIFFERS at {path or 'the text'}: {str(before)[:80]} -> {str(after)[:80]}"
+
+
+def main() -> None:
+    """Read the arguments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    recording = commands.add_parser("record")
+    recording.add_argument("checkout", type=Path)
+    recording.add_argument("out", type=Path)
+    recording.add_argument("--rows", type=int, default=800)
+    comparing = commands.add_parser("compare")
+    comparing.add_argument("one", type=Path)
+    comparing.add_argument("other", type=Path)
+    given = parser.parse_args()
+    if given.command == "record":
+        record(given.checkout, given.out, given.rows)
+    else:
+        sys.exit(compare(given.one, given.other) > 0)
+
+
+if __name__ == "__main__":
+    main()
