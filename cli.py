@@ -21,8 +21,8 @@ import render
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from engine.encoding import Runtime
-    from index.catalogue import Columns
+    from engine.features.encoding import Runtime
+    from index.catalogue.items import Columns
 
 INTERRUPTED, FAULT, USAGE = 130, 1, 2
 STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
@@ -164,8 +164,8 @@ def build_index_command(catalogue: Path, index: Path, *, as_json: bool, **option
     towers-knn      a tower each for Qwen3, Marqo and a fused encoder
     end-to-end      MiniLM and EfficientNet-B0, SmoothL1, then SMAPE itself
     """
-    from engine.build import build_index
-    from engine.presets import read_settings, replaced_encoders, without_its_encoder
+    from engine.lifecycle.build import build_index
+    from engine.settings.presets import read_settings, replaced_encoders, without_its_encoder
     from index.errors import DownloadNeeded
 
     how = {"columns": _columns(options), "image_dir": options.pop("image_dir"), "runtime": _runtime(options)}
@@ -219,8 +219,8 @@ def query_command(text: str, image: str | None, index: Path, *, as_json: bool, *
     _import_lightgbm_alone()
     from dataclasses import asdict
 
-    from engine.pricer import Item, Pricer, with_overrides
-    from index.images import Photographs
+    from engine.serving.pricer import Item, Pricer, with_overrides
+    from index.photographs.source import Photographs
 
     private = given.pop("allow_private_addresses")
     photographs = Photographs(allow_paths=True, fetch_missing=True, allow_private_addresses=private)
@@ -286,7 +286,7 @@ def predict_command(items: Path, output: Path, index: str, *, as_json: bool, **o
     price predict test.csv -o prices.csv
     price predict goods.parquet -o prices.parquet --full --ray local
     """
-    from engine.predict import FULL, price_file
+    from engine.serving.price_file import FULL, price_file
 
     how: dict[str, Any] = {name: options.pop(name) for name in ("image_dir", "shard_rows", "overwrite")}
     how["knobs"] = {name: options.pop(name) for name in ("k", "band", "decay", "alpha")}
@@ -294,7 +294,7 @@ def predict_command(items: Path, output: Path, index: str, *, as_json: bool, **o
     how["wanted"] = FULL if full else tuple(name.strip() for name in wanted.split(","))
     how |= {"columns": _columns(options), "runtime": _runtime(options)}
     if ray is not None:
-        from engine.cluster import ray_pool
+        from engine.serving.ray_pool import ray_pool
 
         how["pool"] = ray_pool(ray)
     with render.Progress() as progress:
@@ -325,7 +325,7 @@ def add_command(new: Path, index: Path, *, as_json: bool, **options: Any) -> Non
     price add corrected.csv --replace --json
     """
     _import_lightgbm_alone()
-    from engine.growth import add_items
+    from engine.lifecycle.update import add_items
 
     how = {"columns": _columns(options), "image_dir": options.pop("image_dir"), "runtime": _runtime(options)}
     with render.Progress() as progress:
@@ -355,7 +355,7 @@ def remove_command(
     price remove 1234 1235
     price remove --file sold-out.csv --ignore-missing
     """
-    from engine.growth import read_ids, remove_items
+    from engine.lifecycle.update import read_ids, remove_items
 
     wanted = [*ids, *(read_ids(file, id_column) if file else [])]
     with render.Progress() as progress:
@@ -377,7 +377,7 @@ def compact_command(index: Path, *, as_json: bool) -> None:
     \b
     price compact --index price-index
     """
-    from engine.growth import compact_index
+    from engine.lifecycle.update import compact_index
 
     with render.Progress() as progress:
         grown = compact_index(index, progress.report)
@@ -417,7 +417,7 @@ def finetune_command(catalogue: Path, target: Path, *, as_json: bool, **options:
     price build-index other.csv --text-encoder minilm@tuned
     """
     from engine.finetune.run import finetune
-    from engine.presets import read_settings
+    from engine.settings.presets import read_settings
 
     how = {name: options.pop(name) for name in ("image_dir", "device", "precision", "overwrite")}
     how["columns"] = _columns(options)
@@ -450,7 +450,7 @@ def evaluate_command(labelled: Path | None, index: Path, *, as_json: bool, **opt
     price evaluate
     price evaluate holdout.csv --image-dir photographs --json
     """
-    from engine.scoring import evaluate_index, evaluate_labelled
+    from engine.evaluation.evaluate import evaluate_index, evaluate_labelled
 
     with render.Progress() as progress:
         if labelled is None:
@@ -484,7 +484,7 @@ def tune_command(index: Path, what: str, *, as_json: bool, **options: Any) -> No
     price tune --minutes 30
     price tune --what correction --trials 500
     """
-    from engine.tuning import tune
+    from engine.tuning.tune import tune
 
     parts = tuple(part.strip() for part in what.split(","))
     with render.Progress() as progress:
@@ -510,7 +510,7 @@ def ablate_command(index: Path, parts: str | None, *, refit: bool, as_json: bool
     price ablate --parts correction,members
     price ablate --refit --json
     """
-    from engine.ablation import ablate
+    from engine.evaluation.ablation import ablate
 
     wanted = None if parts is None else tuple(part.strip() for part in parts.split(","))
     with render.Progress() as progress:
@@ -541,10 +541,10 @@ def fetch_command(catalogue: Path, index: Path, *, as_json: bool, **options: Any
     price fetch catalogue.csv
     price build-index catalogue.csv
     """
-    from index.bulk_fetch import fetch_all
-    from index.catalogue import read_catalogue
-    from index.fetch import Limits
-    from index.generations import photograph_cache
+    from index.catalogue.items import read_catalogue
+    from index.photographs.fetch import Limits
+    from index.photographs.fetch_all import fetch_all
+    from index.storage.generations import photograph_cache
 
     with render.Progress() as progress:
         items = read_catalogue(catalogue, _columns(options), priced=False, report=progress.report).items
@@ -603,13 +603,13 @@ def completion_command(shell: str) -> None:
 
 
 def _runtime(options: dict[str, Any]) -> Runtime:
-    from engine.encoding import Runtime
+    from engine.features.encoding import Runtime
 
     return Runtime(options.pop("device"), options.pop("precision"))
 
 
 def _columns(options: dict[str, Any]) -> Columns:
-    from index.catalogue import Columns
+    from index.catalogue.items import Columns
 
     return Columns(**{name: options.pop(f"{name}_column") for name, _, _ in COLUMN_OPTIONS})
 

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from engine.ablation import Ablation
-    from engine.evaluation import Evaluation, Score, Slice
+    from engine.evaluation.ablation import Ablation
+    from engine.evaluation.report import Evaluation, Score, Slice
     from engine.finetune.run import Finetuned
-    from engine.growth import Grown
-    from engine.predict import Predicted
-    from engine.pricer import Quote
-    from engine.tuning import Found
-    from index.bulk_fetch import FetchReport
+    from engine.lifecycle.update import Grown
+    from engine.serving.price_file import Predicted
+    from engine.serving.pricer import Quote
+    from engine.tuning.tune import Found
     from index.encoders import EncoderSpec
-    from index.photograph import Reason
+    from index.photographs.fetch_all import FetchReport
+    from index.photographs.formats import Reason
 
 PROGRESS_EVERY = {False: 10.0, True: 0.1}  # seconds; by whether stderr is a terminal
 SHOWN_COMPARABLES = 10
@@ -182,7 +182,7 @@ def show_finetuned(done: Finetuned) -> None:
 
 def show_tuned(found: Found, index: Path) -> None:
     """What a search found, and which of its figures is honest."""
-    from engine.search_space import key_of
+    from engine.tuning.parameter_space import key_of
 
     click.echo(f"{found.trials:,} trials of {', '.join(found.what)} on {found.rows:,} rows; {found.seconds:.0f} s.")
     for note in found.notes:

@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from engine.cross_fit import answer_out_of_fold
+from engine.ensemble.cross_fit import answer_out_of_fold
+from engine.ensemble.out_of_fold import STACK
+from engine.ensemble.price_model import load_models
+from engine.evaluation.scorable import ScoredRows, open_scored_rows
+from engine.features.lsa import WordSpace
+from engine.features.search_vectors import joined
 from engine.metrics import paired_bootstrap, row_smape
-from engine.out_of_fold import STACK
-from engine.price_model import load_models
-from engine.scored_rows import ScoredRows, open_scored_rows
-from engine.space import joined
-from engine.word_space import WordSpace
 
 BANDS, KS, DECAYS = (0.6, 1.0, 1.5, 2.5), (8, 16, 32, 64), (1.0, 2.0, 5.0, 10.0, 20.0)
 ALPHAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)

@@ -31,14 +31,14 @@ from PIL import Image
 
 from index.encoders import ENCODERS, open_encoder
 from index.encoders.hub import locate
-from index.encoders.loading import guard_torchvision
+from index.encoders.weights import guard_torchvision
 
 RESULT = Path(__file__).parent / "results" / "encoders.json"
 Encode = Callable[[list[Any]], np.ndarray]
 
 
 def ours(name: str, precision: str) -> Encode:
-    """Our encoder, given its batches sorted by length as `index.embedding` gives them."""
+    """Our encoder, given its batches sorted by length as `index.embedding.embed` gives them."""
     encoder = open_encoder(name, device="cpu", precision=precision)
 
     def encode(items: list[Any]) -> np.ndarray:

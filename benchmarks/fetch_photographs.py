@@ -31,10 +31,10 @@ from urllib.request import urlopen
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from index.bulk_fetch import fetch_all
-from index.fetch import Limits, Network
-from index.images import Photographs
-from index.photograph_cache import PhotographCache
+from index.photographs.cache import PhotographCache
+from index.photographs.fetch import Limits, Network
+from index.photographs.fetch_all import fetch_all
+from index.photographs.source import Photographs
 
 PHOTOGRAPHS = 2_000
 HOSTS = 4

@@ -28,19 +28,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.build import build_index
-from engine.features import make_inputs
+from engine.features.inputs import make_inputs
+from engine.finetune.device import choose_machine
 from engine.finetune.examples import States
-from engine.finetune.machine import choose_machine
-from engine.finetune.member import Tuned
-from engine.finetune.settings import Tuning
 from engine.folds import assign_folds, twin_groups
+from engine.lifecycle.build import build_index
+from engine.members.finetuned import Tuned
 from engine.metrics import bootstrap, paired_bootstrap, row_smape
-from engine.presets import read_settings
-from engine.pricer import Item, Pricer
-from index.catalogue import Columns, read_catalogue
-from index.fields import name_key
-from index.images import Photographs
+from engine.serving.pricer import Item, Pricer
+from engine.settings.finetuning import Tuning
+from engine.settings.presets import read_settings
+from index.catalogue.fields import name_key
+from index.catalogue.items import Columns, read_catalogue
+from index.photographs.source import Photographs
 
 RESULTS = Path(__file__).parent / "results" / "finetune.json"
 FOLDS = 5

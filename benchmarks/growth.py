@@ -24,16 +24,16 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.comparables import open_comparables
-from engine.features import make_inputs
-from engine.growth import add_items, remove_items
-from engine.pricer import Pricer
-from index.catalogue import Columns, read_catalogue
-from index.generations import CACHE, current_generation, photograph_cache
-from index.images import Photographs
-from index.neighbours import BandIndex
-from index.store import ItemStore
-from index.table_growth import compact_table, grow_table
+from engine.features.inputs import make_inputs
+from engine.lifecycle.update import add_items, remove_items
+from engine.serving.pricer import Pricer
+from engine.serving.reference import open_comparables
+from index.catalogue.items import Columns, read_catalogue
+from index.photographs.source import Photographs
+from index.search.neighbours import BandIndex
+from index.storage.generations import CACHE, current_generation, photograph_cache
+from index.storage.items_table import ItemStore
+from index.storage.items_update import compact_table, grow_table
 
 RESULTS = Path(__file__).parent / "results" / "growth.json"
 BUILT, PIECE, REPLACED = 0.8, 100, 5  # share of the rows; rows added and removed in a round, and of them replaced

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.blend import blend, fit_weights
-from engine.encoding import modalities
-from engine.features import make_inputs
-from engine.members import member_fits
+from engine.ensemble.blend import blend, fit_weights
+from engine.ensemble.out_of_fold import read_out_of_fold
+from engine.features.encoding import modalities
+from engine.features.inputs import make_inputs
+from engine.members.registry import member_fits
 from engine.metrics import smape
-from engine.out_of_fold import read_out_of_fold
-from engine.settings import change_settings, settings_from
-from index.generations import current_generation
-from index.manifest import read_manifest
-from index.store import ItemStore
+from engine.settings.schema import change_settings, settings_from
+from index.storage.generations import current_generation
+from index.storage.items_table import ItemStore
+from index.storage.manifest import read_manifest
 
 HERE = Path(__file__).parent
 

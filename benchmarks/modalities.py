@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.encoding import Encoders, modalities
-from engine.features import Inputs, make_inputs
+from engine.features.encoding import Encoders, modalities
+from engine.features.inputs import Inputs, make_inputs
 from engine.folds import assign_folds, twin_groups
+from engine.members.neural import Network
 from engine.metrics import bootstrap, paired_bootstrap, row_smape
-from engine.network import Network
-from engine.settings import Settings
-from index.catalogue import Columns, read_catalogue
-from index.fields import name_key
-from index.images import Photographs
+from engine.settings.schema import Settings
+from index.catalogue.fields import name_key
+from index.catalogue.items import Columns, read_catalogue
+from index.photographs.source import Photographs
 
 FOLDS = 5
 RESULTS = Path(__file__).parent / "results" / "modalities.json"

@@ -40,11 +40,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from engine.comparables import Comparables, read_comparables, write_comparables
-from index.catalogue import Columns, read_catalogue
-from index.generations import current_generation
-from index.manifest import read_manifest
-from index.store import ItemStore, write_items
+from engine.serving.reference import Comparables, read_comparables, write_comparables
+from index.catalogue.items import Columns, read_catalogue
+from index.storage.generations import current_generation
+from index.storage.items_table import ItemStore, write_items
+from index.storage.manifest import read_manifest
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "predict.json"

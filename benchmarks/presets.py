@@ -21,15 +21,15 @@ from pathlib import Path
 import numpy as np
 from safetensors import safe_open
 
-from engine.comparables import read_comparables
-from engine.cross_fit import cross_fit
+from engine.ensemble.cross_fit import cross_fit
+from engine.ensemble.out_of_fold import read_out_of_fold
 from engine.metrics import bootstrap, paired_bootstrap, row_smape
-from engine.out_of_fold import read_out_of_fold
-from engine.presets import PRESETS
-from engine.settings import settings_from
-from index.generations import current_generation
-from index.manifest import read_manifest
-from index.store import ItemStore
+from engine.serving.reference import read_comparables
+from engine.settings.presets import PRESETS
+from engine.settings.schema import settings_from
+from index.storage.generations import current_generation
+from index.storage.items_table import ItemStore
+from index.storage.manifest import read_manifest
 
 RESULTS = Path(__file__).parent / "results" / "presets.json"
 SEED = 0

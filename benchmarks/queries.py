@@ -14,18 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.features import Inputs
+from engine.ensemble.out_of_fold import predict_out_of_fold
+from engine.ensemble.price_model import Bank, PriceModel
+from engine.ensemble.stacker import Catalogue, Goods, amounts
+from engine.ensemble.train import learn_from_members
+from engine.evaluation.scorable import open_scored_rows
+from engine.features.inputs import Inputs
+from engine.features.search_vectors import Space
 from engine.folds import assign_folds
-from engine.kernel import Kernel
-from engine.learn import learn_from_members
+from engine.members.kernel_ridge import Kernel
 from engine.metrics import bootstrap, row_smape
-from engine.out_of_fold import predict_out_of_fold
-from engine.price_model import Bank, PriceModel
-from engine.scored_rows import open_scored_rows
-from engine.settings import Blend, Settings
-from engine.space import Space
-from engine.stack import Catalogue, Goods, amounts
-from index.neighbours import BandIndex
+from engine.settings.schema import Blend, Settings
+from index.search.neighbours import BandIndex
 
 SPLITS = 5
 

@@ -24,16 +24,16 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.comparables import read_comparables
-from engine.cross_fit import cross_fit
+from engine.ensemble.cross_fit import cross_fit
+from engine.ensemble.out_of_fold import read_out_of_fold
 from engine.folds import assign_folds, twin_groups
 from engine.metrics import smape
-from engine.out_of_fold import read_out_of_fold
-from engine.settings import settings_from
-from index.catalogue import Columns, read_catalogue
-from index.fields import name_key
-from index.generations import current_generation
-from index.manifest import read_manifest
+from engine.serving.reference import read_comparables
+from engine.settings.schema import settings_from
+from index.catalogue.fields import name_key
+from index.catalogue.items import Columns, read_catalogue
+from index.storage.generations import current_generation
+from index.storage.manifest import read_manifest
 
 RESULTS = Path(__file__).parent / "results" / "real_catalogue.json"
 

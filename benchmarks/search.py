@@ -38,8 +38,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np  # noqa: E402
 
-from index.price_order import PriceOrder, order_by_price  # noqa: E402
-from index.ranking import nearest  # noqa: E402
+from index.search.price_order import PriceOrder, order_by_price  # noqa: E402
+from index.search.similarity import nearest  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "search.json"
 SIZES = ("75000x384", "75000x768", "1000000x384")
@@ -93,9 +93,9 @@ def made_up(rows: int, dim: int, random: np.random.Generator, flat: bool) -> tup
 
 def ours(rows: PriceOrder, gpu: bool = False) -> Search:
     """As users call it, with its checks; rows numbered by position, as the others number them."""
-    from index import slice_search
-    from index.backends import SLICE, Choice
-    from index.neighbours import BandIndex
+    from index.search import dense as slice_search
+    from index.search.backends import SLICE, Choice
+    from index.search.neighbours import BandIndex
 
     slice_search.SCAN_AFTER = 0  # as in a process that has answered a hundred queries
     index = BandIndex.of(replace(rows, rows=np.arange(len(rows.rows))), SLICE)
@@ -332,8 +332,8 @@ def sets(arguments: argparse.Namespace) -> Iterator[tuple[str, PriceOrder, np.nd
         order = order_by_price(vectors[:rows], log_price[:rows])
         yield size, order, vectors[rows:], log_price[rows:] + random.normal(0, 0.3, 10_000)
     if arguments.index:
-        from engine.comparables import open_comparables
-        from index.generations import current_generation
+        from engine.serving.reference import open_comparables
+        from index.storage.generations import current_generation
 
         order = open_comparables(current_generation(arguments.index)).order
         pick = np.sort(np.random.default_rng(arguments.seed).choice(len(order.rows), 10_000))

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.finetune.network import PHOTOGRAPH, TEXT, Seen, chunks
-from index.fields import parse_fields
-from index.images import ImageRefused
+from index.catalogue.fields import parse_fields
+from index.photographs.source import ImageRefused
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from engine.finetune.machine import Machine
-    from engine.finetune.towers import Tower
-    from index.images import Photographs
+    from engine.finetune.device import Machine
+    from engine.finetune.trainable_encoders import Tower
+    from index.photographs.source import Photographs
     from index.progress import Report
 
     Rows = NDArray[np.int64]

@@ -1,6 +1,6 @@
 """What is trained: the encoders' towers, the engine's own gated head on their vectors, and what LoRA puts beside them.
 
-The head is that of the blend's `mlp` (`engine.heads.gated`), so that a tuned encoder is tuned for what will read it.
+The head is that of the blend's `mlp` (`engine.networks.gated`), so that a tuned encoder is tuned for what will read it.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.features import NUMBERS
-from engine.finetune.towers import Tower, open_tower, require_tunable
+from engine.features.inputs import NUMBERS
+from engine.finetune.trainable_encoders import Tower, open_tower, require_tunable
+from index.catalogue.units import UNITS
 from index.encoders import find_spec
 from index.errors import UsageError
-from index.units import UNITS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from engine.finetune.settings import Tuning
-    from engine.heads.gated import GatedHead
+    from engine.networks.gated import GatedHead
+    from engine.settings.finetuning import Tuning
 
 TEXT, PHOTOGRAPH = "text", "photograph"
 SCALED_ON = 1024  # rows from which the head learns the scale of the vectors
@@ -91,7 +91,7 @@ class PriceNetwork:
         """(n,) standardised log price."""
         import torch
 
-        from engine.heads.batch import Batch
+        from engine.networks.batch import Batch
 
         vectors, present = self.vectors(seen)
         none = torch.empty(0, device=self.device)
@@ -154,7 +154,7 @@ def open_towers(settings: Tuning, device: str) -> dict[str, Tower]:
 
 def make_network(towers: dict[str, Tower], settings: Tuning) -> PriceNetwork:
     """A head of random weights on the towers, with LoRA beside their products where it is asked for."""
-    from engine.heads.gated import GatedHead
+    from engine.networks.gated import GatedHead
 
     for tower in towers.values():
         if settings.train == "lora":
@@ -200,7 +200,7 @@ def frozen_stages(tower: Tower, settings: Tuning) -> int:
 
 def _adapt(tower: Tower, settings: Tuning) -> None:
     """LoRA (Hu et al., 2021) by peft, scaled by 2: its second matrix is zero, so that training starts where it was."""
-    from index.encoders.loading import guard_torchvision
+    from index.encoders.weights import guard_torchvision
 
     guard_torchvision()
     from peft import LoraConfig

@@ -13,29 +13,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.build import fingerprints
-from engine.features import make_inputs
+from engine.features.inputs import make_inputs
 from engine.finetune.checkpoint import read_checkpoint, write_checkpoint
+from engine.finetune.device import Machine, choose_machine
 from engine.finetune.examples import Examples, Shelf, States, viewed
-from engine.finetune.folder import FINETUNE, PHOTOGRAPHS, Work, working
-from engine.finetune.lineage import HEARD, row_keys, with_inherited
-from engine.finetune.loop import Course, Training
-from engine.finetune.machine import Machine, choose_machine
 from engine.finetune.network import PHOTOGRAPH, TEXT, make_network, merge_adapters, open_towers, require_encoders
-from engine.finetune.towers import WEIGHTS
+from engine.finetune.provenance import HEARD, row_keys, with_inherited
+from engine.finetune.trainable_encoders import WEIGHTS
+from engine.finetune.training import Course, Training
+from engine.finetune.workspace import FINETUNE, PHOTOGRAPHS, Work, working
 from engine.folds import MOST_FOLDS, assign_folds, twin_groups
-from index.catalogue import Columns, read_catalogue
+from engine.lifecycle.build import fingerprints
+from index.catalogue.fields import name_key
+from index.catalogue.items import Columns, read_catalogue
 from index.errors import DataRefused, UsageError
-from index.fields import name_key
-from index.images import Photographs
+from index.photographs.source import Photographs
 from index.progress import Report, silent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from engine.finetune.network import PriceNetwork
-    from engine.finetune.settings import Tuning
-    from engine.finetune.towers import Tower
+    from engine.finetune.trainable_encoders import Tower
+    from engine.settings.finetuning import Tuning
 
     Rows = NDArray[np.int64]
 

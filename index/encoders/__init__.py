@@ -3,7 +3,7 @@
     encoder = open_encoder("minilm")
     vectors = encoder.encode(["Espresso cup, 2 oz", "Tea pot"])  # (2, 384) float32, unit rows
 
-An encoder knows one batch at a time; `index.embedding` sorts, batches, caches and resumes.
+An encoder knows one batch at a time; `index.embedding.embed` sorts, batches, caches and resumes.
 """
 
 import difflib
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from index.encoders.catalogue import ENCODERS, EncoderSpec, Modality
+from index.encoders.registry import ENCODERS, EncoderSpec, Modality
 from index.errors import UsageError
 
 __all__ = ["ENCODERS", "Encoder", "EncoderSpec", "Modality", "find_spec", "open_encoder"]
@@ -88,7 +88,7 @@ def _open(spec: EncoderSpec, path: Path | None, *, device: str, precision: str) 
 
         return open_two_towers(spec, path, device=device, precision=precision)
     if spec.family == "fused":
-        from index.encoders.fused import open_fused
+        from index.encoders.vision_language import open_fused
 
         return open_fused(spec, path, device=device, precision=precision)
     raise UsageError(f"'{spec.name}' means that there is nothing to encode: it cannot be opened.")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from index.encoders import hub, loading
-from index.encoders.catalogue import EncoderSpec
-from index.encoders.loading import Runtime
+from index.encoders import hub
+from index.encoders import weights as loading
+from index.encoders.registry import EncoderSpec
 from index.encoders.sentence import valid_texts
+from index.encoders.weights import Runtime
 from index.errors import DataRefused, UsageError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from index.encoders.catalogue import ENCODERS, EncoderSpec
+from index.encoders.registry import ENCODERS, EncoderSpec
 from index.errors import DataRefused, DownloadNeeded
 
 ANSWER_WITHIN = 3.0

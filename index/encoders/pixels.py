@@ -23,8 +23,8 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from index.encoders.catalogue import EncoderSpec
-from index.encoders.loading import identity_of
+from index.encoders.registry import EncoderSpec
+from index.encoders.weights import identity_of
 
 SIDE = 64
 """Pixels a side of the square that is measured."""

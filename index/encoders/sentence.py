@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from index.encoders import hub, loading
-from index.encoders.catalogue import EncoderSpec
-from index.encoders.loading import Runtime
+from index.encoders import hub
+from index.encoders import weights as loading
+from index.encoders.registry import EncoderSpec
+from index.encoders.weights import Runtime
 from index.errors import DataRefused, UsageError
 
 if TYPE_CHECKING:

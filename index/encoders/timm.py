@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from index.encoders import hub, loading
-from index.encoders.catalogue import EncoderSpec
-from index.encoders.loading import Runtime
+from index.encoders import hub
+from index.encoders import weights as loading
+from index.encoders.registry import EncoderSpec
+from index.encoders.weights import Runtime
 
 if TYPE_CHECKING:
     import torch

@@ -60,7 +60,7 @@ def test_an_interrupt_ends_it_at_once(price: Price, shop: Any, monkeypatch: pyte
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("engine.ablation.answer_out_of_fold", interrupted)
+    monkeypatch.setattr("engine.evaluation.ablation.answer_out_of_fold", interrupted)
     answer = price("ablate", "--index", shop.index)
     assert (answer.code, answer.out) == (130, "")
     assert answer.err.splitlines()[-1] == "price: Interrupted; what was finished is kept."

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from index.generations import current_generation, writing
-from index.store import ItemStore
+from index.storage.generations import current_generation, writing
+from index.storage.items_table import ItemStore
 
 Price = Callable[..., Any]
 KEYS = ["rows", "added", "replaced", "removed", "rejected", "generation", "seconds"]

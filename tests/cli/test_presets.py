@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.presets import PRESETS
-from index.manifest import read_manifest
+from engine.settings.presets import PRESETS
+from index.storage.manifest import read_manifest
 
 QUICK = "folds = 3\n[mlp]\nwidth = 8\n[mlp.fit]\nepochs = 1\n"
 DOWNLOAD = 6

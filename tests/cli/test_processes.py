@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from index.generations import CACHE, writing
+from index.storage.generations import CACHE, writing
 
 ROOT = Path(__file__).parent.parent.parent
 PRICE = [sys.executable, "-c", "import cli; cli.main()"]
@@ -68,7 +68,7 @@ def test_a_second_build_ends_at_once_with_the_code_of_a_lock_that_is_held(shop: 
 KILLED = """
 import os, signal, sys
 import cli
-from index.vector_cache import VectorCache
+from index.embedding.vector_cache import VectorCache
 
 put, batches = VectorCache.put, []
 
@@ -134,7 +134,7 @@ def count_encodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 SLOW = """
 import sys, time
 import cli
-from index.vector_cache import VectorCache
+from index.embedding.vector_cache import VectorCache
 
 put = VectorCache.put
 
@@ -171,7 +171,7 @@ def test_an_interrupt_is_130_wherever_it_comes(price: Callable[..., Any], monkey
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("engine.scoring.evaluate_index", interrupted)
+    monkeypatch.setattr("engine.evaluation.evaluate.evaluate_index", interrupted)
     answer = price("evaluate")
     assert (answer.code, answer.out) == (130, "")
     assert answer.err.strip() == "price: Interrupted; what was finished is kept."

@@ -238,7 +238,7 @@ def test_an_error_of_the_system_is_one_sentence(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", "items.lance")
 
-    monkeypatch.setattr("engine.build.write_items", full)
+    monkeypatch.setattr("engine.lifecycle.build.write_items", full)
     index = tmp_path / "index"
     answer = price("build-index", shop.catalogue, "--index", index, "--config", shop.quick, "--image-encoder", "none")
     refused(answer, 1, "No space left on device", after_work=True)

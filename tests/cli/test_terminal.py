@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import render
-from engine.evaluation import Evaluation, Score, Slice
-from engine.pricer import Comparable, Quote
+from engine.evaluation.report import Evaluation, Score, Slice
+from engine.serving.pricer import Comparable, Quote
 
 Price = Callable[..., Any]
 

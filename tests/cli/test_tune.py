@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from engine.evaluation import Score
-from engine.tuning import Found
-from index.generations import writing
+from engine.evaluation.report import Score
+from engine.tuning.tune import Found
+from index.storage.generations import writing
 from render import show_tuned
 
 ROOT = Path(__file__).parent.parent.parent
@@ -96,7 +96,7 @@ def test_without_optuna_the_extra_is_named(price: Price, shop: Any, monkeypatch:
 def test_a_winner_does_not_take_the_place_of_an_index_that_is_being_written(
     price: Price, own_index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.tuning import Found, Search
+    from engine.tuning.tune import Found, Search
 
     honest = Search.result
 
@@ -117,7 +117,7 @@ def test_a_winner_does_not_take_the_place_of_an_index_that_is_being_written(
 KILLED = """
 import os, signal
 import cli
-from engine.search_journal import Journal
+from engine.tuning.trials import Journal
 
 keep = Journal.keep
 

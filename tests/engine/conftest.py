@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from engine.features import NUMBERS, Inputs
+from engine.features.inputs import NUMBERS, Inputs
 
 WORDS = 40
 DEAR = 4  # a word that says what an item costs, beside the four that say what kind of thing it is

@@ -61,7 +61,7 @@ def quietly() -> Callable[[str], ModuleType]:
     def load(name: str) -> ModuleType:
         import importlib
 
-        from index.encoders.loading import guard_torchvision
+        from index.encoders.weights import guard_torchvision
 
         guard_torchvision()
         with warnings.catch_warnings():

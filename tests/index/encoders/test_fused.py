@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from index.encoders import open_encoder
-from index.encoders.fused import MARKERS, NARROWEST
+from index.encoders.vision_language import MARKERS, NARROWEST
 from index.errors import DataRefused
 
 SPECIALS = ["<|endoftext|>", *MARKERS, "<|video_pad|>"]

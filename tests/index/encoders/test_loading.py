@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from index.encoders import ENCODERS
-from index.encoders.loading import check_tensors, identity_of
+from index.encoders.weights import check_tensors, identity_of
 from index.errors import DataRefused
 
 ROOT = Path(__file__).parents[3]
@@ -22,7 +22,7 @@ if {fits}:
 torch.library.register_fake("torchvision::nms")(lambda dets, scores, iou_threshold: dets)
 """
 SCRIPT = """
-from index.encoders.loading import guard_torchvision
+from index.encoders.weights import guard_torchvision
 guard_torchvision()
 guard_torchvision()
 import torchvision
@@ -52,7 +52,7 @@ def test_without_a_torchvision_there_is_nothing_to_guard(tmp_path: Path) -> None
         "import importlib.util\n"
         "find = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name: None if name == 'torchvision' else find(name)\n"
-        "from index.encoders.loading import _kept, guard_torchvision\n"
+        "from index.encoders.weights import _kept, guard_torchvision\n"
         "guard_torchvision()\n"
         "print(_kept)"
     )

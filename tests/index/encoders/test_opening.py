@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from index.encoders import ENCODERS, find_spec, open_encoder
-from index.encoders.loading import choose_runtime
+from index.encoders.weights import choose_runtime
 from index.errors import DataRefused, DownloadNeeded, UsageError
 
 ROOT = Path(__file__).parents[3]
@@ -149,7 +149,7 @@ def test_every_encoder_is_described_whole() -> None:
 def test_parameters_are_those_of_the_networks() -> None:
     import torch
 
-    from index.encoders.loading import guard_torchvision
+    from index.encoders.weights import guard_torchvision
 
     guard_torchvision()
     import open_clip

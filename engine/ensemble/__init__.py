@@ -1,0 +1,1 @@
+"""The members combined: out-of-fold predictions, blend, stack, correction, interval."""

@@ -1,0 +1,1 @@
+"""Scores of an index, and of what is left when a part is taken away."""

@@ -1,0 +1,1 @@
+"""Items and vectors to what the models see."""

@@ -1,0 +1,147 @@
+"""Items and their vectors -> what the models see.
+
+Four kinds of input: unit vectors by modality (a row without one is all zero, and the models see that mask), numbers
+read from the text, the unit, and the words. Nothing here is fitted: scaling belongs to the model that scales, inside
+its fold, and words are hashed, not looked up in a vocabulary.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from index.catalogue.units import UNITS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+NUMBERS = (
+    "log_amount",  # of the whole listing, in the unit's canonical member
+    "amount_unknown",
+    "log_pack",
+    "log_amount_each",  # amount / pack
+    "log_name_length",
+    "log_text_length",
+    "log_lines",
+)
+_WORD = re.compile(r"\w+")
+_BUCKETS = {  # hashed columns of each kind of words
+    "name": 2**15,  # words and word pairs of the name
+    "text": 2**16,  # words and word pairs of the whole text
+    "characters": 2**15,  # runs of 3 to 5 characters of the name
+    "phrases": 2**17,  # runs of three words of the whole text
+    "opening": 2**13,  # the name's first one, two and three words: where the brand stands
+}
+_ENDS = dict(zip(_BUCKETS, accumulate(_BUCKETS.values()), strict=True))
+WORD_KINDS = {kind: slice(_ENDS[kind] - buckets, _ENDS[kind]) for kind, buckets in _BUCKETS.items()}
+"""The columns of `Inputs.words`, by kind."""
+COMMON_KINDS = ("name", "text", "characters")  # what the trees and the words head read: there, the others add nothing
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the models see of n items."""
+
+    vectors: dict[str, NDArray[np.float32]]  # modality -> (n, dim) unit rows, zero where absent
+    numbers: NDArray[np.float32]  # (n, len(NUMBERS))
+    unit: NDArray[np.int64]  # (n,) place in UNITS
+    words: csr_matrix  # (n, columns of all WORD_KINDS) float32, 1 where the item has the feature
+    texts: NDArray[np.object_] | None = None  # (n,) str, as the items have them: what an encoder is fine-tuned on
+
+    def __len__(self) -> int:
+        return len(self.unit)
+
+    def frequent_words(self, least_rows: int, kinds: Sequence[str] = COMMON_KINDS) -> NDArray[np.int64]:
+        """The columns of `words`, of some kinds, that at least so many rows have."""
+        rows = np.bincount(self.words.indices, minlength=self.words.shape[1])
+        each = [WORD_KINDS[kind] for kind in kinds]
+        return np.concatenate([of.start + np.flatnonzero(rows[of] >= least_rows) for of in each])
+
+    def take(self, rows: NDArray[np.integer]) -> Inputs:
+        """The inputs of some rows, in that order."""
+        vectors = {name: vectors[rows] for name, vectors in self.vectors.items()}
+        texts = None if self.texts is None else self.texts[rows]
+        return Inputs(vectors, self.numbers[rows], self.unit[rows], self.words[rows], texts)
+
+
+def make_inputs(items: pa.Table, vectors: Mapping[str, NDArray[np.float32]]) -> Inputs:
+    """Inputs of `items` (schema `index.catalogue.items.ITEMS`) and their vectors, (n, dim) by modality."""
+    names, texts = items["name"].to_pylist(), items["text"].to_pylist()
+    amount = items["amount"].to_numpy().astype(np.float64)  # NaN where unknown
+    unknown = np.isnan(amount)
+    log_pack = np.log(items["pack"].to_numpy().astype(np.float64))
+    log_amount = np.log(np.where(unknown, 1.0, amount))
+    numbers = np.column_stack(
+        [
+            log_amount,
+            unknown,
+            log_pack,
+            np.where(unknown, 0.0, log_amount - log_pack),
+            np.log1p([len(name) for name in names]),
+            np.log1p([len(text) for text in texts]),
+            np.log1p([text.count("\n") for text in texts]),
+        ]
+    )
+    place = {unit: i for i, unit in enumerate(UNITS)}
+    unit = np.array([place[unit] for unit in items["unit"].to_pylist()], np.int64)
+    words = hash_words(names, texts)
+    return Inputs(dict(vectors), numbers.astype(np.float32), unit, words, np.array(texts, object))
+
+
+def hash_words(names: list[str], texts: list[str]) -> csr_matrix:
+    """(n, columns of all WORD_KINDS) 0/1.
+
+    Source: the winning solution of Mercari's price suggestion challenge (binarised words into a small MLP); the name's
+    words are kept apart from the text's because a brand in the name says more than one in a description.
+    """
+    from scipy.sparse import csr_matrix
+
+    columns, starts = array("i"), [0]
+    for name, text in zip(names, texts, strict=True):
+        for kind, features in _features(name, text).items():
+            start = WORD_KINDS[kind].start
+            columns.extend(sorted({start + _bucket(each, _BUCKETS[kind]) for each in features}))
+        starts.append(len(columns))
+    ones = np.ones(len(columns), np.float32)
+    shape = len(names), sum(_BUCKETS.values())
+    return csr_matrix((ones, np.frombuffer(columns, np.int32), starts), shape=shape)
+
+
+def _features(name: str, text: str) -> dict[str, Iterator[str]]:
+    """What is hashed of an item, by kind and in the order of WORD_KINDS."""
+    in_name, in_text = _WORD.findall(name.lower()), _WORD.findall(text.lower())
+    return {
+        "name": _runs(in_name, 1, 2),
+        "text": _runs(in_text, 1, 2),
+        "characters": _character_ngrams(name),
+        "phrases": _runs(in_text, 3, 3),
+        "opening": (" ".join(in_name[:end]) for end in range(1, min(3, len(in_name)) + 1)),
+    }
+
+
+def _runs(words: list[str], shortest: int, longest: int) -> Iterator[str]:
+    """Neighbouring words, joined."""
+    for size in range(shortest, longest + 1):
+        yield from map(" ".join, zip(*(words[at:] for at in range(size)), strict=False))
+
+
+def _character_ngrams(text: str) -> Iterator[str]:
+    """Runs of 3 to 5 characters within a word and the blanks around it."""
+    for word in text.lower().split():
+        padded = f" {word} "
+        for size in range(3, 6):
+            yield from (padded[at : at + size] for at in range(max(1, len(padded) - size + 1)))
+
+
+def _bucket(feature: str, buckets: int) -> int:
+    """The same on every machine and in every process, which Python's own hash is not."""
+    return zlib.crc32(feature.encode("utf-8", "surrogatepass")) % buckets

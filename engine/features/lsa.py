@@ -1,0 +1,82 @@
+"""Items as vectors of their words, to be searched beside the encoders' vectors.
+
+A sentence vector says what kind of thing an item is; its words say which brand and which variety. Latent semantic
+analysis (Deerwester et al., 1990): tf-idf of the words and word pairs of name and text, cut down to its main
+directions. It is fitted on what the catalogue says, and never sees a price.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from engine.features.tfidf import Words, weigh_words, word_table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    Float32 = NDArray[np.float32]
+
+NAME = "words"  # of the space, in settings
+KINDS = ("name", "text")
+DIRECTIONS = 256
+MOST_ROWS = 20_000  # that it is fitted on: more move no direction that matters
+FILE = "word_space.safetensors"
+
+
+@dataclass(frozen=True)
+class WordSpace:
+    """Words -> unit vectors."""
+
+    words: dict[str, Words]
+    directions: Float32  # (columns of all kinds, dim)
+
+    @classmethod
+    def fit(cls, words: csr_matrix, seed: int) -> Self:
+        """`words` (n, all columns) 0/1, as in Inputs. The same directions for the same rows and seed."""
+        import torch
+
+        if words.shape[0] > MOST_ROWS:
+            words = words[np.sort(np.random.default_rng(seed).choice(words.shape[0], MOST_ROWS, replace=False))]
+        weighed = weigh_words(words, KINDS)
+        table = word_table(words, weighed)
+        if not table.nnz:
+            return cls(weighed, np.zeros((table.shape[1], 1), np.float32))
+        here = np.vstack(table.tocoo().coords).astype(np.int64)
+        sparse = torch.sparse_coo_tensor(
+            torch.from_numpy(here), torch.from_numpy(table.data), table.shape, check_invariants=True
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            *_, directions = torch.svd_lowrank(sparse, q=min(DIRECTIONS, *table.shape), niter=3)
+        # In half precision, in which they are kept, a cosine moves by less than 0.001.
+        return cls(weighed, directions.half().float().numpy())
+
+    def vectors(self, words: csr_matrix) -> Float32:
+        """(n, dim) unit rows; zero for an item with no word that is known."""
+        seen = np.asarray(word_table(words, self.words) @ self.directions, np.float32)
+        norm = np.linalg.norm(seen, axis=1, keepdims=True)
+        unit: Float32 = np.divide(seen, norm, out=np.zeros_like(seen), where=norm > 1e-6)
+        return unit
+
+    def save(self, folder: Path) -> None:
+        """As `folder`/word_space.safetensors."""
+        from safetensors.numpy import save_file
+
+        tensors: dict[str, NDArray[Any]] = {"directions": self.directions.astype(np.float16)}
+        for kind, words in self.words.items():
+            tensors |= {f"columns.{kind}": words.columns, f"weight.{kind}": words.weight}
+        save_file(tensors, folder / FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """What `save` wrote."""
+        from safetensors.numpy import load_file
+
+        tensors = load_file(folder / FILE)
+        words = {kind: Words(tensors[f"columns.{kind}"], tensors[f"weight.{kind}"]) for kind in KINDS}
+        return cls(words, tensors["directions"].astype(np.float32))

@@ -1,0 +1,62 @@
+"""What is a word worth? One kind of words, weighted by how rare they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.features.inputs import WORD_KINDS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+LEAST_ROWS = 2  # a word that fewer rows have makes no two of them alike
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of one kind that are known, and what each weighs."""
+
+    columns: NDArray[np.int64]  # of Inputs.words
+    weight: NDArray[np.float32]  # (columns,)
+
+
+def word_table(words: csr_matrix, kinds: Mapping[str, Words], shares: Mapping[str, float] | None = None) -> csr_matrix:
+    """(n, columns of all `kinds`) weighted: in every row each kind's part has norm 1, or 0 where it has no word.
+
+    `words` (n, all columns) 0/1. With `shares`, a kind's norm is the root of its share, so that the product of two rows
+    is the sum of the cosines by kind, each times its share.
+    """
+    from scipy.sparse import csr_matrix
+
+    # In one pass what words[:, columns], two diagonal products and hstack would do, in a tenth of the time.
+    columns = np.concatenate([each.columns for each in kinds.values()])
+    weight = np.concatenate([each.weight for each in kinds.values()])
+    kind = np.repeat(np.arange(len(kinds), dtype=np.int32), [len(each.columns) for each in kinds.values()])
+    place = np.full(words.shape[1], -1, np.int32)
+    place[columns] = np.arange(len(columns))
+    at = place[words.indices]
+    known = at >= 0
+    starts = np.concatenate([[0], np.cumsum(known)])[words.indptr]
+    at = at[known]
+    part = np.repeat(np.arange(words.shape[0], dtype=np.int32) * len(kinds), np.diff(starts)) + kind[at]
+    weighed = weight[at]
+    norm = np.sqrt(np.bincount(part, weighed**2, minlength=words.shape[0] * len(kinds)).reshape(-1, len(kinds)))
+    wanted = np.sqrt([1.0 if shares is None else shares[name] for name in kinds])
+    factor = np.divide(wanted, norm, out=np.zeros_like(norm), where=norm > 0).astype(np.float32)
+    return csr_matrix((weighed * factor.ravel()[part], at, starts), shape=(words.shape[0], len(columns)))
+
+
+def weigh_words(words: csr_matrix, kinds: Iterable[str] = WORD_KINDS) -> dict[str, Words]:
+    """By kind, the words that enough rows of `words` (n, all columns) have, by the logarithm of how rare they are."""
+    counts = np.bincount(words.indices, minlength=words.shape[1])
+    weighed = {}
+    for kind in kinds:
+        of = WORD_KINDS[kind]
+        known = of.start + np.flatnonzero(counts[of] >= LEAST_ROWS)
+        weighed[kind] = Words(known, np.log(words.shape[0] / counts[known]).astype(np.float32))
+    return weighed

@@ -1,0 +1,142 @@
+"""Which rows was an encoder fine-tuned on, and are they here?
+
+An encoder that was tuned on a row has heard its price, and its twins': what is then scored "out of fold" is not. Such
+an index may still be wanted for its queries, so nothing is refused; but the number of rows concerned is kept in the
+manifest, and every evaluation says it.
+
+A row is known by its *keys*: hashes of what makes twins of rows (`engine.folds`), and of its text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.finetune.workspace import FINETUNE
+from engine.folds import twin_keys
+from index.catalogue.fields import name_key
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from index.storage.manifest import EncoderRecord
+
+HEARD = "finetune"  # the key of the weights' metadata that holds the sha256 of FINETUNE
+KEY_DIGITS = 16  # of a hash, in hexadecimal
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What a fine-tuned encoder says of itself."""
+
+    keys: frozenset[str] | None  # of the rows that it, or what it was tuned from, was tuned on; None where unknown
+
+    def rows(self, keys: Sequence[set[str]], groups: NDArray[np.int64]) -> int | None:
+        """How many of these rows it was tuned on, they or their twins; None where that cannot be known."""
+        if self.keys is None:
+            return None
+        heard = {group for own, group in zip(keys, groups.tolist(), strict=True) if own & self.keys}
+        return int(np.isin(groups, list(heard)).sum())
+
+
+def row_keys(items: pa.Table, fingerprints: Sequence[str | None] | None = None) -> list[set[str]]:
+    """(n,) the keys of items of schema `ITEMS`; `fingerprints` of their photographs' contents, where they are known."""
+    names = [name_key(name) for name in items["name"].to_pylist()]
+    kinds = dict(
+        zip(("name", "photograph", "content"), twin_keys(names, items["image"].to_pylist(), fingerprints), strict=True)
+    )
+    kinds["text"] = [" ".join(text.split()) for text in items["text"].to_pylist()]
+    keys: list[set[str]] = [set() for _ in names]
+    for kind, values in kinds.items():
+        for own, value in zip(keys, values, strict=True):
+            if value:
+                own.add(_hashed(kind, value))
+    return keys
+
+
+def read_lineage(encoder: str) -> Lineage | None:
+    """Of NAME@PATH; None for an encoder that was not fine-tuned by this engine."""
+    _, at, given = encoder.partition("@")
+    if not at:
+        return None
+    path = Path(given).expanduser()
+    folder, weights = (path.parent, path) if path.is_file() else (path, path / "model.safetensors")
+    digest = _digest_in(weights)
+    try:
+        written = (folder / FINETUNE).read_bytes()
+        keys = json.loads(written)["keys"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return Lineage(None) if digest or (folder / FINETUNE).exists() else None
+    if digest != hashlib.sha256(written).hexdigest():
+        return Lineage(None)
+    return Lineage(None if keys is None else frozenset(keys))
+
+
+def with_inherited(keys: set[str], encoders: Sequence[str]) -> list[str] | None:
+    """`keys`, and what the `encoders` that training starts from have heard before; None where one cannot tell."""
+    before = [lineage.keys for lineage in map(read_lineage, encoders) if lineage]
+    known = [heard for heard in before if heard is not None]
+    return sorted(keys.union(*known)) if len(known) == len(before) else None
+
+
+def mark_tuned(
+    records: Sequence[EncoderRecord],
+    items: pa.Table,
+    fingerprints: Sequence[str | None] | None,
+    groups: NDArray[np.int64],
+) -> tuple[EncoderRecord, ...]:
+    """The records of a build, each with the number of its rows that its encoder was tuned on."""
+    lineages = {record.name: read_lineage(record.name) for record in records}
+    if not any(lineages.values()):
+        return tuple(records)
+    keys = row_keys(items, fingerprints)
+    rows = {name: lineage.rows(keys, groups) if lineage else 0 for name, lineage in lineages.items()}
+    return tuple(replace(record, tuned_rows=rows[record.name]) for record in records)
+
+
+def tuned_notes(records: Sequence[EncoderRecord]) -> tuple[str, ...]:
+    """What a reader of a score over an index's rows must know: a sentence for each encoder concerned."""
+    concerned = {record.name: record.tuned_rows for record in records if record.tuned_rows != 0}
+    return tuple(_note(name, rows, "rows of this index") for name, rows in concerned.items())
+
+
+def notes_on_file(records: Sequence[EncoderRecord], items: pa.Table, groups: NDArray[np.int64]) -> tuple[str, ...]:
+    """The same for a labelled file that is priced as queries: items of schema `ITEMS`, and their groups of twins."""
+    marked = mark_tuned([replace(record, tuned_rows=0) for record in records], items, None, groups)
+    concerned = {record.name: record.tuned_rows for record in marked if record.tuned_rows != 0}
+    return tuple(_note(name, rows, "rows of this file") for name, rows in concerned.items())
+
+
+def _note(encoder: str, rows: int | None, where: str) -> str:
+    if rows is None:
+        return (
+            f"{encoder} was fine-tuned, on what cannot be told ({FINETUNE} beside it, or beside what it was tuned "
+            f"from, is missing or was changed): if on {where}, this score is flattered."
+        )
+    return (
+        f"{encoder} was fine-tuned on {rows:,} {where} (on them or their twins), so this score is flattered: the "
+        "member tuned, which is fine-tuned inside the folds, gives an honest one."
+    )
+
+
+def _hashed(kind: str, value: str) -> str:
+    return hashlib.sha256(f"{kind}\0{value}".encode("utf-8", "surrogatepass")).hexdigest()[:KEY_DIGITS]
+
+
+def _digest_in(weights: Path) -> str | None:
+    """What the weights say of the record that belongs to them; None where they are not ours."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(weights, "np") as file:
+            digest = (file.metadata() or {}).get(HEARD)
+    except (SafetensorError, OSError):
+        return None  # refused, with its reason, where it is opened as an encoder
+    return digest if isinstance(digest, str) else None

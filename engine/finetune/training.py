@@ -1,0 +1,246 @@
+"""How does the network learn? Batches, rates, early stop; stoppable at any step.
+
+Whatever is random at a step is drawn from the seed and the step's number, so that a run that goes on from any of its
+steps ends as one that was never stopped. On a CPU, two runs with as many threads give the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine.finetune.network import SCALED_ON, chunks
+from engine.metrics import smape
+from engine.networks.losses import make_loss
+from index.catalogue.items import HIGHEST_PRICE, LOWEST_PRICE
+from index.errors import UsageError
+from index.progress import Report, silent
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from engine.finetune.device import Machine
+    from engine.finetune.examples import Shelf
+    from engine.finetune.network import PriceNetwork
+    from engine.settings.finetuning import Tuning
+
+    Rows = NDArray[np.int64]
+
+POOL = 50  # batches that are sorted by length together: enough to save padding, few enough to stay random
+ASKED_AT_ONCE = 64  # rows priced in one forward pass
+LONGEST_GRADIENT = 1.0  # a longer one is cut to this norm
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What came of one."""
+
+    loss: float  # mean over its steps
+    smape: float | None  # of the validation part; None without one
+
+
+@dataclass(frozen=True)
+class Course:
+    """How far a training is: with the tensors beside it, all that it takes to go on."""
+
+    step: int = 0  # steps done
+    loss: float = 0.0  # summed over the steps of the epoch that is under way
+    curve: tuple[Epoch, ...] = ()
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Course:
+        """What `to_json` made."""
+        return cls(document["step"], document["loss"], tuple(Epoch(**epoch) for epoch in document["curve"]))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return asdict(self)
+
+    @property
+    def best(self) -> int:
+        """The epoch, from 0, whose weights are taken: that of the least SMAPE, or the last where none is measured."""
+        scores = [epoch.smape for epoch in self.curve if epoch.smape is not None]
+        return int(np.argmin(scores)) if scores else len(self.curve) - 1
+
+    def over(self, settings: Tuning) -> bool:
+        """Whether nothing is left to do."""
+        return len(self.curve) >= settings.epochs or len(self.curve) - 1 - self.best >= settings.patience
+
+
+class Training:
+    """A network, its optimiser, and the best weights so far."""
+
+    def __init__(
+        self,
+        network: PriceNetwork,
+        shelf: Shelf,
+        rows: tuple[Rows, Rows],  # learned from; and those that say when to stop, which may be none
+        settings: Tuning,
+        *,
+        seed: int,
+        machine: Machine,
+    ) -> None:
+        import torch
+
+        self.network, self.course = network, Course()
+        self._shelf, (self._rows, self._validation) = shelf, rows
+        self._settings, self._seed, self._machine = settings, seed, machine
+        log_price = shelf.examples.log_price
+        some = np.random.default_rng(seed).permutation(self._rows)[:SCALED_ON]
+        network.eval()
+        network.scale(
+            [shelf.seen(part) for part in chunks(some, ASKED_AT_ONCE)],
+            shelf.examples.numbers[self._rows],
+            log_price[self._rows],
+        )
+        price = torch.from_numpy(log_price.astype(np.float32)).to(machine.device)
+        self._target = network.head.price(price[:, None]).squeeze(1)  # (n,) standardised
+        self._loss_of = make_loss("smooth_l1", beta=settings.beta)
+        self._optimiser = torch.optim.AdamW(network.groups(settings), fused=True)
+        self._best: dict[str, Tensor] = {}
+
+    @property
+    def steps(self) -> int:
+        """Of all epochs, where no early stop saves any."""
+        return self._settings.epochs * len(self._batches(0))
+
+    def run(self, keep: Callable[[bool], None] = lambda turn: None, report: Report = silent) -> None:
+        """Learn from where the course stands; `keep(an epoch is over)` is called after every step."""
+        import torch
+
+        total, batches = self.steps, self._batches(len(self.course.curve))
+        while not self.course.over(self._settings):
+            done = self.course.step - len(self.course.curve) * len(batches)
+            for rows in batches[done:]:
+                torch.manual_seed(_mixed(self._seed, self.course.step))
+                loss = self._step(rows, total)
+                self.course = replace(self.course, step=self.course.step + 1, loss=self.course.loss + loss)
+                report(self._said(), self.course.step, total)
+                if self.course.step % len(batches):
+                    keep(False)
+            self._end_epoch(len(batches))
+            keep(True)
+            batches = self._batches(len(self.course.curve))
+        self._take_best()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that learns, what the optimiser remembers of it, and the best so far, by name."""
+        trained = self.network.trained()
+        tensors = {f"now.{name}": value.detach() for name, value in trained.items()}
+        for name, parameter in trained.items():
+            tensors |= {f"{key}.{name}": value for key, value in self._optimiser.state.get(parameter, {}).items()}
+        return tensors | {f"best.{name}": value for name, value in self._best.items()}
+
+    def restore(self, course: Course, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` gave when the course was this."""
+        import torch
+
+        self.course = course
+        trained = self.network.trained()
+        with torch.no_grad():
+            for name, parameter in trained.items():
+                parameter.copy_(tensors[f"now.{name}"])
+                kept = {key: tensors.get(f"{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
+                there = {key: value.to(parameter.device) for key, value in kept.items() if value is not None}
+                self._optimiser.state[parameter] = there
+        self._best = {name: tensors[f"best.{name}"] for name in trained if f"best.{name}" in tensors}
+
+    def _step(self, rows: Rows, total: int) -> float:
+        """One step of the optimiser; the mean loss of its rows."""
+        import torch
+
+        self.network.train()
+        self._optimiser.zero_grad(set_to_none=True)
+        loss = 0.0
+        for part in np.array_split(rows, min(self._settings.accumulate, len(rows))):
+            with self._machine.products():
+                predicted = self.network.forward(self._shelf.seen(part))
+            share = self._loss_of(predicted, self._target[part]) * (len(part) / len(rows))
+            share.backward()  # type: ignore[no-untyped-call]
+            loss += float(share.detach())
+        self._require_finite(loss)
+        torch.nn.utils.clip_grad_norm_(self.network.trained().values(), LONGEST_GRADIENT)
+        factor = rate_at(self.course.step, total, self._settings.warm_up)
+        for group in self._optimiser.param_groups:
+            group["lr"] = group["rate"] * factor
+        self._optimiser.step()
+        return loss
+
+    def _require_finite(self, value: float) -> None:
+        if not math.isfinite(value):
+            raise UsageError(f"Learning came apart at step {self.course.step:,}: give a lower learning rate.")
+
+    def _end_epoch(self, steps: int) -> None:
+        score = None
+        if len(self._validation):
+            predicted = predict(self.network, self._shelf, self._validation, self._machine)
+            self._require_finite(float(predicted.sum()))
+            score = smape(np.exp(self._shelf.examples.log_price[self._validation]), np.exp(predicted))
+        epoch = Epoch(self.course.loss / steps, score)
+        self.course = replace(self.course, loss=0.0, curve=(*self.course.curve, epoch))
+        if score is not None and self.course.best == len(self.course.curve) - 1:
+            self._best = {name: value.detach().clone() for name, value in self.network.trained().items()}
+
+    def _take_best(self) -> None:
+        import torch
+
+        with torch.no_grad():
+            for name, parameter in self.network.trained().items():
+                if name in self._best:
+                    parameter.copy_(self._best[name])
+        self.network.eval()
+
+    def _batches(self, epoch: int) -> list[Rows]:
+        return batches_of(self._rows, self._shelf.lengths(), self._settings.batch_size, _mixed(self._seed, epoch))
+
+    def _said(self) -> str:
+        """The stage that is reported: it changes once an epoch."""
+        curve = self.course.curve
+        said = f"fine-tuning, epoch {len(curve) + 1}"
+        if curve:
+            said += f" (loss {curve[-1].loss:.3f}"
+            said += f", validation SMAPE {curve[-1].smape:.2f})" if curve[-1].smape is not None else ")"
+        return said
+
+
+def predict(network: PriceNetwork, shelf: Shelf, rows: Rows, machine: Machine) -> NDArray[np.float64]:
+    """Log price of some rows, in that order, within what a catalogue may hold; the longest are asked together."""
+    import torch
+
+    network.eval()
+    answer = np.empty(len(rows))
+    order = np.argsort(shelf.lengths()[rows], kind="stable")[::-1]
+    for part in chunks(order, ASKED_AT_ONCE):
+        with torch.no_grad(), machine.products():
+            predicted = network.head.price.undo(network.forward(shelf.seen(rows[part])))
+        answer[part] = predicted.cpu().numpy()
+    return np.clip(answer, math.log(LOWEST_PRICE), math.log(HIGHEST_PRICE))
+
+
+def rate_at(step: int, steps: int, warm_up: float) -> float:
+    """The share of its rate with which a step (from 0) is made: up a line, then down a half cosine to 0."""
+    rise = max(1, round(warm_up * steps))
+    if step < rise:
+        return (step + 1) / rise
+    return (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
+
+
+def batches_of(rows: Rows, lengths: NDArray[np.int64], size: int, seed: int) -> list[Rows]:
+    """Every row once, in a random order, but those in a batch of about one length. A lone last row is left out."""
+    random = np.random.default_rng(seed)
+    batches = []
+    for pool in chunks(random.permutation(rows), size * POOL):
+        longest_first = pool[np.argsort(lengths[pool], kind="stable")[::-1]]
+        batches += list(chunks(longest_first, size))
+    whole = [batch for batch in batches if len(batch) > 1]
+    return [whole[place] for place in random.permutation(len(whole))]
+
+
+def _mixed(seed: int, number: int) -> int:
+    """A seed of its own for each step or epoch."""
+    return seed * 1_000_003 + number

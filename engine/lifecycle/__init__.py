@@ -1,0 +1,1 @@
+"""An index over its life: built, added to, removed from, drifting."""

@@ -1,0 +1,96 @@
+"""CatBoost with an L1 objective on log price, over what `engine.members.tree_features` shows it.
+
+One of the three kinds of trees of the gated-ensemble system. Installed with the extra `trees`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from engine.members.tree_features import TreeTable, require_trees
+from index.errors import DataRefused
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from engine.features.inputs import Inputs
+    from engine.members.registry import Model
+    from engine.settings.schema import DeepTrees
+
+TABLE = "table"  # the key of the saved model's metadata that says which columns it reads
+OF_THE_MOMENT = ("model_guid", "train_finish_time")  # metadata that no two fits share
+
+
+class Catboost:
+    """One CatBoost model. predict: Inputs of n items -> (n,) log price."""
+
+    def __init__(self, model: Any, table: TreeTable) -> None:
+        self._model = model
+        self._table = table
+
+    @classmethod
+    def fit(
+        cls,
+        inputs: Inputs,
+        log_price: NDArray[np.float64],
+        settings: DeepTrees,
+        *,
+        seed: int,
+        threads: int,
+        fitted: Mapping[str, Model],
+    ) -> Self:
+        """Trained on all of `inputs`; `log_price` (n,).
+
+        UsageError where the package is not installed, DataRefused where nothing tells the rows apart.
+        """
+        require_trees("catboost")
+        import catboost
+
+        parameters = {
+            "loss_function": "MAE",
+            "iterations": settings.rounds,
+            "learning_rate": settings.learning_rate,
+            "depth": settings.depth,
+            "rsm": settings.feature_fraction,
+            "bootstrap_type": "Bernoulli",
+            "subsample": settings.row_fraction,
+            "random_seed": seed,
+            "thread_count": threads,
+            "allow_const_label": True,
+            "allow_writing_files": False,
+            "logging_level": "Silent",
+        }
+        table = TreeTable.fit(inputs, settings, fitted)
+        model = catboost.CatBoost(parameters)
+        try:
+            model.fit(catboost.Pool(table.of(inputs, one_hot=True), log_price, thread_count=threads))
+        except catboost.CatBoostError as error:
+            reason = str(error).splitlines()[0].rpartition(": ")[2].rstrip(".")
+            raise DataRefused(f"catboost cannot learn from these rows ({reason}): leave it out of members.") from error
+        metadata = model.get_metadata()
+        metadata[TABLE] = table.to_json()
+        for chance in OF_THE_MOMENT:
+            metadata[chance] = ""  # the same trees must be the same bytes
+        return cls(model, table)
+
+    def predict(self, inputs: Inputs) -> NDArray[np.float64]:
+        """Log price (n,)."""
+        return np.asarray(self._model.predict(self._table.of(inputs, one_hot=True)), np.float64)
+
+    def save(self, path: Path) -> None:
+        """In CatBoost's own format, the columns in its metadata."""
+        self._model.save_model(str(path), format="cbm")
+
+    @classmethod
+    def load(cls, path: Path, fitted: Mapping[str, Model]) -> Self:
+        """A model as it was saved; `fitted` holds the members that it reads."""
+        require_trees("catboost")
+        import catboost
+
+        model = catboost.CatBoost()
+        model.load_model(str(path), format="cbm")
+        return cls(model, TreeTable.from_json(model.get_metadata()[TABLE], fitted))

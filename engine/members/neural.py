@@ -1,0 +1,251 @@
+"""A neural member of the blend: networks of different seeds, averaged; fitted, asked, saved and loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from engine.networks.losses import BOUNDED
+from engine.networks.training import fit_network
+from index.catalogue.units import UNITS
+from index.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+    from torch import Tensor
+
+    from engine.features.inputs import Inputs
+    from engine.networks.batch import Batch
+    from engine.networks.fused_head import FusedHead
+    from engine.networks.price_range import PriceRange
+    from engine.networks.standardise import Standardise
+    from engine.networks.words import WordsHead
+    from engine.settings.schema import Network as NetworkSettings
+
+    Head = FusedHead | WordsHead
+
+LEAST_ROWS = 2  # a word that fewer training rows have can only be learned by heart
+WORDS_NORM = 4.0  # an item's words share this norm, so that a long text does not shout
+ROWS_AT_ONCE = 4096  # priced in one forward pass
+NO_PRICE = 100.0  # a log price that is farther from 0 is none
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a head is built from, beside the number of its words."""
+
+    head: str
+    dims: dict[str, int]
+    numbers: int
+    width: int
+    dropout: float
+    bounded: bool  # it answers the logit of a place between the cheapest and the dearest training row
+
+
+class Network:
+    """Heads of one shape; `predict` averages them."""
+
+    def __init__(self, heads: list[Head], shape: Shape, columns: NDArray[np.int64]) -> None:
+        self._heads = heads
+        self._shape = shape
+        self._columns = columns  # of Inputs.words: those that are known
+
+    @classmethod
+    def fit(
+        cls,
+        inputs: Inputs,
+        log_price: NDArray[np.float64],
+        settings: NetworkSettings,
+        seed: int,
+        *,
+        name: str = "mlp",
+    ) -> Self:
+        """Trained on all of `inputs`; `log_price` (n,). UsageError, with the member's `name`, where it diverges."""
+        import torch
+
+        dims = {name: vectors.shape[1] for name, vectors in inputs.vectors.items()}
+        bounded = settings.fit.loss in BOUNDED
+        shape = Shape(settings.head, dims, inputs.numbers.shape[1], settings.width, settings.dropout, bounded)
+        columns = inputs.frequent_words(LEAST_ROWS) if settings.head == "words" else np.empty(0, np.int64)
+        words = _weighted(inputs.words, columns)
+        price = np.asarray(log_price, np.float32)[:, None]
+
+        def make_head() -> Head:
+            head = _make_head(shape, len(columns))
+            head.learn(inputs)
+            head.price.learn(price)
+            return head
+
+        scaled = _price_scale(shape)
+        scaled.learn(price)
+        target = scaled(torch.from_numpy(price)).squeeze(1)
+        heads = [
+            fit_network(
+                make_head,
+                lambda rows: _batch(inputs, words, rows),
+                target,
+                settings.fit,
+                seed * 1000 + member,
+                scale=float(scaled.scale),
+            )
+            for member in range(settings.members)
+        ]
+        network = cls([_halved(head) for head in heads], shape, columns)
+        network._refuse_diverged(inputs, settings, name)
+        return network
+
+    def predict(self, inputs: Inputs) -> NDArray[np.float64]:
+        """Log price (n,)."""
+        import torch
+
+        def mean(batch: Batch) -> Tensor:
+            return torch.stack([head.price.undo(head(batch)) for head in self._heads]).mean(dim=0)
+
+        return self._asked(mean, inputs).astype(np.float64)
+
+    def fused(self, inputs: Inputs) -> NDArray[np.float32]:
+        """(n, last width) what the last hidden layer makes of n items: that of the first network.
+
+        Networks of other seeds lay the same out in directions of their own, whose mean would be of none.
+        """
+        from engine.networks.fused_head import FusedHead
+
+        head = self._heads[0]
+        assert isinstance(head, FusedHead), self._shape.head
+        return self._asked(head.fused, inputs)
+
+    def _asked(self, question: Callable[[Batch], Tensor], inputs: Inputs) -> NDArray[Any]:
+        """The answers for all of `inputs`, a few thousand at a time."""
+        import torch
+
+        words = _weighted(inputs.words, self._columns)
+        with torch.inference_mode():
+            parts = [question(_batch(inputs, words, rows)).numpy() for rows in _runs(len(inputs))]
+        return np.concatenate(parts)
+
+    def _refuse_diverged(self, inputs: Inputs, settings: NetworkSettings, name: str) -> None:
+        """By what it makes of some rows that it was trained on: a few thousand, which take next to no time."""
+        predicted = self.predict(inputs.take(np.arange(min(len(inputs), ROWS_AT_ONCE))))
+        if not (np.abs(predicted) < NO_PRICE).all():  # nor is NaN
+            raise UsageError(
+                f"The member {name} (head {settings.head}) came apart while it learned, at learning_rate "
+                f"{settings.fit.learning_rate:g} of [{name}.fit]: give a lower one."
+            )
+
+    def save(self, path: Path) -> None:
+        """As safetensors; what the heads are built from stands in its metadata."""
+        import torch
+        from safetensors.torch import save
+
+        state = {"columns": torch.from_numpy(self._columns)}
+        for i, head in enumerate(self._heads):
+            state |= {f"{i}.{name}": value.contiguous() for name, value in head.state_dict().items()}
+        # One key: safetensors writes several in any order, and the same networks must be the same bytes.
+        metadata = {"network": json.dumps({"members": len(self._heads), "shape": asdict(self._shape)})}
+        path.write_bytes(save(state, metadata))  # save_file would let nobody else read it
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """A network as it was saved."""
+        import torch
+        from safetensors import safe_open
+
+        from engine.networks.words import WordsHead
+
+        with safe_open(path, "pt") as file:
+            document = json.loads(file.metadata()["network"])
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+        shape, columns = Shape(**document["shape"]), state.pop("columns").numpy()
+        heads = []
+        for i in range(document["members"]):
+            own = {name.removeprefix(f"{i}."): value for name, value in state.items() if name.startswith(f"{i}.")}
+            # Not on the meta device, whose random numbers bring in torch's compiler, two seconds of it.
+            with torch.random.fork_rng(devices=[]):
+                head = _make_head(shape, words=0)
+            if isinstance(head, WordsHead):
+                head.words = torch.nn.EmbeddingBag.from_pretrained(own["words.weight"], mode="sum")
+            head.load_state_dict(own, assign=True)
+            heads.append(head.eval())
+        return cls(heads, shape, columns)
+
+
+def _price_scale(shape: Shape) -> Standardise | PriceRange:
+    """What makes log price the target, and a prediction log price."""
+    from engine.networks.price_range import PriceRange
+    from engine.networks.standardise import Standardise
+
+    return PriceRange() if shape.bounded else Standardise(1)
+
+
+def _make_head(shape: Shape, words: int) -> Head:
+    from engine.networks.cross_attention import CrossAttentionHead
+    from engine.networks.fusion import FusionHead
+    from engine.networks.gated import GatedHead
+    from engine.networks.mlp import MlpHead
+    from engine.networks.towers import TowersHead
+    from engine.networks.words import WordsHead
+
+    heads: dict[str, Callable[..., Head]] = {
+        "gated": GatedHead,
+        "fusion": FusionHead,
+        "towers": TowersHead,
+        "cross_attention": CrossAttentionHead,
+        "mlp": MlpHead,
+        "words": WordsHead,
+    }
+    head = heads[shape.head](
+        dims=shape.dims,
+        words=words,
+        numbers=shape.numbers,
+        units=len(UNITS),
+        width=shape.width,
+        dropout=shape.dropout,
+    )
+    head.price = _price_scale(shape)
+    return head
+
+
+def _weighted(words: csr_matrix, columns: NDArray[np.int64]) -> csr_matrix:
+    """(n, known words): the known words of each item, each row of the norm WORDS_NORM."""
+    known = words[:, columns]
+    count = np.diff(known.indptr)
+    known.data = np.repeat(WORDS_NORM / np.sqrt(np.maximum(count, 1)), count).astype(np.float32)
+    return known
+
+
+def _batch(inputs: Inputs, words: csr_matrix, rows: NDArray[np.int64]) -> Batch:
+    """The tensors of some rows."""
+    import torch
+
+    from engine.networks.batch import Batch
+
+    vectors = {name: torch.from_numpy(value[rows]) for name, value in inputs.vectors.items()}
+    said = words[rows]
+    return Batch(
+        vectors=vectors,
+        present=torch.stack([value.any(dim=1) for value in vectors.values()], dim=1),
+        numbers=torch.from_numpy(inputs.numbers[rows]),
+        unit=torch.from_numpy(inputs.unit[rows]),
+        words=torch.from_numpy(said.indices.astype(np.int64)),
+        word_starts=torch.from_numpy(said.indptr[:-1].astype(np.int64)),
+        word_weights=torch.from_numpy(said.data),
+    )
+
+
+def _runs(rows: int) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, rows, ROWS_AT_ONCE):
+        yield np.arange(start, min(start + ROWS_AT_ONCE, rows))
+
+
+def _halved(head: Any) -> Any:
+    """The head with its word table, by far its largest part, in half precision: no price moves by a tenth of 1 %."""
+    words = getattr(head, "words", None)
+    if words is not None:
+        words.half()
+    return head

@@ -1,0 +1,94 @@
+"""What do the trees read? One table for the three libraries: unit, numbers, and words, vectors or the MLP's last layer.
+
+Which of them, the settings say. The MLP's last layer ("fused") is what the gated-ensemble system gives its trees. It
+comes from the MLP that was fitted on the same rows, and so knows their prices: trees on it trust it too much, which is
+why that system gives them a twentieth of the blend.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from index.catalogue.units import UNITS
+from index.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    from engine.features.inputs import Inputs
+    from engine.members.neural import Network
+    from engine.members.registry import Model
+    from engine.settings.schema import Trees
+
+
+@dataclass(frozen=True)
+class TreeTable:
+    """The columns that trees were fitted on."""
+
+    reads: tuple[str, ...]  # words, vectors, fused
+    words: NDArray[np.int64]  # columns of Inputs.words: those frequent enough to split on
+    mlp: Network | None  # whose last hidden layer is read
+
+    @classmethod
+    def fit(cls, inputs: Inputs, settings: Trees, fitted: Mapping[str, Model]) -> Self:
+        """For trees that are fitted on all of `inputs`; `fitted` holds the MLP that was, where they read it."""
+        words = np.empty(0, np.int64)
+        if "words" in settings.reads:
+            words = inputs.frequent_words(settings.least_rows_of_word)
+        return cls(settings.reads, words, _mlp(settings.reads, fitted))
+
+    def of(self, inputs: Inputs, *, one_hot: bool) -> csr_matrix | NDArray[np.float32]:
+        """(n, columns): the unit first, as its place in UNITS or a column each; what is absent of vectors is NaN."""
+        from scipy.sparse import csr_matrix, hstack
+
+        unit = np.eye(len(UNITS), dtype=np.float32)[inputs.unit] if one_hot else inputs.unit[:, None]
+        parts = [unit.astype(np.float32), inputs.numbers]
+        if "vectors" in self.reads:
+            for vectors in inputs.vectors.values():
+                parts.append(np.where(vectors.any(axis=1, keepdims=True), vectors, np.float32(np.nan)))
+        if self.mlp is not None:
+            parts.append(self.mlp.fused(inputs))
+        dense = np.hstack(parts)
+        if "words" not in self.reads:
+            return dense
+        # Zeros and all: XGBoost takes what a sparse table leaves out for missing.
+        n, width = dense.shape
+        places = np.tile(np.arange(width), n), np.arange(n + 1) * width
+        whole = csr_matrix((dense.reshape(-1), *places), shape=dense.shape)
+        return hstack([whole, inputs.words[:, self.words]], format="csr")
+
+    def to_json(self) -> str:
+        """On one line; the MLP is a member itself, and kept there."""
+        return json.dumps({"reads": self.reads, "columns": self.words.tolist()})
+
+    @classmethod
+    def from_json(cls, text: str, fitted: Mapping[str, Model]) -> Self:
+        """What `to_json` wrote; `fitted` holds the MLP of the same fold, where it is read."""
+        document = json.loads(text)
+        reads = tuple(document["reads"])
+        return cls(reads, np.array(document["columns"], np.int64), _mlp(reads, fitted))
+
+
+def require_trees(package: str) -> None:
+    """UsageError where XGBoost or CatBoost is not installed: they come with an extra."""
+    if importlib.util.find_spec(package) is None:
+        raise UsageError(
+            f"The member {package} needs a package that is not installed: pip install 'price-engine[trees]'."
+        )
+
+
+def _mlp(reads: tuple[str, ...], fitted: Mapping[str, Model]) -> Network | None:
+    from engine.members.neural import Network
+
+    if "fused" not in reads:
+        return None
+    mlp = fitted["mlp"]
+    assert isinstance(mlp, Network), mlp
+    return mlp

@@ -1,0 +1,82 @@
+"""XGBoost with an L1 objective on log price, over what `engine.members.tree_features` shows it.
+
+One of the three kinds of trees of the gated-ensemble system. Installed with the extra `trees`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from engine.members.tree_features import TreeTable, require_trees
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from engine.features.inputs import Inputs
+    from engine.members.registry import Model
+    from engine.settings.schema import DeepTrees
+
+TABLE = "table"  # the attribute of the saved model that says which columns it reads
+
+
+class Xgboost:
+    """One XGBoost model. predict: Inputs of n items -> (n,) log price."""
+
+    def __init__(self, booster: Any, table: TreeTable) -> None:
+        self._booster = booster
+        self._table = table
+
+    @classmethod
+    def fit(
+        cls,
+        inputs: Inputs,
+        log_price: NDArray[np.float64],
+        settings: DeepTrees,
+        *,
+        seed: int,
+        threads: int,
+        fitted: Mapping[str, Model],
+    ) -> Self:
+        """Trained on all of `inputs`; `log_price` (n,). UsageError where the package is not installed."""
+        require_trees("xgboost")
+        import xgboost
+
+        parameters = {
+            "objective": "reg:absoluteerror",
+            "tree_method": "hist",
+            "learning_rate": settings.learning_rate,
+            "max_depth": settings.depth,
+            "colsample_bytree": settings.feature_fraction,
+            "subsample": settings.row_fraction,
+            "seed": seed,
+            "nthread": threads,
+            "verbosity": 0,
+        }
+        table = TreeTable.fit(inputs, settings, fitted)
+        data = xgboost.DMatrix(table.of(inputs, one_hot=True), log_price, nthread=threads)
+        booster = xgboost.train(parameters, data, settings.rounds)
+        booster.set_attr(**{TABLE: table.to_json()})
+        return cls(booster, table)
+
+    def predict(self, inputs: Inputs) -> NDArray[np.float64]:
+        """Log price (n,)."""
+        import xgboost
+
+        return np.asarray(self._booster.predict(xgboost.DMatrix(self._table.of(inputs, one_hot=True))), np.float64)
+
+    def save(self, path: Path) -> None:
+        """In XGBoost's own format, the columns among its attributes."""
+        path.write_bytes(self._booster.save_raw("ubj"))
+
+    @classmethod
+    def load(cls, path: Path, fitted: Mapping[str, Model]) -> Self:
+        """A model as it was saved; `fitted` holds the members that it reads."""
+        require_trees("xgboost")
+        import xgboost
+
+        booster = xgboost.Booster(model_file=bytearray(path.read_bytes()))
+        return cls(booster, TreeTable.from_json(str(booster.attr(TABLE)), fitted))

@@ -1,0 +1,86 @@
+"""What do the heads that fuse an item's modalities share? Scaled inputs, the mask, and the last hidden layer by name.
+
+A modality is one kind of vectors; the numbers and the unit together are one more, which every item has, where a head
+reads them at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import sqrt
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from engine.networks.price_range import PriceRange
+from engine.networks.standardise import FARTHEST, Standardise
+
+if TYPE_CHECKING:
+    from engine.features.inputs import Inputs
+    from engine.networks.batch import Batch
+
+UNIT_DIM = 32  # of the learned embedding of the unit
+FIELDS = "fields"  # the modality of numbers and unit
+LEAST_SPREAD = 0.2
+"""Least scale of unit vectors, in 1 / sqrt(dim), the spread of those that point anywhere; encoders have 0.6 to 0.9 on a
+catalogue's rows. Where training has two photographs that are nearly the same, they have next to no spread: another one
+would come in at thousands of them, and leave with any price at all."""
+
+
+class FusedHead(nn.Module):
+    """Batch of n items -> (n,) standardised log price: `out` of what `fused` makes of them.
+
+    `dims`: modality -> width of its vectors; `numbers`, `units`: how many of each, read where `fields` says so.
+    """
+
+    out: nn.Module  # (n, last width) -> (n, 1)
+
+    def __init__(self, *, dims: Mapping[str, int], numbers: int, units: int, fields: bool = True) -> None:
+        super().__init__()
+        self.price: Standardise | PriceRange = Standardise(1)
+        self.scaled_vectors = nn.ModuleDict(
+            {name: Standardise(dim, shared=True, least=LEAST_SPREAD / sqrt(dim)) for name, dim in dims.items()}
+        )
+        self.sizes = dict(dims)  # modality -> width, in the order of `modalities`
+        if fields:
+            self.scaled_numbers = Standardise(numbers, farthest=FARTHEST)
+            self.unit = nn.Embedding(units, UNIT_DIM)
+            self.sizes[FIELDS] = numbers + UNIT_DIM
+
+    def learn(self, inputs: Inputs) -> None:
+        """The scales of training rows: of vectors, by the rows that have them."""
+        for name, scaled in self.scaled_vectors.items():
+            assert isinstance(scaled, Standardise)
+            scaled.learn(inputs.vectors[name][inputs.vectors[name].any(axis=1)])
+        if FIELDS in self.sizes:
+            self.scaled_numbers.learn(inputs.numbers)
+
+    def modalities(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        """Modality -> (n, width) scaled, and (n, modalities) bool: which of them each item has."""
+        each = {name: scaled(batch.vectors[name]) for name, scaled in self.scaled_vectors.items()}
+        if FIELDS not in self.sizes:
+            return each, batch.present
+        each[FIELDS] = torch.cat([self.scaled_numbers(batch.numbers), self.unit(batch.unit)], dim=1)
+        return each, torch.cat([batch.present, batch.present.new_ones(len(batch.unit), 1)], dim=1)
+
+    def fused(self, batch: Batch) -> Tensor:
+        """(n, last width): the last hidden layer, which other members may read."""
+        raise NotImplementedError
+
+    def forward(self, batch: Batch) -> Tensor:
+        price: Tensor = self.out(self.fused(batch)).squeeze(1)
+        return price
+
+
+def masked(each: list[Tensor], present: Tensor) -> Tensor:
+    """(n, modalities, width), zero where absent."""
+    return torch.stack(each, dim=1) * present.unsqueeze(2)
+
+
+def beside_mask(shown: Tensor, present: Tensor) -> Tensor:
+    """(n, modalities * width + modalities): what is `masked`, side by side, and the mask itself.
+
+    Without it, an absent photograph could not be told from a present one that is projected to zeros.
+    """
+    return torch.cat([shown.flatten(1), present.to(shown.dtype)], dim=1)

@@ -1,0 +1,42 @@
+"""The projection fusion head: every modality into one latent space, side by side, then a fully connected regression.
+
+Source: the clip-fusion system, whose mask of rows without a usable photograph the model must see. It reads vectors
+alone: neither the numbers nor the unit.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from engine.networks.batch import Batch
+from engine.networks.fused_head import FusedHead, beside_mask, masked
+
+
+class FusionHead(FusedHead):
+    """Batch of n items -> (n,) standardised log price, from vectors.
+
+    `dims`: modality -> width of its vectors; `width`: of the latent space. An item without any vector is priced by its
+    mask.
+    """
+
+    def __init__(
+        self, *, dims: Mapping[str, int], words: int, numbers: int, units: int, width: int, dropout: float
+    ) -> None:
+        assert width > 0 and 0 <= dropout < 1, (width, dropout)
+        super().__init__(dims=dims, numbers=numbers, units=units, fields=False)
+        self.projections = nn.ModuleDict({name: nn.Linear(dim, width) for name, dim in dims.items()})
+        self.regression = nn.Sequential(
+            nn.Linear(len(dims) * (width + 1), width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, width // 2 or 1),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+        )
+        self.out = nn.Linear(width // 2 or 1, 1)
+
+    def fused(self, batch: Batch) -> Tensor:
+        given, present = self.modalities(batch)
+        each = [project(given[name]) for name, project in self.projections.items()]
+        fused: Tensor = self.regression(beside_mask(masked(each, present), present))
+        return fused

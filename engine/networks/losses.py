@@ -1,0 +1,46 @@
+"""What a head is trained to make small, on (standardised) log price.
+
+Each loss takes (predicted, target), both (n,) tensors, and returns a scalar. SMAPE is `200 * mean(tanh(|dlog| / 2))`,
+a robust L1 on log price, so the losses that behave like L1 predict the median, which is what SMAPE rewards.
+
+The target is log price everywhere, where the reference systems take log1p(price), which is log(price + 1): the two
+differ by 0.18 at a price of 5 and by 0.05 at 20, and of log price alone is SMAPE a function of one difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from index.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Loss = Callable[[Tensor, Tensor], Tensor]
+
+LOSSES = ("smooth_l1", "l1", "mse", "smape", "minmax_bce")
+BOUNDED = frozenset({"minmax_bce"})
+"""Those whose target lies between 0 and 1, and whose prediction is its logit (`engine.networks.price_range`)."""
+
+
+def make_loss(name: str, *, beta: float, scale: float = 1.0) -> Loss:
+    """The loss called `name`.
+
+    `beta` is SmoothL1's width of the quadratic part, in standardised log price; `scale` what one of it is in log price,
+    which smape needs: it is the only one that is not the same on any scale.
+    """
+    import torch
+    from torch.nn import functional
+
+    if name == "smooth_l1":
+        return lambda predicted, target: functional.smooth_l1_loss(predicted, target, beta=beta)
+    if name == "l1":
+        return functional.l1_loss
+    if name == "mse":
+        return functional.mse_loss
+    if name == "smape":  # as a share, 0 to 2: source, the second phase of the end-to-end system
+        return lambda predicted, target: 2 * torch.tanh((predicted - target).abs() * scale / 2).mean()
+    if name == "minmax_bce":  # source: the towers-knn system
+        return functional.binary_cross_entropy_with_logits
+    raise UsageError(f"There is no loss called {name!r}; choose one of {', '.join(LOSSES)}.")

@@ -1,0 +1,93 @@
+"""The one training loop: batches, phases, schedule, seed.
+
+It knows neither what a network is made of nor where its inputs come from: `batch_of(rows)` makes each
+batch. Randomness is the caller's seed alone; the global generator is left as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.networks.losses import make_loss
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+    from engine.networks.batch import Batch
+    from engine.networks.losses import Loss
+    from engine.settings.schema import Fit
+
+    Rows = NDArray[np.int64]
+
+
+def fit_network(
+    make_network: Callable[[], nn.Module],
+    batch_of: Callable[[Rows], Batch],
+    target: Tensor,
+    settings: Fit,
+    seed: int,
+    *,
+    scale: float = 1.0,
+) -> nn.Module:
+    """A network trained on `target` (n,), in evaluation mode; `scale` is what one of it is in log price."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = make_network()
+        optimiser = torch.optim.AdamW(
+            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
+        epochs = list(_epochs(len(target), settings, np.random.default_rng(seed)))
+        schedule = _schedule(optimiser, settings, sum(map(len, epochs)))
+        network.train()
+        for batches, loss_of in zip(epochs, _losses(settings, scale), strict=True):
+            for rows in batches:
+                optimiser.zero_grad(set_to_none=True)
+                loss_of(network(batch_of(rows)), target[rows]).backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                schedule.step()
+    return network.eval()
+
+
+def _epochs(n: int, settings: Fit, random: np.random.Generator) -> Iterator[list[Rows]]:
+    """Each epoch's batches: every row once, in a new order; the batch doubles after each epoch up to `largest_batch`.
+
+    A growing batch does what a falling learning rate does, at a lower price (Smith et al., 2018).
+    """
+    size = settings.batch_size
+    for _ in range(settings.epochs):
+        order = random.permutation(n)
+        batches = [order[start : start + size] for start in range(0, n, size)]
+        # A last batch of one row teaches nothing but noise.
+        yield batches[:-1] if n > 1 and len(batches[-1]) == 1 else batches
+        size = max(size, min(2 * size, settings.largest_batch))
+
+
+def _losses(settings: Fit, scale: float) -> list[Loss]:
+    """The loss of each epoch: the second, where there is one, has the last `second_share` of them."""
+    names = [settings.loss] * settings.epochs
+    if settings.second_loss is not None:
+        turn = round(settings.epochs * (1 - settings.second_share))
+        names[turn:] = [settings.second_loss] * (settings.epochs - turn)
+    return [make_loss(name, beta=settings.beta, scale=scale) for name in names]
+
+
+def _schedule(optimiser: Optimizer, settings: Fit, steps: int) -> LRScheduler:
+    from torch.optim import lr_scheduler
+
+    if settings.schedule == "one_cycle":
+        # The rise takes a tenth of the steps, but always part of one: torch divides by what is over a whole step.
+        rise = min(0.9, max(0.1, 1.5 / max(steps, 1)))
+        return lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=max(steps, 1), pct_start=rise)
+    if settings.schedule == "cosine_restarts":  # Loshchilov and Hutter, 2017, with cycles of one length
+        cycle = max(1, round(steps * settings.cycle / settings.epochs))
+        return lr_scheduler.CosineAnnealingWarmRestarts(optimiser, cycle)
+    assert settings.schedule == "constant", settings.schedule
+    return lr_scheduler.ConstantLR(optimiser, factor=1.0)

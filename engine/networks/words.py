@@ -1,0 +1,63 @@
+"""Hashed words into a small MLP: the cheap and unlike member of the blend.
+
+Source: the winning solution of Mercari's price suggestion challenge (Jankiewicz and Lopuhin, 2018). A bag of binarised
+words says which brand and which size, where a sentence vector says what kind of thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from engine.networks.batch import Batch
+from engine.networks.price_range import PriceRange
+from engine.networks.standardise import FARTHEST, Standardise
+
+if TYPE_CHECKING:
+    from engine.features.inputs import Inputs
+
+UNIT_DIM = 8  # of the learned embedding of the unit
+FIRST_SPREAD = 0.02  # of a word's weights before it has taught anything
+LAST_WIDTH = 64
+
+
+class WordsHead(nn.Module):
+    """Batch of n items -> (n,) standardised log price, from words, numbers and unit.
+
+    `words`, `numbers`, `units`: how many of each.
+    """
+
+    def __init__(
+        self, *, dims: Mapping[str, int], words: int, numbers: int, units: int, width: int, dropout: float
+    ) -> None:
+        super().__init__()
+        assert width > 0 and 0 <= dropout < 1, (width, dropout)
+        self.price: Standardise | PriceRange = Standardise(1)
+        self.scaled_numbers = Standardise(numbers, farthest=FARTHEST)
+        self.words = nn.EmbeddingBag(words, width, mode="sum")
+        nn.init.normal_(self.words.weight, std=FIRST_SPREAD)
+        self.unit = nn.Embedding(units, UNIT_DIM)
+        self.fields = nn.Linear(numbers + UNIT_DIM, width)
+        self.layers = nn.Sequential(
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, LAST_WIDTH),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(LAST_WIDTH, 1),
+        )
+
+    def learn(self, inputs: Inputs) -> None:
+        """The scale of training rows' numbers."""
+        self.scaled_numbers.learn(inputs.numbers)
+
+    def forward(self, batch: Batch) -> Tensor:
+        weights = batch.word_weights.to(self.words.weight.dtype)  # the table is kept in half precision once trained
+        said = self.words(batch.words, batch.word_starts, per_sample_weights=weights).float()
+        numbers = self.scaled_numbers(batch.numbers)
+        fields = self.fields(torch.cat([numbers, self.unit(batch.unit)], dim=1))
+        price: Tensor = self.layers(said + fields).squeeze(1)
+        return price

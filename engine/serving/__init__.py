@@ -1,0 +1,1 @@
+"""Prices for items: one query, a file, many workers."""

@@ -1,0 +1,135 @@
+"""How are shards priced by many workers? By Ray Data: each worker opens the index once and prices shard after shard.
+
+A worker reads its shard's rows from OUT.parts and leaves the prices there, so that folder, the index and the
+photographs must be where every worker finds them: on this machine they are, on a cluster on a shared disk (the index
+also on an object store). What goes over Ray itself is a number for a shard and a line of the journal back.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from engine.serving.shards import Done
+from index.errors import PriceError, UsageError
+
+if TYPE_CHECKING:
+    from engine.serving.price_file import Order, Pool
+
+LOCAL = "local"
+RETRIES = 2  # of a shard whose worker died: one that takes every worker along must come to an end
+
+
+def ray_pool(address: str) -> Pool:
+    """Whose workers are those of the Ray cluster at `address`, or of one started here (`local`).
+
+    UsageError where Ray is not installed or nobody answers; PriceError for a shard whose workers die again and again.
+    """
+    _require_ray()
+
+    def price(order: Order, shards: Sequence[int]) -> Iterator[Done]:
+        with _connected(address):
+            yield from _priced(order, shards)
+
+    return price
+
+
+def _require_ray() -> Any:
+    """Ray, which reports to nobody and speaks of errors alone: progress is ours to show."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise UsageError("--ray needs Ray Data: pip install 'price-engine[ray]'.") from error
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return ray
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[None]:
+    ray = _require_ray()
+    try:
+        ray.init(
+            address=address,
+            include_dashboard=False if address == LOCAL else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"No Ray cluster answers at {address}: start one with `ray start --head`, or say `--ray local`."
+        ) from error
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _priced(order: Order, shards: Sequence[int]) -> Iterator[Done]:
+    """As they are done, in whatever order."""
+    from ray.data import ActorPoolStrategy, from_items
+    from ray.exceptions import RayError
+
+    given = from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
+    workers = _workers(order, len(shards))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the two last arguments go in Ray 2.64, below which pyproject.toml keeps it
+        priced = given.map(
+            _Worker,
+            fn_constructor_args=(order,),
+            compute=ActorPoolStrategy(size=workers),
+            num_cpus=1,
+            num_gpus=1 if order.runtime.device.startswith("cuda") else 0,
+            max_restarts=-1,
+            max_task_retries=RETRIES,
+        )
+    try:
+        for row in priced.iter_rows():
+            yield Done(**json.loads(row["done"]))
+    except RayError as error:
+        raise _refusal(error) from error
+
+
+def _workers(order: Order, shards: int) -> int:
+    """One a core, or one a GPU."""
+    import ray
+
+    kind = "GPU" if order.runtime.device.startswith("cuda") else "CPU"
+    return max(1, min(shards, int(ray.cluster_resources().get(kind, 1))))
+
+
+def _refusal(error: BaseException) -> BaseException:
+    """What a worker raised is raised here as it is; a worker that died is a sentence of its own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        last, cause = cause, getattr(cause, "cause", None) or cause.__cause__
+    if type(last).__module__.partition(".")[0] != "ray":
+        return last
+    return PriceError(
+        f"A worker died {RETRIES + 1} times over one shard ({type(last).__name__}): give it more memory, or fewer "
+        "rows with --shard-rows; what is priced is kept, and the same command goes on."
+    )
+
+
+class _Worker:
+    """On a machine of the cluster: an open index."""
+
+    def __init__(self, order: Order) -> None:
+        from engine.serving.price_file import ShardPricer
+
+        self._pricer = ShardPricer(order)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        # As text: of mappings Ray makes structs, in which a key of one shard's appears in the others' as null.
+        return {"done": json.dumps(asdict(self._pricer.price(int(row["shard"]))))}

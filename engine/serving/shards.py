@@ -1,0 +1,383 @@
+"""What is a file cut into, which of the pieces are priced, and how do they become one file again?
+
+    OUT.parts/
+      lock                   held by the one process that prices into OUT
+      journal.jsonl          what is priced by what; how the file was cut; a line for each shard that is priced
+      items-000000.arrow     the rows of a shard, in the input's order, each judged
+      priced-000000.arrow    their prices
+
+A shard is written beside and renamed, then its line is flushed to the journal: a job that is killed has every shard
+whose line is whole, and does the others again. OUT appears at once and whole; then the parts go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from index.catalogue.items import Columns, Judge, Reject, wanted_columns, write_rejects
+from index.catalogue.reader import read_rows
+from index.errors import IndexLocked, UsageError
+from index.progress import Report
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from index.catalogue.reader import Row
+
+JOURNAL, LOCK, PARTIAL, PARTS = "journal.jsonl", "lock", ".partial", ".parts"
+_SHARD = re.compile(r"(items|priced)-[0-9]{6,}\.arrow(\.partial)?")
+SUFFIXES = (".csv", ".parquet")
+SHARD_CHARACTERS = 32_000_000  # a shard ends here too, where cells are huge
+LINE, COLUMN, REASON = "line", "column", "reason"  # of a reject, in a part beside the columns of OUT
+
+
+@dataclass(frozen=True)
+class Done:
+    """A shard that is priced. The hash is that of its part; `seconds` by stage."""
+
+    shard: int
+    sha256: str
+    rows: int
+    priced: int
+    photographs_absent: dict[str, int]
+    seconds: dict[str, float]
+
+
+@dataclass
+class Job:
+    """What the journal says: `header` of the work, `shards` and `rows` of the cut (0 before it), what is done."""
+
+    header: dict[str, Any]
+    shards: int = 0
+    rows: int = 0
+    done: dict[int, Done] = field(default_factory=dict)
+    joining: bool = False  # OUT may be ours from here on
+
+
+def parts_of(out: Path) -> Path:
+    """The folder beside OUT in which it is made."""
+    return out.with_name(out.name + PARTS)
+
+
+def rejects_of(out: Path) -> Path:
+    """The list beside OUT of the rows that have no price."""
+    return out.with_name(out.name + ".rejects.csv")
+
+
+def items_file(parts: Path, shard: int) -> Path:
+    """The rows of a shard."""
+    return parts / f"items-{shard:06d}.arrow"
+
+
+def priced_file(parts: Path, shard: int) -> Path:
+    """The prices of a shard."""
+    return parts / f"priced-{shard:06d}.arrow"
+
+
+@contextlib.contextmanager
+def working(items: Path, out: Path) -> Iterator[Path]:
+    """Hold OUT.parts while pricing into it. UsageError for an OUT that cannot be; IndexLocked if another is at it."""
+    if out.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{out} must end in {' or '.join(SUFFIXES)}: that says what to write.")
+    if items.exists() and any(each.exists() and each.samefile(items) for each in (out, rejects_of(out))):
+        raise UsageError(f"{out} would overwrite the items that are to be priced: name another file with --output.")
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder: name a file with --output.")
+    parts = parts_of(out)
+    lock = _locked(out, parts)
+    try:
+        yield parts
+    finally:
+        with contextlib.suppress(OSError):  # where nothing was begun, nothing stays
+            if [entry.name for entry in parts.iterdir()] == [LOCK]:
+                (parts / LOCK).unlink()
+                parts.rmdir()
+        os.close(lock)
+
+
+def _locked(out: Path, parts: Path) -> int:
+    """The open lock of OUT.parts, which is made where it is not."""
+    while True:
+        with system_refusals(parts):
+            parts.mkdir(exist_ok=True)
+            try:
+                _refuse_foreign(parts)  # before anything is put there
+                lock = os.open(parts / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except FileNotFoundError:
+                continue  # whoever held it was done, and removed the folder
+        try:
+            with system_refusals(parts):
+                held = _take(lock, out, parts)
+        except BaseException:
+            os.close(lock)
+            raise
+        if held:
+            return lock
+        os.close(lock)
+
+
+def _take(lock: int, out: Path, parts: Path) -> bool:
+    """Whether the lock that is held now is still the folder's: who held it before may have removed both."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(lock), (parts / LOCK).stat())
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        raise IndexLocked(
+            f"Another process is pricing into {out}: wait until it is done, or name another --output."
+        ) from None
+
+
+def _refuse_foreign(parts: Path) -> None:
+    """UsageError where the folder holds files of somebody else's; hidden ones, which systems leave, do not count."""
+    foreign = sorted(entry.name for entry in parts.iterdir() if not (_is_ours(entry) or entry.name.startswith(".")))
+    if foreign:
+        raise UsageError(
+            f"{parts} holds other files ({foreign[0]!r}), and the parts of the output would lie there: move that "
+            "folder, or name another --output."
+        )
+
+
+def _is_ours(entry: Path) -> bool:
+    """Whether a job of this folder gives files such a name."""
+    out = entry.parent.with_name(entry.parent.name.removesuffix(PARTS))
+    once = (JOURNAL, LOCK, out.name + PARTIAL, rejects_of(out).name, rejects_of(out).name + PARTIAL)
+    return entry.name in once or _SHARD.fullmatch(entry.name) is not None
+
+
+@contextlib.contextmanager
+def system_refusals(path: Path) -> Iterator[None]:
+    """A full disk, a folder that is not there or not ours: the user's to mend, in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror or error}): mend that, or name another --output; "
+            "what is priced is kept, and the same command goes on."
+        ) from error
+
+
+def begin(out: Path, header: dict[str, Any], overwrite: bool) -> Job:
+    """The journal of OUT as far as it has come, or a new one. UsageError for one of other work, or an OUT in the way.
+
+    With `overwrite` other work is dropped; the same work is continued all the same.
+    """
+    parts = parts_of(out)
+    job = _read_journal(parts)
+    if not job:
+        sweep(parts)
+    if job and (changed := _first_change(job.header, header)):
+        if not overwrite:
+            raise UsageError(
+                f"{parts} holds an unfinished job with {changed}: finish that by its own command, or drop it with "
+                "--overwrite."
+            )
+        job = None
+    if out.exists() and not overwrite and not (job and job.joining):
+        raise UsageError(f"{out} exists already: name another --output, or replace it with --overwrite.")
+    if job:
+        job.done = {n: done for n, done in job.done.items() if _is_whole(priced_file(parts, n), done.sha256)}
+        return job
+    sweep(parts)
+    record(parts, "header", header)
+    return Job(header)
+
+
+def sweep(parts: Path) -> None:
+    """The journal goes first: what it does not name is nothing."""
+    with system_refusals(parts):
+        (parts / JOURNAL).unlink(missing_ok=True)
+        for entry in parts.iterdir():
+            if entry.name != LOCK and _is_ours(entry):
+                entry.unlink()
+
+
+def _read_journal(parts: Path) -> Job | None:
+    """None where there is none. A torn last line is a shard that is not done.
+
+    It is cut off, or the next line would be written behind it and be lost with it.
+    """
+    try:
+        journal = (parts / JOURNAL).read_bytes()
+    except FileNotFoundError:
+        return None
+    job, whole = None, 0  # bytes of lines that can be read
+    for line in journal.split(b"\n")[:-1]:
+        try:
+            ((kind, value),) = json.loads(line).items()
+        except ValueError:
+            break
+        whole += len(line) + 1
+        if job is None:
+            job = Job(value)
+        elif kind == "cut":
+            job.shards, job.rows = value["shards"], value["rows"]
+        elif kind == "done":
+            job.done[value["shard"]] = Done(**value)
+        elif kind == "joining":
+            job.joining = True
+    if whole < len(journal):
+        with system_refusals(parts):
+            os.truncate(parts / JOURNAL, whole)
+    return job
+
+
+def _first_change(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """A phrase that says what is not as it was; empty where all is."""
+    for key in ("items", "index", "engine_version"):
+        if before.get(key) != now[key]:
+            return {"items": "other items", "index": "another index"}.get(key, "another version of price")
+    settings = before["settings"].keys() | now["settings"].keys()
+    for key in sorted(settings):
+        was, wanted = before["settings"].get(key), now["settings"].get(key)
+        if was != wanted:
+            return f"another setting ({key} {was}, now {wanted})"
+    return ""
+
+
+def record(parts: Path, kind: str, value: Any) -> None:
+    """Add a line to the journal, and have it on the disk."""
+    with system_refusals(parts), (parts / JOURNAL).open("ab") as file:
+        file.write(json.dumps({kind: value}).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _is_whole(path: Path, sha256: str) -> bool:
+    try:
+        return hash_file(path) == sha256
+    except FileNotFoundError:
+        return False
+
+
+def hash_file(path: Path) -> str:
+    """sha256 in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cut(items: Path, columns: Columns, parts: Path, shard_rows: int, report: Report) -> tuple[int, int]:
+    """Write the shards of a file; (shards, rows). Holds one of them. DataRefused for a file that is none of items."""
+    judge = Judge(items, columns, priced=False, unique=False)
+    rows = (row for batch in read_rows(items, wanted_columns(columns, priced=False)) for row in batch)
+    shards = 0
+    while table := _shard(judge, rows, shard_rows):
+        write_table(items_file(parts, shards), table)
+        shards += 1
+        report("reading", judge.read, None)
+    judge.refuse_if_unusable()
+    return shards, judge.read
+
+
+def _shard(judge: Judge, rows: Iterator[Row], most: int) -> pa.Table | None:
+    """The next rows: item_id, text, image and, for one that is no item, column and reason."""
+    import pyarrow as pa
+
+    names = ("item_id", "text", "image", LINE, COLUMN, REASON)
+    taken: list[tuple[str, str, str, int, str, str]] = []
+    characters = 0
+    for row in islice(rows, most):
+        reject = judge.fault(row)
+        item_id, text, image = ((cell or "") for cell in row.cells[:3])
+        if reject:
+            shown = item_id.strip().encode("utf-8", "replace").decode("utf-8")
+            taken.append((shown, "", "", row.line, reject.column, reject.reason))
+        else:
+            taken.append((item_id.strip(), text, image.strip(), row.line, "", ""))
+        characters += len(text)
+        if characters > SHARD_CHARACTERS:
+            break
+    if not taken:
+        return None
+    return pa.table(dict(zip(names, map(list, zip(*taken, strict=True)), strict=True)))
+
+
+def write_table(path: Path, table: pa.Table) -> str:
+    """As an Arrow file, whole or not at all; its sha256."""
+    import pyarrow as pa
+
+    partial = path.with_name(path.name + PARTIAL)
+    with system_refusals(path.parent):
+        with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+        digest = hash_file(partial)
+        _flush(partial)
+        partial.replace(path)
+    return digest
+
+
+def read_table(path: Path) -> pa.Table:
+    """What `write_table` wrote."""
+    import pyarrow as pa
+
+    with pa.OSFile(str(path), "rb") as file:
+        return pa.ipc.open_file(file).read_all()
+
+
+def join(out: Path, job: Job, columns: Iterable[str]) -> None:
+    """Write OUT and its rejects from the parts, in the order of the shards, and put both in their places."""
+    parts, columns = parts_of(out), list(columns)
+    record(parts, "joining", True)
+    tables = (read_table(priced_file(parts, shard)) for shard in range(job.shards))
+    write = _write_csv if out.suffix.lower() == ".csv" else _write_parquet
+    with system_refusals(out):
+        partial = parts / (out.name + PARTIAL)
+        write(partial, (table.select(columns) for table in tables))
+        _flush(partial)
+        rejected = parts / rejects_of(out).name
+        write_rejects(_rejects(parts, job.shards, columns[0]), rejected)
+        if sum(done.rows - done.priced for done in job.done.values()):
+            rejected.replace(rejects_of(out))
+        else:
+            rejects_of(out).unlink(missing_ok=True)  # of a run that OUT no longer stands for
+        partial.replace(out)
+    sweep(parts)
+
+
+def _rejects(parts: Path, shards: int, id_column: str) -> Iterator[Reject]:
+    for shard in range(shards):
+        table = read_table(priced_file(parts, shard)).select([LINE, id_column, COLUMN, REASON])
+        for line, item_id, column, reason in zip(*(each.to_pylist() for each in table.columns), strict=True):
+            if reason:
+                yield Reject(line, item_id[:80], column, reason)
+
+
+def _write_csv(path: Path, tables: Iterator[pa.Table]) -> None:
+    """Numbers in the fewest digits that give them back; a list as JSON; nothing where there is nothing."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        for place, table in enumerate(tables):
+            if place == 0:
+                writer.writerow(table.column_names)
+            for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                writer.writerow(json.dumps(cell) if isinstance(cell, list) else cell for cell in row)
+
+
+def _write_parquet(path: Path, tables: Iterator[pa.Table]) -> None:
+    import pyarrow.parquet as pq
+
+    first = next(tables)
+    with pq.ParquetWriter(path, first.schema) as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

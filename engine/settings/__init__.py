@@ -1,0 +1,1 @@
+"""Settings of a build and of a fine-tuning, and named ones."""

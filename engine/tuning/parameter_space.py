@@ -1,0 +1,138 @@
+"""Which settings can `price tune` search for, within which bounds, and how does a point become settings?
+
+A point is a number by the path of a setting (`correction.band`, `mlp.fit.epochs`). A blend's weights are given as
+shares of any size and divided by their sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from engine.settings.schema import Settings, settings_from, suggestion
+from index.errors import UsageError
+
+if TYPE_CHECKING:
+    from engine.ensemble.correction import Knobs
+
+CORRECTION, BLEND, STACK, MEMBERS = PARTS = ("correction", "blend", "stack", "members")
+Point = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where a setting is looked for."""
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+    def around(self, values: Iterable[float]) -> Range:
+        """The same, and wide enough to hold some values."""
+        every = (self.low, self.high, *values)
+        return replace(self, low=min(every), high=max(every))
+
+
+KNOBS = {
+    "correction.k": Range(2, 256, log=True, whole=True),
+    "correction.band": Range(0.1, 5.0, log=True),  # prices farther apart than by a factor of 150 are hardly there
+    "correction.decay": Range(0.1, 50.0, log=True),
+    "correction.alpha": Range(0.02, 1.5),
+}
+OF_STACK = {
+    "stack.rounds": Range(50, 1500, log=True, whole=True),
+    "stack.leaves": Range(4, 63, log=True, whole=True),
+    "stack.learning_rate": Range(0.005, 0.1, log=True),
+    "stack.feature_fraction": Range(0.2, 1.0),
+    "stack.least_rows_in_leaf": Range(10, 200, log=True, whole=True),
+    "stack.k": Range(4, 64, log=True, whole=True),
+    "stack.band": Range(0.3, 5.0, log=True),
+}
+_NETWORK = {
+    "dropout": Range(0.0, 0.5),
+    "fit.epochs": Range(3, 30, log=True, whole=True),
+    "fit.learning_rate": Range(3e-4, 1e-2, log=True),
+    "fit.weight_decay": Range(0.0, 0.3),
+}
+_TREES = {"rounds": Range(100, 1000, log=True, whole=True), "learning_rate": Range(0.02, 0.2, log=True)}
+OF_MEMBER = {
+    "mlp": _NETWORK,
+    "lexical": _NETWORK,
+    "kernel": {
+        "ridge": Range(0.1, 10.0, log=True),
+        "product": Range(0.3, 10.0, log=True),
+        "vectors": Range(0.0, 4.0),
+        "numbers": Range(0.0, 6.0),
+    },
+    "gbdt": {**_TREES, "leaves": Range(7, 127, log=True, whole=True)},
+    "xgboost": {**_TREES, "depth": Range(3, 10, whole=True)},
+    "catboost": {**_TREES, "depth": Range(3, 10, whole=True)},
+}
+"""A member that is not named here is never searched: to fine-tune an encoder once takes as long as a search."""
+
+
+def ranges(parts: Sequence[str], settings: Settings) -> dict[str, Range]:
+    """What is searched. UsageError for a part that there is not, or that this index has nothing of."""
+    for part in parts or ("",):
+        if part not in PARTS:
+            raise UsageError(f"--what {part!r} cannot be searched{suggestion(part, dict.fromkeys(PARTS))}.")
+    if STACK in parts and not settings.stack.rounds:
+        raise UsageError("The index has no stack, so there is nothing to search of it: leave stack out of --what.")
+    found: dict[str, Range] = {}
+    for part in sorted(set(parts), key=PARTS.index):
+        found |= _of_part(part, settings)
+    if not found:
+        raise UsageError(f"The index has one member, so --what {','.join(parts)} leaves nothing to search.")
+    return found
+
+
+def _of_part(part: str, settings: Settings) -> dict[str, Range]:
+    if part == BLEND:
+        several = len(settings.members) > 1
+        return {f"blend.{member}": Range(0.0, 1.0) for member in settings.members if several}
+    if part == MEMBERS:
+        return {f"{m}.{key}": each for m in settings.members for key, each in OF_MEMBER.get(m, {}).items()}
+    return {CORRECTION: KNOBS, STACK: OF_STACK}[part]
+
+
+def point_of(searched: Mapping[str, Range], settings: Settings, weights: Mapping[str, float], knobs: Knobs) -> Point:
+    """What the index has now; `weights` and `knobs` where its settings leave them to be fitted."""
+    now: dict[str, Any] = asdict(settings)
+    now["blend"], now["correction"] = dict(weights), asdict(knobs)
+    point = {}
+    for path in searched:
+        value: Any = now
+        for key in path.split("."):
+            value = value[key]
+        point[path] = value
+    return point
+
+
+def settings_at(point: Mapping[str, float], settings: Settings) -> Settings:
+    """The settings with those of the point in their place."""
+    document: dict[str, Any] = asdict(settings)
+    for path, value in point.items():
+        section, *_, key = keys = path.split(".")
+        if section != BLEND:
+            below = document
+            for each in keys[:-1]:
+                below = below[each]
+            below[key] = value
+    shares = {path.partition(".")[2]: share for path, share in point.items() if path.startswith(f"{BLEND}.")}
+    if shares:
+        total = sum(shares.values())
+        equal = 1 / len(shares)
+        document[BLEND] = {member: share / total if total else equal for member, share in shares.items()}
+    return settings_from(document)
+
+
+def key_of(path: str) -> str:
+    """The path as a settings file spells it: `correction.lambda` for `correction.decay`."""
+    of: Any = Settings()
+    keys = []
+    for name in path.split("."):
+        keys += [each.metadata.get("key", name) for each in fields(of) if each.name == name]
+        of = getattr(of, name)
+    return ".".join(keys)

@@ -1,0 +1,160 @@
+"""What has a search tried so far, and what should it try next? The only file that knows Optuna.
+
+Every trial is kept as soon as it is done, in SQLite, beside what it answered for every row: a killed search loses the
+trial that it was at. A proposal depends on the seed, its number and the trials that it may hear of, and on nothing
+else, so that a search that was stopped goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine.tuning.parameter_space import Point, Range
+from index.errors import IndexLocked, IndexUnusable, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Float64 = NDArray[np.float64]
+
+STUDY = "price tune"
+FILE = "trials.sqlite"
+_TORN = (ValueError, KeyError, EOFError, FileNotFoundError)  # what reading half a file, or none, ends in
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A point that was tried."""
+
+    number: int
+    point: Point
+    loss: tuple[float, ...]  # (folds,) summed SMAPE of each fold's rows, priced without their fold
+    search: int | None  # that proposed it; None where nothing was looked at, so that every search may hear of it
+    seconds: float
+
+
+def require_optuna() -> None:
+    """UsageError where it is not installed."""
+    try:
+        import optuna  # noqa: F401
+    except ModuleNotFoundError:
+        raise UsageError('`price tune` needs Optuna: install it with pip install "price-engine[tune]".') from None
+
+
+class Journal:
+    """The trials of one search, in a folder of their own."""
+
+    def __init__(self, folder: Path, ranges: Mapping[str, Range]) -> None:
+        """Opens what is there, or begins. IndexUnusable where it cannot be read, IndexLocked where it is at work."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._lock()
+        self._distributions = {path: _distribution(each) for path, each in ranges.items()}
+        with self._readable():
+            self._study = optuna.create_study(
+                study_name=STUDY, storage=f"sqlite:///{(folder / FILE).resolve()}", load_if_exists=True
+            )
+            self.trials = [
+                Trial(each.number, dict(each.params), **_attributes(each.user_attrs)) for each in self._study.trials
+            ]
+
+    def keep(self, trial: Trial, answer: Float64) -> None:
+        """The next trial, and what it answered: (n,) log price."""
+        import optuna
+
+        path = self._answer(trial.number)
+        beside = path.with_suffix(".partial")
+        with beside.open("wb") as file:
+            np.save(file, answer)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        kept = optuna.trial.create_trial(
+            params=trial.point,
+            distributions=self._distributions,
+            value=sum(trial.loss),
+            user_attrs={"loss": trial.loss, "search": trial.search, "seconds": trial.seconds},
+        )
+        with self._readable():
+            self._study.add_trial(kept)
+        self.trials.append(trial)
+
+    def answer(self, number: int) -> Float64:
+        """(n,) log price, as `keep` was given it."""
+        with self._readable():
+            answer: Float64 = np.load(self._answer(number))
+        return answer
+
+    def propose(self, heard: Sequence[Trial], without: int | None, seed: int) -> Point:
+        """Where to look next: a tree-structured Parzen estimator (Bergstra et al., 2011); at random if little is known.
+
+        It hears of the trials `heard`, and of each the loss but that of the fold `without`.
+        """
+        import optuna
+
+        sampler = optuna.samplers.TPESampler(
+            seed=int(np.random.SeedSequence([seed, len(self.trials)]).generate_state(1)[0])
+        )
+        known = [
+            optuna.trial.create_trial(
+                params=each.point, distributions=self._distributions, value=loss_without(each, without)
+            )
+            for each in heard
+        ]
+        study = optuna.create_study(sampler=sampler)
+        study.add_trials(known)
+        return dict(study.ask(self._distributions).params)
+
+    def _answer(self, number: int) -> Path:
+        return self._folder / f"{number:06d}.npy"
+
+    def _lock(self) -> None:
+        """Until it is closed, or the process ends: two at work would give one number to two trials."""
+        handle = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
+        self.close = weakref.finalize(self, os.close, handle)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise IndexLocked("Another `price tune` is at this very search: wait until it is done.") from None
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        import optuna
+        import sqlalchemy.exc
+
+        try:
+            yield
+        except (optuna.exceptions.OptunaError, sqlalchemy.exc.SQLAlchemyError, *_TORN) as error:
+            raise IndexUnusable(
+                f"What an earlier search kept in {self._folder} cannot be read or added to: remove that folder, and "
+                "the search begins anew."
+            ) from error
+
+
+def loss_without(trial: Trial, fold: int | None) -> float:
+    """Summed over the rows of all folds but one."""
+    return sum(loss for f, loss in enumerate(trial.loss) if f != fold)
+
+
+def _attributes(kept: Mapping[str, Any]) -> dict[str, Any]:
+    return {"loss": tuple(kept["loss"]), "search": kept["search"], "seconds": kept["seconds"]}
+
+
+def _distribution(each: Range) -> Any:
+    import optuna
+
+    if each.whole:
+        return optuna.distributions.IntDistribution(int(each.low), int(each.high), log=each.log)
+    return optuna.distributions.FloatDistribution(each.low, each.high, log=each.log)

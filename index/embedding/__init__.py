@@ -1,0 +1,1 @@
+"""Items to unit vectors, in batches, each content encoded once."""

@@ -1,0 +1,280 @@
+"""What are the unit vectors of these items? Batched by size, each distinct text or photograph once, resumable.
+
+What has been encoded is kept in a cache by content, so that a second build, or one after a kill, encodes only what is
+new. An encoder knows one batch at a time (`index.encoders`); photographs come from `index.photographs.source`.
+"""
+
+import contextlib
+import hashlib
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from index.embedding.vector_cache import VectorCache
+from index.encoders import Encoder
+from index.errors import PriceError
+from index.photographs.source import ImageRefused, Photographs
+from index.progress import Report, silent
+
+NO_PHOTOGRAPH = "no photograph given"
+_DECODERS = 4  # threads; Pillow and hashlib let go of the interpreter
+_CHUNK = 1024  # photographs asked for at a time
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class PhotographVectors:
+    """A vector per row; and for a row without a usable photograph the reason."""
+
+    vectors: np.ndarray  # (n, dim) float32
+    absent: list[str | None]  # (n,) None where the photograph was used
+
+    @property
+    def has_image(self) -> np.ndarray:
+        """(n,) bool."""
+        return np.array([reason is None for reason in self.absent], bool)
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """How many rows are without a photograph, by reason."""
+        return Counter(reason for reason in self.absent if reason is not None)
+
+
+class _Batch(NamedTuple):
+    keys: list[bytes]
+    items: list[Any]
+
+
+Batches = Generator[_Batch, None, None]
+
+
+def embed_texts(
+    encoder: Encoder, texts: Sequence[str], cache: VectorCache | None = None, report: Report = silent
+) -> np.ndarray:
+    """(n, dim) float32 unit rows; an empty text is a zero row. PriceError if the encoder answers with anything else.
+
+    Batches are filled in order of length, so that little of them is padding, the longest first, so that one too large
+    for the memory fails at once and the time left is not underrated.
+    """
+    keys = [_content(text.encode("utf-8", "surrogatepass")) if text.strip() else None for text in texts]
+    wanted = {key: text for key, text in zip(keys, texts, strict=True) if key is not None}
+
+    def batches(missing: list[bytes]) -> Batches:
+        missing = sorted(missing, key=lambda key: encoder.length(wanted[key]), reverse=True)
+        for start in range(0, len(missing), encoder.batch_size):
+            part = missing[start : start + encoder.batch_size]
+            yield _Batch(part, [wanted[key] for key in part])
+
+    return _embed(encoder, keys, batches, cache, partial(report, f"texts ({encoder.spec.name})"))
+
+
+def embed_photographs(
+    encoder: Encoder,
+    references: Sequence[str | None],
+    photographs: Photographs,
+    cache: VectorCache | None = None,
+    report: Report = silent,
+) -> PhotographVectors:
+    """Vectors of the photographs that can be had, and for each of the others its reason. PriceError as `embed_texts`.
+
+    `photographs` is asked from several threads at once. Without a cache a photograph is known by its reference alone,
+    so that a query, whose photograph may have to be fetched, asks for it once.
+    """
+    contents, refused = _contents(photographs, references, cache is not None, report)
+    keys = [None if reference is None else contents.get(reference) for reference in references]
+    wanted = {content: reference for reference, content in reversed(contents.items())}  # the first of those alike
+    broken: dict[bytes, str] = {}
+
+    def batches(missing: list[bytes]) -> Batches:
+        return _decoded(photographs, [(key, wanted[key]) for key in missing], encoder.batch_size, broken)
+
+    vectors = _embed(encoder, keys, batches, cache, partial(report, f"photographs ({encoder.spec.name})"))
+    absent = [
+        NO_PHOTOGRAPH if reference is None else refused[reference] if key is None else broken.get(key)
+        for reference, key in zip(references, keys, strict=True)
+    ]
+    return PhotographVectors(vectors, absent)
+
+
+def embed_pairs(
+    encoder: Encoder,
+    texts: Sequence[str],
+    references: Sequence[str | None],
+    photographs: Photographs,
+    *,
+    cache: VectorCache | None = None,
+    report: Report = silent,
+) -> PhotographVectors:
+    """Vectors of text and photograph together; of one alone where the other is missing.
+
+    An item with neither is a zero row. `absent` speaks of the photographs, as in `embed_photographs`.
+    """
+    contents, refused = _contents(photographs, references, cache is not None, report)
+    few = len(contents) <= encoder.batch_size  # then they stay decoded, so that a query fetches its photograph once
+
+    def look(reference: str) -> np.ndarray | str | None:
+        try:
+            pixels = photographs.read(reference)
+        except ImageRefused as error:
+            return str(error.reason)
+        return pixels if few else None
+
+    # All are decoded before anything is encoded: what an item's vector is made of must not depend on the cache.
+    with ThreadPoolExecutor(_DECODERS) as pool:
+        looked = dict(zip(contents, pool.map(look, contents), strict=True))
+    refused |= {reference: found for reference, found in looked.items() if isinstance(found, str)}
+    usable = [reference if reference is not None and reference not in refused else None for reference in references]
+    wanted: dict[bytes, tuple[str, str | None]] = {}
+    keys: list[bytes | None] = []
+    for text, reference in zip(texts, usable, strict=True):
+        said = text.encode("utf-8", "surrogatepass") if text.strip() else b""
+        shown = contents[reference] if reference is not None else b""
+        keys.append(_content(said + b"\0" + shown) if said or shown else None)
+        wanted[keys[-1] or b""] = (text, reference)
+
+    def read(key: bytes) -> tuple[str, np.ndarray | None]:
+        text, reference = wanted[key]
+        if reference is None:
+            return text, None
+        kept = looked[reference]
+        return text, kept if isinstance(kept, np.ndarray) else photographs.read(reference)
+
+    def batches(missing: list[bytes]) -> Batches:
+        with ThreadPoolExecutor(_DECODERS) as pool:
+            for start in range(0, len(missing), encoder.batch_size):
+                part = missing[start : start + encoder.batch_size]
+                yield _Batch(part, list(pool.map(read, part)))
+
+    vectors = _embed(encoder, keys, batches, cache, partial(report, f"texts with photographs ({encoder.spec.name})"))
+    absent = [NO_PHOTOGRAPH if reference is None else refused.get(reference) for reference in references]
+    return PhotographVectors(vectors, absent)
+
+
+def _content(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def _embed(
+    encoder: Encoder,
+    keys: Sequence[bytes | None],
+    batches: Callable[[list[bytes]], Batches],
+    cache: VectorCache | None,
+    report: Callable[[int, int], None],
+) -> np.ndarray:
+    """(n, dim) float32. `keys`: each row's content, None for a zero row. `batches`: what to encode for missing keys."""
+    first: dict[bytes, int] = {}
+    for row, key in enumerate(keys):
+        if key is not None:
+            first.setdefault(key, row)
+    vectors = np.zeros((len(keys), encoder.dim), np.float32)
+    missing = []
+    for key, row in first.items():
+        kept = cache.get(key) if cache else None
+        if kept is None:
+            missing.append(key)
+        else:
+            vectors[row] = kept
+    done = len(first) - len(missing)
+    report(done, len(first))
+    with contextlib.closing(batches(missing)) as stream, contextlib.closing(_forwarded(encoder, stream)) as encoded:
+        for made, part in encoded:
+            vectors[[first[key] for key in made]] = part
+            if cache:
+                cache.put(made, part)
+            done += len(made)
+            report(done, len(first))
+    report(len(first), len(first))  # what could not be encoded is done with as well
+    for row, key in enumerate(keys):
+        if key is not None and first[key] != row:
+            vectors[row] = vectors[first[key]]
+    return vectors
+
+
+def _forwarded(encoder: Encoder, batches: Batches) -> Generator[tuple[list[bytes], np.ndarray], None, None]:
+    """Each batch's keys and vectors, in order. While one is in the forward pass, the next is prepared."""
+    with ThreadPoolExecutor(1) as preparing:
+        waiting: deque[tuple[list[bytes], Any]] = deque()
+        for batch in batches:
+            waiting.append((batch.keys, preparing.submit(encoder.prepare, batch.items)))
+            del batch  # its items can go as soon as they are prepared
+            if len(waiting) > 1:
+                keys, prepared = waiting.popleft()
+                yield keys, _checked(encoder, encoder.forward(prepared.result()), len(keys))
+        for keys, prepared in waiting:
+            yield keys, _checked(encoder, encoder.forward(prepared.result()), len(keys))
+
+
+def _checked(encoder: Encoder, vectors: np.ndarray, count: int) -> np.ndarray:
+    """Vectors that may be kept: one NaN in the store would silently spoil every search that meets it."""
+    name = encoder.spec.name
+    if vectors.shape != (count, encoder.dim):
+        raise PriceError(f"The encoder {name} returned {vectors.shape} for {count} items of {encoder.dim} numbers.")
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    if not np.isfinite(norms).all():
+        raise PriceError(f"The encoder {name} returned numbers that are not finite: are its weights whole?")
+    if not np.all((norms == 0) | (np.abs(norms - 1) < 0.01)):
+        raise PriceError(f"The encoder {name} returned vectors that are not of unit length.")
+    return np.ascontiguousarray(vectors, np.float32)
+
+
+def _contents(
+    photographs: Photographs, references: Sequence[str | None], cached: bool, report: Report
+) -> tuple[dict[str, bytes], dict[str, str]]:
+    """What each reference is known by (its bytes, or its name where not `cached`), or why it cannot be read."""
+    distinct = list(dict.fromkeys(reference for reference in references if reference is not None))
+    if not cached:
+        return {reference: _content(reference.encode("utf-8", "surrogatepass")) for reference in distinct}, {}
+
+    def look(reference: str) -> str | ImageRefused:
+        try:
+            return photographs.fingerprint(reference)
+        except ImageRefused as error:
+            return error
+
+    contents: dict[str, bytes] = {}
+    refused: dict[str, str] = {}
+    with ThreadPoolExecutor(_DECODERS) as pool:
+        for start in range(0, len(distinct), _CHUNK):
+            part = distinct[start : start + _CHUNK]
+            for reference, found in zip(part, pool.map(look, part), strict=True):
+                if isinstance(found, ImageRefused):
+                    refused[reference] = str(found.reason)
+                else:
+                    contents[reference] = bytes.fromhex(found)
+            report("reading photographs", start + len(part), len(distinct))
+    return contents, refused
+
+
+def _decoded(photographs: Photographs, wanted: list[tuple[bytes, str]], size: int, broken: dict[bytes, str]) -> Batches:
+    """Batches of `size` photographs, in order; the reasons go into `broken`.
+
+    While the encoder has one batch, as many photographs again are decoded and wait: never more, for they are large.
+    """
+    pool = ThreadPoolExecutor(_DECODERS)
+    try:
+        todo = deque(wanted)
+        waiting: deque[tuple[bytes, Future[np.ndarray]]] = deque()
+        batch = _Batch([], [])
+        while todo or waiting:
+            while todo and len(waiting) <= size:
+                key, reference = todo.popleft()
+                waiting.append((key, pool.submit(photographs.read, reference)))
+            key, pixels = waiting.popleft()
+            try:
+                batch.items.append(pixels.result())
+                batch.keys.append(key)
+            except ImageRefused as error:
+                broken[key] = str(error.reason)
+            if len(batch.keys) == size:
+                yield batch
+                batch = _Batch([], [])
+        if batch.keys:
+            yield batch
+    finally:
+        pool.shutdown(cancel_futures=True)

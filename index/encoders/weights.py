@@ -1,0 +1,268 @@
+"""Are these the weights that were meant, and on what do they run?
+
+Weights are safetensors only: reading them runs no code. What the libraries do not check is checked here before they
+see a byte: the hash where the catalogue knows it, and the name and shape of every tensor.
+"""
+
+import hashlib
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from index.encoders.registry import EncoderSpec
+from index.errors import DataRefused, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+SETTINGS_FORMAT = 1
+"""Raised when the same weights and settings come to give other vectors: every cached vector is then made again."""
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+GPU_BATCH = 8
+"""A GPU is given this many times the batch that suits a CPU."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_kept: list[object] = []
+"""Keeps the operators of `guard_torchvision` registered: they go when their library object does."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where the products are computed, and in what precision."""
+
+    device: "torch.device"
+    dtype: "torch.dtype"
+
+    def batch_size(self, spec: EncoderSpec) -> int:
+        """How many items a batch should hold here."""
+        return spec.batch_size * (GPU_BATCH if self.device.type == "cuda" else 1)
+
+
+def choose_runtime(device: str, precision: str, *, cpu: str = "fp32", gpu: str = "bf16") -> Runtime:
+    """`auto` may fall back; anything named is used or refused. `cpu` and `gpu`: what precision auto means there."""
+    import torch
+
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision '{precision}' is not one of {', '.join(PRECISIONS)}.")
+    chosen = _choose_device(device)
+    name = precision if precision != "auto" else (gpu if chosen.type == "cuda" else cpu)
+    # Without its instructions bf16 is emulated, and slower than fp32.
+    if precision == "auto" and chosen.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():
+        name = "fp32"
+    return Runtime(chosen, {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name])
+
+
+def _choose_device(name: str) -> "torch.device":
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if name not in ("cpu", "cuda") and not (kind == "cuda" and number.isdecimal()):
+        raise UsageError(f"device '{name}' is not known: use auto, cpu, cuda or cuda:N.")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device '{name}' is not on this machine: use --device auto or --device cpu.")
+    return torch.device(name)
+
+
+def guard_torchvision() -> None:
+    """Let a CUDA build of torchvision be imported beside a CPU build of torch.
+
+    Its compiled half then does not load, and `import torchvision` fails for want of two operators, and with it timm,
+    open_clip and parts of transformers, none of which call them here. A torchvision that fits is left alone.
+    """
+    import torch
+
+    if _kept or "torchvision" in sys.modules or torch.version.cuda is not None:
+        return
+    found = importlib.util.find_spec("torchvision")
+    version = Path(found.origin).with_name("version.py") if found and found.origin else None
+    if version is None or "+cu" not in version.read_text(encoding="utf-8"):
+        return  # a build that fits defines its own operators, and would refuse ours
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    for name in ("nms", "qnms"):
+        schema = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        library.define(schema)  # type: ignore[no-untyped-call]
+    _kept.append(library)
+
+
+def require_library(module: str, spec: EncoderSpec, package: str) -> None:
+    """UsageError naming what to install where an encoder's library is not here."""
+    if importlib.util.find_spec(module) is None:
+        raise UsageError(f"{spec.name} needs {package}, which is not installed: pip install 'price-engine[vision]'.")
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file. A file that cannot be read is refused by name."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataRefused(f"{path} cannot be read ({error.strerror or error}).") from error
+
+
+def check_hashes(spec: EncoderSpec, paths: Sequence[Path]) -> dict[str, str]:
+    """sha256 by file name; refused where the catalogue knows another for a file of that name."""
+    known = dict(spec.files)
+    found = {path.name: sha256_of(path) for path in paths}
+    for path in paths:
+        wanted = known.get(path.name)
+        if wanted and found[path.name] != wanted:
+            raise DataRefused(
+                f"{path} is not the file that {spec.name} was published with (its sha256 begins "
+                f"{found[path.name][:12]}, not {wanted[:12]}): install it again, or use {spec.name}@PATH for another."
+            )
+    return found
+
+
+def without_known_hashes(spec: EncoderSpec) -> EncoderSpec:
+    """The same encoder with weights of the user's own, about which the catalogue knows nothing."""
+    return replace(spec, source="", revision=None, files=tuple((name, "") for name, _ in spec.files))
+
+
+def identity_of(spec: EncoderSpec, hashes: Mapping[str, str], **settings: object) -> str:
+    """Short hash of everything that the vectors depend on, but for the device and its rounding.
+
+    A file of the user's own that equals the published one gives the published identity: where it lies changes nothing.
+    """
+    facts = {
+        "format": SETTINGS_FORMAT,
+        "family": spec.family,
+        "architecture": spec.architecture,
+        "dim": spec.dim,
+        "pooling": spec.pooling,
+        "prompt": spec.prompt,
+        "max_length": spec.max_length,
+        "image_size": spec.image_size,
+        "files": sorted(hashes.values()),
+        "settings": settings,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A JSON object. Anything else is refused by name."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataRefused(f"{path} is not a readable JSON file ({error}).") from error
+    if not isinstance(config, dict):
+        raise DataRefused(f"{path} holds no JSON object.")
+    return config
+
+
+def refuse_unsafe(path: Path) -> None:
+    """Only safetensors are read: every other format of weights can run code when it is opened."""
+    if path.suffix != ".safetensors":
+        raise DataRefused(f"{path} is not a .safetensors file, and no other format of weights is read: convert it.")
+
+
+def tensor_shapes(paths: Sequence[Path]) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor in the files, read from their headers alone."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in paths:
+        with _opened(path) as file:
+            shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    return shapes
+
+
+def read_tensors(path: Path, expected: Shapes, unread: Shapes) -> "dict[str, torch.Tensor]":
+    """The `expected` tensors of a safetensors file, as float32.
+
+    A tensor that is missing, has another shape, or is neither expected nor `unread` is refused by name (DataRefused).
+    """
+    check_tensors(path, tensor_shapes([path]), expected, unread)
+    with _opened(path) as file:
+        return {name: file.get_tensor(name).float() for name in expected}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    refuse_unsafe(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise DataRefused(f"{path} cannot be read as safetensors ({error}).") from error
+
+
+def check_tensors(path: Path, found: Shapes, expected: Shapes, unread: Shapes) -> None:
+    """Refuse tensors that are missing, extra or wrongly shaped, by name."""
+    missing = sorted(expected.keys() - found.keys())
+    extra = sorted(found.keys() - expected.keys() - unread.keys())
+    known = {**unread, **expected}
+    bent = sorted(name for name in known.keys() & found.keys() if found[name] != known[name])
+    complaints = [f"it lacks {_some(missing)}"] if missing else []
+    complaints += [f"it has {_some(extra)}, which the model has not"] if extra else []
+    complaints += [f"its {name} is {found[name]} and not {known[name]}" for name in bent[:1]]
+    if complaints:
+        raise DataRefused(f"{path} does not fit its model: {'; '.join(complaints)}.")
+
+
+def _some(names: list[str]) -> str:
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + rest
+
+
+def unit_rows(vectors: "torch.Tensor") -> Any:
+    """(n, d) on any device to unit rows (n, d) float32 in numpy."""
+    import torch
+
+    return torch.nn.functional.normalize(vectors.float(), dim=1).cpu().numpy()
+
+
+def read_model_config(path: Path, kind: Any) -> Any:
+    """A transformers configuration of the given class; another model's is refused."""
+    config = read_config(path)
+    if config.get("model_type") != kind.model_type:
+        raise DataRefused(f"{path} says model_type {config.get('model_type')!r}, and {kind.model_type!r} is read here.")
+    config.pop("auto_map", None)
+    try:
+        return kind.from_dict(config)
+    except (TypeError, ValueError, KeyError) as error:
+        raise DataRefused(f"{path} cannot be used ({error}).") from error
+
+
+def read_model(kind: Any, config: Any, folder: Path, weights: Sequence[Path], run: Runtime) -> Any:
+    """A transformers model of class `kind` with the folder's weights, checked by name and shape before it is filled.
+
+    A head for writing text (`lm_head`) may be in the file, and is left there.
+    """
+    import torch
+
+    with torch.device("meta"):
+        expected = {name: tuple(tensor.shape) for name, tensor in kind(config).state_dict().items()}
+    found = {name.removeprefix("model."): shape for name, shape in tensor_shapes(weights).items()}
+    unread = {name: shape for name, shape in found.items() if name == "lm_head.weight"}
+    check_tensors(weights[0], found, expected, unread)
+    with _quiet_transformers():
+        model = kind.from_pretrained(
+            folder, config=config, dtype=run.dtype, local_files_only=True, use_safetensors=True
+        )
+    return model.to(run.device).eval()
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Only the command line speaks: no progress bars and no advice while weights are read."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -1,0 +1,159 @@
+"""Which photographs has this machine fetched, and what did it learn about the others?
+
+    photographs.sqlite    URL -> hash of the photograph, or the reason why asking again is no use
+    ab/abcdef...          a photograph, named by the SHA-256 of its bytes; two URLs with one photograph share it
+    partial/              files being written; what a kill leaves there is swept up by a later run
+
+A photograph is written beside and renamed, then its URL is recorded: a kill between the two costs one download.
+Bytes are hashed again when they are read, so a flipped bit is a missing photograph and not another one.
+"""
+
+import hashlib
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from index.errors import DataRefused
+from index.photographs.formats import Reason
+
+LASTING = frozenset(
+    {
+        Reason.NOT_FOUND,
+        Reason.REFUSED_BY_SERVER,
+        Reason.BLOCKED_ADDRESS,
+        Reason.BAD_URL,
+        Reason.SCHEME,
+        Reason.CREDENTIALS,
+        Reason.TOO_LARGE,
+        Reason.NOT_AN_IMAGE,
+        Reason.UNSUPPORTED_FORMAT,
+        Reason.TOO_MANY_REDIRECTS,
+    }
+)
+"""What asking again would not change. A machine that was merely without a network must not give its catalogue up."""
+
+SCHEMA = "CREATE TABLE IF NOT EXISTS links (url TEXT PRIMARY KEY, digest TEXT, reason TEXT, learned REAL) WITHOUT ROWID"
+STALE_SECONDS = 3600
+"""A partial file this old has no writer any more: a fetch takes seconds."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """What is known of a URL: the `digest` of its photograph, or the `reason` why there is none; never both."""
+
+    url: str
+    digest: str | None
+    reason: Reason | None
+
+    def stands(self, allow_private_addresses: bool) -> bool:
+        """Whether this may be acted on: an address that was blocked is asked again once private ones are allowed."""
+        return not (self.reason is Reason.BLOCKED_ADDRESS and allow_private_addresses)
+
+
+def key(url: str) -> str:
+    """The spelling under which a URL is known: a fragment is not sent, and so does not tell two photographs apart."""
+    return url.strip().partition("#")[0].encode("utf-8", "replace").decode("utf-8")
+
+
+class PhotographCache:
+    """A folder of photographs by content. Holds no open file: usable from any thread and process at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._links = folder / "photographs.sqlite"
+
+    def connect(self) -> sqlite3.Connection:
+        """Open the links, made where they are missing; the caller closes them."""
+        with self._usable():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            links = sqlite3.connect(self._links, timeout=30, isolation_level=None)
+            try:
+                # With a write-ahead log a link costs no flush and survives a kill; a power cut may cost some downloads.
+                links.execute("PRAGMA journal_mode=WAL")
+                links.execute("PRAGMA synchronous=NORMAL")
+                links.execute(SCHEMA)
+            except sqlite3.Error:
+                links.close()
+                raise
+            return links
+
+    def find(self, url: str) -> Link | None:
+        """What is known of this URL; None if it was never settled."""
+        if not self._links.exists():
+            return None
+        with closing(self.connect()) as links:
+            row = links.execute("SELECT url, digest, reason FROM links WHERE url = ?", (key(url),)).fetchone()
+        return _link(*row) if row else None
+
+    def find_all(self) -> dict[str, Link]:
+        """All that is known, by `key`."""
+        with closing(self.connect()) as links:
+            return {row[0]: _link(*row) for row in links.execute("SELECT url, digest, reason FROM links")}
+
+    def has(self, digest: str) -> bool:
+        """Whether a photograph of this name lies here, unread."""
+        return self._path(digest).is_file()
+
+    def read(self, digest: str) -> bytes | None:
+        """The photograph of this hash; None if it is gone or no longer hashes to its name."""
+        try:
+            data = self._path(digest).read_bytes()
+        except FileNotFoundError:
+            return None
+        return data if hashlib.sha256(data).hexdigest() == digest else None
+
+    def write(self, data: bytes) -> str:
+        """Keep a photograph and return its hash."""
+        digest = hashlib.sha256(data).hexdigest()
+        path = self._path(digest)
+        with self._usable():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._partial(), suffix=".partial", delete=False) as partial:
+                partial.write(data)
+            Path(partial.name).replace(path)
+        return digest
+
+    def record(self, links: sqlite3.Connection, url: str, digest: str) -> None:
+        """Settle a URL: its photograph is here."""
+        self._settle(links, url, digest, None)
+
+    def record_refusal(self, links: sqlite3.Connection, url: str, reason: Reason) -> None:
+        """Settle a URL if the reason lasts; a passing one leaves it to be asked again."""
+        if reason in LASTING:
+            self._settle(links, url, None, reason)
+
+    def sweep(self) -> None:
+        """Delete what killed runs left half-written."""
+        for partial in self._partial().glob("*.partial"):
+            if time.time() - partial.stat().st_mtime > STALE_SECONDS:
+                partial.unlink(missing_ok=True)
+
+    def _settle(self, links: sqlite3.Connection, url: str, digest: str | None, reason: Reason | None) -> None:
+        with self._usable():
+            links.execute("INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?)", (key(url), digest, reason, time.time()))
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """A full disk, a folder that is not ours, a file that is no database: the user's to mend."""
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise DataRefused(
+                f"The photograph cache {self.folder} cannot be used ({error}). Name another folder, or delete this one."
+            ) from error
+
+    def _partial(self) -> Path:
+        folder = self.folder / "partial"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _path(self, digest: str) -> Path:
+        return self.folder / digest[:2] / digest
+
+
+def _link(url: str, digest: str | None, reason: str | None) -> Link:
+    return Link(url, digest, Reason(reason) if reason else None)

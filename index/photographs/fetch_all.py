@@ -1,0 +1,287 @@
+"""How are the photographs of a whole catalogue fetched, and what came of it?
+
+Concurrently, a few at a time from any one host. What can succeed later is tried again, later and later, with jitter so
+that the tries do not fall in step; what cannot is remembered, and a rerun does not ask. One thread decides and records;
+the others each run `index.photographs.fetch.fetch`, the same code that fetches the photograph of a query.
+"""
+
+import heapq
+import random
+import sqlite3
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from index.photographs.cache import PhotographCache, key
+from index.photographs.fetch import LIMITS, SYSTEM, FetchRefused, Limits, Network, fetch
+from index.photographs.formats import ImageRefused, Reason
+from index.progress import Report, silent
+
+UNANSWERED = frozenset({Reason.TIMED_OUT, Reason.CONNECTION_FAILED, Reason.HOST_NOT_FOUND})
+"""The host said nothing at all."""
+
+RETRIED = UNANSWERED | {Reason.CUT_SHORT, Reason.EMPTY, Reason.TOO_MANY_REQUESTS, Reason.SERVER_ERROR}
+"""What may be otherwise in a moment."""
+
+NAME_SECONDS = 60.0
+"""How long a run believes a look-up before it asks again. The addresses are judged at every connection all the same."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a bulk fetch waits before it tries a photograph again, in seconds, and when it stops asking a host."""
+
+    first_wait: float = 0.5
+    factor: float = 2.0
+    longest_wait: float = 30.0
+    longest_asked: float = 60.0  # a server that asks for more in Retry-After is given up on, for this run
+    silence: int = 50  # attempts without any answer, one after another, after which a host is given up on, for this run
+
+    def wait(self, attempt: int, jitter: random.Random) -> float:
+        """Between half of and the whole of `first_wait * factor ** attempt`, at most `longest_wait`."""
+        return min(self.longest_wait, self.first_wait * self.factor**attempt) * jitter.uniform(0.5, 1.0)
+
+
+PATIENCE = Patience()
+
+
+@dataclass
+class FetchReport:
+    """What came of every URL: `urls` is the sum of `fetched`, `cached`, `given_up` and `remembered`."""
+
+    urls: int = 0  # different ones
+    fetched: int = 0
+    cached: int = 0  # were here already
+    given_up: Counter[Reason] = field(default_factory=Counter)  # in this run
+    remembered: Counter[Reason] = field(default_factory=Counter)  # refused for good by an earlier run, not asked again
+    retried: Counter[Reason] = field(default_factory=Counter)  # attempts that were followed by another
+    bytes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def settled(self) -> int:
+        """URLs whose outcome is known; in the end, all of them."""
+        return self.fetched + self.cached + self.given_up.total() + self.remembered.total()
+
+    def plain(self) -> dict[str, int | float | dict[str, int]]:
+        """The same as JSON can hold it, the most frequent reason first."""
+        counted = {name: getattr(self, name) for name in ("given_up", "remembered", "retried")}
+        return {
+            **{name: getattr(self, name) for name in ("urls", "fetched", "cached", "bytes")},
+            **{name: {str(reason): n for reason, n in counter.most_common()} for name, counter in counted.items()},
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def fetch_all(
+    urls: Iterable[str],
+    cache_dir: Path,
+    *,
+    concurrency: int = 16,
+    per_host: int = 8,
+    retries: int = 3,
+    report: Report = silent,
+    limits: Limits = LIMITS,
+    patience: Patience = PATIENCE,
+    retry_remembered: bool = False,
+    network: Network = SYSTEM,
+    jitter: random.Random | None = None,
+) -> FetchReport:
+    """Fetch every photograph that the cache does not hold, and say what came of each. No URL raises.
+
+    `urls` may repeat; `retries` counts the attempts after the first; `retry_remembered` asks again for what an earlier
+    run gave up for good. A run that was killed is continued by the same call. `report` hears the stage "photographs".
+    """
+    started = time.monotonic()
+    cache = PhotographCache(cache_dir)
+    result = FetchReport()
+    line = _Line(_unsettled(urls, cache, result, limits, retry_remembered), per_host)
+    cache.sweep()
+    network = replace(network, resolve=_Names(network.resolve))
+    jitter = jitter or random.Random()  # noqa: S311 - spreads load, hides nothing
+    with closing(cache.connect()) as links, ThreadPoolExecutor(concurrency, "fetch") as pool:
+        running: dict[Future[_Outcome], _Job] = {}
+        while running or line.next_due() is not None:
+            while len(running) < concurrency and (job := line.take()):
+                running[pool.submit(_attempt, job, cache, limits, network, patience)] = job
+            for future in _finished(running, line, concurrency):
+                job, outcome = running.pop(future), future.result()
+                line.leave(job, outcome)
+                delay = _delay(job, outcome, retries, patience, jitter)
+                if outcome.refusal is not None and delay is not None:
+                    result.retried[outcome.refusal.reason] += 1
+                    line.again(job, delay, whole_host=outcome.asked_to_wait is not None)
+                else:
+                    _settle(job, outcome, cache, links, result)
+                    report("photographs", result.settled, result.urls)
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def _unsettled(
+    urls: Iterable[str], cache: PhotographCache, result: FetchReport, limits: Limits, retry_remembered: bool
+) -> list[str]:
+    """The URLs that must be asked for; the others are counted into `result`."""
+    known = cache.find_all()
+    unsettled = []
+    for url in dict.fromkeys(map(key, urls)):
+        result.urls += 1
+        link = known.get(url)
+        if link and link.digest and cache.has(link.digest):
+            result.cached += 1
+        elif link and link.reason and not retry_remembered and link.stands(limits.allow_private_addresses):
+            result.remembered[link.reason] += 1
+        else:
+            unsettled.append(url)
+    return unsettled
+
+
+@dataclass
+class _Host:
+    """One server: how many of its photographs are under way, and how it has been answering."""
+
+    active: int = 0
+    rests_until: float = 0.0
+    silence: int = 0  # attempts without an answer since the last answer
+    parked: deque["_Job"] = field(default_factory=deque)  # due, but the host is busy
+
+
+@dataclass(order=True)
+class _Job:
+    """One URL that waits until the moment `due`; ties go by the catalogue's order."""
+
+    due: float
+    number: int
+    url: str = field(compare=False)
+    host: _Host = field(compare=False)
+    attempt: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What one attempt brought: a photograph by its hash, or a refusal."""
+
+    digest: str = ""
+    size: int = 0
+    refusal: ImageRefused | None = None
+
+    @property
+    def asked_to_wait(self) -> float | None:
+        """Seconds, where the server named them."""
+        return self.refusal.retry_after if isinstance(self.refusal, FetchRefused) else None
+
+
+class _Line:
+    """Where URLs wait for their moment and for a place at their host."""
+
+    def __init__(self, urls: Sequence[str], per_host: int) -> None:
+        self._per_host = per_host
+        hosts: defaultdict[str, _Host] = defaultdict(_Host)
+        self._waiting = [_Job(0.0, number, url, hosts[_host_name(url)]) for number, url in enumerate(urls)]
+
+    def next_due(self) -> float | None:
+        """When the next URL may be tried; None when none waits but for another's place."""
+        return self._waiting[0].due if self._waiting else None
+
+    def take(self) -> _Job | None:
+        """The next URL whose moment has come and whose host has room."""
+        now = time.monotonic()
+        while self._waiting and self._waiting[0].due <= now:
+            job = heapq.heappop(self._waiting)
+            if job.host.rests_until > now:
+                job.due = job.host.rests_until
+                heapq.heappush(self._waiting, job)
+            elif job.host.active >= self._per_host:
+                job.host.parked.append(job)
+            else:
+                job.host.active += 1
+                return job
+        return None
+
+    def leave(self, job: _Job, outcome: _Outcome) -> None:
+        """Give the place at the host to the next that waits for it."""
+        host = job.host
+        host.active -= 1
+        unanswered = outcome.refusal is not None and outcome.refusal.reason in UNANSWERED | {Reason.HOST_SILENT}
+        host.silence = host.silence + 1 if unanswered else 0
+        if host.parked:
+            heapq.heappush(self._waiting, host.parked.popleft())
+
+    def again(self, job: _Job, delay: float, *, whole_host: bool) -> None:
+        """Try this URL again after `delay`; a host that asked for the wait is left alone altogether."""
+        job.attempt += 1
+        job.due = time.monotonic() + delay
+        if whole_host:
+            job.host.rests_until = max(job.host.rests_until, job.due)
+        heapq.heappush(self._waiting, job)
+
+
+def _host_name(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+class _Names:
+    """Look-ups, remembered for a minute: a catalogue's photographs lie on few hosts."""
+
+    def __init__(self, resolve: Callable[[str, int], Sequence[str]]) -> None:
+        self._resolve = resolve
+        self._known: dict[tuple[str, int], tuple[float, Sequence[str]]] = {}
+
+    def __call__(self, host: str, port: int) -> Sequence[str]:
+        good_until, addresses = self._known.get((host, port), (0.0, ()))
+        if time.monotonic() >= good_until:
+            addresses = self._resolve(host, port)
+            self._known[host, port] = time.monotonic() + NAME_SECONDS, addresses
+        return addresses
+
+
+def _attempt(job: _Job, cache: PhotographCache, limits: Limits, network: Network, patience: Patience) -> _Outcome:
+    """Fetch one photograph into the cache; runs in a thread of the pool."""
+    if job.host.silence >= patience.silence:
+        return _Outcome(refusal=FetchRefused(Reason.HOST_SILENT))
+    try:
+        data = fetch(job.url, limits=limits, network=network)
+    except ImageRefused as refusal:
+        return _Outcome(refusal=refusal)
+    return _Outcome(cache.write(data), len(data))
+
+
+def _finished(running: Mapping[Future[_Outcome], _Job], line: _Line, concurrency: int) -> Collection[Future[_Outcome]]:
+    """Wait until an attempt is done or, with hands free, until the next one is due."""
+    due = line.next_due()
+    pause = None if due is None or len(running) >= concurrency else max(0.0, due - time.monotonic())
+    if running:
+        return wait(running, pause, FIRST_COMPLETED).done
+    time.sleep(pause or 0.0)
+    return ()
+
+
+def _delay(job: _Job, outcome: _Outcome, retries: int, patience: Patience, jitter: random.Random) -> float | None:
+    """Seconds until another attempt; None when this one is the last."""
+    if outcome.refusal is None or outcome.refusal.reason not in RETRIED or job.attempt >= retries:
+        return None
+    wait_for = patience.wait(job.attempt, jitter)
+    if outcome.asked_to_wait is None:
+        return wait_for
+    return outcome.asked_to_wait + wait_for if outcome.asked_to_wait <= patience.longest_asked else None
+
+
+def _settle(
+    job: _Job, outcome: _Outcome, cache: PhotographCache, links: sqlite3.Connection, result: FetchReport
+) -> None:
+    """Record what came of a URL, and count it."""
+    if outcome.refusal is None:
+        cache.record(links, job.url, outcome.digest)
+        result.fetched += 1
+        result.bytes += outcome.size
+    else:
+        cache.record_refusal(links, job.url, outcome.refusal.reason)
+        result.given_up[outcome.refusal.reason] += 1

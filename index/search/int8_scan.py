@@ -1,0 +1,261 @@
+"""Exact search over byte codes: scan, keep what may be among the nearest, score that by the vectors themselves.
+
+Few queries scan their bands one by one, first by the codes' head. Many are multiplied at once: queries in price order
+share a tile of rows, and each keeps its candidates from the tile of products while that is still in the cache. The
+products are of int8 and exact where the processor has instructions for them; elsewhere float32 holds the same integers.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, is_dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.search.int8_codes import LARGEST, SLACK, Codes, Float64, Int8, Level, encode_rows
+from index.search.price_order import PriceOrder
+from index.search.similarity import Float32, Int64
+
+LARGEST_INT16 = 32767
+BATCHED = 12  # queries in a tile from which a product pays
+TILE_QUERIES = 256
+TILE_ROWS = 4096  # 4 MB of products: they stay in the cache until they are read
+TILE_WASTE = 2  # a tile that would multiply this many times what its queries' own bands hold is halved
+CANDIDATE_BYTES = 64 * 2**20  # of candidates that the queries of a tile may keep
+SHARED_BYTES = 4 * 2**20  # of codes from which one query's scan is shared between threads
+EXACT_IN_FLOAT32 = 2**24
+
+
+class Scan:
+    """Search in the codes of `rows`, which are made here if they were not before."""
+
+    def __init__(self, rows: PriceOrder, threads: int | None = None) -> None:
+        from index.search import (
+            int8_loops as kernels,  # compiles, which is why nobody imports it before there is something to scan
+        )
+
+        self._kernels = kernels
+        self._rows = _unwritable(rows)
+        self._codes: Codes = _unwritable(rows.codes or encode_rows(rows.vectors))
+        self._whole = _Asker(self._codes.whole)
+        head = self._codes.head
+        self._look = self._whole if head is None else _Asker(head.level, head.projection)
+        self._rest = self._codes.whole.error if head is None else head.rest  # of no account where there is no head
+        self._threads = threads or available_threads()
+        self._pool = ThreadPoolExecutor(max(1, self._threads - 1), thread_name_prefix="scan")
+        self._product: _Product | None = None
+
+    def search(self, queries: Float32, start: Int64, end: Int64, barred: Int64, k: int) -> tuple[Int64, Float32]:
+        """For n unit queries in price order: (n, k) rows, -1 for none, and (n, k) similarity.
+
+        Positions [start, end) are a query's own; `barred` (n,) the group that it must not see, -1 for none.
+        """
+        if len(queries) == 1 and not self._is_shared(int(end[0] - start[0])):
+            return self._alone(queries, (int(start[0]), int(end[0])), int(barred[0]), k)
+        nearest = np.full((len(queries), k), -1, np.int64)
+        similarity = np.zeros((len(queries), k), np.float32)
+        offsets, position = self._candidates(queries, start, end, barred, k)
+
+        def rank(begin: int, stop: int) -> None:
+            self._kernels.rank(
+                self._rows.vectors, self._rows.rows, queries, offsets, position, k, nearest, similarity, begin, stop
+            )
+
+        self._share(rank, len(queries))
+        return nearest, similarity
+
+    def _candidates(self, queries: Float32, start: Int64, end: Int64, barred: Int64, k: int) -> tuple[Int64, Int64]:
+        """Each query's candidates, one after another, as (n + 1,) offsets and positions."""
+        found: list[Int64] = []
+        for tile in tiles(start, end, max(BATCHED, min(TILE_QUERIES, CANDIDATE_BYTES // (16 * room_for(k))))):
+            part = (queries[tile], start[tile], end[tile], barred[tile], k)
+            found += self._one_by_one(*part) if len(part[0]) < BATCHED else self._at_once(*part)
+        offsets = np.zeros(len(queries) + 1, np.int64)
+        np.cumsum([len(each) for each in found], out=offsets[1:])
+        return offsets, np.concatenate(found)
+
+    def _is_shared(self, rows: int) -> bool:
+        """Whether one query's scan of so many rows pays for waking another thread."""
+        return self._threads > 1 and rows * self._look.level.code.shape[1] >= SHARED_BYTES
+
+    def _alone(self, query: Float32, band: tuple[int, int], barred: int, k: int) -> tuple[Int64, Float32]:
+        nearest, similarity = np.full((1, k), -1, np.int64), np.zeros((1, k), np.float32)
+        rows, whole, look = self._rows, self._codes.whole, self._look.level
+        values, rest = self._look.project(query)
+        self._kernels.search_one(
+            rows.vectors, rows.rows, rows.groups, barred, query, k, np.float32(SLACK),
+            look.code, look.scale, look.error, self._rest, values, rest, self._look.longest,
+            whole.code, whole.scale, whole.error, self._whole.longest, LARGEST_INT16,
+            *band, room_for(k), nearest, similarity,
+        )  # fmt: skip
+        return nearest, similarity
+
+    def _one_by_one(self, queries: Float32, start: Int64, end: Int64, barred: Int64, k: int) -> list[Int64]:
+        rows, room, whole, look = self._rows, room_for(k), self._codes.whole, self._look.level
+        rest = self._rest
+        code, numbers = self._whole.ask(queries, LARGEST_INT16)
+        look_code, look_numbers = self._look.ask(queries, LARGEST_INT16) if self._codes.head else (code, numbers)
+
+        def scan(query: int, first: int, last: int) -> Int64:
+            position, low, high = np.empty(room, np.int64), np.empty(room, np.float32), np.empty(room, np.float32)
+            count = self._kernels.nominate(
+                rows.vectors, rows.rows, rows.groups, barred[query], queries[query], k,
+                np.float32(SLACK), look.code, look.scale, look.error, rest, look_code[query], look_numbers[query],
+                whole.code, whole.scale, whole.error, code[query], numbers[query],
+                first, last, position, low, high,
+            )  # fmt: skip
+            return position[:count]
+
+        def parts(query: int) -> Int64:
+            first, last = int(start[query]), int(end[query])
+            if not self._is_shared(last - first):
+                return scan(query, first, last)
+            cuts = np.linspace(first, last, self._threads + 1).astype(int).tolist()
+            others = [self._pool.submit(scan, query, *ends) for ends in pairwise(cuts[1:])]
+            return np.concatenate([scan(query, cuts[0], cuts[1]), *(other.result() for other in others)])
+
+        return [parts(query) for query in range(len(queries))]
+
+    def _at_once(self, queries: Float32, start: Int64, end: Int64, barred: Int64, k: int) -> list[Int64]:
+        product, whole, rows = self._multiplier(), self._codes.whole, self._rows
+        code, numbers = self._whole.ask(queries, product.largest)
+        units, lengths, _, more = (np.ascontiguousarray(column) for column in numbers.T)
+        n, room = len(queries), room_for(k)
+        position, low, high = np.empty((n, room), np.int64), *(np.empty((n, room), np.float32) for _ in range(2))
+        bars, counts = np.full(n, -np.inf, np.float32), np.zeros(n, np.int64)
+        multiply = product.of(code)
+        for at in range(int(start[0]), int(end[-1]), TILE_ROWS):
+            products = multiply(at, min(at + TILE_ROWS, int(end[-1])))
+
+            def select(begin: int, stop: int, products: Any = products, at: int = at) -> None:
+                self._kernels.select(
+                    products, at, whole.scale, whole.error, units, lengths, more, start, end,
+                    rows.vectors, rows.rows, rows.groups, barred, queries, k, np.float32(SLACK),
+                    bars, counts, position, low, high, begin, stop,
+                )  # fmt: skip
+
+            self._share(select, n)
+        self._kernels.settle(k, counts, position, low, high, 0, n)
+        return [position[query, : counts[query]] for query in range(n)]
+
+    def _multiplier(self) -> _Product:
+        if self._product is None:
+            self._product = _Product(self._codes.whole.code)
+        return self._product
+
+    def _share(self, work: Callable[[int, int], None], queries: int) -> None:
+        """Give each thread some of the queries."""
+        threads = min(self._threads, queries // 8)
+        if threads < 2:
+            work(0, queries)
+            return
+        cuts = np.linspace(0, queries, threads + 1).astype(int).tolist()
+        others = [self._pool.submit(work, *ends) for ends in pairwise(cuts[1:])]
+        work(cuts[0], cuts[1])
+        for other in others:
+            other.result()
+
+
+class _Asker:
+    """Turns queries into numbers to multiply the codes of a level with."""
+
+    def __init__(self, level: Level, projection: Float32 | None = None) -> None:
+        from index.search.int8_loops import encode
+
+        self._encode = encode
+        self.level = level
+        self._directions: Float64 | None = None if projection is None else projection.astype(np.float64)
+        self.longest = 1.01 + float(level.error.max(initial=0))  # of scale * code of a row
+
+    def ask(self, queries: Float32, largest: int) -> tuple[NDArray[np.integer], Float32]:
+        """(n, width) codes up to `largest`: 127 or less (int8) or more (int16), which no sum of products overflows.
+
+        And (n, 4) numbers: scale; length; length outside the directions; what a score may be off for every row alike.
+        """
+        values, rest = self.project(queries)
+        code = np.zeros((len(queries), self.level.code.shape[1]), np.int8 if largest <= LARGEST else np.int16)
+        numbers = np.empty((len(queries), 4), np.float32)
+        self._encode(values, rest, largest, self.longest, SLACK, code, numbers)
+        return code, numbers
+
+    def project(self, queries: Float32) -> tuple[Float64, Float64]:
+        """(n, width) what the level's codes stand for, and (n,) the length of what lies outside."""
+        values = queries.astype(np.float64)
+        if self._directions is None:
+            return values, np.zeros(len(queries))
+        projected = values @ self._directions.T
+        return projected, np.sqrt(np.square(values - projected @ self._directions).sum(axis=1))
+
+
+class _Product:
+    """Products of the codes of rows and queries as exact integers."""
+
+    def __init__(self, code: Int8) -> None:
+        import torch
+
+        with warnings.catch_warnings():  # torch minds that a mapped file cannot be written; nobody writes to it
+            warnings.simplefilter("ignore", UserWarning)
+            self._code = torch.from_numpy(code)
+        self._bytes = multiplies_bytes()
+        self.largest = LARGEST if self._bytes else max(1, min(LARGEST, EXACT_IN_FLOAT32 // (LARGEST * code.shape[1])))
+
+    def of(self, queries: NDArray[np.integer]) -> Callable[[int, int], Any]:
+        """A function from a range of rows to (queries, rows) int32 products with their codes."""
+        import torch
+
+        asked = torch.from_numpy(queries)
+        if self._bytes:
+            return lambda first, last: torch._int_mm(asked, self._code[first:last].T).numpy()
+        wide = asked.float()
+        return lambda first, last: (wide @ self._code[first:last].float().T).int().numpy()
+
+
+def _unwritable(part: Any) -> Any:
+    """The same with arrays that cannot be written, as those of a mapped file: kernels are compiled once for both."""
+    changes = {}
+    for each in fields(part):
+        value = getattr(part, each.name)
+        if isinstance(value, np.ndarray):
+            value = value.view()
+            value.flags.writeable = False
+        changes[each.name] = _unwritable(value) if is_dataclass(value) else value
+    return replace(part, **changes)
+
+
+def multiplies_bytes() -> bool:
+    """Whether torch's product of int8 is exact here: without VNNI it is slow, or adds pairs up in 16 bits."""
+    import torch
+
+    return bool(torch.cpu._is_vnni_supported() and torch._C._has_mkldnn)
+
+
+def available_threads() -> int:
+    """The cores that this process may use, or fewer where OMP_NUM_THREADS says so."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(wanted)) if wanted.isdigit() and int(wanted) else cores
+
+
+def room_for(k: int) -> int:
+    """Candidates that a query may hold before those out of reach are dropped."""
+    return max(4 * k, k + 256)
+
+
+def tiles(start: Int64, end: Int64, most: int) -> Iterator[slice]:
+    """Cut queries in price order into runs of at most `most` whose bands overlap enough to share a product."""
+    held = np.concatenate(([0], np.cumsum(end - start)))  # rows in the bands of the queries before each
+    done = 0
+    while done < len(start):
+        stop = min(done + most, len(start))
+        while stop - done > 1:
+            if (stop - done) * (end[stop - 1] - start[done]) <= TILE_WASTE * (held[stop] - held[done]):
+                break
+            stop = done + (stop - done) // 2
+        yield slice(done, stop)
+        done = stop

@@ -1,0 +1,111 @@
+"""Search from the disk: an inverted file in a Lance table, with the band as a prefilter, for tables beyond memory.
+
+The table holds each row's position in price order, its group and its vector. A band is a range of positions and who is
+excluded is one group, so every filter is an expression over three whole numbers at most, and none is built from text.
+What Lance finds is ordered by `index.search.similarity`'s definition.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from index.search.price_order import PriceOrder
+from index.search.similarity import Float32, Int64, nearest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TABLE = "search"
+BATCH = 4096  # rows written at once
+IVF_ROWS = 20_000  # below it Lance looks at all rows
+PROBED = 1 / 8  # share of the partitions that are looked into
+SPARE = 8  # rows fetched beyond k: float32 sums may order those near the k-th differently
+PATIENCE = timedelta(hours=12)
+
+
+def is_written(folder: Path) -> bool:
+    """Whether `folder` holds a table to search."""
+    return (folder / f"{TABLE}.lance").is_dir()
+
+
+class LanceSearch:
+    """An open table of rows in price order."""
+
+    def __init__(self, rows: PriceOrder, table: Any = None) -> None:
+        self._rows = rows
+        self._table = table
+
+    @classmethod
+    def open(cls, rows: PriceOrder, folder: Path | None) -> Self:
+        """Open `folder`/search.lance, or write one into a temporary folder that goes with what is returned."""
+        import lancedb
+
+        if folder is not None and is_written(folder):
+            table = lancedb.connect(folder).open_table(TABLE)
+            if "group" in table.schema.names:  # which the first tables had not: in their place one is made here
+                return cls(rows, table)
+        aside = Path(tempfile.mkdtemp(prefix="price-search-"))
+        search = cls(rows)
+        weakref.finalize(search, shutil.rmtree, aside, ignore_errors=True)  # first: a full disk must not stay full
+        search._table = cls.write(rows, aside)
+        return search
+
+    @staticmethod
+    def write(rows: PriceOrder, folder: Path) -> Any:
+        """As `folder`/search.lance."""
+        import lancedb
+        import pyarrow as pa
+        from lancedb.index import BTree, IvfFlat
+
+        vector = pa.list_(pa.float32(), rows.vectors.shape[1])
+        schema = pa.schema([("position", pa.int64()), ("group", pa.int64()), ("vector", vector)])
+        batches = pa.RecordBatchReader.from_batches(schema, _batches(schema, rows))
+        table = lancedb.connect(folder).create_table(TABLE, batches)
+        if len(rows.vectors) >= IVF_ROWS:
+            partitions = round(len(rows.vectors) ** 0.5)
+            lists = IvfFlat(distance_type="dot", num_partitions=partitions, sample_rate=64, max_iterations=10)
+            table.create_index("vector", config=lists, wait_timeout=PATIENCE)
+            table.create_index("position", config=BTree(), wait_timeout=PATIENCE)
+        return table
+
+    def search(self, queries: Float32, start: Int64, end: Int64, barred: Int64, k: int) -> tuple[Int64, Float32]:
+        """See `index.search.backends.Backend`."""
+        found = np.full((len(queries), k), -1, np.int64), np.zeros((len(queries), k), np.float32)
+        for query in range(len(queries)):
+            first, last = int(start[query]), int(end[query])
+            if first >= last:
+                continue
+            position = self._positions(queries[query], first, last, int(barred[query]), min(k + SPARE, last - first))
+            rows, similarity = nearest(self._rows.vectors, self._rows.rows, position, queries[query], k)
+            found[0][query, : len(rows)], found[1][query, : len(rows)] = rows, similarity
+        return found
+
+    def _positions(self, query: Float32, first: int, last: int, barred: int, wanted: int) -> Int64:
+        from lancedb.expr import col, lit
+
+        inside = (col("position") >= lit(first)) & (col("position") < lit(last))
+        if barred >= 0:
+            inside = inside & (col("group") != lit(barred))
+        search = self._table.search(query, vector_column_name="vector", query_type="vector")
+        probed = max(24, round(PROBED * len(self._rows.vectors) ** 0.5))
+        found = search.distance_type("dot").where(inside, prefilter=True).nprobes(probed).limit(wanted)
+        return np.sort(found.select(["position", "_distance"]).to_arrow()["position"].to_numpy())
+
+
+def _batches(schema: pa.Schema, rows: PriceOrder) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    groups = rows.groups if len(rows.groups) else np.full(len(rows.vectors), -1)
+    for at in range(0, len(rows.vectors), BATCH):
+        some = np.ascontiguousarray(rows.vectors[at : at + BATCH])
+        flat = pa.FixedSizeListArray.from_arrays(pa.array(some.reshape(-1)), some.shape[1])
+        position = np.arange(at, at + len(some))
+        yield pa.record_batch([pa.array(position), pa.array(groups[position]), flat], schema=schema)

@@ -1,0 +1,111 @@
+"""Which rows are most like this vector, among those whose price lies near a given one?
+
+Rows are kept sorted by log price, so that a band of prices is one contiguous range: exact search is then a product over
+a slice, and gets cheaper as the band narrows. A result does not depend on how it was found: similarity is cosine by the
+definition of `index.search.similarity`, and ties go to the lower row, whatever nominated the rows
+(`index.search.backends`), how a batch was tiled, and which BLAS was at work.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from index.errors import UsageError
+from index.search.backends import AUTO, Backend, choose, open_backend
+from index.search.price_order import PriceOrder, order_by_price, present, refuse_unless_finite
+from index.search.similarity import Float32, Int64
+
+BLOCK_QUERIES = 16_384  # searched at once: their candidates are held in memory
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The k nearest rows of n queries, nearest first; where fewer were found, the end of a line is empty."""
+
+    rows: Int64  # (n, k) row numbers in the order given to the index; -1 is none
+    similarity: Float32  # (n, k) cosine, higher is closer; 0 where there is none
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """(n, k) whether there is a neighbour."""
+        return self.rows >= 0
+
+
+class BandIndex:
+    """Nearest neighbours within a band of log price; exact unless an approximate backend was asked for.
+
+    `vectors` (m, dim) float32: unit rows, or zero rows (nothing to compare), which are never anyone's neighbours;
+    `log_price` (m,); `groups` (m,) from 0: rows that can be excluded together, such as twins. `search` names a backend
+    (`index.search.backends.BACKENDS`). Raises DataRefused for NaN or infinity, UsageError for an unknown backend.
+    """
+
+    def __init__(
+        self, vectors: ArrayLike, log_price: ArrayLike, groups: ArrayLike | None = None, search: str = AUTO
+    ) -> None:
+        self._open(order_by_price(vectors, log_price, groups), search, None)
+
+    @classmethod
+    def of(cls, rows: PriceOrder, search: str = AUTO, folder: Path | None = None) -> Self:
+        """Over rows that lie in price order already, and what the backend keeps of them in `folder`; copies nothing."""
+        index = cls.__new__(cls)
+        index._open(rows, search, folder)
+        return index
+
+    def _open(self, rows: PriceOrder, search: str, folder: Path | None) -> None:
+        self._rows = rows
+        self._folder = folder
+        self._choice = choose(search, *rows.vectors.shape)
+        self._backend: Backend | None = None
+
+    @property
+    def backend(self) -> str:
+        """What searches, and why that was chosen: a sentence."""
+        return self._choice.why
+
+    def search(
+        self, queries: ArrayLike, centre: ArrayLike, *, k: int, band: float, exclude_group: ArrayLike | None = None
+    ) -> Neighbours:
+        """Find each query's k most similar rows with |log price - centre| <= band; ties go to the lower row.
+
+        `queries` (n, dim) float32, unit or zero (a zero query has no neighbours); `centre` (n,) log price; `band` a
+        half-width in log price, infinity for none; `exclude_group` (n,): the group whose rows a query must not see,
+        -1 for none. Raises UsageError for k or band, DataRefused for NaN or infinity.
+        """
+        _check_settings(k, band)
+        queries, centre = np.ascontiguousarray(queries, np.float32), np.asarray(centre, np.float64)
+        dim = self._rows.vectors.shape[1]
+        assert queries.ndim == 2 and queries.shape[1] == dim, (queries.shape, dim)
+        assert centre.shape == (len(queries),), (queries.shape, centre.shape)
+        there = present(queries, "query")
+        refuse_unless_finite(centre, "log prices", "query")
+        barred = np.full(len(queries), -1) if exclude_group is None else np.asarray(exclude_group, np.int64)
+        assert barred.shape == centre.shape, (barred.shape, centre.shape)
+        assert exclude_group is None or len(self._rows.groups) == len(self._rows.rows), "the index has no groups"
+
+        start, end = self._rows.range_of(centre, band)
+        if len(queries) == 1 and there[0] and end[0] > start[0]:  # nothing to sort or to put back
+            return Neighbours(*self._opened().search(queries, start, end, barred, k))
+        near = Neighbours(np.full((len(queries), k), -1, np.int64), np.zeros((len(queries), k), np.float32))
+        asked = np.flatnonzero(there & (end > start))
+        asked = asked[np.argsort(centre[asked], kind="stable")]
+        for at in range(0, len(asked), BLOCK_QUERIES):
+            some = asked[at : at + BLOCK_QUERIES]
+            near.rows[some], near.similarity[some] = self._opened().search(
+                queries[some], start[some], end[some], barred[some], k
+            )
+        return near
+
+    def _opened(self) -> Backend:
+        if self._backend is None:  # at the first query that needs it: some read or make files
+            self._backend = open_backend(self._choice, self._rows, self._folder)
+        return self._backend
+
+
+def _check_settings(k: int, band: float) -> None:
+    if not k >= 1:
+        raise UsageError(f"k is {k}: give the number of neighbours to look for, 1 or more.")
+    if not band > 0:
+        raise UsageError(f"band is {band}: give a half-width in log price above 0, such as 0.35, or inf for no limit.")

@@ -1,0 +1,117 @@
+"""Where do items and vectors lie? One LanceDB table in a generation, read by batch, in row order.
+
+The table keeps the items' columns as they are, and one `fixed_size_list<float32>` column per encoder. Rows are
+addressed by position and nothing else, so no filter is ever built from text. How a table grows from one generation to
+the next is said in `index.storage.items_update`.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from index.errors import IndexUnusable
+
+if TYPE_CHECKING:
+    from lancedb.table import Table
+
+TABLE = "items"
+_PREFIX = "vector_"
+_BATCH = 4096  # rows: 6 MB of 384-d vectors
+
+
+def vector_column(name: str) -> str:
+    """The column of an encoder's vectors: `qwen3-0.6b` is kept in `vector_qwen3_0_6b`, for Lance allows no dot."""
+    return _PREFIX + "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)
+
+
+def write_items(folder: Path, items: pa.Table, vectors: Mapping[str, np.ndarray]) -> None:
+    """Write n items and each encoder's (n, dim) float32 vectors as `folder/items.lance`, a batch at a time."""
+    connect(folder).create_table(TABLE, item_batches(items, vectors))
+
+
+def item_batches(items: pa.Table, vectors: Mapping[str, np.ndarray]) -> pa.RecordBatchReader:
+    """n items and each encoder's (n, dim) float32 vectors as the table holds them."""
+    columns = {vector_column(name): matrix for name, matrix in vectors.items()}
+    assert len(columns) == len(vectors), f"two encoders share a column: {sorted(vectors)}"
+    for name, matrix in columns.items():
+        assert matrix.dtype == np.float32, f"{name} is {matrix.dtype}, not float32"
+        assert matrix.ndim == 2 and len(matrix) == items.num_rows, f"{name}: {matrix.shape} for {items.num_rows} items"
+    schema = items.schema.remove_metadata()
+    for name, matrix in columns.items():
+        schema = schema.append(pa.field(name, pa.list_(pa.float32(), matrix.shape[1]), nullable=False))
+    return pa.RecordBatchReader.from_batches(schema, _batches(schema, items, columns))
+
+
+def _batches(schema: pa.Schema, items: pa.Table, columns: Mapping[str, np.ndarray]) -> Iterator[pa.RecordBatch]:
+    for start in range(0, items.num_rows, _BATCH):
+        part = items.slice(start, _BATCH).combine_chunks()
+        arrays = [column.chunk(0) for column in part.columns]
+        for matrix in columns.values():
+            flat = matrix[start : start + _BATCH].reshape(-1)
+            arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), matrix.shape[1]))
+        yield pa.record_batch(arrays, schema=schema)
+
+
+class ItemStore:
+    """An open table: `rows` items, in the order in which they were written."""
+
+    def __init__(self, table: "Table", path: Path) -> None:
+        self._table = table
+        self._path = path
+        self._schema: pa.Schema = table.schema
+        self.rows: int = table.count_rows()
+
+    @classmethod
+    def open(cls, folder: Path) -> "ItemStore":
+        """Open `folder/items.lance`. IndexUnusable if it is not there or cannot be read."""
+        path = folder / f"{TABLE}.lance"
+        if not path.is_dir():  # asked first, because connecting would make the folder
+            raise IndexUnusable(f"{path} is missing from the index: build the index again with `price build-index`.")
+        with _unreadable(path):
+            return cls(connect(folder).open_table(TABLE), path)
+
+    def items(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The items' columns (all of them, or those named, in that order), without vectors."""
+        names = [name for name in self._schema.names if not name.startswith(_PREFIX)] if columns is None else columns
+        with _unreadable(self._path):
+            return pa.Table.from_batches(self._read(names), pa.schema([self._schema.field(name) for name in names]))
+
+    def vectors(self, name: str) -> np.ndarray:
+        """An encoder's vectors, (rows, dim) float32, contiguous."""
+        column = vector_column(name)
+        if column not in self._schema.names:
+            raise IndexUnusable(f"{self._path} has no vectors of {name!r}: build the index again with that encoder.")
+        matrix = np.empty((self.rows, self._schema.field(column).type.list_size), np.float32)
+        filled = 0
+        with _unreadable(self._path):
+            for batch in self._read([column]):
+                part = batch.column(0).flatten().to_numpy(zero_copy_only=True).reshape(len(batch), -1)
+                matrix[filled : filled + len(batch)] = part
+                filled += len(batch)
+        assert filled == self.rows, f"{column} has {filled} rows of {self.rows}"
+        return matrix
+
+    def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Lance scans in storage order unless it is asked not to; the tests hold it to that over many fragments."""
+        query: Any = self._table.search().select(list(columns)).limit(max(self.rows, 1))
+        yield from query.to_batches(batch_size=_BATCH)
+
+
+@contextlib.contextmanager
+def _unreadable(path: Path) -> Iterator[None]:
+    """Lance raises what its Rust side chose; to the user it is one thing."""
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError) as error:
+        raise IndexUnusable(f"{path} cannot be read: build the index again with `price build-index`.") from error
+
+
+def connect(folder: Path) -> Any:
+    """The folder as a LanceDB database."""
+    import lancedb
+
+    return lancedb.connect(folder)

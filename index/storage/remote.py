@@ -1,0 +1,178 @@
+"""Where does an index lie that is named by a URI? On an object store, from where its generation is brought here once.
+
+`s3://`, `gs://`, `abfss://`, `hdfs://` and `file://` by Arrow's own file systems; credentials are looked for where they
+look (environment, profile, the machine's role). Only the generation in force is brought, file by file as its manifest
+names them, each checked by its sha256 while it is written; what is here already is not brought again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from index.errors import DownloadNeeded, IndexUnusable, UsageError
+from index.storage.generations import CURRENT, PARTIAL
+from index.storage.manifest import MANIFEST
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+CACHE = "PRICE_CACHE"
+"""The environment's variable that names the folder in which indexes are kept that were brought here."""
+CHUNK = 2**23  # bytes
+ABANDONED = 24 * 3600  # seconds without a byte after which nobody is bringing an index any more
+_GENERATION = re.compile(r"gen-[0-9]{6,}")
+
+
+def local_index(index: str | Path) -> Path:
+    """The folder of an index: a path as it is, the index of a URI after it has been brought here.
+
+    DownloadNeeded where the store does not give it, IndexUnusable where what it gives is no index, UsageError where it
+    cannot be kept on this machine.
+    """
+    if isinstance(index, Path) or "://" not in index:
+        return Path(index)
+    shown = without_secrets(index)
+    with _refusals(shown):
+        store, root = _open(index)
+    folder = _folder(shown)
+    with _local_refusals(folder):
+        return _brought(store, root, folder, shown)
+
+
+def without_secrets(uri: str) -> str:
+    """A URI that may be shown: without a user, a password, and options, which may be keys."""
+    scheme, _, rest = uri.partition("://")
+    place = rest.partition("?")[0].partition("#")[0].rstrip("/")
+    # The last @, for a password that should have been percent-encoded may hold a slash; a file has no user.
+    return f"{scheme}://{place if scheme == 'file' else place.rpartition('@')[2]}"
+
+
+def _open(uri: str) -> tuple[FileSystem, str]:
+    from pyarrow.fs import FileSystem
+
+    store, root = FileSystem.from_uri(uri)
+    return store, root.rstrip("/")
+
+
+def _folder(shown: str) -> Path:
+    """Where this machine keeps the index of a URI."""
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    cache = Path(os.environ.get(CACHE) or Path(home) / "price-engine")
+    return cache / "indexes" / hashlib.sha256(shown.encode()).hexdigest()[:32]
+
+
+def _brought(store: FileSystem, root: str, folder: Path, shown: str) -> Path:
+    """Several processes may bring it at once: each beside the other, and the first to be done wins."""
+    name = _read(store, f"{root}/{CURRENT}", shown).decode("ascii", "replace").strip()
+    if not _GENERATION.fullmatch(name):
+        raise IndexUnusable(f"{shown} names no generation ({name[:40]!r}): copy the index there again.")
+    manifest = _read(store, f"{root}/{name}/{MANIFEST}", shown)
+    # Two indexes that were built alike both begin with gen-000001: the manifest tells them apart.
+    here = folder / hashlib.sha256(manifest).hexdigest()[:32]
+    if (here / CURRENT).exists():
+        return here
+    files = _files(manifest, shown)
+    folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
+    partial = Path(tempfile.mkdtemp(dir=folder, suffix=PARTIAL))
+    whole = partial / here.name  # within, for the outer one is nobody's but its owner's, whatever the umask says
+    try:
+        (whole / name).mkdir(parents=True)
+        for path, sha256 in files.items():
+            _bring(store, f"{root}/{name}/{path}", whole / name / path, sha256, shown)
+        (whole / name / MANIFEST).write_bytes(manifest)
+        (whole / CURRENT).write_text(name + "\n", encoding="ascii")
+        _put(whole, here)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return here
+
+
+def _put(whole: Path, here: Path) -> None:
+    try:
+        whole.rename(here)
+    except OSError:
+        if not (here / CURRENT).exists():  # else another process was first, with the same bytes
+            raise
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left; who is at it has written something within the day."""
+    for partial in folder.glob(f"*{PARTIAL}"):
+        with contextlib.suppress(OSError):  # another process is removing it
+            if max(path.stat().st_mtime for path in (partial, *partial.rglob("*"))) < time.time() - ABANDONED:
+                shutil.rmtree(partial, ignore_errors=True)
+
+
+def _files(manifest: bytes, shown: str) -> dict[str, str]:
+    """Path to sha256, of paths that stay below the generation's folder."""
+    try:
+        files: dict[str, Any] = json.loads(manifest)["files"]
+        inside = all(isinstance(path, str) and not {"..", ""} & set(path.split("/")) for path in files)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        inside = False
+    if not inside:
+        raise IndexUnusable(f"The {MANIFEST} at {shown} is damaged: copy the index there again.")
+    return files
+
+
+def _read(store: FileSystem, path: str, shown: str) -> bytes:
+    return b"".join(_chunks(store, path, shown))
+
+
+def _chunks(store: FileSystem, path: str, shown: str) -> Iterator[bytes]:
+    """What the store gives; its refusals are told from those of this machine's disk, which are raised outside."""
+    with _refusals(shown), store.open_input_stream(path) as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def _bring(store: FileSystem, path: str, to: Path, sha256: str, shown: str) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with to.open("wb") as target:
+        for chunk in _chunks(store, path, shown):
+            digest.update(chunk)
+            target.write(chunk)
+    if digest.hexdigest() != sha256:
+        raise IndexUnusable(
+            f"{to.name} came with other bytes than the store's manifest says: copy the index there again."
+        )
+
+
+@contextlib.contextmanager
+def _refusals(shown: str) -> Iterator[None]:
+    """Arrow's messages may hold keys and signed addresses: none of them is passed on."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise IndexUnusable(f"There is no index at {shown}: copy one there, or name another with --index.") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DownloadNeeded(
+            f"The index at {shown} cannot be had ({type(error).__name__}): check the address, the credentials and the "
+            "network, or bring the index here and name its folder with --index."
+        ) from None
+
+
+@contextlib.contextmanager
+def _local_refusals(folder: Path) -> Iterator[None]:
+    """A full disk, or a folder that is not ours."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"The index cannot be kept in {folder} ({error.strerror or error}): mend that, or name another folder with "
+            f"the environment's {CACHE}."
+        ) from error

@@ -1,0 +1,319 @@
+"""Claims about what is fitted after the models, and that its score is honest; the slow version prices row by row."""
+
+import itertools
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from engine.ensemble import cross_fit as room
+from engine.ensemble.blend import fit_weights
+from engine.ensemble.correction import Knobs
+from engine.ensemble.cross_fit import cross_fit
+from engine.ensemble.interval import fit_interval
+from engine.ensemble.out_of_fold import OutOfFold, predict_out_of_fold
+from engine.features.inputs import Inputs
+from engine.metrics import row_smape, smape
+from engine.settings.schema import Blend, Correction, Settings
+
+MEMBERS = ("mlp", "gbdt", "lexical")
+ANSWER = "blend + correction"
+WEIGHTS = {"mlp": 0.5, "gbdt": 0.3, "lexical": 0.2}
+FIXED = Settings(correction=Correction(k=5, band=0.6, decay=3.0, alpha=0.8), blend=Blend(**WEIGHTS))
+KNOBS = Knobs(5, 0.6, 3.0, 0.8)
+
+
+@dataclass
+class World:
+    """Rows whose neighbours in space are missed alike by every member."""
+
+    oof: OutOfFold
+    log_price: np.ndarray
+    space: np.ndarray
+    fold: np.ndarray
+
+    def fit(self, settings=FIXED):
+        return cross_fit(self.oof, self.log_price, self.space, settings)
+
+
+def world_of(rows=90, folds=3, *, spread=0.5, effect=0.5, seed=0) -> World:
+    random = np.random.default_rng(seed)
+    kind = random.integers(0, 6, rows)
+    space = np.eye(6)[kind] + random.normal(0, 0.3, (rows, 6))
+    space = (space / np.linalg.norm(space, axis=1, keepdims=True)).astype(np.float32)
+    missed = effect * random.normal(size=6)[kind]
+    log_price = random.normal(2.7, spread, rows) + missed
+    fold = random.permutation(np.arange(rows) % folds).astype(np.int8)
+    expected = {m: log_price - missed + random.normal(0, 0.1 + 0.1 * i, rows) for i, m in enumerate(MEMBERS)}
+    own = {m: each + random.normal(0, 0.05, rows) for m, each in expected.items()}
+    without = {m: each + random.normal(0, 0.05, (folds, rows)) for m, each in expected.items()}
+    return World(OutOfFold(fold, own, without), log_price, space, fold)
+
+
+def blended(world, fold, row, weights) -> float:
+    """As a build without `fold` predicts a row."""
+    return sum(weights[m] * world.oof.without[m][fold, row] for m in MEMBERS)
+
+
+def neighbours(world, row, centre, k, band) -> list[tuple[float, int]]:
+    """(cosine, row) of the nearest rows of other folds within the band."""
+    cosine = world.space.astype(np.float64) @ world.space[row].astype(np.float64)
+    others = np.flatnonzero(world.fold != world.fold[row])
+    within = [j for j in others if abs(np.float32(world.log_price[j]) - centre) <= band]
+    return [(cosine[j], j) for j in sorted(within, key=lambda j: (-cosine[j], j))[:k]]
+
+
+def priced(world, row, weights, knobs) -> float:
+    """One row, blended and corrected without its fold."""
+    fold = world.fold[row]
+    base = blended(world, fold, row, weights)
+    near = neighbours(world, row, base, knobs.k, knobs.band)
+    weight = [math.exp(-knobs.decay * (1 - cosine)) for cosine, _ in near]
+    residual = [world.log_price[j] - blended(world, fold, j, weights) for _, j in near]
+    if not near:
+        return base
+    return base + knobs.alpha * sum(w * r for w, r in zip(weight, residual, strict=True)) / sum(weight)
+
+
+def test_the_answer_is_the_blend_and_the_formula_row_by_row():
+    world = world_of()
+    _, held = world.fit()
+    rows = range(len(world.log_price))
+    slow_blend = [blended(world, world.fold[row], row, WEIGHTS) for row in rows]
+    np.testing.assert_allclose(held.stages["blend"], slow_blend, atol=1e-9)
+    np.testing.assert_allclose(held.stages[ANSWER], [priced(world, row, WEIGHTS, KNOBS) for row in rows], atol=1e-5)
+    alone = {"mlp": 1.0, "gbdt": 0.0, "lexical": 0.0}
+    slow_mlp = [priced(world, row, alone, KNOBS) for row in rows]
+    np.testing.assert_allclose(held.stages["mlp + correction"], slow_mlp, atol=1e-5)
+
+
+def test_the_simple_stages_are_what_they_are_called():
+    world = world_of()
+    _, held = world.fit()
+    for member in MEMBERS:
+        np.testing.assert_array_equal(held.stages[member], world.oof.held()[member])
+    for row, fold in enumerate(world.fold):
+        others = world.log_price[world.fold != fold]
+        assert held.stages["constant median"][row] == np.median(others)
+        near = neighbours(world, row, 0.0, 5, math.inf)
+        weight = [math.exp(-3.0 * (1 - cosine)) for cosine, _ in near]
+        mean = np.average(world.log_price[[j for _, j in near]], weights=weight)
+        assert held.stages["neighbours alone"][row] == pytest.approx(mean, abs=1e-5)
+
+
+def test_the_similarity_is_that_of_the_nearest_row_in_the_band_and_nothing_where_there_is_none():
+    world = world_of(spread=2.0)
+    world.log_price[0] += 50
+    for member in MEMBERS:
+        world.oof.without[member][:, 0] += 50
+    _, held = world.fit()
+    for row in range(len(world.log_price)):
+        near = neighbours(world, row, held.stages["blend"][row], 1, 0.6)
+        assert held.similarity[row] == pytest.approx(near[0][0] if near else 0, abs=1e-6)
+    assert held.similarity[0] == 0
+    assert held.stages[ANSWER][0] == held.stages["blend"][0]
+
+
+def test_a_row_without_a_vector_is_priced_by_the_blend_and_by_the_median():
+    world = world_of()
+    world.space[4] = 0
+    _, held = world.fit()
+    assert held.stages[ANSWER][4] == held.stages["blend"][4]
+    assert held.stages["neighbours alone"][4] == held.stages["constant median"][4]
+    assert held.similarity[4] == 0
+
+
+def test_what_the_settings_fix_is_kept():
+    fitted, _ = world_of().fit()
+    assert fitted.knobs == KNOBS
+    assert fitted.weights == pytest.approx(WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("k", 3), ("band", 0.123), ("decay", 7.7), ("alpha", 0.77)],
+    ids=["k", "band", "lambda", "alpha"],
+)
+def test_a_knob_that_is_fixed_is_kept_while_the_others_are_fitted(name, value, monkeypatch):
+    few_knobs(monkeypatch)
+    fitted, _ = world_of().fit(replace(FIXED, correction=Correction(**{name: value})))
+    assert getattr(fitted.knobs, name) == value
+    grids = {"k": room.GRID_K, "band": room.GRID_BAND, "decay": room.GRID_DECAY, "alpha": room.GRID_ALPHA}
+    assert all(getattr(fitted.knobs, other) in grid for other, grid in grids.items() if other != name)
+
+
+def few_knobs(monkeypatch) -> list[Knobs]:
+    grids = {"GRID_K": (2, 6), "GRID_BAND": (0.3, 1.2), "GRID_DECAY": (1.0, 8.0), "GRID_ALPHA": (0.2, 0.6, 1.0)}
+    for name, values in grids.items():
+        monkeypatch.setattr(room, name, values)
+    k, band, decay, alpha = grids.values()
+    return [Knobs(*each) for each in itertools.product(k, band, decay, alpha)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_knobs_are_the_best_on_every_row_and_for_a_score_the_best_on_the_other_folds(seed, monkeypatch):
+    tried, world = few_knobs(monkeypatch), world_of(rows=36, seed=seed)
+    fitted, held = world.fit(replace(FIXED, correction=Correction()))
+    answers = {knobs: np.array([priced(world, row, WEIGHTS, knobs) for row in range(36)]) for knobs in tried}
+    loss = {knobs: row_smape(np.exp(world.log_price), np.exp(answer)) for knobs, answer in answers.items()}
+    assert loss[fitted.knobs].mean() == pytest.approx(min(each.mean() for each in loss.values()))
+    for fold in range(3):
+        here = world.fold == fold
+        best = min(tried, key=lambda knobs: loss[knobs][~here].mean())
+        np.testing.assert_allclose(held.stages[ANSWER][here], answers[best][here], atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weights_are_the_best_on_every_row_and_for_a_score_the_best_on_rows_and_models_without_the_fold(seed):
+    world = world_of(rows=36, seed=seed)
+    fitted, held = world.fit(replace(FIXED, blend=Blend()))
+    asked, price = world.oof.held(), np.exp(world.log_price)
+    assert fitted.weights == fit_weights(asked, price)
+    for fold in range(3):
+        here = world.fold == fold
+        unaware = {m: each[fold, ~here] for m, each in world.oof.without.items()}
+        weights = fit_weights(unaware, price[~here])
+        slow = [blended(world, fold, row, weights) for row in np.flatnonzero(here)]
+        np.testing.assert_allclose(held.stages["blend"][here], slow, atol=1e-9)
+
+
+def test_the_interval_is_fitted_on_every_row_and_for_a_score_on_the_other_folds():
+    world = world_of(rows=300)
+    fitted, held = world.fit()
+    answer = held.stages[ANSWER]
+    assert fitted.interval == fit_interval(answer, world.log_price, FIXED.coverage)
+    for fold in range(3):
+        here = world.fold == fold
+        low, high = fit_interval(answer[~here], world.log_price[~here], FIXED.coverage).bounds(answer[here])
+        np.testing.assert_array_equal(held.low[here], low)
+        np.testing.assert_array_equal(held.high[here], high)
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.9])
+def test_held_prices_lie_within_their_interval_as_often_as_promised(coverage):
+    world = world_of(rows=900)
+    _, held = world.fit(replace(FIXED, coverage=coverage))
+    covered = (held.low <= world.log_price) & (world.log_price <= held.high)
+    assert covered.mean() == pytest.approx(coverage, abs=0.05)
+
+
+@pytest.mark.parametrize("stage", ["constant median", "neighbours alone", "mlp + correction", ANSWER])
+def test_prices_of_a_fold_change_nothing_in_how_that_fold_is_priced(stage):
+    """Given what the models predict; that those never heard the fold is `test_out_of_fold`'s to show."""
+    held, held_after, here = before_and_after_a_fold_got_other_prices(FIXED)
+    np.testing.assert_array_equal(held_after.stages[stage][here], held.stages[stage][here])
+    assert not np.array_equal(held_after.stages[stage][~here], held.stages[stage][~here])
+
+
+def test_prices_of_a_fold_change_nothing_in_the_weights_that_it_is_blended_with():
+    held, held_after, here = before_and_after_a_fold_got_other_prices(replace(FIXED, blend=Blend()))
+    np.testing.assert_array_equal(held_after.stages["blend"][here], held.stages["blend"][here])
+    assert not np.array_equal(held_after.stages["blend"][~here], held.stages["blend"][~here])
+
+
+def before_and_after_a_fold_got_other_prices(settings):
+    before, after = world_of(), world_of()
+    here = before.fold == 1
+    after.log_price[here] += np.random.default_rng(9).normal(0, 3, here.sum())
+    return before.fit(settings)[1], after.fit(settings)[1], here
+
+
+def test_stored_residuals_which_have_heard_the_fold_have_no_part_in_its_score():
+    world = world_of()
+    _, held = world.fit()
+    for member in MEMBERS:
+        world.oof.own[member][:] = 1e6
+    _, after = world.fit()
+    for stage in held.stages:
+        np.testing.assert_array_equal(after.stages[stage], held.stages[stage])
+
+
+class Memory:
+    """Predicts from the nearest rows that it saw: it knows by heart what it learned."""
+
+    def __init__(self, inputs, log_price, seed, fitted):
+        self.place, self.log_price = inputs.numbers, log_price
+
+    def predict(self, inputs):
+        distance = np.linalg.norm(inputs.numbers[:, None] - self.place[None], axis=2)
+        weight = np.exp(-((distance / 0.3) ** 2)) + 1e-12
+        return weight @ self.log_price / weight.sum(axis=1)
+
+
+def remembered(rows, seed, log_price=None) -> World:
+    """Prices that nothing explains, predicted out of fold by models that learn by heart, in the space they look at."""
+    random = np.random.default_rng(seed)
+    place = random.normal(size=(rows, 3))
+    place = (place / np.linalg.norm(place, axis=1, keepdims=True)).astype(np.float32)
+    noise = random.normal(2.7, 0.8, rows)
+    fold = random.permutation(np.arange(rows) % 4).astype(np.int8)
+    inputs = Inputs({}, place, np.zeros(rows, np.int64), csr_matrix((rows, 1), dtype=np.float32))
+    log_price = noise if log_price is None else log_price
+    oof, _ = predict_out_of_fold(inputs, log_price, fold, dict.fromkeys(MEMBERS, Memory), seed=0)
+    return World(oof, log_price, place, fold)
+
+
+@pytest.mark.parametrize("row", [0, 11])
+def test_a_price_a_thousand_times_higher_changes_no_stage_of_its_own_fold_though_all_is_fitted_anew(row):
+    before = remembered(80, seed=0)
+    dearer = before.log_price.copy()
+    dearer[row] += np.log(1000)
+    after = remembered(80, seed=0, log_price=dearer)
+    _, held = before.fit()
+    _, held_after = after.fit()
+    here = before.fold == before.fold[row]
+    for stage in held.stages:
+        np.testing.assert_array_equal(held_after.stages[stage][here], held.stages[stage][here])
+    assert not np.array_equal(held_after.stages[ANSWER][~here], held.stages[ANSWER][~here])
+
+
+def test_a_shift_knows_nothing_of_a_price_that_nothing_explains():
+    told = 0.0
+    for seed in range(3):
+        world = remembered(400, seed=seed)
+        _, held = world.fit()
+        told += np.corrcoef(held.stages[ANSWER] - held.stages["blend"], world.log_price)[0, 1] / 3
+    assert abs(told) < 0.1
+
+
+def test_residuals_that_have_heard_the_row_would_point_away_from_it():
+    """Why a score needs models without both folds: with the stored residuals, the claim above is false."""
+    told = 0.0
+    for seed in range(3):
+        world = remembered(400, seed=seed)
+        for member in MEMBERS:
+            for fold in range(4):
+                there = world.fold != fold
+                world.oof.without[member][fold, there] = world.oof.own[member][there]
+        _, held = world.fit()
+        told += np.corrcoef(held.stages[ANSWER] - held.stages["blend"], world.log_price)[0, 1] / 3
+    assert told < -0.2
+
+
+def test_neighbours_gain_where_they_are_missed_alike_and_neighbours_at_random_do_not():
+    world = world_of(rows=300, effect=0.6)
+    price = np.exp(world.log_price)
+    _, held = world.fit()
+    before, after = (smape(price, np.exp(held.stages[stage])) for stage in ("blend", ANSWER))
+    by_chance = smape(price, np.exp(held.control))
+    assert after < 0.6 * before
+    assert by_chance > 0.95 * before
+
+
+def test_neighbours_at_random_are_drawn_by_the_seed_and_move_nothing_else():
+    world = world_of()
+    (_, held), (_, same), (_, other) = world.fit(), world.fit(), world.fit(replace(FIXED, seed=1))
+    np.testing.assert_array_equal(held.control, same.control)
+    assert not np.array_equal(held.control, other.control)
+    for stage in held.stages:
+        np.testing.assert_array_equal(held.stages[stage], other.stages[stage])
+
+
+def test_neighbours_at_random_are_a_permutation_of_the_vectors_within_the_same_band_and_folds():
+    world = world_of()
+    _, held = world.fit()
+    shuffled = replace(world, space=world.space[np.random.default_rng(FIXED.seed).permutation(len(world.space))])
+    slow = [priced(shuffled, row, WEIGHTS, KNOBS) for row in range(len(world.log_price))]
+    np.testing.assert_allclose(held.control, slow, atol=1e-5)

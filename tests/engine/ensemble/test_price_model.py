@@ -1,0 +1,237 @@
+"""Claims about the trained whole: the one chain from inputs to answer, read out row by row, and its way to the disk."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from engine.ensemble.blend import blend
+from engine.ensemble.correction import Knobs, shift, weights
+from engine.ensemble.cross_fit import Fitted
+from engine.ensemble.interval import Interval
+from engine.ensemble.price_model import Bank, Models, PriceModel, load_models, save_models
+from engine.ensemble.stacker import Goods, Stack, amounts, features
+from engine.members.kernel_ridge import Kernel
+from engine.members.lightgbm import Gbdt
+from engine.members.neural import Network
+from engine.settings.schema import Fit
+from engine.settings.schema import Gbdt as GbdtSettings
+from engine.settings.schema import Kernel as KernelSettings
+from engine.settings.schema import Network as NetworkSettings
+from engine.settings.schema import Stack as StackSettings
+from index.search.neighbours import BandIndex, Neighbours
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+INTERVAL = Interval((3.0,), (-0.2, -0.4), (0.3, 0.9))
+FITTED = Fitted({"mlp": 0.5, "gbdt": 0.3, "lexical": 0.2}, Knobs(4, 0.8, 2.0, 0.5), Knobs(8, 0.8, 2.0, 0.5), INTERVAL)
+
+
+class Guess:
+    """A model that answers from the numbers alone."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def predict(self, inputs):
+        return 2.7 + self.factor * inputs.numbers[:, 0].astype(np.float64)
+
+
+MODELS = {"mlp": [Guess(0.1), Guess(0.3)], "gbdt": [Guess(0.5), Guess(-0.1)], "lexical": [Guess(0.2), Guess(0.0)]}
+EVIDENCE = StackSettings(k=3, band=0.6)
+
+
+class Leave:
+    """A stack that leaves the blend by a share of what its table says the nearest rows cost more."""
+
+    def __init__(self, share):
+        self.share = share
+
+    def predict(self, table, blended):
+        nearest = table[:, -8]  # log price of the nearest in the band less the blend; NaN where nobody is there
+        return blended + self.share * np.where(np.isnan(nearest), 1.0, nearest)
+
+
+@pytest.fixture
+def rows(make_items):
+    """The catalogue: space, log price, residual."""
+    inputs, log_price = make_items(50, seed=8)
+    return {
+        "space": inputs.vectors["name"],
+        "log_price": log_price,
+        "residual": np.sin(np.arange(50.0)) / 3,
+        "goods": Goods(log_price, inputs.unit, amounts(inputs)),
+        "fold": np.arange(50) % 2,
+    }
+
+
+def model_of(rows, members=MODELS, stacks=()) -> PriceModel:
+    index = BandIndex(rows["space"], rows["log_price"], groups=rows["fold"])
+    return PriceModel(Models(members, stacks), FITTED, Bank(index, rows["goods"], rows["residual"]), EVIDENCE)
+
+
+@pytest.fixture
+def model(rows):
+    return model_of(rows)
+
+
+def test_an_estimate_is_models_blend_correction_and_interval_row_by_row(model, rows, make_items):
+    inputs, _ = make_items(20)
+    estimate = model.estimate(inputs, inputs.vectors["name"])
+    for row in range(20):
+        asked = inputs.take(np.array([row]))
+        members = {m: np.mean([each.predict(asked)[0] for each in models]) for m, models in MODELS.items()}
+        base = sum(FITTED.weights[m] * members[m] for m in members)
+        cosine = rows["space"].astype(np.float64) @ asked.vectors["name"][0].astype(np.float64)
+        within = np.flatnonzero(np.abs(rows["log_price"] - base) <= 0.8)
+        near = sorted(within, key=lambda j: -cosine[j])[:4]
+        weight = np.exp([-2.0 * (1 - cosine[j]) for j in near])
+        moved = 0.5 * np.average(rows["residual"][near], weights=weight) if near else 0.0
+        low, high = INTERVAL.bounds(np.array([base + moved]))
+        assert {m: estimate.base.members[m][row] for m in members} == pytest.approx(members)
+        assert estimate.base.blended[row] == pytest.approx(base)
+        assert estimate.shift[row] == pytest.approx(moved, abs=1e-6)
+        assert estimate.answer[row] == pytest.approx(base + moved, abs=1e-6)
+        assert (estimate.low[row], estimate.high[row]) == pytest.approx((low[0], high[0]), abs=1e-6)
+        assert estimate.near.rows[row][estimate.near.found[row]].tolist() == near
+        np.testing.assert_allclose(estimate.weight[row, : len(near)], weight / weight.sum(), atol=1e-6)
+
+
+def test_one_item_is_priced_as_in_a_batch(model, make_items):
+    inputs, _ = make_items(20)
+    together = model.estimate(inputs, inputs.vectors["name"])
+    for row in (0, 7, 19):
+        alone = model.estimate(inputs.take(np.array([row])), inputs.vectors["name"][[row]])
+        assert alone.answer[0] == pytest.approx(together.answer[row], abs=1e-9)
+        assert alone.near.rows[0].tolist() == together.near.rows[row].tolist()
+
+
+@pytest.mark.parametrize(
+    "changed", [{"k": 1}, {"band": 0.1}, {"band": math.inf}, {"decay": 50.0}, {"alpha": 1.0}], ids=str
+)
+def test_a_query_may_bring_its_own_knobs_and_the_fitted_ones_stay(model, rows, make_items, changed):
+    inputs, _ = make_items(20)
+    space, knobs = inputs.vectors["name"], replace(FITTED.knobs, **changed)
+    before, asked = model.estimate(inputs, space), model.estimate(inputs, space, knobs)
+    near = BandIndex(rows["space"], rows["log_price"]).search(space, asked.base.blended, k=knobs.k, band=knobs.band)
+    np.testing.assert_allclose(asked.answer, asked.base.blended + shift(near, rows["residual"], knobs))
+    np.testing.assert_allclose(asked.weight, weights(near, knobs.decay))
+    assert not np.allclose(asked.shift, before.shift)
+    np.testing.assert_array_equal(model.estimate(inputs, space).answer, before.answer)
+    assert model.fitted == FITTED
+
+
+def test_nobody_in_the_band_leaves_the_blend_and_says_so(rows, make_items):
+    far_away = {**rows, "log_price": rows["log_price"] + 100}
+    far = model_of(far_away)
+    inputs, _ = make_items(5)
+    estimate = far.estimate(inputs, inputs.vectors["name"])
+    np.testing.assert_array_equal(estimate.answer, estimate.base.blended)
+    assert not estimate.near.found.any()
+    assert not estimate.weight.any()
+    assert not estimate.shift.any()
+
+
+def test_the_blend_takes_the_members_by_name(rows, make_items):
+    inputs, _ = make_items(5)
+    turned = dict(reversed(MODELS.items()))
+    estimate = model_of(rows, turned).estimate(inputs, inputs.vectors["name"])
+    np.testing.assert_allclose(estimate.base.blended, blend(estimate.base.members, FITTED.weights))
+    np.testing.assert_allclose(estimate.base.members["gbdt"], 2.7 + 0.2 * inputs.numbers[:, 0], rtol=1e-6)
+
+
+def test_neighbours_alone_are_the_weighted_mean_of_the_nearest_prices_without_a_band(model, rows, make_items):
+    inputs, _ = make_items(10)
+    space = inputs.vectors["name"].copy()
+    space[3] = 0
+    alone = model.neighbours_alone(space, FITTED.knobs)
+    for row in range(10):
+        cosine = rows["space"].astype(np.float64) @ space[row].astype(np.float64)
+        near = np.argsort(-cosine, kind="stable")[:4]
+        mean = np.average(rows["log_price"][near], weights=np.exp(-2.0 * (1 - cosine[near])))
+        assert alone[row] == pytest.approx(np.median(rows["log_price"]) if row == 3 else mean, abs=1e-6)
+
+
+@pytest.mark.parametrize("shares", [(0.5,), (0.2, 0.4)])
+def test_the_stack_leaves_the_blend_by_what_the_nearest_in_its_band_cost_and_is_then_corrected(
+    rows, make_items, shares
+):
+    inputs, _ = make_items(20)
+    space = inputs.vectors["name"]
+    estimate = model_of(rows, stacks=[Leave(share) for share in shares]).estimate(inputs, space)
+    for row in range(20):
+        cosine, blended = rows["space"] @ space[row], estimate.base.blended[row]
+        within = np.flatnonzero(np.abs(rows["log_price"] - blended) <= EVIDENCE.band)
+        missed = rows["log_price"][within[cosine[within].argmax()]] - blended if len(within) else 1.0
+        assert estimate.base.stacked[row] == pytest.approx(blended + np.mean(shares) * missed, abs=1e-5)
+    near = BandIndex(rows["space"], rows["log_price"]).search(space, estimate.base.stacked, k=4, band=0.8)
+    np.testing.assert_array_equal(estimate.near.rows, near.rows)
+    np.testing.assert_allclose(estimate.answer, estimate.base.stacked + shift(near, rows["residual"], FITTED.knobs))
+
+
+def test_unseen_asks_each_fold_s_models_alone_and_hears_no_row_of_that_fold(rows, make_items):
+    inputs, _ = make_items(50, seed=8)  # the catalogue's own rows
+    space, stacks = rows["space"], [Leave(0.2), Leave(0.6)]
+    expected = model_of(rows, stacks=stacks).unseen(inputs, space, rows["fold"]).last
+    for row in range(50):
+        fold, asked = rows["fold"][row], inputs.take(np.array([row]))
+        blended = sum(FITTED.weights[m] * MODELS[m][fold].predict(asked)[0] for m in MODELS)
+        there = (np.abs(rows["log_price"] - blended) <= EVIDENCE.band) & (rows["fold"] != fold)
+        within, cosine = np.flatnonzero(there), space @ space[row]
+        missed = rows["log_price"][within[cosine[within].argmax()]] - blended if len(within) else 1.0
+        assert expected[row] == pytest.approx(blended + stacks[fold].share * missed, abs=1e-5)
+
+
+def trained(make_items):
+    """A stack and four members of two folds each, of the least size."""
+    inputs, log_price = make_items(40)
+    fit = Fit(1, 16, 16, 0.01, 0.01, "constant")
+    gated, words = (NetworkSettings(head, members=1, width=4, dropout=0.0, fit=fit) for head in ("gated", "words"))
+    trees = GbdtSettings(rounds=2, least_rows_in_leaf=5, least_rows_of_word=5)
+    members = {
+        "mlp": [Network.fit(inputs, log_price, gated, seed) for seed in (0, 1)],
+        "kernel": [Kernel.fit(inputs, log_price, KernelSettings(landmarks=30 + seed), seed=seed) for seed in (0, 1)],
+        "gbdt": [Gbdt.fit(inputs, log_price, trees, seed=seed, threads=1, fitted={}) for seed in (0, 1)],
+        "lexical": [Network.fit(inputs, log_price, words, seed) for seed in (0, 1)],
+    }
+    stack = StackSettings(rounds=2, least_rows_in_leaf=5, feature_fraction=1.0)
+    table, blended = table_of(members, inputs)
+    stacks = [Stack.fit(table, blended, log_price + seed, stack, seed=seed) for seed in (0, 1)]
+    return Models(members, stacks)
+
+
+def table_of(members, inputs):
+    """What a stack reads of items that have no neighbours."""
+    each = {member: models[0].predict(inputs) for member, models in members.items()}
+    nobody, rows = np.full((len(inputs), 3), -1), np.zeros(1)
+    goods = Goods(rows, rows.astype(np.int64), rows)
+    blended = np.mean(list(each.values()), axis=0)
+    return features(each, blended, inputs, Neighbours(nobody, np.zeros(nobody.shape, np.float32)), goods), blended
+
+
+def test_saved_models_come_back_by_member_and_fold_with_what_was_fitted(make_items, tmp_path):
+    models, (unseen, _) = trained(make_items), make_items(10, seed=5)
+    fitted = replace(FITTED, knobs=replace(FITTED.knobs, band=math.inf))
+    save_models(tmp_path, models, fitted)
+    loaded, fitted_back = load_models(tmp_path)
+    assert fitted_back == fitted
+    assert list(loaded.members) == list(models.members)
+    table = table_of(models.members, unseen)
+    predicted, back = (
+        [each.predict(unseen) for of in some.members.values() for each in of] + [s.predict(*table) for s in some.stacks]
+        for some in (models, loaded)
+    )
+    np.testing.assert_allclose(back, predicted, rtol=1e-6)
+    assert len({each.tobytes() for each in predicted}) == 10  # else a mix-up of the files would go unseen
+
+
+def test_models_without_a_stack_come_back_without_one(make_items, tmp_path):
+    save_models(tmp_path, replace(trained(make_items), stacks=()), FITTED)
+    assert not load_models(tmp_path)[0].stacks
+
+
+def test_models_lie_on_the_disk_as_safetensors_text_and_json_alone(make_items, tmp_path):
+    save_models(tmp_path, trained(make_items), FITTED)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 11
+    assert {path.suffix for path in files} == {".safetensors", ".txt", ".json"}

@@ -1,0 +1,126 @@
+"""Claims about the space that neighbours are looked for in, and about the words that are a part of it."""
+
+import math
+
+import numpy as np
+import pytest
+
+from engine.features.inputs import WORD_KINDS, Inputs, hash_words
+from engine.features.lsa import KINDS, WordSpace
+from engine.features.search_vectors import Space, joined
+from engine.features.tfidf import weigh_words, word_table
+from engine.settings.schema import Correction, Settings
+
+NAMES = ["red tea", "green tea", "black tea", "red apple juice", "green apple juice", "", "red green tea"] * 3
+TEXTS = [f"{name} of the best sort {i % 4}" for i, name in enumerate(NAMES)]
+
+
+def cosine(one, other) -> float:
+    return float(np.dot(one.astype(np.float64), other.astype(np.float64)))
+
+
+def units(rows, dim, seed=0):
+    each = np.random.default_rng(seed).normal(size=(rows, dim))
+    return (each / np.linalg.norm(each, axis=1, keepdims=True)).astype(np.float32)
+
+
+def inputs_of(names=NAMES, texts=TEXTS) -> Inputs:
+    rows = len(names)
+    vectors = {
+        "minilm_name": units(rows, 5),
+        "minilm_text": units(rows, 4, seed=1),
+        "pixels_photograph": units(rows, 3),
+    }
+    return Inputs(vectors, np.zeros((rows, 7), np.float32), np.zeros(rows, np.int64), hash_words(names, texts))
+
+
+def test_a_common_space_averages_the_cosines_of_its_views():
+    views = [units(10, 3), units(10, 8, seed=1)]
+    space = joined(views)
+    assert space.dtype == np.float32
+    for i in range(10):
+        for j in range(10):
+            mean = np.mean([cosine(view[i], view[j]) for view in views])
+            assert cosine(space[i], space[j]) == pytest.approx(mean, abs=1e-6)
+    np.testing.assert_allclose(joined(views[1:]), views[1], atol=1e-7)
+
+
+def test_an_item_that_lacks_a_view_is_placed_by_the_other_and_one_that_lacks_both_nowhere():
+    name, text = np.eye(3, 2, dtype=np.float32), np.eye(3, 4, dtype=np.float32)
+    name[1:], text[2] = 0, 0
+    space = joined([name, text])
+    np.testing.assert_allclose(np.linalg.norm(space, axis=1), [1, 1, 0], rtol=1e-6)
+    assert space[1].tolist() == [0, 0, *text[1]]
+
+
+@pytest.mark.parametrize("parts", [("name", "text", "words"), ("words",), ("text",)], ids=" ".join)
+def test_the_space_holds_the_views_that_the_settings_name_and_comes_back_from_the_disk(parts, tmp_path):
+    settings = Settings(correction=Correction(space=parts))
+    inputs = inputs_of()
+    space = Space.fit(inputs, settings)
+    views = {"name": inputs.vectors["minilm_name"], "text": inputs.vectors["minilm_text"]}
+    if space.words is not None:
+        views["words"] = space.words.vectors(inputs.words)
+    np.testing.assert_array_equal(space.vectors(inputs), joined([views[part] for part in parts]))
+    space.save(tmp_path)
+    assert len(list(tmp_path.iterdir())) == ("words" in parts)
+    np.testing.assert_array_equal(Space.load(tmp_path, settings).vectors(inputs), space.vectors(inputs))
+
+
+def test_a_word_weighs_the_logarithm_of_how_rare_it_is_and_one_that_a_single_row_has_nothing():
+    words = hash_words([*NAMES, "unique"], [*TEXTS, ""])
+    weighed = weigh_words(words, ("name",))["name"]
+    dense = words.toarray()
+    for column in range(WORD_KINDS["name"].start, WORD_KINDS["name"].stop):
+        rows = int(dense[:, column].sum())
+        here = np.flatnonzero(weighed.columns == column)
+        assert len(here) == (rows >= 2)
+        if rows >= 2:
+            assert weighed.weight[here[0]] == pytest.approx(math.log(len(dense) / rows))
+
+
+@pytest.mark.parametrize("shares", [None, {"name": 0.5, "text": 2.0, "characters": 0.0}])
+def test_products_of_weighed_rows_are_the_cosines_by_kind_each_times_its_share(shares):
+    words = hash_words([*NAMES, "qqq"], [*TEXTS, "qqq"])  # of the last, no word is known
+    kinds = weigh_words(words, ("name", "text", "characters"))
+    expected = np.zeros((words.shape[0], words.shape[0]))
+    for kind, known in kinds.items():
+        weighed = words.toarray()[:, known.columns] * known.weight
+        norm = np.linalg.norm(weighed, axis=1, keepdims=True)
+        unit = weighed / np.where(norm > 0, norm, 1)
+        expected += unit @ unit.T * (1.0 if shares is None else shares[kind])
+    table = word_table(words, kinds, shares)
+    np.testing.assert_allclose((table @ table.T).toarray(), expected, rtol=1e-5, atol=1e-6)
+    assert not table[-1].count_nonzero() and expected.any()
+
+
+def test_with_as_many_directions_as_rows_the_word_space_keeps_every_cosine():
+    words = hash_words(NAMES, TEXTS)
+    weighed = weigh_words(words, KINDS)
+    table = word_table(words, weighed).toarray()
+    there = np.linalg.norm(table, axis=1) > 0
+    unit = table[there] / np.linalg.norm(table[there], axis=1, keepdims=True)
+    seen = WordSpace.fit(words, seed=0).vectors(words)[there]
+    np.testing.assert_allclose(seen @ seen.T, unit @ unit.T, atol=2e-3)
+
+
+def test_an_item_without_known_words_has_no_place_among_the_words():
+    space = WordSpace.fit(hash_words(NAMES, TEXTS), seed=0)
+    assert not space.vectors(hash_words(["", "zzz"], ["", "qqq"])).any()
+
+
+@pytest.mark.parametrize("names", [["", ""], ["tea", "soda"], ["tea", "tea"]], ids=["silent", "unalike", "one word"])
+def test_a_catalogue_with_next_to_no_words_has_a_word_space_all_the_same(names, tmp_path):
+    words = hash_words(names, names)
+    space = WordSpace.fit(words, seed=0)
+    assert space.vectors(words).shape[0] == 2
+    space.save(tmp_path)
+    np.testing.assert_array_equal(WordSpace.load(tmp_path).vectors(words), space.vectors(words))
+
+
+def test_a_large_catalogue_is_fitted_on_some_of_its_rows_and_the_seed_says_which(monkeypatch):
+    monkeypatch.setattr("engine.features.lsa.MOST_ROWS", 8)
+    words = hash_words(NAMES, TEXTS)
+    one, again, other = (WordSpace.fit(words, seed).vectors(words) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one, again)
+    assert one.shape != other.shape or not np.allclose(one, other)

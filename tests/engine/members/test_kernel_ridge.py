@@ -1,0 +1,170 @@
+"""Claims about kernel ridge regression: it is the textbook's, word by word, and what makes it more than that works."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from engine.features.inputs import NUMBERS, WORD_KINDS, Inputs, hash_words
+from engine.features.tfidf import weigh_words
+from engine.members.kernel_ridge import REACH, SHARPNESS, Kernel
+from engine.settings.schema import Kernel as KernelSettings
+
+SETTINGS = KernelSettings(ridge=0.5)
+SORTS, SIZES = ("tea", "soap", "rope", "wine"), ("small", "large")
+
+
+def shop(rows, seed=0) -> tuple[Inputs, np.ndarray]:
+    """Items whose sort and size stand in their names; vectors know the sort, and a third has no photograph."""
+    random = np.random.default_rng(seed)
+    sort, size = random.integers(0, 4, rows), random.integers(0, 2, rows)
+    brand = random.integers(0, 9, rows)
+    names = [f"brand{b} {SIZES[z]} {SORTS[s]}" for b, z, s in zip(brand, size, sort, strict=True)]
+    name = np.eye(4, 6)[sort] + random.normal(0, 0.2, (rows, 6))
+    photo = random.normal(size=(rows, 5))
+    vectors = {"name": name, "photo": photo}
+    unit = {k: (v / np.linalg.norm(v, axis=1, keepdims=True)).astype(np.float32) for k, v in vectors.items()}
+    unit["photo"][random.random(rows) < 1 / 3] = 0
+    numbers = random.normal(size=(rows, len(NUMBERS))).astype(np.float32)
+    texts = [f"{each}\nthe very best {each}" for each in names]
+    log_price = 2 + 0.7 * sort + 0.5 * size + 0.3 * numbers[:, 0] + random.normal(0, 0.05, rows)
+    return Inputs(unit, numbers, random.integers(0, 3, rows), hash_words(names, texts)), log_price
+
+
+def slow_kernel(one: Inputs, other: Inputs, trained_on: Inputs, settings, words=None) -> np.ndarray:
+    """k(a, b) pair by pair, from the definition."""
+    words = words or weigh_words(trained_on.words)
+    kinds = {}
+    for kind, weighed in words.items():
+        rows = [some.words.toarray()[:, weighed.columns] * weighed.weight for some in (one, other)]
+        kinds[kind] = [row / np.maximum(np.linalg.norm(row, axis=1, keepdims=True), 1e-12) for row in rows]
+    mean, spread = trained_on.numbers.mean(axis=0), trained_on.numbers.std(axis=0)
+    reach = np.array([REACH[name] for name in NUMBERS])
+    alike = np.zeros((len(one), len(other)))
+    for i in range(len(one)):
+        for j in range(len(other)):
+            said = sum(getattr(settings, kind) * a[i] @ b[j] for kind, (a, b) in kinds.items())
+            for name, theirs in other.vectors.items():
+                mine = one.vectors[name][i]
+                if mine.any() and theirs[j].any():
+                    said += settings.vectors / len(other.vectors) * np.exp(SHARPNESS * (mine @ theirs[j] - 1))
+            near = [np.clip((some.numbers[at] - mean) / spread, -4, 4) for some, at in ((one, i), (other, j))]
+            f = np.exp(-(reach * (near[0] - near[1]) ** 2).sum())
+            f *= 1 if one.unit[i] == other.unit[j] else 1 - settings.unit
+            alike[i, j] = said * (1 + settings.product * f) + settings.numbers * f
+    return alike
+
+
+def ridge(train, log_price, asked, settings, words=None):
+    """The textbook's: level + k (K + ridge)^-1 (y - level)."""
+    level = np.median(log_price)
+    left = slow_kernel(train, train, train, settings, words) + settings.ridge * np.eye(len(train))
+    return level + slow_kernel(asked, train, train, settings, words) @ np.linalg.solve(left, log_price - level)
+
+
+def test_without_learned_words_it_is_kernel_ridge_regression_pair_by_pair(monkeypatch):
+    monkeypatch.setattr(Kernel, "_learn_words", lambda *_: None)
+    (train, log_price), (asked, _) = shop(60), shop(20, seed=1)
+    predicted = Kernel.fit(train, log_price, SETTINGS, seed=0).predict(asked)
+    np.testing.assert_allclose(predicted, ridge(train, log_price, asked, SETTINGS), atol=2e-3)
+
+
+def test_words_that_move_the_price_come_to_weigh_more_than_words_that_do_not():
+    train, log_price = shop(300)
+    model = Kernel.fit(train, log_price, SETTINGS, seed=0)
+    before = weigh_words(train.words)["name"]
+    gained = model._words["name"].weight / before.weight  # what the price taught: no answer shows it by itself
+    said = hash_words(["tea", "brand1"], ["", ""])
+    place = [np.flatnonzero(before.columns == said[row].indices[0])[0] for row in (0, 1)]
+    assert gained[place[0]] > 1.3 * gained[place[1]]
+
+
+def test_with_learned_words_it_is_kernel_ridge_regression_on_those():
+    (train, log_price), (asked, _) = shop(60), shop(20, seed=1)
+    model = Kernel.fit(train, log_price, SETTINGS, seed=0)
+    slow = ridge(train, log_price, asked, SETTINGS, model._words)
+    np.testing.assert_allclose(model.predict(asked), slow, atol=2e-3)
+
+
+def test_it_learns_the_law_of_the_shop():
+    (train, log_price), (asked, truth) = shop(400), shop(100, seed=1)
+    predicted = Kernel.fit(train, log_price, SETTINGS, seed=0).predict(asked)
+    assert np.abs(predicted - truth).mean() < 0.15 < 0.5 * np.abs(np.median(log_price) - truth).mean()
+
+
+def test_landmarks_that_are_all_rows_are_no_landmarks_at_all():
+    """The subset of regressors with every row for a landmark solves K K a + ridge K a = K y, which is the full fit."""
+    (train, log_price), (asked, _) = shop(80), shop(20, seed=1)
+    whole = Kernel.fit(train, log_price, SETTINGS, seed=0).predict(asked)
+    nearly = Kernel.fit(train, log_price, replace(SETTINGS, landmarks=79), seed=0).predict(asked)
+    assert np.abs(whole - nearly).max() < 0.1
+    few = Kernel.fit(train, log_price, replace(SETTINGS, landmarks=10), seed=0).predict(asked)
+    assert np.abs(whole - few).mean() > np.abs(whole - nearly).mean()
+
+
+def test_twins_among_the_landmarks_break_nothing():
+    inputs, log_price = shop(40)
+    twins = inputs.take(np.tile(np.arange(40), 3))
+    model = Kernel.fit(twins, np.tile(log_price, 3), replace(SETTINGS, landmarks=100), seed=0)
+    assert np.abs(model.predict(inputs) - log_price).mean() < 0.3
+
+
+@pytest.mark.parametrize("landmarks", [1000, 30])
+def test_a_model_comes_back_from_the_disk_and_the_same_seed_makes_the_same_bytes(tmp_path, landmarks):
+    (train, log_price), (asked, _) = shop(60), shop(20, seed=1)
+    settings = replace(SETTINGS, landmarks=landmarks)
+    model, again = (Kernel.fit(train, log_price, settings, seed=3) for _ in range(2))
+    model.save(tmp_path / "one.safetensors")
+    again.save(tmp_path / "two.safetensors")
+    assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
+    np.testing.assert_array_equal(Kernel.load(tmp_path / "one.safetensors").predict(asked), model.predict(asked))
+
+
+def test_a_batch_of_many_is_predicted_as_one_by_one(monkeypatch):
+    monkeypatch.setattr("engine.members.kernel_ridge.ROWS_AT_ONCE", 7)
+    (train, log_price), (asked, _) = shop(60), shop(20, seed=1)
+    model = Kernel.fit(train, log_price, SETTINGS, seed=0)
+    alone = [model.predict(asked.take(np.array([row])))[0] for row in range(20)]
+    np.testing.assert_allclose(model.predict(asked), alone, atol=1e-5)
+
+
+def test_an_item_that_is_like_nothing_is_worth_the_median_but_for_its_numbers():
+    train, log_price = shop(60)
+    vectors = {name: np.zeros((1, each.shape[1]), np.float32) for name, each in train.vectors.items()}
+    words = csr_matrix((1, train.words.shape[1]), dtype=np.float32)
+    far = Inputs(vectors, np.full((1, len(NUMBERS)), 1e6, np.float32), np.array([2]), words)
+    predicted = Kernel.fit(train, log_price, SETTINGS, seed=0).predict(far)[0]
+    assert predicted == pytest.approx(np.median(log_price), abs=0.2)
+
+
+def test_items_without_words_and_vectors_are_fitted_on_their_numbers():
+    train, log_price = shop(60)
+    bare = replace(train, vectors={}, words=csr_matrix(train.words.shape, dtype=np.float32))
+    predicted = Kernel.fit(bare, log_price, SETTINGS, seed=0).predict(bare)
+    assert np.corrcoef(predicted, log_price)[0, 1] > 0.5
+
+
+def test_prices_that_are_all_one_are_predicted_as_that_one():
+    train, _ = shop(30)
+    predicted = Kernel.fit(train, np.full(30, 2.5), SETTINGS, seed=0).predict(shop(5, seed=1)[0])
+    np.testing.assert_allclose(predicted, 2.5, atol=1e-6)
+
+
+def test_every_kind_of_words_is_read():
+    train, log_price = shop(60)
+    for kind, columns in WORD_KINDS.items():
+        deaf = train.words.toarray()
+        deaf[:, columns] = 0
+        changed = Kernel.fit(replace(train, words=csr_matrix(deaf)), log_price, SETTINGS, seed=0).predict(train)
+        assert not np.allclose(changed, Kernel.fit(train, log_price, SETTINGS, seed=0).predict(train)), kind
+
+
+def test_a_constant_number_has_no_spread_whatever_its_last_bits():
+    inputs, log_price = shop(3000)
+    inputs.numbers[:, 6] = np.log(7)  # in float32 the spread of so many is above 1e-6
+    assert inputs.numbers.std(axis=0)[6] > 1e-6
+    asked = inputs.take(np.arange(20))
+    moved = replace(asked, numbers=asked.numbers + np.float32(1e-4) * np.eye(len(NUMBERS), dtype=np.float32)[6])
+    kernel = Kernel.fit(inputs, log_price, replace(SETTINGS, landmarks=300), seed=0)
+    np.testing.assert_allclose(kernel.predict(moved), kernel.predict(asked), atol=1e-3)

@@ -1,0 +1,433 @@
+"""Is what a search finds worth what it says: chosen without the fold, resumed as if not stopped, well put in force?"""
+
+import json
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.ensemble.cross_fit import answer_out_of_fold
+from engine.ensemble.out_of_fold import STACK, read_out_of_fold
+from engine.ensemble.price_model import load_models
+from engine.evaluation.evaluate import evaluate_index
+from engine.evaluation.scorable import open_scored_rows
+from engine.evaluation.tuning_record import read_history, write_history
+from engine.lifecycle.build import build_index
+from engine.lifecycle.update import add_items
+from engine.metrics import smape
+from engine.serving.pricer import Item, Pricer
+from engine.serving.reference import read_comparables
+from engine.settings.schema import Settings, Stack, settings_from
+from engine.tuning import tune as room
+from engine.tuning.activate import put_in_force
+from engine.tuning.parameter_space import KNOBS, Range, key_of, ranges, settings_at
+from engine.tuning.trials import Journal, Trial, loss_without
+from engine.tuning.tune import Search, tune
+from index.errors import DataRefused, IndexLocked, IndexUnusable, UsageError
+from index.progress import silent
+from index.storage.generations import CACHE, current_generation, writing
+from index.storage.manifest import read_manifest, write_manifest
+
+POOR = {"k": 2, "band": 0.1, "decay": 0.1, "alpha": 1.5}
+CORRECTION = ("correction",)
+FOLDS = 3
+
+
+@pytest.fixture(autouse=True)
+def few_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a short search gets to where it learns."""
+    monkeypatch.setattr(room, "AT_RANDOM", 4)
+
+
+@pytest.fixture(scope="module")
+def search(shop: Any, tmp_path_factory: pytest.TempPathFactory) -> Search:
+    """For reading."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "AT_RANDOM", 10)  # fewer, and proposals would hear of nothing
+        return searched(shop.index, tmp_path_factory.mktemp("search"), trials=14)
+
+
+def searched(index: Path, folder: Path, trials: int, seed: int = 0) -> Search:
+    rows = open_scored_rows(index)
+    search = Search(folder, rows, CORRECTION, ranges(CORRECTION, rows.settings), seed=seed, report=silent)
+    search.run(trials, math.inf)
+    search.close()
+    return search
+
+
+def spoil(index: Path) -> None:
+    """Fix knobs in the index's settings that are easily bettered."""
+    folder = current_generation(index)
+    manifest = read_manifest(folder)
+    settings = manifest.settings | {"correction": manifest.settings["correction"] | POOR}
+    (folder / "manifest.json").unlink()
+    write_manifest(folder, replace(manifest, settings=settings))
+
+
+def state(index: Path) -> dict[str, bytes]:
+    """Everything but what is searched below the cache."""
+    paths = [path for path in index.rglob("*") if path.is_file() and CACHE not in path.relative_to(index).parts[:1]]
+    return {str(path.relative_to(index)): path.read_bytes() for path in paths if path.name != "lock"}
+
+
+def test_the_cross_fitted_score_is_that_of_choices_made_on_the_other_folds_alone(shop: Any, search: Search) -> None:
+    found = search.result(0.0)
+    rows = open_scored_rows(shop.index)
+    price, fold = np.exp(rows.log_price), rows.oof.fold
+    trials = search._journal.trials
+    assert len(trials) == FOLDS + 1 + 14
+
+    answers = []
+    for trial in trials:
+        settings = settings_at(trial.point, rows.settings)
+        answers.append(np.exp(answer_out_of_fold(rows.oof, rows.log_price, rows.space, settings).answer))
+    predicted = np.zeros(len(price))
+    for f in range(FOLDS):
+        heard = [place for place, trial in enumerate(trials) if trial.search in (None, f)]
+        assert 0 < len(heard) < len(trials)
+        best = min(heard, key=lambda place: smape(price[fold != f], answers[place][fold != f]))
+        predicted[fold == f] = answers[best][fold == f]
+    assert found.cross_fitted.value == pytest.approx(smape(price, predicted))
+    assert found.searched == pytest.approx(min(smape(price, each) for each in answers))
+    assert found.searched <= found.cross_fitted.value
+    assert found.gain.value == pytest.approx(found.present.value - found.cross_fitted.value)
+
+
+def test_the_present_score_is_that_of_an_evaluation(shop: Any, search: Search) -> None:
+    found = search.result(0.0)
+    evaluated = evaluate_index(shop.index)
+    assert found.present.value == pytest.approx(evaluated.smape.value)
+    assert found.rows == evaluated.n
+
+
+@pytest.mark.parametrize("fold", range(FOLDS))
+def test_what_a_fold_loses_moves_neither_what_its_search_proposes_nor_what_it_chooses(
+    fold: int, search: Search
+) -> None:
+    heard, journal = search._heard_by(fold), search._journal
+    random = np.random.default_rng(0)
+
+    def with_other_losses(of: int) -> list[Trial]:
+        def other(trial: Trial) -> Trial:
+            loss = list(trial.loss)
+            loss[of] = float(random.uniform(0, 1e4))
+            return replace(trial, loss=tuple(loss))
+
+        return [other(trial) for trial in heard]
+
+    proposed = journal.propose(heard, fold, seed=3)
+    assert journal.propose(with_other_losses(fold), fold, seed=3) == proposed
+    assert any(journal.propose(with_other_losses((fold + 1) % FOLDS), fold, seed=3) != proposed for _ in range(5))
+    chosen = search.best(fold)
+    journal.trials[:] = [
+        t if t not in heard else o for t, o in zip_others(journal.trials, heard, with_other_losses(fold))
+    ]
+    assert search.best(fold).number == chosen.number
+
+
+def zip_others(trials: list[Trial], heard: list[Trial], others: list[Trial]) -> list[tuple[Trial, Trial]]:
+    by_number = {trial.number: other for trial, other in zip(heard, others, strict=True)}
+    return [(trial, by_number.get(trial.number, trial)) for trial in trials]
+
+
+def test_a_loss_is_left_out_by_fold_and_the_last_search_leaves_out_none() -> None:
+    trial = Trial(0, {}, (1.0, 2.0, 4.0), None, 0.0)
+    assert [loss_without(trial, fold) for fold in (0, 1, 2, 3)] == [6.0, 5.0, 3.0, 7.0]
+
+
+def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(shop: Any, tmp_path: Path) -> None:
+    whole = searched(shop.index, tmp_path / "whole", trials=7)
+    for trials in (2, 5, 7):
+        parts = searched(shop.index, tmp_path / "parts", trials=trials)
+        again, first = parts._journal.trials, whole._journal.trials
+        assert [(t.point, t.loss, t.search) for t in again] == [
+            (t.point, t.loss, t.search) for t in first[: len(again)]
+        ]
+        assert parts.result(0.0).trials == FOLDS + 1 + trials
+    other = searched(shop.index, tmp_path / "other", trials=1, seed=1)
+    assert other._journal.trials[-1].point != whole._journal.trials[FOLDS + 1].point
+
+
+def test_an_interrupt_keeps_every_finished_trial_and_leaves_the_index_as_it_is(own_index: Path) -> None:
+    before = state(own_index)
+    seen: list[int] = []
+
+    def interrupt(stage: str, done: int, total: int | None) -> None:
+        seen.append(done)
+        if done == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(own_index, what=CORRECTION, trials=6, report=interrupt)
+    assert seen[-1] == 7
+    assert state(own_index) == before
+    seen.clear()
+    found = tune(own_index, what=CORRECTION, trials=6, report=lambda stage, done, total: seen.append(done))
+    assert seen[0] == 7
+    assert found.trials == FOLDS + 1 + 6
+
+
+def test_a_better_correction_comes_into_force_and_all_else_stays_as_it_was(own_index: Path) -> None:
+    spoil(own_index)
+    old = current_generation(own_index)
+    kept = {path: (old / path).stat().st_ino for path in ("comparables.arrow", "out_of_fold.parquet")}
+    models = {path.name: path.read_bytes() for path in (old / "models").iterdir()}
+    found = tune(own_index, what=CORRECTION, trials=10)
+    assert found.better
+    assert found.gain.value > 0
+    new = current_generation(own_index)
+    assert new != old
+    assert {path: (new / path).stat().st_ino for path in kept} == kept
+    for name, content in models.items():
+        if name != "price_model.json":
+            assert (new / "models" / name).read_bytes() == content
+
+    knobs = load_models(new)[1].knobs
+    point = {f"correction.{name}": value for name, value in asdict(knobs).items()}
+    assert point == pytest.approx(found.chosen)
+    assert Pricer.open(own_index).knobs == knobs
+    correction = settings_from(read_manifest(new).settings).correction
+    assert (correction.k, correction.band, correction.decay, correction.alpha) == tuple(asdict(knobs).values())
+
+    history = read_history(new)
+    assert history is not None
+    assert len(history["trials"]) == found.trials
+    assert history["cross_fitted"]["smape"] == found.cross_fitted.value
+    assert len(history["chosen_by_fold"]) == FOLDS
+    evaluation = evaluate_index(own_index)
+    assert evaluation.smape.value == pytest.approx(found.searched)
+    assert any(f"{found.cross_fitted.value:.2f}" in note and "flatters" in note for note in evaluation.notes)
+    report = json.loads((new / "report.json").read_text(encoding="utf-8"))
+    assert report["smape"] == pytest.approx(found.searched)
+
+
+def test_a_search_on_a_tuned_index_begins_at_what_each_fold_had_chosen(own_index: Path, tmp_path: Path) -> None:
+    spoil(own_index)
+    first = tune(own_index, what=CORRECTION, trials=10)
+    again = searched(own_index, tmp_path / "again", trials=1)
+    history = read_history(current_generation(own_index))
+    assert history is not None
+    assert [trial.point for trial in again._journal.trials[:FOLDS]] == history["chosen_by_fold"]
+    assert again.result(0.0).present.value == pytest.approx(first.cross_fitted.value)  # not the searched one
+
+
+def with_history(index: Path, what: tuple[str, ...]) -> None:
+    """As after a search for some parts, which has chosen nothing."""
+    folder = current_generation(index)
+    manifest = read_manifest(folder)
+    (folder / "manifest.json").unlink()
+    write_history(folder, {"what": list(what), "cross_fitted": {"smape": 50.0}, "chosen_by_fold": [{}] * FOLDS})
+    write_manifest(folder, manifest)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "what", "together"),
+    [
+        (("correction",), ("blend",), "correction,blend"),
+        (("blend", "stack"), ("correction", "blend"), "correction,blend,stack"),
+    ],
+)
+def test_what_an_earlier_search_chose_on_all_rows_is_searched_with_the_rest_or_not_at_all(
+    earlier: tuple[str, ...], what: tuple[str, ...], together: str, own_index: Path
+) -> None:
+    with_history(own_index, earlier)
+    before = state(own_index)
+    with pytest.raises(UsageError, match=f"would flatter: search them together, --what {together}\\."):
+        tune(own_index, what=what, trials=1)
+    assert state(own_index) == before
+    assert tune(own_index, what=together.split(","), trials=1).what == tuple(together.split(","))
+
+
+def test_a_blend_that_was_searched_for_before_rows_were_added_sends_to_a_build_and_not_in_a_circle(
+    shop: Any, own_index: Path
+) -> None:
+    with_history(own_index, ("correction", "blend"))
+    add_items(shop.holdout, own_index, image_dir=shop.images)
+    for what in (CORRECTION, ("correction", "blend")):
+        with pytest.raises(DataRefused, match="blend cannot be fitted anew with them: build the index again"):
+            tune(own_index, what=what, trials=1)
+
+
+def test_a_search_says_that_an_encoder_has_heard_the_prices_it_is_scored_on(search: Search) -> None:
+    assert search.result(0.0).notes == ()
+    rows = search._rows
+    heard = tuple(replace(each, tuned_rows=7) for each in rows.manifest.encoders)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "_rows", replace(rows, manifest=replace(rows.manifest, encoders=heard)))
+        notes = search.result(0.0).to_json()["notes"]
+    assert notes and all("fine-tuned on 7 rows of this index" in note for note in notes)
+
+
+def test_a_setting_is_named_as_a_settings_file_names_it() -> None:
+    every = ranges(("correction", "blend", "stack", "members"), Settings())
+    keys = {path: key_of(path) for path in every}
+    assert keys.pop("correction.decay") == "correction.lambda"
+    assert all(path == key for path, key in keys.items())
+
+
+def test_what_is_no_better_leaves_the_index_as_it_is(own_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = state(own_index)
+    honest = room.Pricing.answer
+
+    def worse(self: Any, point: Any) -> Any:
+        starts = self.starts(KNOBS)
+        return honest(self, point) + (0 if point in starts else 2)
+
+    monkeypatch.setattr(room.Pricing, "answer", worse)
+    found = tune(own_index, what=CORRECTION, trials=3)
+    assert not found.better
+    assert found.gain.value <= 0
+    assert state(own_index) == before
+
+
+@pytest.mark.parametrize("parts", [("blend",), ("blend", "stack"), ("correction", "members")])
+def test_an_index_in_force_after_a_search_is_what_a_build_with_those_settings_makes(
+    parts: tuple[str, ...], shop: Any, own_index: Path, tmp_path: Path
+) -> None:
+    point = {
+        "blend": {"blend.mlp": 1.0, "blend.lexical": 2.0, "blend.kernel": 2.0, "blend.gbdt": 0.0},
+        "stack": {"stack.rounds": 7, "stack.leaves": 5, "stack.least_rows_in_leaf": 10},
+        "correction": {"correction.k": 7, "correction.band": 0.77, "correction.decay": 3.3, "correction.alpha": 0.44},
+        "members": {"kernel.ridge": 2.5, "lexical.dropout": 0.3, "gbdt.leaves": 8},
+    }
+    rows = open_scored_rows(own_index)
+    settings = settings_at({path: value for part in parts for path, value in point[part].items()}, rows.settings)
+    assert settings != rows.settings
+    put_in_force(own_index, rows, settings, parts, history=HISTORY, report=silent)
+    build_index(shop.catalogue, tmp_path / "built", settings, image_dir=shop.images)
+    mine, built = current_generation(own_index), current_generation(tmp_path / "built")
+    assert read_manifest(mine).settings == read_manifest(built).settings
+    assert read_comparables(mine).residual == pytest.approx(read_comparables(built).residual)
+    oof, rows_now = read_out_of_fold(mine), read_comparables(mine)
+    np.testing.assert_allclose(rows_now.residual, rows_now.goods.log_price - oof.own[STACK])
+    for member, without in read_out_of_fold(built).without.items():
+        np.testing.assert_allclose(read_out_of_fold(mine).without[member], without, atol=1e-6)
+    fitted, expected = load_models(mine)[1], load_models(built)[1]
+    assert fitted.knobs == expected.knobs
+    assert fitted.weights == pytest.approx(expected.weights)
+    tea = [Item("Herbal tea, 16 count")]
+    assert Pricer.open(own_index).price(tea)[0].price == pytest.approx(
+        Pricer.open(tmp_path / "built").price(tea)[0].price, rel=1e-5
+    )
+
+
+HISTORY = {"what": ["blend"], "cross_fitted": {"smape": 50.0}}
+
+
+def test_blend_stack_and_members_can_be_searched_together(own_index: Path) -> None:
+    found = tune(own_index, what=("members", "stack", "blend"), trials=1)
+    assert found.what == ("blend", "stack", "members")
+    assert found.trials == FOLDS + 2
+    assert {path.partition(".")[0] for path in found.chosen} == {"blend", "stack", "mlp", "lexical", "kernel", "gbdt"}
+
+
+def test_a_trial_of_the_stack_is_priced_by_a_stack_of_its_own(shop: Any) -> None:
+    rows = open_scored_rows(shop.index)
+    pricing = room.Pricing(rows, ("stack",))
+    answers = [pricing.answer({"stack.rounds": n, "stack.least_rows_in_leaf": 5}) for n in (1, 60)]
+    assert not np.allclose(*answers)
+    settings = replace(rows.settings, stack=replace(rows.settings.stack, rounds=60, least_rows_in_leaf=5))
+    oof = room.stacked(rows.oof, rows.catalogue(), settings)[0]
+    assert not np.allclose(oof.without[STACK], rows.oof.without[STACK], equal_nan=True)
+    slow = answer_out_of_fold(oof, rows.log_price, rows.space, settings).answer
+    np.testing.assert_allclose(answers[1], slow)
+
+
+def test_shares_become_weights_that_add_up_to_one() -> None:
+    settings = settings_at({"blend.mlp": 0.2, "blend.kernel": 0.6, "mlp.fit.epochs": 4}, Settings())
+    assert settings.blend.weights()["kernel"] == pytest.approx(0.75)
+    assert settings.mlp.fit.epochs == 4
+    assert settings_at({"blend.mlp": 0.0, "blend.kernel": 0.0}, Settings()).blend.mlp == 0.5
+    assert settings_at({}, Settings()) == Settings()
+
+
+def test_every_setting_that_can_be_searched_is_one_and_the_default_lies_within() -> None:
+    every = Settings(members=("mlp", "lexical", "kernel", "gbdt", "xgboost", "catboost"))
+    found = ranges(("members", "stack"), every)
+    assert len(found) > 20
+    for path, each in found.items():
+        value: Any = asdict(every)
+        for key in path.split("."):
+            value = value[key]
+        assert each.low <= value <= each.high, path
+        assert isinstance(value, int) == each.whole, path
+        settings_at({path: each.low}, every)
+        settings_at({path: each.high}, every)
+
+
+def test_rows_that_were_added_leave_the_correction_to_be_searched_and_nothing_else(shop: Any, own_index: Path) -> None:
+    add_items(shop.holdout, own_index, image_dir=shop.images)
+    before = read_comparables(current_generation(own_index)).residual
+    with pytest.raises(DataRefused, match="rows were added since the build, and blend cannot"):
+        tune(own_index, what=("correction", "blend"), trials=1)
+    spoil(own_index)
+    found = tune(own_index, what=CORRECTION, trials=5)
+    assert found.rows < len(before)
+    np.testing.assert_array_equal(read_comparables(current_generation(own_index)).residual, before)
+
+
+def test_an_index_that_was_written_meanwhile_is_left_to_its_writer(own_index: Path, shop: Any) -> None:
+    rows = open_scored_rows(own_index)
+    add_items(shop.holdout, own_index, image_dir=shop.images)
+    after = state(own_index)
+    with pytest.raises(IndexLocked, match="written anew while settings"):
+        put_in_force(own_index, rows, rows.settings, CORRECTION, history=HISTORY, report=silent)
+    assert state(own_index) == after
+    with writing(own_index) as folder:
+        with pytest.raises(IndexLocked, match="being written"):
+            put_in_force(own_index, rows, rows.settings, CORRECTION, history=HISTORY, report=silent)
+        (folder / "manifest.json").write_text("{}")
+
+
+def test_two_searches_of_the_same_do_not_work_at_once(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "search", {"x": Range(0, 1)})
+    with pytest.raises(IndexLocked, match="is at this very search"):
+        Journal(tmp_path / "search", {"x": Range(0, 1)})
+    journal.close()
+    Journal(tmp_path / "search", {"x": Range(0, 1)}).close()
+
+
+@pytest.mark.parametrize("damage", ["trials.sqlite", "000000.npy"])
+def test_a_damaged_search_is_refused_with_what_to_remove(damage: str, tmp_path: Path) -> None:
+    def use() -> None:
+        journal = Journal(tmp_path / "search", {"x": Range(0, 1)})
+        if not journal.trials:
+            journal.keep(Trial(0, {"x": 0.5}, (1.0, 2.0), None, 0.1), np.arange(4.0))
+        np.testing.assert_array_equal(journal.answer(0), np.arange(4.0))
+        assert journal.trials == [Trial(0, {"x": 0.5}, (1.0, 2.0), None, 0.1)]
+        journal.close()
+
+    use()
+    use()
+    path = tmp_path / "search" / damage
+    path.write_bytes(path.read_bytes()[:50] + b"\xff" * 50)
+    with pytest.raises(IndexUnusable, match="remove that folder"):
+        use()
+
+
+@pytest.mark.parametrize(
+    ("settings", "what", "sentence"),
+    [
+        (Settings(), ("corection",), "did you mean 'correction'"),
+        (Settings(), (), "''"),
+        (Settings(stack=Stack(rounds=0)), ("stack",), "has no stack"),
+        (Settings(members=("mlp",)), ("blend",), "has one member"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(settings: Settings, what: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        ranges(what, settings)
+
+
+def test_whole_numbers_stay_whole_and_a_range_reaches_what_the_index_has(tmp_path: Path) -> None:
+    wide = Range(2, 8, log=True, whole=True).around([4, 16])
+    assert (wide.low, wide.high) == (2, 16)
+    journal = Journal(tmp_path / "search", {"k": wide, "x": Range(0.5, 1.5)})
+    drawn = [journal.propose([], None, seed) for seed in range(40)]
+    assert {type(point["k"]) for point in drawn} == {int}
+    assert min(p["k"] for p in drawn) < 4
+    assert max(p["k"] for p in drawn) > 9
+    assert all(0.5 <= point["x"] <= 1.5 for point in drawn)

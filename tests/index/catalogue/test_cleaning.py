@@ -1,0 +1,90 @@
+"""Claims about cleaning: emoji go and nothing else does, numbers are read as a person reads them."""
+
+import time
+
+import pytest
+
+from index.catalogue.cleaning import clean, spelled_out, without_emoji
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("fun🎉time", "fun time"),
+        ("great 👍🏽!", "great !"),
+        ("🇫🇷 cheese ❤️", " cheese "),
+        ("family 👨‍👩‍👧‍👦 pack", "family  pack"),
+        ("1️⃣ first", "1 first"),
+        ("☕ coffee ⏰", " coffee "),
+        ("🎉", ""),
+        ("", ""),
+    ],
+)
+def test_emoji_go_and_words_stay_apart(text, left):
+    assert without_emoji(text) == left
+
+
+@pytest.mark.parametrize(
+    "text", ["Nestlé® Café™ 12 oz – ½ cup", "お茶 100g", "чай №5", "5° × 3 µg ÷ 2", "a\nb\tc", "〈x〉 … §"]
+)
+def test_what_is_no_emoji_stays(text):
+    assert without_emoji(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0", "zero"),
+        ("7 of 13", "seven of thirteen"),
+        ("20 21 99", "twenty twenty-one ninety-nine"),
+        ("100, 101 and 342", "one hundred, one hundred one and three hundred forty-two"),
+        ("1,200 ct", "one thousand two hundred ct"),
+        ("1000000", "one million"),
+        ("2000001", "two million one"),
+        ("12.5 oz", "twelve point five oz"),
+        ("0.05", "zero point zero five"),
+        ("007", "seven"),
+        ("9" * 15, "nine hundred ninety-nine trillion"),
+        ("1" * 16, " ".join(["one"] * 16)),
+        ("100.", "one hundred."),
+        ("(6)", "(six)"),
+    ],
+)
+def test_numbers_are_spelled_out(text, said):
+    assert spelled_out(text).startswith(said)
+    assert not any(character.isdigit() for character in spelled_out(text))
+
+
+@pytest.mark.parametrize("text", ["B07", "12oz", "3x5", "1.2.3", "v2", "1,20", "no digits"])
+def test_codes_and_what_is_no_plain_number_stay(text):
+    assert spelled_out(text) == text
+
+
+def test_every_number_up_to_a_thousand_is_read_back():
+    small = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+    words = {word: value for value, word in enumerate([*small.split(), "seventeen", "eighteen", "nineteen"])}
+    words |= {
+        word: 10 * tens for tens, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)
+    }
+    for number in range(1000):
+        said, total = spelled_out(str(number)).replace("-", " ").split(), 0
+        for word in said:
+            total = total * 100 if word == "hundred" else total + words[word]
+        assert total == number, said
+
+
+def test_only_what_is_asked_for_is_done():
+    text = "2 🎉 cups"
+    assert clean(text, ()) == text
+    assert clean(text, ("emoji",)) == "2  cups"
+    assert clean(text, ("numbers",)) == "two 🎉 cups"
+    assert clean(text, ("emoji", "numbers")) == "two  cups"
+
+
+@pytest.mark.parametrize(
+    "text", ["9" * 200_000 + "x", "1," * 100_000, "1,111" * 50_000, "1." * 100_000, "🎉 " * 100_000]
+)
+def test_no_text_makes_it_slow(text):
+    started = time.perf_counter()
+    clean(text, ("emoji", "numbers"))
+    assert time.perf_counter() - started < 2

@@ -1,0 +1,240 @@
+"""How much of it is there? Claims about the table of units and the grammar of amounts and packs."""
+
+import random
+import time
+
+import pytest
+
+from index.catalogue.units import (
+    MAX_AMOUNT,
+    MAX_PACK,
+    SPELLINGS,
+    TABLE,
+    UNITS,
+    Quantity,
+    find_unit,
+    is_sane,
+    read_quantity,
+    without_quantities,
+)
+
+OUNCE, FLUID_OUNCE, POUND = 28.349523125, 29.5735295625, 453.59237
+
+
+def test_the_table_has_at_least_sixty_spellings_and_none_of_them_twice() -> None:
+    listed = [s for factors in TABLE.values() for spellings in factors.values() for s in spellings.split(", ")]
+    assert len(listed) == len(set(listed)) == len(SPELLINGS) >= 60
+
+
+def test_every_spelling_in_the_table_is_found_as_it_stands() -> None:
+    for spelling, (unit, factor) in SPELLINGS.items():
+        assert find_unit(spelling) == (unit, factor)
+        assert unit in UNITS and factor > 0
+
+
+def test_units_agree_with_each_other() -> None:
+    assert find_unit("lb")[1] == pytest.approx(16 * find_unit("oz")[1])
+    assert find_unit("gal")[1] == pytest.approx(4 * find_unit("qt")[1])
+    assert find_unit("qt")[1] == pytest.approx(2 * find_unit("pt")[1])
+    assert find_unit("pt")[1] == pytest.approx(16 * find_unit("fl oz")[1])
+    assert find_unit("yd")[1] == pytest.approx(3 * find_unit("ft")[1])
+    assert find_unit("ft")[1] == pytest.approx(12 * find_unit("inch")[1])
+    assert find_unit("sq ft")[1] == pytest.approx((find_unit("ft")[1] / 1000) ** 2)
+
+
+@pytest.mark.parametrize("spelling", ["Fl Oz", "fl. oz.", "FL-OZ", "Fl Oz ", "Fluid Ounce", "fl.oz", "floz", "FL"])
+def test_an_ounce_said_to_be_fluid_is_a_volume(spelling: str) -> None:
+    assert find_unit(spelling) == ("millilitre", FLUID_OUNCE)
+
+
+@pytest.mark.parametrize("spelling", ["oz", "OZ.", "Ounce", "ounces"])
+def test_an_ounce_not_said_to_be_fluid_is_a_mass(spelling: str) -> None:
+    assert find_unit(spelling) == ("gram", OUNCE)
+
+
+@pytest.mark.parametrize("spelling", ["furlong", "", "ounce (approximately)", "fl oz per day"])
+def test_an_unknown_unit_is_other(spelling: str) -> None:
+    assert find_unit(spelling) == ("other", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "amount", "unit", "pack"),
+    [
+        ("Acme Sauce, 12 Ounce", 12 * OUNCE, "gram", 1),
+        ("Acme Sauce 12oz", 12 * OUNCE, "gram", 1),
+        ("Acme Sauce 12-oz. jar", 12 * OUNCE, "gram", 1),
+        ("Acme Soda 8 fl.oz", 8 * FLUID_OUNCE, "millilitre", 1),
+        ("Acme Soda 8 fl. oz. can", 8 * FLUID_OUNCE, "millilitre", 1),
+        ("Flour 2.5 lbs", 2.5 * POUND, "gram", 1),
+        ("Flour .5 lb", 0.5 * POUND, "gram", 1),
+        ("Flour 1\u00a0kg", 1000, "gram", 1),
+        ("Oil 75cl", 750, "millilitre", 1),
+        ("Milk 1 gal", 128 * FLUID_OUNCE, "millilitre", 1),
+        ("Eggs 2 dozen", 24, "count", 1),
+        ("Tea, 20 tea bags", 20, "count", 1),
+        ("Socks, 3 pairs", 6, "count", 1),
+        ("Cable 6 ft", 6 * 304.8, "millimetre", 1),
+        ('Pan, 10" wide', 254, "millimetre", 1),
+        ("Foil 75 sq ft", 75 * 0.09290304, "square metre", 1),
+        ("Iron 500 mg", 0.5, "gram", 1),
+    ],
+)
+def test_an_amount_is_read_in_the_canonical_member(words: str, amount: float, unit: str, pack: int) -> None:
+    assert read_quantity(words) == Quantity(pytest.approx(amount), unit, pack)
+
+
+@pytest.mark.parametrize(
+    ("written", "grams"),
+    [
+        ("1,5 kg", 1500),
+        ("12,50 g", 12.5),
+        ("0,500 kg", 500),
+        ("1,500 g", 1500),
+        ("1,234,567 g", 1_234_567),
+        ("1,234.5 g", 1234.5),
+        ("1.234,5 g", 1234.5),
+        ("1.500 kg", 1500),
+        ("1/2 kg", 500),
+        ("1 1/2 kg", 1500),
+        ("1-1/2 kg", 1500),
+        ("½ kg", 500),
+        ("1½ kg", 1500),
+    ],
+)
+def test_a_number_is_read_as_shops_write_it(written: str, grams: float) -> None:
+    assert read_quantity(f"Acme Flour {written}") == Quantity(pytest.approx(grams), "gram", 1)
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        "pack of 6",
+        "(Pack of 6)",
+        "6 pack",
+        "6-pack",
+        "6-pk",
+        "6pk",
+        "PK- 6",
+        "case of 6",
+        "set of 6",
+        "Pack of Six",
+        "(Pack-6)",
+        "6 per case",
+        "box of 6",
+        "Pack of 6 Cans",
+        "Six Pack",
+        "6 Packs",
+    ],
+)
+def test_every_sign_of_a_pack_multiplies_the_amount(sign: str) -> None:
+    assert read_quantity(f"Acme Soda 330 ml, {sign}") == Quantity(1980.0, "millilitre", 6)
+    assert read_quantity(f"{sign}, Acme Soda 330 ml") == Quantity(1980.0, "millilitre", 6)
+
+
+@pytest.mark.parametrize("words", ["6 x 330 ml", "6x330ml", "330 ml x 6", "330mlx6", "6 × 330 ml", "6/330 ml"])
+def test_a_multiplied_amount_is_a_pack(words: str) -> None:
+    assert read_quantity(f"Acme Soda {words}") == Quantity(1980.0, "millilitre", 6)
+
+
+def test_a_fraction_that_is_not_reduced_is_a_pack_as_wholesalers_write_it() -> None:
+    assert read_quantity("Sauce 4/8 kg") == Quantity(32_000.0, "gram", 4)
+    assert read_quantity("Sauce 3/8 kg") == Quantity(375.0, "gram", 1)
+
+
+def test_a_pack_said_twice_counts_once_and_packs_of_packs_multiply() -> None:
+    assert read_quantity("Soda 6 x 330 ml (pack of 6)") == Quantity(1980.0, "millilitre", 6)
+    assert read_quantity("Soda 6 x 330 ml (pack of 4)") == Quantity(7920.0, "millilitre", 24)
+
+
+def test_the_same_amount_in_two_units_counts_once_as_the_first_says_it() -> None:
+    assert read_quantity("Sauce 12 oz (340 g)").amount == pytest.approx(12 * OUNCE)
+    assert read_quantity("Sauce 340 g (12 oz)").amount == 340
+    assert read_quantity("Soda 16 Fl Oz (473 ml) pack of 2").amount == pytest.approx(32 * FLUID_OUNCE)
+
+
+def test_a_count_in_packs_is_their_product() -> None:
+    assert read_quantity("Mints, 2 count (pack of 4)") == Quantity(8.0, "count", 4)
+    assert read_quantity("Mints, 1 box (10 pieces)") == Quantity(10.0, "count", 1)
+
+
+def test_a_pack_of_unsaid_size_is_a_count() -> None:
+    assert read_quantity("Mugs (set of 3)") == Quantity(3.0, "count", 3)
+
+
+def test_a_count_of_what_holds_a_weight_multiplies_it_but_pieces_do_not() -> None:
+    assert read_quantity("Soda 12 fl oz cans, 12 count").amount == pytest.approx(144 * FLUID_OUNCE)
+    assert read_quantity("Crisps 2 oz (4 bags)").amount == pytest.approx(8 * OUNCE)
+    assert read_quantity("Toffee 10 oz, 40 pieces").amount == pytest.approx(10 * OUNCE)
+    assert read_quantity("Lollies 5 lb, 300 count").amount == pytest.approx(5 * POUND)
+
+
+def test_what_is_in_it_is_not_how_much_of_it_there_is() -> None:
+    assert read_quantity("Bar, 10g Protein, 2 oz").amount == pytest.approx(2 * OUNCE)
+    assert read_quantity("Whey 500 g protein powder").amount == 500
+    assert read_quantity("Vitamin C 1000 mg, 60 capsules") == Quantity(60.0, "count", 1)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "3-in-1 shampoo",
+        "5 in a row",
+        "5G phone",
+        "3M tape",
+        "$5 ct",
+        "#10 can",
+        "model 1200",
+        "100% cotton",
+        "",
+        "oz",
+        "0 oz",
+        "2,5,10 lb",
+        "99999999999999 oz",
+        "1/0 oz",
+        "B12g",
+        "1e5 oz",
+        "pack of 3.3 oz",
+        "pack of 0",
+    ],
+)
+def test_no_amount_is_read_where_none_is_said(words: str) -> None:
+    quantity = read_quantity(words)
+    assert quantity.pack == 1
+    if words != "pack of 3.3 oz":
+        assert quantity == Quantity(None, "none", 1)
+
+
+def test_a_shape_is_not_a_pack() -> None:
+    assert read_quantity("Print 30 x 40 cm").pack == 1
+
+
+def test_a_pack_or_amount_beyond_bounds_is_not_believed() -> None:
+    assert read_quantity(f"Pins pack of {MAX_PACK}").pack == MAX_PACK
+    assert read_quantity(f"Pins pack of {MAX_PACK + 1}").pack == 1
+    assert read_quantity("Sand 999999999 kg x 9999") == Quantity(None, "none", 9999)
+    assert not is_sane(float("inf")) and not is_sane(float("nan")) and not is_sane(0.0) and is_sane(MAX_AMOUNT)
+
+
+def test_words_are_left_without_amounts_and_packs_but_with_other_numbers() -> None:
+    assert without_quantities("Acme 7 Sauce 12 oz, 6-pack").split() == ["Acme", "7", "Sauce", ",", ","]
+
+
+@pytest.mark.parametrize(
+    "unit", ["1", "1 ", "1,", "1/", "1 1/", "pack of ", "1 pack ", "1x", "12 oz ", "12 fl. ", "-", "½"]
+)
+def test_a_megabyte_of_anything_is_read_at_once(unit: str) -> None:
+    started = time.perf_counter()
+    read_quantity((unit * 1_000_000)[:1_000_000])
+    assert time.perf_counter() - started < 1
+
+
+def test_whatever_is_written_the_quantity_is_sane() -> None:
+    source = random.Random(0)  # noqa: S311
+    pieces = [*"0123456789.,/½ -xX()\"'ñ٣", " oz", " fl", "lb", "pack of ", " pk", " m", " x ", "1 1/", "000"]
+    for _ in range(3_000):
+        words = "".join(source.choices(pieces, k=source.randrange(12)))
+        quantity = read_quantity(words)
+        assert quantity.unit in UNITS, words
+        assert 1 <= quantity.pack <= MAX_PACK, words
+        assert quantity.amount is None or is_sane(quantity.amount), words
+        assert (quantity.amount is None) == (quantity.unit == "none"), words

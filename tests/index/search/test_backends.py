@@ -1,0 +1,361 @@
+"""Claims about what searches: whatever does it, the answer is that of the plain products over slices."""
+
+import gc
+import math
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from index.errors import UsageError
+from index.search import dense as slice_search
+from index.search import faiss_backend as faiss_search
+from index.search import int8_codes as quantise
+from index.search import int8_scan as scan
+from index.search import lance_backend as lance_search
+from index.search import similarity as ranking
+from index.search.backends import AUTO, FAISS, LANCE, SLICE, at_open, choose, open_backend, write_backend
+from index.search.dense import GpuProduct, SliceSearch, gpu_bytes
+from index.search.faiss_backend import FaissSearch
+from index.search.int8_codes import encode_rows
+from index.search.int8_scan import Scan
+from index.search.lance_backend import LanceSearch
+from index.search.neighbours import BandIndex
+from index.search.price_order import order_by_price
+
+
+def unit(vectors):
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def scattered(random, rows, dim):
+    return unit(random.standard_normal((rows, dim)))
+
+
+def tied(random, rows, dim):
+    """Few distinct vectors, so that most similarities tie and thousands of rows are as good as the k-th."""
+    return unit(random.standard_normal((3, dim)))[random.integers(0, 3, rows)]
+
+
+def almost_alike(random, rows, dim):
+    """One vector and noise near the last bit: no code tells the rows apart."""
+    return unit(random.standard_normal((1, dim)) + 3e-7 * random.standard_normal((rows, dim)))
+
+
+def in_few_directions(random, rows, dim):
+    """Most of the length in a quarter of the directions, turned: what text encoders give."""
+    size = np.where(np.arange(dim) < dim // 4, 1, 0.1)
+    return unit(random.standard_normal((rows, dim)) * size @ np.linalg.qr(random.standard_normal((dim, dim)))[0])
+
+
+def spiked(random, rows, dim):
+    """One number far larger than the others, as some encoders give: the coarsest codes."""
+    vectors = random.standard_normal((rows, dim))
+    vectors[:, 0] += 30
+    return unit(vectors)
+
+
+class Case:
+    """An index, queries in price order, and what the plain products find."""
+
+    def __init__(self, made, rows, dim, *, seed=0, asked=60, k=9, band=0.4):
+        random = np.random.default_rng(seed)
+        vectors = made(random, rows + asked, dim)
+        groups, prices = random.integers(0, rows // 3 + 1, rows), random.integers(0, 90, rows) / 30
+        self.order = order_by_price(vectors[:rows], prices, groups)
+        self.queries = np.concatenate([vectors[rows:], vectors[: asked // 2]])
+        centre = np.sort(random.normal(1.5, 0.6, len(self.queries)))
+        start, end = self.order.range_of(centre, band)
+        barred = random.integers(-1, rows // 3 + 1, len(self.queries))
+        self.asked = (self.queries, start, end, barred, k)
+        self.want = SliceSearch(self.order).search(*self.asked)
+
+    def check(self, backend):
+        for got, want in zip(backend.search(*self.asked), self.want, strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+MADE = [scattered, tied, almost_alike, in_few_directions, spiked]
+
+
+@pytest.mark.parametrize("batched", [1, 10**6], ids=["at once", "one by one"])
+@pytest.mark.parametrize("made", MADE)
+@pytest.mark.parametrize(("rows", "dim", "k"), [(1500, 256, 9), (3000, 17, 1), (700, 300, 400)])
+def test_a_scan_of_bytes_agrees_with_plain_products_to_the_last_bit(*, made, rows, dim, k, batched, monkeypatch):
+    monkeypatch.setattr(scan, "BATCHED", batched)
+    monkeypatch.setattr(scan, "TILE_ROWS", 400)
+    case = Case(made, rows, dim, k=k)
+    case.check(Scan(case.order, threads=1))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("made", MADE)
+@pytest.mark.parametrize(("rows", "dim", "k"), [(9000, 256, 9), (900, 17, 400)])
+def test_a_query_alone_finds_what_it_finds_among_others(*, made, rows, dim, k, threads, monkeypatch):
+    monkeypatch.setattr(scan, "SHARED_BYTES", 1)
+    case = Case(made, rows, dim, k=k, asked=20, band=1.5)
+    backend = Scan(case.order, threads)
+    *asked, _ = case.asked
+    for one in range(len(case.queries)):
+        if asked[2][one] > asked[1][one]:
+            for got, want in zip(backend.search(*(each[[one]] for each in asked), k), case.want, strict=True):
+                np.testing.assert_array_equal(got[0], want[one])
+
+
+@pytest.mark.parametrize("made", MADE)
+def test_threads_and_a_shared_scan_change_nothing(made, monkeypatch):
+    case = Case(made, 2000, 256)
+    case.check(Scan(case.order, threads=3))
+    monkeypatch.setattr(scan, "BATCHED", 10**6)
+    monkeypatch.setattr(scan, "SHARED_BYTES", 1)
+    case.check(Scan(case.order, threads=3))
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 16, 17, 100, 384])
+def test_a_similarity_has_the_same_bits_from_numpy_and_from_compiled_loops(dim):
+    from index.search.int8_loops import _similarity
+
+    random = np.random.default_rng(dim)
+    coarse = random.integers(-(2**12), 2**12, (300, dim)) / 2**12  # whose sums often lie half-way between two floats
+    for vectors in (coarse.astype(np.float32), random.standard_normal((300, dim)).astype(np.float32)):
+        query, room = vectors[0], np.empty(dim)
+        compiled = [_similarity(vectors, row, query.astype(np.float64), room) for row in range(300)]
+        np.testing.assert_array_equal(ranking.similarities(vectors, query), np.array(compiled, np.float32))
+        exact = [math.fsum(map(float, line)) for line in vectors.astype(np.float64) * query]
+        np.testing.assert_array_equal(ranking.similarities(vectors, query), np.array(exact, np.float32))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_first_bar_is_never_above_the_kth_row_that_may_be_seen(seed):
+    """Rows are their own codes here: the products say how similar each is, and `error` by how much that is off."""
+    from index.search.int8_loops import _first_bar
+
+    random = np.random.default_rng(seed)
+    products, groups = random.integers(-1000, 1000, 400).astype(np.int32), random.integers(0, 3, 400)
+    scale, error = np.ones(400, np.float32), random.uniform(0, 50, 400).astype(np.float32)
+    groups[np.argsort(products)[-40:]] = 1  # the best are barred
+    unit, length, extra = np.float32(1), np.float32(1), np.float32(5)
+    for barred, seen in ((-1, groups >= 0), (1, groups != 1)):
+        bar = _first_bar(products, scale, error, groups, barred, unit, length, extra, 9)
+        assert -np.inf < bar <= np.sort((products - error - extra)[seen])[-9] + 0.01
+
+
+@pytest.mark.parametrize("dim", [200, 2000])
+def test_without_instructions_for_bytes_the_same_integers_are_multiplied_as_floats(dim, monkeypatch):
+    monkeypatch.setattr(scan, "multiplies_bytes", lambda: False)
+    case = Case(scattered, 900, dim)
+    case.check(Scan(case.order, threads=1))
+
+
+def test_no_sum_of_products_overflows_where_many_dimensions_add_up():
+    random = np.random.default_rng(0)
+    turned = random.random((600, 4000)) < np.linspace(0, 0.9, 600)[:, None]  # from alike to nearly opposite
+    vectors = random.uniform(0.999, 1.001, (600, 4000)) * np.where(turned, -1, 1)  # 4000 * 127 * 32767 leaves 32 bits
+    order = order_by_price(unit(vectors), np.zeros(600))
+    asked = (order.vectors[:3], np.zeros(3, np.int64), np.full(3, 600), np.full(3, -1), 5)
+    for got, want in zip(Scan(order, 1).search(*asked), SliceSearch(order).search(*asked), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("made", MADE)
+def test_no_row_is_further_from_its_codes_than_they_say(made):
+    vectors = made(np.random.default_rng(1), 400, 256)
+    codes = encode_rows(vectors)
+    for level, values in [(codes.whole, vectors)] + (
+        [(codes.head.level, vectors @ codes.head.projection.T)] if codes.head else []
+    ):
+        decoded = level.scale[:, None].astype(np.float64) * level.code[:, : values.shape[1]]
+        assert np.all(np.linalg.norm(values - decoded, axis=1) <= level.error)
+        assert level.error.mean() < 0.2
+    if codes.head:
+        inside = vectors.astype(np.float64) @ codes.head.projection.T @ codes.head.projection
+        assert np.all(np.linalg.norm(vectors - inside, axis=1) <= codes.head.rest)
+
+
+def test_a_head_is_made_where_few_directions_hold_the_length_and_not_elsewhere():
+    random = np.random.default_rng(2)
+    assert encode_rows(in_few_directions(random, 500, 256)).head.projection.shape == (64, 256)
+    assert encode_rows(scattered(random, 500, 256)).head is None
+
+
+def test_a_head_leaves_few_rows_to_the_whole_codes(monkeypatch):
+    """Else it would cost and bring nothing: of rows unlike the query, the bound of the head rules out nearly all."""
+    random = np.random.default_rng(3)
+    kind = in_few_directions(random, 1000, 256)
+    vectors = np.concatenate([kind, unit(kind[:1] + 0.02 * random.standard_normal((40, 256)))])
+    codes = encode_rows(vectors)
+    inside = vectors @ codes.head.projection.T
+    above = inside @ inside[0] + codes.head.level.error + codes.head.rest * codes.head.rest[0]
+    assert (above > np.sort(vectors @ vectors[0])[-20]).sum() < 200
+
+
+def test_codes_made_by_chunks_are_the_same(monkeypatch):
+    vectors = in_few_directions(np.random.default_rng(4), 700, 256)
+    whole = encode_rows(vectors)
+    monkeypatch.setattr(quantise, "CHUNK_ROWS", 64)
+    parts = encode_rows(vectors)
+    np.testing.assert_array_equal(whole.whole.code, parts.whole.code)
+    np.testing.assert_array_equal(whole.head.level.code, parts.head.level.code)
+
+
+def test_codes_that_cannot_be_written_are_scanned_alike():
+    case = Case(in_few_directions, 900, 256)
+    frozen = order_by_price(case.order.vectors, case.order.log_price, case.order.groups)
+    frozen.vectors.flags.writeable = False
+    codes = encode_rows(frozen.vectors)
+    codes.whole.code.flags.writeable = False
+    assert [len(each) for each in Scan(replace(case.order, codes=codes)).search(*case.asked)] == [90, 90]
+    case.check(Scan(replace(case.order, codes=codes)))
+
+
+@pytest.mark.parametrize("made", MADE)
+@pytest.mark.parametrize("k", [1, 9, 5000])
+def test_half_precision_on_another_device_agrees_too(made, k):
+    case = Case(made, 800, 96, k=k)
+    backend = SliceSearch(case.order)
+    backend._gpu = GpuProduct(case.order, "cpu")
+    case.check(backend)
+
+
+def test_a_large_index_is_scanned_once_enough_was_asked_and_a_small_one_never(monkeypatch):
+    case = Case(scattered, 1200, 64)
+    monkeypatch.setattr(slice_search, "SCAN_ROWS", 1000)
+    work = int((case.asked[2] - case.asked[1]).sum()) * 64
+    monkeypatch.setattr(slice_search, "SCAN_AFTER", int(1.5 * work))
+    backend = SliceSearch(case.order)
+    case.check(backend)
+    assert backend._scan is None
+    case.check(backend)
+    assert backend._scan is not None
+    monkeypatch.setattr(slice_search, "SCAN_ROWS", 1201)
+    monkeypatch.setattr(slice_search, "SCAN_AFTER", 0)
+    small = SliceSearch(case.order)
+    case.check(small)
+    assert small._scan is None
+
+
+def test_a_search_in_a_small_index_loads_no_compiler():
+    script = (
+        "import sys, numpy as np; from index.search.neighbours import BandIndex\n"
+        "BandIndex(np.eye(4), np.zeros(4)).search(np.eye(4), np.zeros(4), k=2, band=1)\n"
+        "assert not {'numba', 'torch', 'faiss', 'lancedb'} & set(sys.modules), sys.modules.keys()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["in memory", "from disk"])
+@pytest.mark.parametrize("name", [FAISS, LANCE])
+def test_a_backend_that_looks_at_all_rows_agrees_with_plain_products(name, kept, tmp_path):
+    case = Case(scattered, 500, 32, asked=20)
+    choice = choose(name, 500, 32)
+    if kept:
+        write_backend(choice, case.order, tmp_path)
+        assert len(list(tmp_path.iterdir())) == 1
+    case.check(open_backend(choice, case.order, tmp_path if kept else None))
+
+
+@pytest.mark.parametrize(("module", "opened"), [(faiss_search, FaissSearch), (lance_search, LanceSearch)])
+def test_an_approximate_backend_gives_true_similarities_in_the_band_and_most_of_the_neighbours(
+    module, opened, monkeypatch
+):
+    monkeypatch.setattr(module, "IVF_ROWS", 1000)
+    case = Case(in_few_directions, 2000, 64, asked=20)
+    rows, similarity = opened.open(case.order, None).search(*case.asked)
+    _, start, end, barred, _ = case.asked
+    position = {row: place for place, row in enumerate(case.order.rows)}
+    found = 0
+    for query, line in enumerate(rows):
+        for row, score in zip(line[line >= 0], similarity[query], strict=False):
+            place = position[row]
+            assert start[query] <= place < end[query] and case.order.groups[place] != barred[query]
+            assert score == np.float32(case.queries[query].astype(float) @ case.order.vectors[place].astype(float))
+        found += len(np.intersect1d(line[line >= 0], case.want[0][query]))
+    assert found / (case.want[0] >= 0).sum() > 0.8
+
+
+@pytest.mark.parametrize("name", [FAISS, LANCE])
+def test_a_group_of_a_thousand_rows_is_left_out_like_any_other(name, tmp_path):
+    """The groups of an index are its folds: a third of the rows in each."""
+    random = np.random.default_rng(5)
+    vectors, queries = scattered(random, 3000, 16), scattered(random, 3, 16)
+    order = order_by_price(vectors, random.normal(size=3000), np.arange(3000) % 3)
+    write_backend(choose(name, *vectors.shape), order, tmp_path)
+    asked = (queries, np.zeros(3, np.int64), np.array([3000, 2900, 3000]), np.array([0, 1, 2]), 7)
+    got = open_backend(choose(name, *vectors.shape), order, tmp_path).search(*asked)
+    for there, want in zip(got, SliceSearch(order).search(*asked), strict=True):
+        np.testing.assert_array_equal(there, want)
+
+
+def test_a_lance_table_without_groups_is_not_asked_to_leave_one_out(tmp_path):
+    import lancedb
+    import pyarrow as pa
+
+    case = Case(scattered, 200, 8, asked=5)
+    vector = pa.FixedSizeListArray.from_arrays(pa.array(case.order.vectors.reshape(-1)), 8)
+    lancedb.connect(tmp_path).create_table("search", pa.table({"position": np.arange(200), "vector": vector}))
+    case.check(LanceSearch.open(case.order, tmp_path))
+
+
+def test_a_table_that_cannot_be_written_aside_leaves_nothing(tmp_path, monkeypatch):
+    def full(_, folder):
+        (folder / "half").write_bytes(b"of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(LanceSearch, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        LanceSearch.open(Case(scattered, 50, 8, asked=2).order, None)
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_auto_is_what_the_build_wrote_whatever_machine_opens_it(tmp_path):
+    assert [at_open(name, tmp_path) for name in (AUTO, SLICE, FAISS, LANCE)] == [SLICE, SLICE, FAISS, LANCE]
+    (tmp_path / "search.lance").mkdir()
+    assert [at_open(name, tmp_path) for name in (AUTO, SLICE, FAISS)] == [LANCE, SLICE, FAISS]
+
+
+def test_a_gpu_is_taken_where_the_rows_fit_what_is_free_of_it():
+    needed = gpu_bytes(10**6, 768)
+    assert needed > 10**6 * 768 * 2
+    assert choose(AUTO, 10**6, 768, memory=2**34, gpu=needed).device == "cuda"
+    assert choose(AUTO, 10**6, 768, memory=2**34, gpu=needed - 1).device == "cpu"
+    assert choose(SLICE, 10**6, 768, memory=2**34, gpu=0).device == "cpu"
+
+
+def test_auto_is_exact_until_vectors_outgrow_memory_and_says_why():
+    assert (
+        choose(AUTO, 7000, 768, memory=2**34, gpu=0).why
+        == "slice: exact, and 7,000 rows of 768 numbers fit into memory."
+    )
+    beyond = choose(AUTO, 10**8, 768, memory=2**34, gpu=2**36)
+    assert beyond.name == LANCE
+    assert "need 393.4 GB for vectors and codes, the machine has 16.0" in beyond.why
+    assert choose(SLICE, 10**8, 768, memory=2**34, gpu=0).name == SLICE
+    assert choose(AUTO, 10**6, 768, memory=2**34, gpu=2**36).device == "cuda"
+    assert choose(AUTO, 100, 768, memory=2**34).device == "cpu"
+    assert choose(FAISS, 10**6, 384).name == FAISS
+
+
+def test_an_unknown_backend_is_refused_by_name():
+    with pytest.raises(UsageError, match="search is 'annoy': choose from auto, slice, faiss, lance"):
+        BandIndex(np.eye(2), [1, 1], search="annoy")
+
+
+def test_an_index_says_what_searches_it():
+    assert BandIndex(np.eye(2), [1, 1]).backend.startswith("slice: exact")
+    assert BandIndex(np.eye(2), [1, 1], search="faiss").backend.startswith("faiss: asked for by name")
+
+
+@pytest.mark.parametrize("name", [SLICE, FAISS, LANCE])
+def test_bands_that_hold_nobody_zero_vectors_and_a_large_k_are_answered_by_each(name):
+    vectors = np.array([[1, 0], [0, 0], [0.6, 0.8]])
+    index = BandIndex(vectors, [1, 1, 1], groups=[0, 1, 2], search=name)
+    near = index.search([[1, 0], [1, 0], [0, 0], [1, 0]], [1, 9, 1, 1], k=5, band=0.5, exclude_group=[-1, -1, -1, 0])
+    assert near.rows.tolist() == [[0, 2, -1, -1, -1], [-1] * 5, [-1] * 5, [2, -1, -1, -1, -1]]
+    np.testing.assert_array_equal(near.similarity[0], np.array([1, 0.6, 0, 0, 0], np.float32))
+    assert not BandIndex(np.zeros((3, 2)), [1, 1, 1], search=name).search([[1, 0]], [1], k=2, band=math.inf).found.any()

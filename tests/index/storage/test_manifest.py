@@ -1,0 +1,209 @@
+"""The manifest: what a generation is made of, and whether it is still what was built."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from index.errors import IndexUnusable
+from index.storage.manifest import MANIFEST, EncoderRecord, Manifest, read_manifest, write_manifest
+
+FILES = {
+    "models/gated-0.safetensors": b"weights" * 99,
+    "items.lance/data/0.lance": bytes(range(256)),
+    "report.json": b"{}",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, content in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+def made(**changes: Any) -> Manifest:
+    values: dict[str, Any] = {
+        "engine_version": "0.1.0",
+        "created": "2026-01-02T03:04:05+00:00",
+        "rows": 7,
+        "rejected": 2,
+        "currency": "USD",
+        "encoders": (EncoderRecord("vector_minilm", "minilm", "abc123", 384),),
+        "settings": {
+            "correction": {"k": 32, "band": 0.35, "decay": 2.5},
+            "folds": 5,
+            "preset": None,
+            "heads": ["gated"],
+        },
+    }
+    return Manifest(**{**values, **changes})
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    """Change keys of the manifest as a hand would, without the checksum."""
+    document = json.loads((folder / MANIFEST).read_text())
+    document.update(changes)
+    (folder / MANIFEST).write_text(json.dumps({key: value for key, value in document.items() if value != "drop"}))
+
+
+def sign(folder: Path) -> None:
+    """Put the right checksum on a changed manifest, as another program would that knows the recipe."""
+    document = json.loads((folder / MANIFEST).read_text())
+    document.pop("checksum", None)
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    edit(folder, checksum=hashlib.sha256(text.encode()).hexdigest())
+
+
+def test_what_is_written_is_what_is_read(folder: Path) -> None:
+    written = write_manifest(folder, made())
+    assert read_manifest(folder) == written
+    assert written.settings == made().settings
+    assert written.encoders == made().encoders
+
+
+def test_every_other_file_is_hashed_by_its_relative_path(folder: Path) -> None:
+    expected = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
+    assert write_manifest(folder, made()).files == expected
+    assert list(json.loads((folder / MANIFEST).read_text())["files"]) == sorted(expected)
+
+
+def test_the_manifest_can_be_written_again_over_itself(folder: Path) -> None:
+    write_manifest(folder, made())
+    assert MANIFEST not in write_manifest(folder, made(rows=8)).files
+    assert read_manifest(folder).rows == 8
+
+
+def test_settings_that_are_not_json_are_our_mistake_and_write_nothing(folder: Path) -> None:
+    for value in (float("nan"), float("inf"), folder):
+        with pytest.raises((ValueError, TypeError)):
+            write_manifest(folder, made(settings={"alpha": value}))
+    assert not (folder / MANIFEST).exists()
+
+
+def test_settings_with_tuples_and_whole_number_keys_pass_their_own_checksum(folder: Path) -> None:
+    write_manifest(folder, made(settings={"widths": (512, 256), 10: "ten", 9: "nine", "label": "€"}))
+    assert read_manifest(folder).settings == {"widths": [512, 256], "10": "ten", "9": "nine", "label": "€"}
+
+
+def test_spelling_the_same_json_otherwise_is_no_change(folder: Path) -> None:
+    written = write_manifest(folder, made())
+    document = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps(dict(reversed(document.items())), indent=7))
+    assert read_manifest(folder) == written
+
+
+def test_another_format_is_refused_before_anything_else_is_looked_at(folder: Path) -> None:
+    for other in (1, 0, "2", None, True, [1], "\x1b[31m" * 50):
+        write_manifest(folder, made())
+        edit(folder, format=other, novelty="of format 2")
+        with pytest.raises(
+            IndexUnusable, match=r"is of format .* this version reads format 2: .*price build-index"
+        ) as caught:
+            read_manifest(folder)
+        assert "\x1b" not in str(caught.value)
+
+
+def test_a_folder_without_a_manifest_is_half_built(folder: Path) -> None:
+    with pytest.raises(IndexUnusable, match=r"half-built.*price build-index"):
+        read_manifest(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\x00\xff\xfe", b"[1]", b"null", b'"x"', b"[" * 100_000, b"1" * 5000])
+def test_a_manifest_that_is_no_json_object_is_damaged(folder: Path, content: bytes) -> None:
+    (folder / MANIFEST).write_bytes(content)
+    with pytest.raises(IndexUnusable, match=r"manifest\.json is damaged.*price build-index"):
+        read_manifest(folder)
+
+
+def test_a_manifest_that_cannot_be_opened_is_refused(folder: Path) -> None:
+    (folder / MANIFEST).mkdir()
+    with pytest.raises(IndexUnusable, match=r"manifest\.json cannot be read \(Is a directory\)"):
+        read_manifest(folder)
+
+
+def test_an_unknown_key_is_refused_by_name_even_if_the_checksum_is_right(folder: Path) -> None:
+    write_manifest(folder, made())
+    edit(folder, colour="red")
+    sign(folder)
+    with pytest.raises(IndexUnusable, match="unknown key 'colour'"):
+        read_manifest(folder)
+
+
+@pytest.mark.parametrize("key", ["rows", "currency", "encoders", "files", "settings", "checksum"])
+def test_a_missing_key_is_refused_by_name(folder: Path, key: str) -> None:
+    write_manifest(folder, made())
+    edit(folder, **{key: "drop"})
+    with pytest.raises(IndexUnusable, match=f"lacks the key '{key}'"):
+        read_manifest(folder)
+
+
+def test_a_setting_changed_by_hand_is_refused(folder: Path) -> None:
+    write_manifest(folder, made())
+    edit(folder, settings={"correction": {"k": 33}})
+    with pytest.raises(IndexUnusable, match=r"manifest\.json has changed since the index was built.*price build-index"):
+        read_manifest(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_bit_in_any_file_is_refused_and_the_file_named(folder: Path, name: str) -> None:
+    write_manifest(folder, made())
+    content = bytearray(FILES[name])
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(IndexUnusable, match=f"{name} has changed since the index was built.*price build-index"):
+        read_manifest(folder)
+
+
+def test_a_flipped_bit_in_the_manifest_never_changes_what_is_read(folder: Path) -> None:
+    written = write_manifest(folder, made())
+    whole = (folder / MANIFEST).read_bytes()
+    chance = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[chance.integers(len(damaged))] ^= 1 << int(chance.integers(8))
+        (folder / MANIFEST).write_bytes(damaged)
+        try:
+            assert read_manifest(folder) == written
+        except IndexUnusable:
+            refused += 1
+    assert refused > 290
+
+
+def test_a_missing_file_is_named(folder: Path) -> None:
+    write_manifest(folder, made())
+    (folder / "report.json").unlink()
+    with pytest.raises(IndexUnusable, match=r"report\.json is missing from the index.*price build-index"):
+        read_manifest(folder)
+
+
+def test_a_file_too_many_is_named(folder: Path) -> None:
+    write_manifest(folder, made())
+    (folder / "models" / "extra.txt").write_text("tree")
+    with pytest.raises(IndexUnusable, match=r"models/extra\.txt is no part of the index: remove it"):
+        read_manifest(folder)
+
+
+def test_a_file_replaced_by_a_folder_or_a_dangling_link_is_refused(folder: Path) -> None:
+    write_manifest(folder, made())
+    (folder / "report.json").unlink()
+    (folder / "report.json").mkdir()
+    with pytest.raises(IndexUnusable, match=r"report\.json is missing"):
+        read_manifest(folder)
+    (folder / "report.json").rmdir()
+    (folder / "report.json").symlink_to(folder / "nowhere")
+    with pytest.raises(IndexUnusable, match=r"report\.json cannot be read"):
+        read_manifest(folder)
+
+
+def test_a_path_that_leads_out_of_the_folder_is_never_opened(folder: Path) -> None:
+    write_manifest(folder, made())
+    edit(folder, files={"../../etc/hostname": "0" * 64})
+    sign(folder)
+    with pytest.raises(IndexUnusable, match=r"hostname is missing from the index"):
+        read_manifest(folder)

@@ -1,0 +1,183 @@
+"""Is an index on an object store brought here once, whole and checked? Is a refusal told without keys?"""
+
+import json
+import os
+import shutil
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from index.errors import DownloadNeeded, IndexUnusable, UsageError
+from index.storage import remote
+from index.storage.generations import current_generation
+from index.storage.manifest import EncoderRecord, Manifest, read_manifest, write_manifest
+from index.storage.remote import local_index, without_secrets
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    """An index of two files."""
+    return make(tmp_path / "there", b"one")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PRICE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def make(index: Path, content: bytes) -> Path:
+    generation = index / "gen-000001"
+    (generation / "models").mkdir(parents=True)
+    (generation / "models" / "a.txt").write_bytes(content)
+    (generation / "b.bin").write_bytes(content * 3)
+    record = EncoderRecord("vector_x", "x", "x", 3)
+    about: dict[str, Any] = {"rows": 1, "rejected": 0, "currency": "USD", "encoders": (record,), "settings": {}}
+    write_manifest(generation, Manifest(engine_version="1", created="now", **about))
+    (index / "CURRENT").write_text("gen-000001\n")
+    (index / "cache").mkdir()
+    return index
+
+
+def test_a_path_is_taken_as_it_is(there: Path, cache: Path) -> None:
+    assert local_index(there) == there
+    assert local_index(str(there)) == there
+    assert not cache.exists()
+
+
+def test_an_index_is_brought_whole_and_once(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    brought: list[str] = []
+    bring = remote._bring
+    monkeypatch.setattr(remote, "_bring", lambda *given: [brought.append(given[1]), bring(*given)][1])
+    here = local_index(there.as_uri())
+    assert read_manifest(current_generation(here)) == read_manifest(current_generation(there))
+    assert not (here / "cache").exists()
+    assert local_index(there.as_uri() + "/") == here
+    assert len(brought) == 2
+
+
+def test_a_new_generation_is_brought_beside_the_old(there: Path) -> None:
+    before = local_index(there.as_uri())
+    shutil.rmtree(there)
+    make(there, b"two")
+    after = local_index(there.as_uri())
+    assert (current_generation(after) / "models" / "a.txt").read_bytes() == b"two"
+    assert (current_generation(before) / "models" / "a.txt").read_bytes() == b"one"
+
+
+def test_bytes_that_changed_on_the_way_are_refused_and_leave_nothing(there: Path, cache: Path) -> None:
+    (there / "gen-000001" / "b.bin").write_bytes(b"onEoneone")
+    with pytest.raises(IndexUnusable, match=r"b\.bin came with other bytes"):
+        local_index(there.as_uri())
+    assert not list(cache.rglob("*.bin"))
+
+
+@pytest.mark.parametrize("path", ["../outside", "a/../../b", "/etc/passwd", ""])
+def test_a_manifest_that_names_a_path_outside_is_refused(path: str, there: Path) -> None:
+    manifest = there / "gen-000001" / "manifest.json"
+    document = json.loads(manifest.read_text()) | {"files": {path: "0" * 64}}
+    manifest.write_text(json.dumps(document))
+    with pytest.raises(IndexUnusable, match="damaged"):
+        local_index(there.as_uri())
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"files": 3}'])
+def test_a_damaged_manifest_is_refused(content: bytes, there: Path) -> None:
+    (there / "gen-000001" / "manifest.json").write_bytes(content)
+    with pytest.raises(IndexUnusable, match="damaged"):
+        local_index(there.as_uri())
+
+
+def test_a_current_that_names_something_else_is_refused(there: Path) -> None:
+    (there / "CURRENT").write_text("../../etc\n")
+    with pytest.raises(IndexUnusable, match="names no generation"):
+        local_index(there.as_uri())
+
+
+def test_no_index_there_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(IndexUnusable, match=r"no index at file:///.*--index"):
+        local_index((tmp_path / "nowhere").as_uri())
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://key:secret@bucket/index?endpoint_override=secret", "nothing://secret@x/y", "s3://secret@/?secret=1"]
+)
+def test_a_store_that_refuses_is_told_without_its_keys(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(given: str) -> None:
+        raise OSError(f"AWS Error ACCESS_DENIED for {given}: signature secret")
+
+    if uri.startswith("s3"):
+        monkeypatch.setattr(remote, "_open", refuse)
+    with pytest.raises(DownloadNeeded) as refused:
+        local_index(uri)
+    assert "secret" not in str(refused.value)
+    assert refused.value.__suppress_context__
+
+
+def test_a_uri_is_shown_without_user_and_options() -> None:
+    assert without_secrets("s3://key:se/cret@bucket/a/b?x=1#y") == "s3://bucket/a/b"
+    assert without_secrets("s3://bucket/a") == "s3://bucket/a"
+    assert without_secrets("file:///a@b/c") == "file:///a@b/c"
+
+
+def test_processes_of_one_number_on_two_machines_do_not_meet(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache may lie on a shared disk: there a process number says nothing."""
+    calls: list[str] = []
+    bring = remote._bring
+
+    def meanwhile(*given: Any) -> None:
+        calls.append(given[1])
+        if len(calls) == 2:  # another begins as the first file is here
+            with pytest.raises(DownloadNeeded):
+                local_index(there.as_uri())
+        elif len(calls) == 3:  # and the store refuses it
+            raise DownloadNeeded("Not now.")
+        bring(*given)
+
+    monkeypatch.setattr(remote, "_bring", meanwhile)
+    here = local_index(there.as_uri())
+    assert read_manifest(current_generation(here)).rows == 1
+    assert [path.name for path in here.parent.iterdir()] == [here.name]
+
+
+def test_what_is_brought_may_be_read_by_whom_the_umask_allows(there: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        assert stat.S_IMODE(local_index(there.as_uri()).stat().st_mode) == 0o755
+    finally:
+        os.umask(before)
+
+
+def test_what_killed_processes_left_is_swept_after_a_day(there: Path) -> None:
+    folder = local_index(there.as_uri()).parent
+    for name, hours in (("old", 25), ("new", 23), ("busy", 25)):
+        partial = folder / f"{name}.partial"
+        (partial / "x").mkdir(parents=True)
+        then = time.time() - hours * 3600
+        for path in (partial / "x", partial):
+            os.utime(path, (then, then))
+    (folder / "busy.partial" / "x" / "just.bin").write_bytes(b"")
+    shutil.rmtree(there)
+    make(there, b"two")
+    local_index(there.as_uri())
+    assert sorted(path.name for path in folder.glob("*.partial")) == ["busy.partial", "new.partial"]
+
+
+def test_a_full_disk_here_is_not_held_against_the_network(
+    there: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", full)
+        with pytest.raises(UsageError, match=r"cannot be kept in .*No space left on device.*PRICE_CACHE"):
+            local_index(there.as_uri())
+    cache.mkdir(exist_ok=True)
+    shutil.rmtree(cache)
+    cache.write_text("a file")
+    with pytest.raises(UsageError, match="cannot be kept in"):
+        local_index(there.as_uri())
