@@ -1,0 +1,30 @@
+"""Names of array types, runs of rows, unit rows: what every room needs of arrays.
+
+It knows numpy alone, and nothing of items or prices.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bool = NDArray[np.bool_]
+Int8 = NDArray[np.int8]
+Int16 = NDArray[np.int16]
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+Float16 = NDArray[np.float16]
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+
+def chunks(rows: int, size: int) -> Iterator[slice]:
+    """Runs of at most `size` of so many rows, in order: memory beside a result is that of one run."""
+    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
+
+
+def unit_rows(vectors: Float32, least: float = 0.0) -> Float32:
+    """(n, dim) rows of length 1; zero for those that are no longer than `least`."""
+    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Float32 = np.divide(vectors, norm, out=np.zeros_like(vectors), where=norm > least)
+    return unit

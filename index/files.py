@@ -1,0 +1,91 @@
+"""Files that are written whole or not at all, hashed, and locked: each of these once.
+
+It knows paths and bytes, and nothing of what they hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from index.errors import IndexLocked
+
+PARTIAL = ".partial"  # the end of the name of what is not finished
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file's bytes. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fsync(path: Path) -> None:
+    """Have a file's bytes, or a folder's names, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def fsync_tree(folder: Path) -> None:
+    """Have everything below a folder on the disk, before a name points at it."""
+    for path in (*folder.rglob("*"), folder):
+        fsync(path)
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to, which takes its place, flushed, when the block ends without an error."""
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        yield partial
+        fsync(partial)
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a finished file a second name; a copy where the disk has no links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, a file system without links, or too many of them
+        shutil.copyfile(source, target)
+
+
+@contextlib.contextmanager
+def exclusive_lock(path: Path, busy: Callable[[str], str]) -> Iterator[None]:
+    """Hold the lock file `path`, made where it is not, until the block ends or the process dies.
+
+    Raises IndexLocked at once where another process holds it, with the sentence that `busy` makes of who that is, and
+    OSError where the file cannot be made or locked. The file itself stays: removing it is for who holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise IndexLocked(busy(_holder(path))) from None
+    try:
+        path.write_text(f"{os.getpid()}\n", encoding="ascii")
+        yield
+    finally:
+        lock.release()
+
+
+def _holder(lock: Path) -> str:
+    """Who wrote itself into a lock file: `process 1234`."""
+    try:
+        text = lock.read_bytes()[:20].decode("ascii", "replace").strip()
+    except OSError:
+        text = ""
+    return f"process {text}" if text.isdigit() else "another process"
