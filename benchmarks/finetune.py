@@ -31,13 +31,14 @@ import pyarrow.parquet as pq
 from engine.features.inputs import make_inputs
 from engine.finetune.device import choose_machine
 from engine.finetune.examples import States
-from engine.folds import assign_folds, twin_groups
+from engine.folds import assign_folds
 from engine.lifecycle.build import build_index
 from engine.members.finetuned import Tuned
 from engine.metrics import bootstrap, paired_bootstrap, row_smape
 from engine.serving.pricer import Item, Pricer
 from engine.settings.finetuning import Tuning
 from engine.settings.presets import read_settings
+from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
 from index.catalogue.items import Columns, read_catalogue
 from index.photographs.source import Photographs
@@ -128,7 +129,7 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     items = read_catalogue(given.catalogue, Columns(), priced=True).items
     log_price = items["log_price"].to_numpy().astype(np.float64)
-    groups = twin_groups([name_key(name) for name in items["name"].to_pylist()], items["image"].to_pylist())
+    groups = duplicate_groups([name_key(name) for name in items["name"].to_pylist()], items["image"].to_pylist())
     fold = assign_folds(groups, FOLDS, given.seed, log_price)
     inputs, states, tuning = make_inputs(items, {}), States(), Tuning(epochs=given.epochs)
     systems = {

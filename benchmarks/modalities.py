@@ -17,10 +17,11 @@ import numpy as np
 
 from engine.features.encoding import Encoders, modalities
 from engine.features.inputs import Inputs, make_inputs
-from engine.folds import assign_folds, twin_groups
+from engine.folds import assign_folds
 from engine.members.neural import Network
 from engine.metrics import bootstrap, paired_bootstrap, row_smape
 from engine.settings.schema import Settings
+from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
 from index.catalogue.items import Columns, read_catalogue
 from index.photographs.source import Photographs
@@ -63,7 +64,7 @@ def main() -> None:
     seen = np.all([vectors[each.name].any(axis=1) for each in wanted if each.view == "photograph"], axis=0)
     items, vectors = items.filter(seen), {name: value[seen] for name, value in vectors.items()}
     log_price = items["log_price"].to_numpy().astype(np.float64)
-    groups = twin_groups([name_key(name) for name in items["name"].to_pylist()], items["image"].to_pylist())
+    groups = duplicate_groups([name_key(name) for name in items["name"].to_pylist()], items["image"].to_pylist())
     fold = assign_folds(groups, FOLDS, settings.seed, log_price)
     words = {each.name: vectors[each.name] for each in wanted if each.view != "photograph"}
     said = make_inputs(items, words)

@@ -26,10 +26,11 @@ import numpy as np
 
 from engine.ensemble.cross_fit import cross_fit
 from engine.ensemble.out_of_fold import read_out_of_fold
-from engine.folds import assign_folds, twin_groups
+from engine.folds import assign_folds
 from engine.metrics import smape
 from engine.serving.reference import read_comparables
 from engine.settings.schema import settings_from
+from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
 from index.catalogue.items import Columns, read_catalogue
 from index.storage.generations import current_generation
@@ -51,7 +52,7 @@ def price(*arguments: str) -> dict:
 def split(catalogue: Path, folder: Path, seed: int) -> tuple[Path, Path]:
     """Four fifths and one fifth of the rows, whole groups of twins, as two CSV files."""
     items = read_catalogue(catalogue, Columns(), priced=True).items
-    groups = twin_groups([name_key(name) for name in items["name"].to_pylist()], items["image"].to_pylist())
+    groups = duplicate_groups([name_key(name) for name in items["name"].to_pylist()], items["image"].to_pylist())
     held = set(np.array(items["item_id"].to_pylist())[assign_folds(groups, 5, seed) == 0])
     paths = folder / "known.csv", folder / "held.csv"
     with catalogue.open(newline="", encoding="utf-8-sig") as source:

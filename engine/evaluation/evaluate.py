@@ -18,8 +18,8 @@ from engine.evaluation.tuning_record import search_notes
 from engine.features.encoding import AUTO, Runtime
 from engine.features.inputs import make_inputs
 from engine.finetune.provenance import notes_on_file, tuned_notes
-from engine.folds import twin_groups
 from engine.serving.pricer import Pricer
+from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
 from index.catalogue.items import Columns, read_catalogue
 from index.photographs.source import Photographs
@@ -70,7 +70,7 @@ def evaluate_labelled(
     items, settings = read.items, pricer.settings
     vectors = pricer.encode(items, Photographs(image_dir, photograph_cache(index), labelled.parent), report=report)
     log_price = items["log_price"].to_numpy().astype(np.float64)
-    groups = twin_groups([name_key(name) for name in items["name"].to_pylist()], items["image"].to_pylist())
+    groups = duplicate_groups([name_key(name) for name in items["name"].to_pylist()], items["image"].to_pylist())
     inputs = make_inputs(items, vectors)
     queries = pricer.space.vectors(inputs)
     catalogue, own = pricer.rows.space(), pricer.rows.goods.log_price

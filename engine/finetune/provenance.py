@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.finetune.workspace import FINETUNE
-from engine.folds import twin_keys
+from index.catalogue.duplicates import duplicate_keys
 from index.catalogue.fields import name_key
 
 if TYPE_CHECKING:
@@ -49,9 +49,8 @@ class Lineage:
 def row_keys(items: pa.Table, fingerprints: Sequence[str | None] | None = None) -> list[set[str]]:
     """(n,) the keys of items of schema `ITEMS`; `fingerprints` of their photographs' contents, where they are known."""
     names = [name_key(name) for name in items["name"].to_pylist()]
-    kinds = dict(
-        zip(("name", "photograph", "content"), twin_keys(names, items["image"].to_pylist(), fingerprints), strict=True)
-    )
+    images = items["image"].to_pylist()
+    kinds = dict(zip(("name", "photograph", "content"), duplicate_keys(names, images, fingerprints), strict=True))
     kinds["text"] = [" ".join(text.split()) for text in items["text"].to_pylist()]
     keys: list[set[str]] = [set() for _ in names]
     for kind, values in kinds.items():

@@ -22,11 +22,12 @@ from engine.finetune.provenance import HEARD, row_keys, with_inherited
 from engine.finetune.trainable_encoders import WEIGHTS
 from engine.finetune.training import Course, Training
 from engine.finetune.workspace import FINETUNE, PHOTOGRAPHS, Work, working
-from engine.folds import MOST_FOLDS, assign_folds, twin_groups
-from engine.lifecycle.build import fingerprints
+from engine.folds import MOST_FOLDS, assign_folds
+from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
 from index.catalogue.items import Columns, read_catalogue
 from index.errors import DataRefused, UsageError
+from index.photographs.fingerprints import read_fingerprints
 from index.photographs.source import Photographs
 from index.progress import Report, silent
 
@@ -140,9 +141,9 @@ def _read(
     read = read_catalogue(catalogue, columns, priced=True, report=report)
     items = read.items
     images = items["image"].to_pylist()
-    seen = fingerprints(photographs, images)
+    seen = read_fingerprints(photographs, images).of(images)
     names = [name_key(name) for name in items["name"].to_pylist()]
-    groups = twin_groups(names, images, seen)
+    groups = duplicate_groups(names, images, seen)
     inputs = make_inputs(items, {})
     examples = Examples(
         texts=viewed(items["text"].to_pylist(), settings.view),

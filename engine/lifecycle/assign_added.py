@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.folds import twin_groups
+from index.catalogue.duplicates import duplicate_groups
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +35,7 @@ def settle(known: pa.Table, known_fold: Int8, new: pa.Table, folds: int) -> tupl
     prices answer for it; a row of which nothing but the price is new stays where it was.
     """
     ids, *keys = (known[column].to_pylist() + new[column].to_pylist() for column in KNOWN_BY[:-1])
-    component = twin_groups(*keys)
+    component = duplicate_groups(*keys)
     own = component[known.num_rows :]
     rows = list(zip(ids, *keys[:2], strict=True))  # id, name, photograph: a content may be unknown today
     by_row, by_id = _first(rows[: known.num_rows]), _first(ids[: known.num_rows])

@@ -22,20 +22,20 @@ from engine.features.encoding import AUTO, Encoders, Runtime, modalities
 from engine.features.inputs import make_inputs
 from engine.features.search_vectors import Space
 from engine.finetune.provenance import mark_tuned, tuned_notes
-from engine.folds import assign_folds, folds_for, twin_groups
+from engine.folds import assign_folds, folds_for
 from engine.members.registry import require_members
 from engine.serving.reference import Comparables, write_comparables
-from index.catalogue.fields import name_key
+from index.catalogue.duplicates import duplicate_groups, with_duplicate_keys
 from index.catalogue.items import Columns, read_catalogue, write_rejects
 from index.errors import DataRefused
-from index.photographs.source import ImageRefused, Photographs
+from index.photographs.fingerprints import read_fingerprints
+from index.photographs.source import Photographs
 from index.progress import Report, silent
 from index.storage.generations import CACHE, current_generation, photograph_cache, writing
 from index.storage.items_table import write_items
 from index.storage.manifest import Manifest, write_manifest
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from engine.settings.schema import Settings
@@ -78,9 +78,10 @@ def build_index(
         encoders = Encoders(modalities(settings), runtime)
         records = encoders.records()  # opens them all: what cannot be had is said before the catalogue is read
         read = read_catalogue(catalogue, columns or Columns(), priced=True, report=report)
-        items = with_twin_keys(read.items, photographs)
+        fingerprints = read_fingerprints(photographs, read.items["image"].to_pylist())
+        items = with_duplicate_keys(read.items, fingerprints.of(read.items["image"].to_pylist()))
         keys = {column: items[column].to_pylist() for column in ("name_key", "image", "fingerprint")}
-        groups = twin_groups(*keys.values())
+        groups = duplicate_groups(*keys.values())
         log_price = read.items["log_price"].to_numpy().astype(np.float64)
         folds = settings.folds or folds_for(groups)
         _refuse_too_few(groups, folds)
@@ -144,24 +145,3 @@ def _refuse_too_few(groups: NDArray[np.int64], folds: int) -> None:
             f"same name but for numbers), which is too few for {folds} folds, which take "
             f"{needed}: add rows, or ask for fewer folds."
         )
-
-
-def with_twin_keys(items: pa.Table, photographs: Photographs) -> pa.Table:
-    """With what links an item to its twins beside its photograph's name: `name_key` and `fingerprint`."""
-    import pyarrow as pa
-
-    names = [name_key(name) for name in items["name"].to_pylist()]
-    seen = pa.array(fingerprints(photographs, items["image"].to_pylist()), pa.string())
-    return items.append_column("name_key", [names]).append_column("fingerprint", [seen])
-
-
-def fingerprints(photographs: Photographs, references: list[str | None]) -> list[str | None]:
-    """What each photograph's bytes are known by; None for one that cannot be read (counted where it is encoded)."""
-    known: dict[str | None, str | None] = {None: None}
-    for reference in references:
-        if reference not in known:
-            try:
-                known[reference] = photographs.fingerprint(str(reference))
-            except ImageRefused:
-                known[reference] = None
-    return [known[reference] for reference in references]

@@ -24,7 +24,7 @@ from engine.ensemble.stacker import Goods, amounts
 from engine.features.encoding import AUTO, Runtime
 from engine.features.inputs import make_inputs
 from engine.lifecycle.assign_added import DEPARTED, KNOWN_BY, read_departed, settle, write_departed
-from engine.lifecycle.build import LEAST_GROUPS_PER_FOLD, REJECTS, with_twin_keys
+from engine.lifecycle.build import LEAST_GROUPS_PER_FOLD, REJECTS
 from engine.lifecycle.drift import Drift, drift_of
 from engine.serving.pricer import Pricer
 from engine.serving.reference import FILE as COMPARABLES
@@ -36,9 +36,11 @@ from engine.serving.reference import (
     write_comparables,
 )
 from engine.settings.schema import settings_from
+from index.catalogue.duplicates import with_duplicate_keys
 from index.catalogue.items import Columns, Reject, read_catalogue, write_rejects
 from index.catalogue.reader import Wanted, read_rows
 from index.errors import DataRefused, UsageError
+from index.photographs.fingerprints import read_fingerprints
 from index.photographs.source import Photographs
 from index.progress import Report, silent
 from index.search.faiss_backend import FILE as FAISS_FILE
@@ -149,7 +151,9 @@ def add_items(
         photographs = Photographs(image_dir, photograph_cache(index), new.parent)
         vectors, absent = pricer.encoders.encode(read.items, photographs, index / CACHE, report)
         report("predicting", 0, None)
-        newcomers = _newcomers(pricer, old, with_twin_keys(read.items, photographs), vectors)
+        images = read.items["image"].to_pylist()
+        items = with_duplicate_keys(read.items, read_fingerprints(photographs, images).of(images))
+        newcomers = _newcomers(pricer, old, items, vectors)
         compacted = _write(folder, old, gone, newcomers, report, rejects=read.rejects)
         drift = drift_of(folder)
     return Grown(

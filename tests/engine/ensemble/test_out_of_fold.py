@@ -8,7 +8,8 @@ from scipy.sparse import csr_matrix
 
 from engine.ensemble.out_of_fold import predict_out_of_fold, read_out_of_fold, write_out_of_fold
 from engine.features.inputs import Inputs
-from engine.folds import assign_folds, twin_groups
+from engine.folds import assign_folds
+from index.catalogue.duplicates import duplicate_groups
 
 ROWS, FOLDS = 41, 4
 FOLD = np.random.default_rng(0).permutation(np.arange(ROWS) % FOLDS).astype(np.int8)
@@ -117,7 +118,7 @@ def twins():
     """Forty pairs alike to the last digit but for their price: their groups, and the inputs."""
     names = [f"item {row % 40}" for row in range(80)]
     place = np.tile(np.random.default_rng(3).normal(size=(40, 2)), (2, 1))
-    return twin_groups(names, [None] * 80), place, np.random.default_rng(4).normal(2.7, 1, 80)
+    return duplicate_groups(names, [None] * 80), place, np.random.default_rng(4).normal(2.7, 1, 80)
 
 
 def test_a_row_never_hears_the_price_of_its_twin():

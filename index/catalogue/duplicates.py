@@ -1,0 +1,110 @@
+"""Groups of near-duplicates: rows that share a name but for its numbers, or a photograph.
+
+A model that learned from a near-duplicate of a row knows that row's price, so the rows of a group stay together
+wherever a score is computed. This file knows names, references and fingerprints; it reads no photograph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from index.arrays import Int64
+from index.catalogue.fields import name_key
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PHOTOGRAPH_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
+
+
+def with_duplicate_keys(items: pa.Table, fingerprints: Sequence[str | None]) -> pa.Table:
+    """Add the columns `name_key` and `fingerprint`, which link near-duplicates beside the photograph's name.
+
+    `items` of schema `ITEMS`; `fingerprints` (n,) of their photographs, None where there is none or none can be read.
+    """
+    import pyarrow as pa
+
+    names = [name_key(name) for name in items["name"].to_pylist()]
+    contents = pa.array(fingerprints, pa.string())
+    return items.append_column("name_key", [names]).append_column("fingerprint", [contents])
+
+
+def duplicate_groups(
+    names_key: Sequence[str], images: Sequence[str | None], fingerprints: Sequence[str | None] | None = None
+) -> Int64:
+    """Number the groups of near-duplicates: (n,) from 0, without gaps; a row without any is a group of its own.
+
+    Linked are rows with the same `names_key` (a name without its numbers), with the same last part of the photograph's
+    reference, or with the same `fingerprints` (a photograph's content); and so on from row to row. Empty or absent
+    keys link nobody. Nor does a photograph that more different names share than `placeholder_limit` allows: that one
+    says "no image available", and would glue the catalogue into one group.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rows = len(names_key)
+    links = [_first_with_key(keys) for keys in duplicate_keys(names_key, images, fingerprints)]
+    start, end = np.tile(np.arange(rows), len(links)), np.concatenate(links)
+    graph = coo_array((np.ones(len(start), np.int8), (start, end)), shape=(rows, rows))
+    _, groups = connected_components(graph, directed=False)
+    return np.asarray(groups, np.int64)
+
+
+def duplicate_keys(
+    names_key: Sequence[str], images: Sequence[str | None], fingerprints: Sequence[str | None] | None = None
+) -> tuple[Sequence[str | None], Sequence[str | None], Sequence[str | None]]:
+    """Return what links near-duplicates: names, photographs' names, their contents.
+
+    Each is (n,), with an empty string or None where it links nobody.
+    """
+    rows = len(names_key)
+    assert len(images) == rows and (fingerprints is None or len(fingerprints) == rows)
+    file_names = [photograph_name(image) if image else "" for image in images]
+    contents = fingerprints or [None] * rows
+    return names_key, _without_placeholders(file_names, names_key), _without_placeholders(contents, names_key)
+
+
+def placeholder_limit(rows: int) -> int:
+    """Return how many differently named items may share a photograph before it counts as a placeholder.
+
+    50, or 1 % of the rows where that is more; in a catalogue of under 500 rows a tenth of them, and never under 10.
+    """
+    return max(min(50, rows // 10), rows // 100, 10)
+
+
+def photograph_name(reference: str) -> str:
+    """Return the last part of a URL or path, which is what photographs are known by.
+
+    A query is cut off where a file name stands before it (`a.jpg?width=300`), and kept where it is the name (`?id=7`).
+    """
+    path = reference
+    if "://" in reference:
+        try:
+            address = urlsplit(reference)
+        except ValueError:  # not a URL after all, such as http://[: its last part is a name like any other
+            return reference.rsplit("/", 1)[-1]
+        is_file = PurePosixPath(address.path).suffix.lower() in PHOTOGRAPH_SUFFIXES
+        path = address.path if is_file or not address.query else f"{address.path}?{address.query}"
+    return path.replace("\\", "/").rsplit("/", 1)[-1].strip()
+
+
+def _first_with_key(keys: Sequence[str | None]) -> Int64:
+    """(n,) for each row the first row with the same key; itself where it has none."""
+    first: dict[str, int] = {}
+    linked = (first.setdefault(key, row) if key else row for row, key in enumerate(keys))
+    return np.fromiter(linked, np.int64, len(keys))
+
+
+def _without_placeholders(photographs: Sequence[str | None], names_key: Sequence[str]) -> list[str | None]:
+    """The photographs, with None in the place of those that too many different names share."""
+    names: dict[str, set[Hashable]] = {}
+    for row, (photograph, name) in enumerate(zip(photographs, names_key, strict=True)):
+        if photograph:
+            names.setdefault(photograph, set()).add(name or row)  # rows without a name differ, for all we know
+    limit = placeholder_limit(len(photographs))
+    return [photograph if photograph and len(names[photograph]) <= limit else None for photograph in photographs]
