@@ -21,8 +21,8 @@ import render
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from engine.features.encoding import Runtime
     from index.catalogue.items import Columns
+    from index.encoders.device import Runtime
 
 INTERRUPTED, FAULT, USAGE = 130, 1, 2
 STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
@@ -603,7 +603,7 @@ def completion_command(shell: str) -> None:
 
 
 def _runtime(options: dict[str, Any]) -> Runtime:
-    from engine.features.encoding import Runtime
+    from index.encoders.device import Runtime
 
     return Runtime(options.pop("device"), options.pop("precision"))
 

@@ -29,7 +29,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.features.inputs import make_inputs
-from engine.finetune.device import choose_machine
 from engine.finetune.examples import States
 from engine.folds import assign_folds
 from engine.lifecycle.build import build_index
@@ -41,6 +40,7 @@ from engine.settings.presets import read_settings
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
 from index.catalogue.items import Columns, read_catalogue
+from index.encoders.device import AUTO
 from index.photographs.source import Photographs
 
 RESULTS = Path(__file__).parent / "results" / "finetune.json"
@@ -165,13 +165,13 @@ def main() -> None:
                 seconds[system][point] += document["seconds"] / len(here)
             losses[system][point] = row_smape(np.exp(log_price[asked]), np.exp(np.concatenate(done)))
     twins = groups[asked]
+    device = AUTO.resolve_for_training()
     report = {
         "rows priced": len(asked),
         "folds priced": given.folds_run,
         "seed": given.seed,
         "epochs on all rows": given.epochs,
-        "machine": f"{choose_machine('auto', 'auto').device.type}, {choose_machine('auto', 'auto').precision}, "
-        f"{os.environ.get('OMP_NUM_THREADS', 'all')} thread(s)",
+        "machine": f"{device.device.type}, {device.precision}, {os.environ.get('OMP_NUM_THREADS', 'all')} thread(s)",
         "rows learned from": {share: round(n) for share, n in zip(SHARES, rows, strict=True)},
         "smape": {
             system: {

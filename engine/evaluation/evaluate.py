@@ -15,13 +15,13 @@ from engine.ensemble.price_model import Models, PriceModel
 from engine.evaluation.report import Evaluation, evaluate
 from engine.evaluation.scorable import open_scored_rows
 from engine.evaluation.tuning_record import search_notes
-from engine.features.encoding import AUTO, Runtime
 from engine.features.inputs import make_inputs
 from engine.finetune.provenance import notes_on_file, tuned_notes
 from engine.serving.pricer import Pricer
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
 from index.catalogue.items import Columns, read_catalogue
+from index.encoders.device import AUTO, Runtime
 from index.photographs.source import Photographs
 from index.progress import Report, silent
 from index.search.neighbours import BandIndex

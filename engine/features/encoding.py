@@ -19,6 +19,7 @@ from index.catalogue.fields import details, parse_fields
 from index.embedding.embed import NO_PHOTOGRAPH, embed_pairs, embed_photographs, embed_texts
 from index.embedding.vector_cache import VectorCache
 from index.encoders import find_spec, open_encoder
+from index.encoders.device import AUTO, Runtime
 from index.errors import IndexUnusable, UsageError
 from index.progress import Report, silent
 from index.storage.items_table import vector_column
@@ -79,17 +80,6 @@ def _views(encoder: str, kind: Literal["text", "image"], views: tuple[str, ...])
 def _modality(encoder: str, view: str) -> Modality:
     """`qwen3-0.6b@weights/` and name -> `qwen3_0_6b_name`: columns, and torch's module names, allow no dot."""
     return Modality(f"{re.sub(r'[^a-z0-9]', '_', encoder.partition('@')[0].lower())}_{view}", encoder, view)
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """How encoders run; it changes their speed, never which vectors they mean."""
-
-    device: str = "auto"
-    precision: str = "auto"
-
-
-AUTO = Runtime()
 
 
 class Encoders:

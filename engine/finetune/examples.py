@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from engine.finetune.device import Machine
     from engine.finetune.trainable_encoders import Tower
+    from index.encoders.device import Device
     from index.photographs.source import Photographs
     from index.progress import Report
 
@@ -67,7 +67,7 @@ class States:
         self._kept: dict[tuple[str, str], Tensor | None] = {}
         self._room = room
 
-    def keep(self, kind: str, tower: Tower, items: Sequence[str | None], machine: Machine, report: Report) -> None:
+    def keep(self, kind: str, tower: Tower, items: Sequence[str | None], machine: Device, report: Report) -> None:
         """Make the states of all items ahead, the longest together, while there is room."""
         missing = sorted({i for i in items if i is not None and (kind, i) not in self._kept}, key=lambda i: (len(i), i))
         for done, part in enumerate(chunks(np.arange(len(missing)), AT_ONCE)):
@@ -79,13 +79,13 @@ class States:
                 self._room -= 0 if state is None else state.nbytes
             report(f"what is frozen of {tower.encoder.spec.name}", done * AT_ONCE + len(part), len(missing))
 
-    def of(self, kind: str, tower: Tower, items: Sequence[str | None], machine: Machine) -> list[Tensor | None]:
+    def of(self, kind: str, tower: Tower, items: Sequence[str | None], machine: Device) -> list[Tensor | None]:
         """(n,) the items' states; None where there is nothing to read."""
         missing = [item for item in dict.fromkeys(items) if item is not None and (kind, item) not in self._kept]
         made = dict(zip(missing, self._make(kind, tower, missing, machine), strict=True)) if missing else {}
         return [None if item is None else made[item] if item in made else self._kept[kind, item] for item in items]
 
-    def _make(self, kind: str, tower: Tower, items: list[str], machine: Machine) -> list[Tensor | None]:
+    def _make(self, kind: str, tower: Tower, items: list[str], machine: Device) -> list[Tensor | None]:
         if kind == TEXT:
             with machine.products():
                 return list(tower.states(items))
@@ -106,7 +106,7 @@ class States:
 class Shelf:
     """Examples as the towers read them: rows in, what the network sees out."""
 
-    def __init__(self, examples: Examples, towers: dict[str, Tower], states: States, machine: Machine) -> None:
+    def __init__(self, examples: Examples, towers: dict[str, Tower], states: States, machine: Device) -> None:
         self.examples = examples
         said = [text if text.strip() else None for text in examples.texts]  # a build gives a blank text no vector
         self._items: dict[str, Sequence[str | None]] = {TEXT: said, PHOTOGRAPH: examples.images}

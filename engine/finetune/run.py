@@ -15,7 +15,6 @@ import numpy as np
 
 from engine.features.inputs import make_inputs
 from engine.finetune.checkpoint import read_checkpoint, write_checkpoint
-from engine.finetune.device import Machine, choose_machine
 from engine.finetune.examples import Examples, Shelf, States, viewed
 from engine.finetune.network import PHOTOGRAPH, TEXT, make_network, merge_adapters, open_towers, require_encoders
 from engine.finetune.provenance import HEARD, row_keys, with_inherited
@@ -26,6 +25,7 @@ from engine.folds import MOST_FOLDS, assign_folds
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
 from index.catalogue.items import Columns, read_catalogue
+from index.encoders.device import Device, Runtime
 from index.errors import DataRefused, UsageError
 from index.photographs.fingerprints import read_fingerprints
 from index.photographs.source import Photographs
@@ -104,7 +104,7 @@ def finetune(
     require_encoders(settings)
     if settings.layers == 0:
         raise UsageError("layers is 0: give a whole number of layers from 1, or the encoder stays what it is.")
-    machine = choose_machine(device, precision)
+    machine = Runtime(device, precision).resolve_for_training()
     photographs = Photographs(image_dir, None, catalogue.parent)
     with working(target, overwrite=overwrite) as work:
         towers = open_towers(settings, str(machine.device))
@@ -177,7 +177,7 @@ def _refuse(examples: Examples, groups: Rows) -> None:
         raise DataRefused("No usable row has words to read: name the column of words with --text-column.")
 
 
-def _begun(settings: Tuning, towers: dict[str, Tower], read: _Read, seed: int, machine: Machine) -> dict[str, Any]:
+def _begun(settings: Tuning, towers: dict[str, Tower], read: _Read, seed: int, machine: Device) -> dict[str, Any]:
     """All that the result depends on, as plain values: what a run that goes on must agree with."""
     import torch
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from index.encoders import find_spec, hub, open_encoder
-from index.encoders.weights import choose_runtime, read_config, read_model, read_model_config, read_tensors
+from index.encoders.device import Runtime
+from index.encoders.weights import read_config, read_model, read_model_config, read_tensors
 from index.errors import UsageError
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class Qwen3Tower(Tower):
 
         super().__init__(encoder, folder)
         config = read_model_config(folder / "config.json", Qwen3Config)
-        self.module = read_model(Qwen3Model, config, folder, weights, choose_runtime(device, "fp32"))
+        self.module = read_model(Qwen3Model, config, folder, weights, Runtime(device, "fp32").resolve())
         model: Any = self.module
         *below, top = range(len(model.layers))
         last = (f"layers.{top}.", "norm.")
@@ -239,7 +240,7 @@ def open_tower(name: str, device: str) -> Tower:
     given = Path(name.partition("@")[2]).expanduser() if "@" in name else None
     alone = given if given is not None and given.is_file() else None
     folder = hub.locate(spec, None if alone and spec.source.startswith("package:") else given)
-    on = choose_runtime(device, "fp32").device
+    on = Runtime(device, "fp32").resolve().device
     if spec.architecture == "qwen3":
         return Qwen3Tower(encoder, folder, hub.weight_files(folder, WEIGHTS), device)
     weights = alone or hub.weight_files(folder, WEIGHTS)[0]

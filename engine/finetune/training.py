@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from engine.finetune.device import Machine
     from engine.finetune.examples import Shelf
     from engine.finetune.network import PriceNetwork
     from engine.settings.finetuning import Tuning
+    from index.encoders.device import Device
 
     Rows = NDArray[np.int64]
 
@@ -83,7 +83,7 @@ class Training:
         settings: Tuning,
         *,
         seed: int,
-        machine: Machine,
+        machine: Device,
     ) -> None:
         import torch
 
@@ -208,7 +208,7 @@ class Training:
         return said
 
 
-def predict(network: PriceNetwork, shelf: Shelf, rows: Rows, machine: Machine) -> NDArray[np.float64]:
+def predict(network: PriceNetwork, shelf: Shelf, rows: Rows, machine: Device) -> NDArray[np.float64]:
     """Log price of some rows, in that order, within what a catalogue may hold; the longest are asked together."""
     import torch
 

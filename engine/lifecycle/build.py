@@ -18,7 +18,7 @@ from engine.ensemble.price_model import save_models
 from engine.ensemble.stacker import Catalogue, Goods, amounts
 from engine.ensemble.train import learn
 from engine.evaluation.report import Evaluation, evaluate
-from engine.features.encoding import AUTO, Encoders, Runtime, modalities
+from engine.features.encoding import Encoders, modalities
 from engine.features.inputs import make_inputs
 from engine.features.search_vectors import Space
 from engine.finetune.provenance import mark_tuned, tuned_notes
@@ -27,6 +27,7 @@ from engine.members.registry import require_members
 from engine.serving.reference import Comparables, write_comparables
 from index.catalogue.duplicates import duplicate_groups, with_duplicate_keys
 from index.catalogue.items import Columns, read_catalogue, write_rejects
+from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused
 from index.photographs.fingerprints import read_fingerprints
 from index.photographs.source import Photographs

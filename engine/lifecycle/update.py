@@ -21,7 +21,6 @@ import numpy as np
 from engine.ensemble.out_of_fold import FILE as OUT_OF_FOLD
 from engine.ensemble.out_of_fold import STACK, grow_out_of_fold, read_out_of_fold
 from engine.ensemble.stacker import Goods, amounts
-from engine.features.encoding import AUTO, Runtime
 from engine.features.inputs import make_inputs
 from engine.lifecycle.assign_added import DEPARTED, KNOWN_BY, read_departed, settle, write_departed
 from engine.lifecycle.build import LEAST_GROUPS_PER_FOLD, REJECTS
@@ -39,6 +38,7 @@ from engine.settings.schema import settings_from
 from index.catalogue.duplicates import with_duplicate_keys
 from index.catalogue.items import Columns, Reject, read_catalogue, write_rejects
 from index.catalogue.reader import Wanted, read_rows
+from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused, UsageError
 from index.photographs.fingerprints import read_fingerprints
 from index.photographs.source import Photographs

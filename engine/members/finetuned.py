@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from engine.finetune.device import Machine, choose_machine
 from engine.finetune.examples import Examples, Shelf, States, viewed
 from engine.finetune.network import (
     TEXT,
@@ -28,6 +27,7 @@ from engine.finetune.provenance import read_lineage
 from engine.finetune.training import Training, predict
 from engine.settings.finetuning import Tuning
 from index.encoders import find_spec
+from index.encoders.device import AUTO, Device
 from index.errors import IndexUnusable, UsageError
 from index.progress import silent
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 class Tuned:
     """A fitted member. `States` may be shared between members: what is frozen in them knows nothing of prices."""
 
-    def __init__(self, network: PriceNetwork, settings: Tuning, states: States, machine: Machine) -> None:
+    def __init__(self, network: PriceNetwork, settings: Tuning, states: States, machine: Device) -> None:
         self._network, self._settings, self._states, self._machine = network, settings, states, machine
 
     @classmethod
@@ -50,7 +50,7 @@ class Tuned:
         cls, inputs: Inputs, log_price: NDArray[np.float64], settings: Tuning, *, seed: int, states: States
     ) -> Self:
         """Trained on all of `inputs` for all epochs; `log_price` (n,)."""
-        machine = choose_machine("auto", "auto")
+        machine = AUTO.resolve_for_training()
         with machine.repeatable(seed):
             towers = open_towers(settings, str(machine.device))
             network = make_network(towers, settings)
@@ -87,7 +87,7 @@ class Tuned:
         with safe_open(path, "pt") as file:
             document = json.loads(file.metadata()["tuned"])
             kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-        settings, machine = Tuning(**document["settings"]), choose_machine("auto", "auto")
+        settings, machine = Tuning(**document["settings"]), AUTO.resolve_for_training()
         towers = open_towers(replace(settings, train="last", layers=0), str(machine.device))
         tower = towers[TEXT]
         if tower.encoder.identity != document["identity"]:

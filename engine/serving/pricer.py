@@ -12,12 +12,13 @@ import numpy as np
 from engine.ensemble.correction import Knobs
 from engine.ensemble.out_of_fold import STACK
 from engine.ensemble.price_model import Bank, PriceModel, load_models
-from engine.features.encoding import AUTO, PAIR, PHOTOGRAPH, Encoders, Runtime, modalities
+from engine.features.encoding import PAIR, PHOTOGRAPH, Encoders, modalities
 from engine.features.inputs import make_inputs
 from engine.features.search_vectors import Space
 from engine.serving.reference import OpenComparables, open_comparables
 from engine.settings.schema import Settings, settings_from
 from index.catalogue.items import make_items
+from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused
 from index.photographs.source import Photographs
 from index.storage.generations import Hold, hold_current

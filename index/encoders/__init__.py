@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from index.encoders.device import Runtime
 from index.encoders.registry import ENCODERS, EncoderSpec, Modality
 from index.errors import UsageError
 
@@ -66,15 +67,15 @@ def open_encoder(name: str, *, device: str = "auto", precision: str = "auto") ->
         raise UsageError(f"{name}: there is no file or folder '{given}'.")
     if spec.family in ("pixels", "none") and path is not None:
         raise UsageError(f"{spec.name} has no weights: leave out '@{given}'.")
-    return _open(spec, path, device=device, precision=precision)
+    return _open(spec, path, Runtime(device, precision))
 
 
-def _open(spec: EncoderSpec, path: Path | None, *, device: str, precision: str) -> Encoder:
+def _open(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Encoder:
     """Each family's own file, imported when it is asked for."""
     if spec.family == "sentence":
         from index.encoders.sentence import open_sentence
 
-        return open_sentence(spec, path, device=device, precision=precision)
+        return open_sentence(spec, path, runtime)
     if spec.family == "pixels":
         from index.encoders.pixels import Pixels
 
@@ -82,13 +83,13 @@ def _open(spec: EncoderSpec, path: Path | None, *, device: str, precision: str) 
     if spec.family == "timm":
         from index.encoders.timm import open_timm
 
-        return open_timm(spec, path, device=device, precision=precision)
+        return open_timm(spec, path, runtime)
     if spec.family == "clip":
         from index.encoders.clip import open_two_towers
 
-        return open_two_towers(spec, path, device=device, precision=precision)
+        return open_two_towers(spec, path, runtime)
     if spec.family == "fused":
         from index.encoders.vision_language import open_fused
 
-        return open_fused(spec, path, device=device, precision=precision)
+        return open_fused(spec, path, runtime)
     raise UsageError(f"'{spec.name}' means that there is nothing to encode: it cannot be opened.")

@@ -10,9 +10,9 @@ from PIL import Image
 
 from index.encoders import hub
 from index.encoders import weights as loading
+from index.encoders.device import Device, Runtime
 from index.encoders.registry import EncoderSpec
 from index.encoders.sentence import valid_texts
-from index.encoders.weights import Runtime
 from index.errors import DataRefused, UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Parts:
 class Clip:
     """An encoder of texts or photographs: a batch holds one kind, and both kinds share a space."""
 
-    def __init__(self, spec: EncoderSpec, identity: str, parts: Parts, run: Runtime) -> None:
+    def __init__(self, spec: EncoderSpec, identity: str, parts: Parts, run: Device) -> None:
         self.spec = spec
         self.identity = identity
         self.dim = spec.dim
@@ -70,10 +70,10 @@ class Clip:
         """What was prepared to unit rows (n, dim) float32."""
         import torch
 
-        device, dtype, model = self._run.device, self._run.dtype, self._parts.model
+        model = self._parts.model
         tower = model.encode_text if prepared.texts else model.encode_image
-        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            unit: np.ndarray = loading.unit_rows(tower(prepared.tensor.to(device)))
+        with torch.inference_mode(), self._run.products():
+            unit: np.ndarray = loading.unit_rows(tower(prepared.tensor.to(self._run.device)))
         return unit
 
     def encode(self, batch: Sequence[str] | Sequence[np.ndarray]) -> np.ndarray:
@@ -81,10 +81,10 @@ class Clip:
         return self.forward(self.prepare(batch)) if batch else np.zeros((0, self.dim), np.float32)
 
 
-def open_two_towers(spec: EncoderSpec, path: Path | None, *, device: str, precision: str) -> Clip:
+def open_two_towers(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Clip:
     """The encoder with its published weights, or those at `path`: a folder, or a file where the rest is open_clip's."""
     loading.require_library("open_clip", spec, "open_clip_torch")
-    run = loading.choose_runtime(device, precision, gpu="fp16")
+    run = runtime.resolve(gpu="fp16")
     folder = None if path is not None and path.is_file() else hub.locate(spec, path)
     weights = hub.weight_files(folder, WEIGHTS)[0] if folder is not None else path
     assert weights is not None

@@ -9,8 +9,8 @@ import numpy as np
 
 from index.encoders import hub
 from index.encoders import weights as loading
+from index.encoders.device import Device, Runtime
 from index.encoders.registry import EncoderSpec
-from index.encoders.weights import Runtime
 from index.errors import DataRefused, UsageError
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ class Tokens:
 class Sentence:
     """A text encoder. `open_sentence` makes one from files."""
 
-    def __init__(
-        self, spec: EncoderSpec, identity: str, tokeniser: "Tokenizer", network: Network, run: Runtime
-    ) -> None:
+    def __init__(self, spec: EncoderSpec, identity: str, tokeniser: "Tokenizer", network: Network, run: Device) -> None:
         self.spec = spec
         self.identity = identity
         self.dim = spec.dim
@@ -93,7 +91,7 @@ def pool_last(hidden: "torch.Tensor", present: "torch.Tensor") -> "torch.Tensor"
 POOLINGS = {"mean": pool_mean, "last": pool_last}
 
 
-def open_sentence(spec: EncoderSpec, path: Path | None, *, device: str, precision: str) -> Sentence:
+def open_sentence(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Sentence:
     """The encoder with its published weights, or those at `path`: a folder of the same layout, or, where the rest is
     installed with the engine (minilm), a safetensors file. Refusals: DataRefused, UsageError, DownloadNeeded."""
     build = {"bert": _open_bert, "qwen3": _open_qwen3}[spec.architecture]
@@ -101,17 +99,17 @@ def open_sentence(spec: EncoderSpec, path: Path | None, *, device: str, precisio
         loading.refuse_unsafe(path)
         if not spec.source.startswith("package:"):
             raise UsageError(f"{spec.name}@{path}: give the folder, which must also hold the tokeniser.")
-        return build(loading.without_known_hashes(spec), hub.locate(spec, None), [path], device, precision)
+        return build(loading.without_known_hashes(spec), hub.locate(spec, None), [path], runtime)
     folder = hub.locate(spec, path)
     own = spec if path is None else loading.without_known_hashes(spec)
-    return build(own, folder, hub.weight_files(folder, "model.safetensors"), device, precision)
+    return build(own, folder, hub.weight_files(folder, "model.safetensors"), runtime)
 
 
-def _open_bert(spec: EncoderSpec, folder: Path, weights: list[Path], device: str, precision: str) -> Sentence:
+def _open_bert(spec: EncoderSpec, folder: Path, weights: list[Path], runtime: Runtime) -> Sentence:
     """A BERT by our own forward pass: see `index.encoders.bert`."""
     from index.encoders.bert import Bert
 
-    run = loading.choose_runtime(device, precision, cpu="bf16")
+    run = runtime.resolve(cpu="bf16")
     hashes = loading.check_hashes(spec, [*weights, folder / "tokenizer.json", folder / "config.json"])
     shape = _bert_shape(folder / "config.json")
     tensors = loading.read_tensors(weights[0], shape.tensors(), shape.unread())
@@ -121,12 +119,12 @@ def _open_bert(spec: EncoderSpec, folder: Path, weights: list[Path], device: str
     return Sentence(spec, loading.identity_of(spec, hashes), tokeniser, network, run)
 
 
-def _open_qwen3(spec: EncoderSpec, folder: Path, weights: list[Path], device: str, precision: str) -> Sentence:
+def _open_qwen3(spec: EncoderSpec, folder: Path, weights: list[Path], runtime: Runtime) -> Sentence:
     """A Qwen3 decoder by transformers' own class, so that no code of a hub can be run."""
     loading.guard_torchvision()
     from transformers.models.qwen3 import Qwen3Config, Qwen3Model
 
-    run = loading.choose_runtime(device, precision)
+    run = runtime.resolve()
     hashes = loading.check_hashes(spec, [*weights, folder / "tokenizer.json", folder / "config.json"])
     config = loading.read_model_config(folder / "config.json", Qwen3Config)
     model = loading.read_model(Qwen3Model, config, folder, weights, run)

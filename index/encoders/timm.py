@@ -9,8 +9,8 @@ from PIL import Image
 
 from index.encoders import hub
 from index.encoders import weights as loading
+from index.encoders.device import Device, Runtime
 from index.encoders.registry import EncoderSpec
-from index.encoders.weights import Runtime
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,7 @@ DEVIATION = (0.229, 0.224, 0.225)
 class Timm:
     """A photograph encoder: the network's pooled features before its classifier, at unit length."""
 
-    def __init__(self, spec: EncoderSpec, identity: str, network: Any, run: Runtime) -> None:
+    def __init__(self, spec: EncoderSpec, identity: str, network: Any, run: Device) -> None:
         self.spec = spec
         self.identity = identity
         self.dim = spec.dim
@@ -68,12 +68,12 @@ def normalised(squares: "torch.Tensor") -> "torch.Tensor":
     return (squares.permute(0, 3, 1, 2).float() / 255 - mean) / deviation
 
 
-def open_timm(spec: EncoderSpec, path: Path | None, *, device: str, precision: str) -> Timm:
+def open_timm(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Timm:
     """The encoder with its published weights, or those at `path`: a safetensors file, or a folder with one."""
     import torch
 
     loading.require_library("timm", spec, "timm")
-    run = loading.choose_runtime(device, precision, gpu="fp16")
+    run = runtime.resolve(gpu="fp16")
     if path is not None and path.is_file():
         weights = path
     else:

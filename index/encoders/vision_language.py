@@ -9,9 +9,9 @@ import numpy as np
 
 from index.encoders import hub
 from index.encoders import weights as loading
+from index.encoders.device import Device, Runtime
 from index.encoders.registry import EncoderSpec
 from index.encoders.sentence import read_tokeniser, valid_texts
-from index.encoders.weights import Runtime
 from index.errors import DataRefused
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Parts:
 class Fused:
     """An encoder of pairs. A pair without a photograph is a text alone; without a text, a photograph alone."""
 
-    def __init__(self, spec: EncoderSpec, identity: str, parts: Parts, run: Runtime) -> None:
+    def __init__(self, spec: EncoderSpec, identity: str, parts: Parts, run: Device) -> None:
         self.spec = spec
         self.identity = identity
         self.dim = spec.dim
@@ -123,7 +123,7 @@ class Fused:
         return self.forward(self.prepare(batch)) if batch else np.zeros((0, self.dim), np.float32)
 
 
-def open_fused(spec: EncoderSpec, path: Path | None, *, device: str, precision: str) -> Fused:
+def open_fused(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Fused:
     """The encoder with its published weights, or those of the folder `path`."""
     loading.guard_torchvision()
     from transformers.models.qwen3_vl import Qwen3VLConfig, Qwen3VLModel
@@ -131,7 +131,7 @@ def open_fused(spec: EncoderSpec, path: Path | None, *, device: str, precision: 
     if path is not None and path.is_file():
         loading.refuse_unsafe(path)
         path = path.parent
-    run = loading.choose_runtime(device, precision)
+    run = runtime.resolve()
     folder = hub.locate(spec, path)
     weights = hub.weight_files(folder, "model.safetensors")
     hashes = loading.check_hashes(spec, [*weights, *(folder / name for name, _ in spec.files[1:])])

@@ -10,10 +10,11 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from index.encoders.device import Device
 from index.encoders.registry import EncoderSpec
 from index.errors import DataRefused, UsageError
 
@@ -23,54 +24,10 @@ if TYPE_CHECKING:
 SETTINGS_FORMAT = 1
 """Raised when the same weights and settings come to give other vectors: every cached vector is then made again."""
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-
-GPU_BATCH = 8
-"""A GPU is given this many times the batch that suits a CPU."""
-
 Shapes = Mapping[str, tuple[int, ...]]
 
 _kept: list[object] = []
 """Keeps the operators of `guard_torchvision` registered: they go when their library object does."""
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """Where the products are computed, and in what precision."""
-
-    device: "torch.device"
-    dtype: "torch.dtype"
-
-    def batch_size(self, spec: EncoderSpec) -> int:
-        """How many items a batch should hold here."""
-        return spec.batch_size * (GPU_BATCH if self.device.type == "cuda" else 1)
-
-
-def choose_runtime(device: str, precision: str, *, cpu: str = "fp32", gpu: str = "bf16") -> Runtime:
-    """`auto` may fall back; anything named is used or refused. `cpu` and `gpu`: what precision auto means there."""
-    import torch
-
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision '{precision}' is not one of {', '.join(PRECISIONS)}.")
-    chosen = _choose_device(device)
-    name = precision if precision != "auto" else (gpu if chosen.type == "cuda" else cpu)
-    # Without its instructions bf16 is emulated, and slower than fp32.
-    if precision == "auto" and chosen.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():
-        name = "fp32"
-    return Runtime(chosen, {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name])
-
-
-def _choose_device(name: str) -> "torch.device":
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = name.partition(":")
-    if name not in ("cpu", "cuda") and not (kind == "cuda" and number.isdecimal()):
-        raise UsageError(f"device '{name}' is not known: use auto, cpu, cuda or cuda:N.")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise UsageError(f"device '{name}' is not on this machine: use --device auto or --device cpu.")
-    return torch.device(name)
 
 
 def guard_torchvision() -> None:
@@ -233,7 +190,7 @@ def read_model_config(path: Path, kind: Any) -> Any:
         raise DataRefused(f"{path} cannot be used ({error}).") from error
 
 
-def read_model(kind: Any, config: Any, folder: Path, weights: Sequence[Path], run: Runtime) -> Any:
+def read_model(kind: Any, config: Any, folder: Path, weights: Sequence[Path], device: Device) -> Any:
     """A transformers model of class `kind` with the folder's weights, checked by name and shape before it is filled.
 
     A head for writing text (`lm_head`) may be in the file, and is left there.
@@ -247,9 +204,9 @@ def read_model(kind: Any, config: Any, folder: Path, weights: Sequence[Path], ru
     check_tensors(weights[0], found, expected, unread)
     with _quiet_transformers():
         model = kind.from_pretrained(
-            folder, config=config, dtype=run.dtype, local_files_only=True, use_safetensors=True
+            folder, config=config, dtype=device.dtype, local_files_only=True, use_safetensors=True
         )
-    return model.to(run.device).eval()
+    return model.to(device.device).eval()
 
 
 @contextmanager

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from engine.features import encoding
-from engine.features.encoding import Encoders, Modality, Runtime, modalities, space_columns
+from engine.features.encoding import Encoders, Modality, modalities, space_columns
 from engine.settings.schema import Correction, Settings
 from index.catalogue.fields import details
 from index.catalogue.items import make_items
 from index.embedding.embed import NO_PHOTOGRAPH
+from index.encoders.device import Runtime
 from index.errors import IndexUnusable, UsageError
 from index.photographs.formats import ImageRefused, Reason
 from index.storage.items_table import vector_column

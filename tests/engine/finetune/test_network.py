@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from engine.features.inputs import NUMBERS
-from engine.finetune.device import Machine, choose_machine
 from engine.finetune.examples import Examples, Shelf, States
 from engine.finetune.network import make_network, merge_adapters, open_towers
 from engine.finetune.trainable_encoders import WEIGHTS, open_tower
@@ -19,6 +18,7 @@ from engine.finetune.training import Training, batches_of, predict, rate_at
 from engine.metrics import smape
 from engine.settings.finetuning import Tuning
 from index.encoders import open_encoder
+from index.encoders.device import Device, Runtime
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -26,8 +26,8 @@ ROWS = 40
 
 
 @pytest.fixture(scope="module")
-def machine() -> Machine:
-    return choose_machine("cpu", "fp32")
+def machine() -> Device:
+    return Runtime("cpu", "fp32").resolve_for_training()
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def made_up(rows: int = ROWS) -> Examples:
 
 
 @pytest.fixture
-def train(machine: Machine) -> Callable[..., Training]:
+def train(machine: Device) -> Callable[..., Training]:
     """A training over made-up items, its first 30 rows learned from."""
 
     def run(settings: Tuning, room: int = 2**20, examples: Examples | None = None) -> Training:
@@ -220,9 +220,7 @@ def test_only_what_is_asked_for_learns(
         assert not [name for name in changed if "LayerNorm" in name or name.endswith("bias")]
 
 
-def test_merged_lora_prices_as_it_did_beside(
-    train: Callable[..., Training], settings: Tuning, machine: Machine
-) -> None:
+def test_merged_lora_prices_as_it_did_beside(train: Callable[..., Training], settings: Tuning, machine: Device) -> None:
     training = train(replace(settings, train="lora", layers=None))
     shelf, rows = training._shelf, np.arange(ROWS)
     beside = predict(training.network, shelf, rows, machine)
@@ -291,8 +289,10 @@ def test_what_is_frozen_may_be_kept_or_not(train: Callable[..., Training], setti
 
 
 def test_mixed_precision_learns_about_the_same(settings: Tuning, train: Callable[..., Training]) -> None:
+    import torch
+
     exact = train(settings)
-    mixed = Machine(exact._machine.device, mixed=True)
+    mixed = Device(exact._machine.device, torch.bfloat16)
     shelf = exact._shelf
     rough = predict(exact.network, shelf, np.arange(ROWS), mixed)
     np.testing.assert_allclose(rough, predict(exact.network, shelf, np.arange(ROWS), exact._machine), atol=0.05)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from index.encoders import ENCODERS, find_spec, open_encoder
-from index.encoders.weights import choose_runtime
+from index.encoders.device import Runtime
 from index.errors import DataRefused, DownloadNeeded, UsageError
 
 ROOT = Path(__file__).parents[3]
@@ -76,7 +76,7 @@ def test_a_gpu_asked_for_by_name_is_refused_where_there_is_none(monkeypatch: pyt
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UsageError, match=r"device 'cuda' is not on this machine: use --device auto"):
         open_encoder("minilm", device="cuda")
-    assert choose_runtime("auto", "auto").device.type == "cpu"
+    assert Runtime().resolve().device.type == "cpu"
 
 
 def test_an_unknown_precision_is_refused() -> None:
@@ -88,10 +88,10 @@ def test_auto_is_fp32_on_a_cpu_without_the_instructions(monkeypatch: pytest.Monk
     import torch
 
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    assert choose_runtime("cpu", "auto", cpu="bf16").dtype is torch.float32
-    assert choose_runtime("cpu", "bf16").dtype is torch.bfloat16
+    assert Runtime("cpu").resolve(cpu="bf16").dtype is torch.float32
+    assert Runtime("cpu", "bf16").resolve().dtype is torch.bfloat16
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    assert choose_runtime("cpu", "auto", cpu="bf16").dtype is torch.bfloat16
+    assert Runtime("cpu").resolve(cpu="bf16").dtype is torch.bfloat16
 
 
 @pytest.mark.parametrize("name", [name for name, spec in ENCODERS.items() if spec.source.startswith("hub:")])
