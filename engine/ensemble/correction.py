@@ -8,45 +8,14 @@ out-of-fold residual in log price. Source: the future work of the towers-knn sys
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from index.errors import UsageError
-
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from engine.settings.schema import CorrectionParameters
+    from index.arrays import Float64
     from index.search.neighbours import Neighbours
-
-    Float64 = NDArray[np.float64]
-
-MOST_NEIGHBOURS = 10_000
-MOST_ALPHA = 10.0
-
-
-@dataclass(frozen=True)
-class Knobs:
-    """The four controls; ranges are checked here and nowhere else."""
-
-    k: int  # neighbours
-    band: float  # half-width in log price; inf for no limit
-    decay: float  # lambda: how fast a neighbour's weight falls with its distance
-    alpha: float  # share of the neighbours' mean residual that is added
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.k <= MOST_NEIGHBOURS:
-            raise UsageError(f"k is {self.k}: give a number of neighbours from 1 to {MOST_NEIGHBOURS:,}.")
-        if not self.band > 0:
-            raise UsageError(f"band is {self.band}: give a half-width in log price above 0, such as 0.35, or inf.")
-        if not 0 < self.decay < math.inf:
-            raise UsageError(f"lambda is {self.decay}: give a number above 0, such as 5.")
-        if not 0 < self.alpha <= MOST_ALPHA:
-            raise UsageError(
-                f"alpha is {self.alpha}: give a number above 0 and at most {MOST_ALPHA:g}; 1 adds the whole residual."
-            )
 
 
 def weights(near: Neighbours, decay: float) -> Float64:
@@ -59,7 +28,7 @@ def weights(near: Neighbours, decay: float) -> Float64:
     return share
 
 
-def shift(near: Neighbours, residual: Float64, knobs: Knobs) -> Float64:
+def shift(near: Neighbours, residual: Float64, knobs: CorrectionParameters) -> Float64:
     """(n,) alpha * delta in log price; 0 where nobody is in the band. `residual` (m,) by row of the index."""
     delta: Float64 = (weights(near, knobs.decay) * residual[near.rows]).sum(axis=1)
     return knobs.alpha * delta

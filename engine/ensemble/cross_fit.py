@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.ensemble.blend import blend, cross_fit_weights
-from engine.ensemble.correction import Knobs, shift, weights
+from engine.ensemble.correction import shift, weights
 from engine.ensemble.interval import Interval, fit_interval
 from engine.ensemble.out_of_fold import STACK
 from engine.metrics import row_smape
+from engine.settings.schema import CorrectionParameters
 from index.search.neighbours import BandIndex, Neighbours
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     Float32 = NDArray[np.float32]
     Float64 = NDArray[np.float64]
-    Shift = Callable[[Neighbours, Float64, Knobs], Float64]  # as `engine.ensemble.correction.shift`
+    Shift = Callable[[Neighbours, Float64, CorrectionParameters], Float64]  # as `engine.ensemble.correction.shift`
 
 # What is tried for a knob that is not fixed.
 GRID_K = (4, 8, 16, 32, 64)
@@ -46,8 +47,8 @@ class Fitted:
     """What a query needs, fitted on every row."""
 
     weights: dict[str, float]
-    knobs: Knobs
-    mlp_knobs: Knobs  # of the stage "mlp + correction", which is there to compare with
+    knobs: CorrectionParameters
+    mlp_knobs: CorrectionParameters  # of the stage "mlp + correction", which is there to compare with
     interval: Interval
 
 
@@ -90,8 +91,8 @@ class Answer:
     """n rows priced without their fold, and what of it is chosen for queries and for each fold."""
 
     weights: Weights
-    knobs: Knobs
-    knobs_by_fold: list[Knobs]
+    knobs: CorrectionParameters
+    knobs_by_fold: list[CorrectionParameters]
     task: Task
     blended: Float64  # (n,)
     answer: Float64  # (n,)
@@ -150,7 +151,7 @@ class Task:
         for f in range(len(self.bank)):
             yield Fold(self, f)
 
-    def corrected(self, knobs: list[Knobs]) -> tuple[Float64, Float64]:
+    def corrected(self, knobs: list[CorrectionParameters]) -> tuple[Float64, Float64]:
         """(n,) base plus shift with each fold's own knobs, and (n,) the nearest neighbour's similarity."""
         answer, similarity = self.base.copy(), np.zeros(len(self.base))
         for fold, own in zip(self.folds(), knobs, strict=True):
@@ -159,7 +160,7 @@ class Task:
             similarity[fold.here] = near.similarity[:, 0]
         return answer, similarity
 
-    def neighbours_alone(self, knobs: list[Knobs]) -> Float64:
+    def neighbours_alone(self, knobs: list[CorrectionParameters]) -> Float64:
         """(n,) the weighted mean of the nearest rows' log prices, without a model and so without a band."""
         answer = np.zeros(len(self.base))
         for fold, own in zip(self.folds(), knobs, strict=True):
@@ -185,13 +186,15 @@ class Fold:
         return self._index.search(self._queries, self.base, k=k, band=band)
 
 
-def fit_knobs(task: Task, fixed: Correction) -> tuple[Knobs, list[Knobs]]:
+def fit_knobs(task: Task, fixed: Correction) -> tuple[CorrectionParameters, list[CorrectionParameters]]:
     """The knobs with the least SMAPE on every row, and for each fold those with the least on the other folds."""
     bands = GRID_BAND if fixed.band is None else (fixed.band,)
     ks = GRID_K if fixed.k is None else (fixed.k,)
     decays = GRID_DECAY if fixed.decay is None else (fixed.decay,)
     alphas = GRID_ALPHA if fixed.alpha is None else (fixed.alpha,)
-    tried = [Knobs(k, band, decay, alpha) for band, k, decay, alpha in product(bands, ks, decays, alphas)]
+    tried = [
+        CorrectionParameters(k, band, decay, alpha) for band, k, decay, alpha in product(bands, ks, decays, alphas)
+    ]
     if len(tried) == 1:
         return tried[0], tried * len(task.bank)
     loss = np.zeros((len(task.bank), len(tried)))
@@ -202,7 +205,7 @@ def fit_knobs(task: Task, fixed: Correction) -> tuple[Knobs, list[Knobs]]:
             widest = fold.search(max(ks), band)
             for k, decay in product(ks, decays):
                 near = Neighbours(widest.rows[:, :k], widest.similarity[:, :k])
-                delta = task.move(near, fold.residual, Knobs(k, band, decay, 1.0))
+                delta = task.move(near, fold.residual, CorrectionParameters(k, band, decay, 1.0))
                 for alpha in alphas:
                     loss[f, column] = row_smape(price, np.exp(fold.base + alpha * delta)).sum()
                     column += 1

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.ensemble.blend import blend
-from engine.ensemble.correction import Knobs, shift, weights
+from engine.ensemble.correction import shift, weights
 from engine.ensemble.interval import Interval
 from engine.ensemble.out_of_fold import STACK
 from engine.ensemble.stacker import Goods, Stack, features
 from engine.members.registry import Model, file_of, load_member
+from engine.settings.schema import CorrectionParameters
 from index.search.neighbours import BandIndex, Neighbours
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class PriceModel:
         self.bank = bank
         self._stack = stack
 
-    def estimate(self, inputs: Inputs, space: Float32, knobs: Knobs | None = None) -> Estimate:
+    def estimate(self, inputs: Inputs, space: Float32, knobs: CorrectionParameters | None = None) -> Estimate:
         """Price n items; `space` (n, dim) as the catalogue's. `knobs` in the place of the fitted ones."""
         knobs = knobs or self.fitted.knobs
         base = self._base(inputs, space, self.models)
@@ -137,7 +138,7 @@ class PriceModel:
         stacked = np.mean([stack.predict(table, blended) for stack in models.stacks], axis=0)
         return Base(members, blended, stacked)
 
-    def neighbours_alone(self, space: Float32, knobs: Knobs) -> Float64:
+    def neighbours_alone(self, space: Float32, knobs: CorrectionParameters) -> Float64:
         """(n,) the weighted mean of the nearest rows' log prices, without a model: a stage to compare with."""
         log_price = self.bank.goods.log_price
         near = self.bank.index.search(space, np.zeros(len(space)), k=knobs.k, band=np.inf)
@@ -180,5 +181,5 @@ def load_models(folder: Path) -> tuple[Models, Fitted]:
             members[member] = list(pool.map(partial(load_member, member), paths, before))
     stacks = [Stack.load(models_folder / file_of(STACK, fold)) for fold in folds] if document["stacked"] else []
     interval = Interval(**{name: tuple(value) for name, value in document["interval"].items()})
-    knobs, mlp_knobs = Knobs(**document["knobs"]), Knobs(**document["mlp_knobs"])
+    knobs, mlp_knobs = CorrectionParameters(**document["knobs"]), CorrectionParameters(**document["mlp_knobs"])
     return Models(members, stacks), Fitted(document["weights"], knobs, mlp_knobs, interval)

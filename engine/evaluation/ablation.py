@@ -32,10 +32,9 @@ from index.progress import Report, silent
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from engine.ensemble.correction import Knobs
     from engine.ensemble.stacker import Catalogue
     from engine.evaluation.refit_ablation import Refit
-    from engine.settings.schema import Settings
+    from engine.settings.schema import CorrectionParameters, Settings
     from index.search.neighbours import Neighbours
 
     Float32 = NDArray[np.float32]
@@ -185,7 +184,7 @@ def _by_median(whole: Whole) -> Float64:
     return answer_out_of_fold(whole.oof, rows.log_price, whole.space, whole.settings, median_shift).answer
 
 
-def median_shift(near: Neighbours, residual: Float64, knobs: Knobs) -> Float64:
+def median_shift(near: Neighbours, residual: Float64, knobs: CorrectionParameters) -> Float64:
     """(n,) alpha times the weighted median of the residuals, which one neighbour of an odd price does not move.
 
     The least residual at which half of the weight is reached; 0 where nobody is in the band.

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from engine.networks.losses import BOUNDED
 from engine.networks.training import fit_network
+from engine.settings.schema import BOUNDED
 from index.catalogue.units import UNITS
 from index.errors import UsageError
 

@@ -12,16 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from engine.settings.schema import LOSSES
 from index.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     Loss = Callable[[Tensor, Tensor], Tensor]
-
-LOSSES = ("smooth_l1", "l1", "mse", "smape", "minmax_bce")
-BOUNDED = frozenset({"minmax_bce"})
-"""Those whose target lies between 0 and 1, and whose prediction is its logit (`engine.networks.price_range`)."""
 
 
 def make_loss(name: str, *, beta: float, scale: float = 1.0) -> Loss:

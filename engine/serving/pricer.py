@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from engine.ensemble.correction import Knobs
 from engine.ensemble.out_of_fold import STACK
 from engine.ensemble.price_model import Bank, PriceModel, load_models
 from engine.features.encoding import PAIR, PHOTOGRAPH, Encoders, modalities
 from engine.features.inputs import make_inputs
 from engine.features.search_vectors import Space
 from engine.serving.reference import OpenComparables, open_comparables
-from engine.settings.schema import Settings, settings_from
+from engine.settings.schema import CorrectionParameters, Settings, settings_from
 from index.catalogue.items import make_items
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused
@@ -108,12 +107,16 @@ class Pricer:
         return cls(folder, manifest, settings=settings, rows=rows, model=model, space=space, encoders=encoders)
 
     @property
-    def knobs(self) -> Knobs:
+    def knobs(self) -> CorrectionParameters:
         """The index's own k, band, lambda (`decay`) and alpha."""
         return self.model.fitted.knobs
 
     def price(
-        self, items: Iterable[Item], *, knobs: Knobs | None = None, photographs: Photographs | None = None
+        self,
+        items: Iterable[Item],
+        *,
+        knobs: CorrectionParameters | None = None,
+        photographs: Photographs | None = None,
     ) -> list[Quote]:
         """A quote for each item, in order.
 
@@ -133,7 +136,7 @@ class Pricer:
         estimate = self.estimate(table, vectors, knobs)
         return [self._quote(estimate, row, item, notes[row]) for row, item in enumerate(asked)]
 
-    def estimate(self, table: Any, vectors: dict[str, Any], knobs: Knobs | None = None) -> Estimate:
+    def estimate(self, table: Any, vectors: dict[str, Any], knobs: CorrectionParameters | None = None) -> Estimate:
         """Items (schema `index.catalogue.items.ITEMS`) and their vectors -> arrays in log price."""
         inputs = make_inputs(table, vectors)
         return self.model.estimate(inputs, self.space.vectors(inputs), knobs)
@@ -195,7 +198,7 @@ class Pricer:
         )
 
 
-def with_overrides(knobs: Knobs, **given: float | None) -> Knobs:
+def with_overrides(knobs: CorrectionParameters, **given: float | None) -> CorrectionParameters:
     """The index's knobs with those that were given in their place; UsageError for one out of range."""
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return replace(knobs, **changes)

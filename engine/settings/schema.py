@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from engine.ensemble.correction import Knobs
-from engine.networks.losses import BOUNDED, LOSSES
 from engine.settings.finetuning import Tuning
 from index.errors import UsageError
 from index.search.backends import AUTO, BACKENDS
@@ -22,9 +20,14 @@ from index.search.backends import AUTO, BACKENDS
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+LOSSES = ("smooth_l1", "l1", "mse", "smape", "minmax_bce")  # see `engine.networks.losses`
+BOUNDED = frozenset({"minmax_bce"})
+"""Losses whose target lies between 0 and 1, and whose prediction is its logit (`engine.networks.price_range`)."""
 SCHEDULES = ("one_cycle", "constant", "cosine_restarts")
 FUSED_HEADS = ("gated", "fusion", "towers", "cross_attention", "mlp")  # of vectors; see `engine.networks`
 HEADS = (*FUSED_HEADS, "words")
+MOST_NEIGHBOURS = 10_000
+MOST_ALPHA = 10.0
 WIDEST_BAND = 100.0  # in log price; a settings file cannot say infinity
 TEXT_VIEWS = ("name", "bullets", "text", "details")
 CLEANING = ("emoji", "numbers")  # see `index.catalogue.cleaning`
@@ -197,8 +200,30 @@ class Stack:
 
 
 @dataclass(frozen=True)
+class CorrectionParameters:
+    """The four parameters of the neighbours' residuals (`engine.ensemble.correction`), as they are used."""
+
+    k: int  # neighbours
+    band: float  # half-width in log price; inf for no limit
+    decay: float  # lambda: how fast a neighbour's weight falls with its distance
+    alpha: float  # share of the neighbours' mean residual that is added
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.k <= MOST_NEIGHBOURS:
+            raise UsageError(f"k is {self.k}: give a number of neighbours from 1 to {MOST_NEIGHBOURS:,}.")
+        if not self.band > 0:
+            raise UsageError(f"band is {self.band}: give a half-width in log price above 0, such as 0.35, or inf.")
+        if not 0 < self.decay < math.inf:
+            raise UsageError(f"lambda is {self.decay}: give a number above 0, such as 5.")
+        if not 0 < self.alpha <= MOST_ALPHA:
+            raise UsageError(
+                f"alpha is {self.alpha}: give a number above 0 and at most {MOST_ALPHA:g}; 1 adds the whole residual."
+            )
+
+
+@dataclass(frozen=True)
 class Correction:
-    """The neighbours' residuals. A knob that is None is chosen at build (`engine.ensemble.correction.Knobs`)."""
+    """The neighbours' residuals. A parameter that is None is chosen at build."""
 
     # Whose cosines are averaged: views of the first text encoder, and the words themselves (`engine.features.lsa`).
     space: tuple[str, ...] = ("name", "text", "words")
@@ -211,7 +236,7 @@ class Correction:
         for part in self.space or ("",):
             _check_choice("space", part, SPACES)
         k, band, decay, alpha = (1.0 if knob is None else knob for knob in (self.k, self.band, self.decay, self.alpha))
-        Knobs(int(k), band, decay, alpha)  # which refuses what is out of range
+        CorrectionParameters(int(k), band, decay, alpha)  # which refuses what is out of range
         if band > WIDEST_BAND:
             raise UsageError(f"band is {band}: give at most {WIDEST_BAND:g}, which no two prices are apart.")
 

@@ -14,7 +14,7 @@ from engine.settings.schema import Settings, settings_from, suggestion
 from index.errors import UsageError
 
 if TYPE_CHECKING:
-    from engine.ensemble.correction import Knobs
+    from engine.settings.schema import CorrectionParameters
 
 CORRECTION, BLEND, STACK, MEMBERS = PARTS = ("correction", "blend", "stack", "members")
 Point = dict[str, float]
@@ -97,7 +97,9 @@ def _of_part(part: str, settings: Settings) -> dict[str, Range]:
     return {CORRECTION: KNOBS, STACK: OF_STACK}[part]
 
 
-def point_of(searched: Mapping[str, Range], settings: Settings, weights: Mapping[str, float], knobs: Knobs) -> Point:
+def point_of(
+    searched: Mapping[str, Range], settings: Settings, weights: Mapping[str, float], knobs: CorrectionParameters
+) -> Point:
     """What the index has now; `weights` and `knobs` where its settings leave them to be fitted."""
     now: dict[str, Any] = asdict(settings)
     now["blend"], now["correction"] = dict(weights), asdict(knobs)

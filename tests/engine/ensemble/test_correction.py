@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from engine.ensemble.correction import Knobs, shift, weights
+from engine.ensemble.correction import shift, weights
+from engine.settings.schema import CorrectionParameters
 from index.errors import UsageError
 from index.search.neighbours import BandIndex, Neighbours
 
@@ -64,14 +65,14 @@ def near_of(*similarity, rows=None) -> Neighbours:
 @pytest.mark.parametrize("k", [1, 5, 100])
 def test_the_correction_is_the_formula_read_out_row_by_row(k, band, decay):
     catalogue = Catalogue()
-    queries, knobs = Catalogue(rows=12, seed=1), Knobs(k, band, decay, 0.7)
+    queries, knobs = Catalogue(rows=12, seed=1), CorrectionParameters(k, band, decay, 0.7)
     for query, prediction in zip(queries.space, queries.log_price, strict=True):
         expected = catalogue.slow_answer(query, float(prediction), knobs)
         assert catalogue.answer(query, float(prediction), knobs) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_batch_is_corrected_as_its_items_one_by_one():
-    catalogue, queries, knobs = Catalogue(), Catalogue(rows=30, seed=1), Knobs(7, 0.4, 3.0, 0.5)
+    catalogue, queries, knobs = Catalogue(), Catalogue(rows=30, seed=1), CorrectionParameters(7, 0.4, 3.0, 0.5)
     near = BandIndex(catalogue.space, catalogue.log_price).search(queries.space, queries.log_price, k=7, band=0.4)
     together = queries.log_price + shift(near, catalogue.residual, knobs)
     alone = [catalogue.answer(q, float(p), knobs) for q, p in zip(queries.space, queries.log_price, strict=True)]
@@ -79,7 +80,7 @@ def test_a_batch_is_corrected_as_its_items_one_by_one():
 
 
 def test_distance_is_one_less_cosine_and_neither_an_inner_product_nor_squared():
-    residual, knobs = np.array([1.0, 0.0]), Knobs(2, 1.0, 2.0, 1.0)
+    residual, knobs = np.array([1.0, 0.0]), CorrectionParameters(2, 1.0, 2.0, 1.0)
     (moved,) = shift(near_of(0.9, 0.3), residual, knobs)
     near, far = math.exp(-2 * (1 - 0.9)), math.exp(-2 * (1 - 0.3))
     assert moved == pytest.approx(near / (near + far), abs=1e-6)
@@ -99,26 +100,32 @@ def test_weights_add_up_to_one_and_a_neighbour_who_is_not_there_has_none():
 
 @pytest.mark.parametrize("decay", [1e3, 1e6, 1e300])
 def test_an_extreme_lambda_leaves_the_nearest_alone_and_underflows_to_nothing_never(decay):
-    residual, knobs = np.array([0.25, 9.0, 9.0]), Knobs(3, 1.0, decay, 1.0)
+    residual, knobs = np.array([0.25, 9.0, 9.0]), CorrectionParameters(3, 1.0, decay, 1.0)
     assert shift(near_of(-0.2, -0.7, -0.9), residual, knobs)[0] == pytest.approx(0.25)
     assert shift(near_of(0.0, -0.5, -1.0), residual, knobs)[0] == pytest.approx(0.25)
 
 
 def test_an_extreme_lambda_shares_among_those_equally_near():
-    assert shift(near_of(0.4, 0.4, -0.2), np.array([1.0, 2.0, 50.0]), Knobs(3, 1.0, 1e9, 1.0))[0] == pytest.approx(1.5)
+    assert shift(near_of(0.4, 0.4, -0.2), np.array([1.0, 2.0, 50.0]), CorrectionParameters(3, 1.0, 1e9, 1.0))[
+        0
+    ] == pytest.approx(1.5)
 
 
 def test_a_lambda_of_almost_nothing_is_the_plain_mean():
-    assert shift(near_of(0.9, 0.1, -1.0), np.array([1.0, 2.0, 6.0]), Knobs(3, 1.0, 1e-12, 1.0))[0] == pytest.approx(3)
+    assert shift(near_of(0.9, 0.1, -1.0), np.array([1.0, 2.0, 6.0]), CorrectionParameters(3, 1.0, 1e-12, 1.0))[
+        0
+    ] == pytest.approx(3)
 
 
 @pytest.mark.parametrize("alpha", [0.1, 1.0, 3.0])
 def test_alpha_is_the_share_of_the_residual_that_is_added(alpha):
-    assert shift(near_of(0.5), np.array([0.4]), Knobs(1, 1.0, 1.0, alpha))[0] == pytest.approx(0.4 * alpha)
+    assert shift(near_of(0.5), np.array([0.4]), CorrectionParameters(1, 1.0, 1.0, alpha))[0] == pytest.approx(
+        0.4 * alpha
+    )
 
 
 def test_rows_outside_the_band_change_nothing():
-    catalogue, knobs, query = Catalogue(), Knobs(8, 0.5, 2.0, 0.5), Catalogue(rows=1, seed=1).space[0]
+    catalogue, knobs, query = Catalogue(), CorrectionParameters(8, 0.5, 2.0, 0.5), Catalogue(rows=1, seed=1).space[0]
     before = catalogue.answer(query, 0.0, knobs)
     outside = np.abs(catalogue.log_price) > 0.5
     assert 10 < outside.sum() < 50
@@ -132,7 +139,7 @@ def test_a_row_within_the_band_changes_the_answer_and_one_just_outside_does_not(
     space, residual = np.stack([toward(0.5), query]), np.array([0.1, 0.9])
     for price, expected in ((0.499, 0.9), (-0.499, 0.9), (0.501, 0.1), (-0.501, 0.1)):
         near = BandIndex(space, np.array([0.0, price])).search(query[None], np.zeros(1), k=1, band=0.5)
-        assert shift(near, residual, Knobs(1, 0.5, 1.0, 1.0))[0] == pytest.approx(expected)
+        assert shift(near, residual, CorrectionParameters(1, 0.5, 1.0, 1.0))[0] == pytest.approx(expected)
 
 
 def test_the_band_lies_about_the_prediction():
@@ -140,11 +147,11 @@ def test_the_band_lies_about_the_prediction():
     index = BandIndex(np.stack([query, query]), np.array([0.0, 5.0]))
     for prediction, expected in ((0.1, 0.25), (4.9, 0.75)):
         near = index.search(query[None], np.array([prediction]), k=2, band=0.35)
-        assert shift(near, residual, Knobs(2, 0.35, 1.0, 1.0))[0] == pytest.approx(expected)
+        assert shift(near, residual, CorrectionParameters(2, 0.35, 1.0, 1.0))[0] == pytest.approx(expected)
 
 
 def test_nobody_in_the_band_means_no_shift_and_no_weight():
-    catalogue, knobs = Catalogue(), Knobs(8, 0.5, 2.0, 0.5)
+    catalogue, knobs = Catalogue(), CorrectionParameters(8, 0.5, 2.0, 0.5)
     near = BandIndex(catalogue.space, catalogue.log_price).search(catalogue.space[:1], np.array([50.0]), k=8, band=0.5)
     assert not near.found.any()
     assert shift(near, catalogue.residual, knobs).tolist() == [0]
@@ -155,13 +162,17 @@ def test_fewer_than_k_in_the_band_are_the_neighbours_there_are():
     catalogue, query = Catalogue(), Catalogue(rows=1, seed=1).space[0]
     here = int((np.abs(catalogue.log_price) <= 0.2).sum())
     assert 1 < here < 30
-    few, many = Knobs(here, 0.2, 2.0, 0.5), Knobs(1000, 0.2, 2.0, 0.5)
+    few, many = CorrectionParameters(here, 0.2, 2.0, 0.5), CorrectionParameters(1000, 0.2, 2.0, 0.5)
     assert catalogue.answer(query, 0.0, many) == pytest.approx(catalogue.answer(query, 0.0, few))
     assert catalogue.answer(query, 0.0, many) == pytest.approx(catalogue.slow_answer(query, 0.0, many), abs=1e-6)
 
 
 def test_a_row_without_a_vector_is_nobodys_neighbour_and_a_query_without_one_has_none():
-    catalogue, knobs, query = Catalogue(), Knobs(60, math.inf, 2.0, 0.5), Catalogue(rows=1, seed=1).space[0]
+    catalogue, knobs, query = (
+        Catalogue(),
+        CorrectionParameters(60, math.inf, 2.0, 0.5),
+        Catalogue(rows=1, seed=1).space[0],
+    )
     catalogue.space[3], catalogue.residual[3] = 0, 1e6
     others = np.arange(60) != 3
     expected = corrected(
@@ -197,11 +208,11 @@ def test_a_row_without_a_vector_is_nobodys_neighbour_and_a_query_without_one_has
 )
 def test_a_control_that_cannot_be_is_refused_with_its_value_and_what_to_give(wrong, said):
     with pytest.raises(UsageError, match=said):
-        Knobs(**{"k": 8, "band": 0.35, "decay": 2.0, "alpha": 0.3, **wrong})
+        CorrectionParameters(**{"k": 8, "band": 0.35, "decay": 2.0, "alpha": 0.3, **wrong})
 
 
 def test_a_band_without_an_end_and_an_alpha_above_one_are_allowed():
-    assert Knobs(1, math.inf, 1e-6, 2.0).band == math.inf
+    assert CorrectionParameters(1, math.inf, 1e-6, 2.0).band == math.inf
 
 
 def test_a_neighbour_who_is_not_there_overflows_nothing_when_the_nearest_is_unlike():

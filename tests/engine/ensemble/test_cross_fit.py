@@ -10,19 +10,18 @@ from scipy.sparse import csr_matrix
 
 from engine.ensemble import cross_fit as room
 from engine.ensemble.blend import fit_weights
-from engine.ensemble.correction import Knobs
 from engine.ensemble.cross_fit import cross_fit
 from engine.ensemble.interval import fit_interval
 from engine.ensemble.out_of_fold import OutOfFold, predict_out_of_fold
 from engine.features.inputs import Inputs
 from engine.metrics import row_smape, smape
-from engine.settings.schema import Blend, Correction, Settings
+from engine.settings.schema import Blend, Correction, CorrectionParameters, Settings
 
 MEMBERS = ("mlp", "gbdt", "lexical")
 ANSWER = "blend + correction"
 WEIGHTS = {"mlp": 0.5, "gbdt": 0.3, "lexical": 0.2}
 FIXED = Settings(correction=Correction(k=5, band=0.6, decay=3.0, alpha=0.8), blend=Blend(**WEIGHTS))
-KNOBS = Knobs(5, 0.6, 3.0, 0.8)
+KNOBS = CorrectionParameters(5, 0.6, 3.0, 0.8)
 
 
 @dataclass
@@ -144,12 +143,12 @@ def test_a_knob_that_is_fixed_is_kept_while_the_others_are_fitted(name, value, m
     assert all(getattr(fitted.knobs, other) in grid for other, grid in grids.items() if other != name)
 
 
-def few_knobs(monkeypatch) -> list[Knobs]:
+def few_knobs(monkeypatch) -> list[CorrectionParameters]:
     grids = {"GRID_K": (2, 6), "GRID_BAND": (0.3, 1.2), "GRID_DECAY": (1.0, 8.0), "GRID_ALPHA": (0.2, 0.6, 1.0)}
     for name, values in grids.items():
         monkeypatch.setattr(room, name, values)
     k, band, decay, alpha = grids.values()
-    return [Knobs(*each) for each in itertools.product(k, band, decay, alpha)]
+    return [CorrectionParameters(*each) for each in itertools.product(k, band, decay, alpha)]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from engine.ensemble.blend import blend
-from engine.ensemble.correction import Knobs, shift, weights
+from engine.ensemble.correction import shift, weights
 from engine.ensemble.cross_fit import Fitted
 from engine.ensemble.interval import Interval
 from engine.ensemble.price_model import Bank, Models, PriceModel, load_models, save_models
@@ -15,7 +15,7 @@ from engine.ensemble.stacker import Goods, Stack, amounts, features
 from engine.members.kernel_ridge import Kernel
 from engine.members.lightgbm import Gbdt
 from engine.members.neural import Network
-from engine.settings.schema import Fit
+from engine.settings.schema import CorrectionParameters, Fit
 from engine.settings.schema import Gbdt as GbdtSettings
 from engine.settings.schema import Kernel as KernelSettings
 from engine.settings.schema import Network as NetworkSettings
@@ -24,7 +24,12 @@ from index.search.neighbours import BandIndex, Neighbours
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 INTERVAL = Interval((3.0,), (-0.2, -0.4), (0.3, 0.9))
-FITTED = Fitted({"mlp": 0.5, "gbdt": 0.3, "lexical": 0.2}, Knobs(4, 0.8, 2.0, 0.5), Knobs(8, 0.8, 2.0, 0.5), INTERVAL)
+FITTED = Fitted(
+    {"mlp": 0.5, "gbdt": 0.3, "lexical": 0.2},
+    CorrectionParameters(4, 0.8, 2.0, 0.5),
+    CorrectionParameters(8, 0.8, 2.0, 0.5),
+    INTERVAL,
+)
 
 
 class Guess:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from engine.ensemble.correction import Knobs
 from engine.ensemble.cross_fit import answer_out_of_fold, cross_fit
 from engine.ensemble.out_of_fold import STACK, OutOfFold
 from engine.ensemble.stacker import Catalogue, Goods, amounts, features
@@ -20,7 +19,7 @@ from engine.evaluation.refit_ablation import Refit, members_of, refits_of
 from engine.evaluation.scorable import ScoredRows, open_scored_rows
 from engine.features.inputs import NUMBERS, WORD_KINDS, Inputs, make_inputs
 from engine.metrics import smape
-from engine.settings.schema import Blend, Correction, Settings
+from engine.settings.schema import Blend, Correction, CorrectionParameters, Settings
 from engine.settings.schema import Stack as StackSettings
 from index.catalogue.items import make_items
 from index.errors import IndexUnusable, UsageError
@@ -180,7 +179,7 @@ def test_the_weighted_median_is_the_least_residual_at_which_half_the_weight_is_r
     rows[3] = -1
     rows[4, 2:] = -1
     similarity = -np.sort(-random.uniform(0, 1, (20, 7)).astype(np.float32), axis=1)
-    residual, knobs = random.normal(size=30), Knobs(7, 1.0, decay, 0.5)
+    residual, knobs = random.normal(size=30), CorrectionParameters(7, 1.0, decay, 0.5)
     shift = median_shift(Neighbours(rows, np.where(rows >= 0, similarity, 0)), residual, knobs)
     for i in range(20):
         near = [(residual[j], np.exp(decay * float(similarity[i, at]))) for at, j in enumerate(rows[i]) if j >= 0]

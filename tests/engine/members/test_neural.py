@@ -12,8 +12,7 @@ from scipy.sparse import csr_matrix
 from engine.members import neural as network
 from engine.members.neural import Network
 from engine.members.registry import member_fits
-from engine.networks.losses import LOSSES
-from engine.settings.schema import FUSED_HEADS, Fit
+from engine.settings.schema import FUSED_HEADS, LOSSES, Fit
 from engine.settings.schema import Network as Settings
 from engine.settings.schema import Settings as Whole
 from index.errors import UsageError

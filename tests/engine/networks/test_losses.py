@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from engine.metrics import smape
-from engine.networks.losses import BOUNDED, LOSSES, make_loss
+from engine.networks.losses import make_loss
+from engine.settings.schema import BOUNDED, LOSSES
 from index.errors import UsageError
 
 
