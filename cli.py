@@ -391,7 +391,7 @@ def compact_command(index: Path, *, as_json: bool) -> None:
 @click.argument("catalogue", type=PATH)
 @click.option("-o", "--output", "target", type=PATH, required=True, help="Folder of the new encoder.")
 @image_dir_option
-@click.option("--config", type=PATH, help="Settings file (price.toml), its [tuned]; options here win over it.")
+@click.option("--config", type=PATH, help="Settings file (price.toml), its [finetuned]; options here win over it.")
 @click.option("--text-encoder", "encoder", help="Encoder of words to start from. [default: minilm]")
 @click.option("--image-encoder", help="Encoder of photographs to train beside it. [default: none]")
 @click.option("--train", type=click.Choice(["whole", "last", "lora"]), help="What learns. [default: last]")
@@ -410,7 +410,7 @@ def finetune_command(catalogue: Path, target: Path, *, as_json: bool, **options:
     """Teach an encoder, on a priced CATALOGUE, what things cost, and write it to a folder as NAME@FOLDER.
 
     A run that was stopped is continued by the same command. An index that is built with the encoder on the same rows
-    scores too well, and says so; the member tuned of the blend fine-tunes inside the folds instead.
+    scores too well, and says so; the member finetuned of the blend fine-tunes inside the folds instead.
 
     \b
     price finetune catalogue.csv -o tuned
@@ -423,9 +423,9 @@ def finetune_command(catalogue: Path, target: Path, *, as_json: bool, **options:
     how["columns"] = _columns(options)
     config, seed = options.pop("config"), options.pop("seed")
     given = {name: value for name, value in options.items() if value is not None}
-    settings = read_settings(config, seed=seed, tuned=given or None)
+    settings = read_settings(config, seed=seed, finetuned=given or None)
     with render.Progress() as progress:
-        done = finetune(catalogue, target, settings.tuned, seed=settings.seed, report=progress.report, **how)
+        done = finetune(catalogue, target, settings.finetuned, seed=settings.seed, report=progress.report, **how)
     if as_json:
         _print_json(done.to_json())
         return
@@ -466,7 +466,7 @@ def evaluate_command(labelled: Path | None, index: Path, *, as_json: bool, **opt
 
 @price.command("tune", short_help="Search for better settings of the index.")
 @index_option
-@click.option("--what", default="correction,blend", help="With commas: correction, blend, stack, members.")
+@click.option("--what", default="correction,blend", help="With commas: correction, blend, stacker, members.")
 @click.option("--trials", type=int, default=200, help="Settings to try beyond those that the index has.")
 @click.option("--minutes", type=float, default=10.0, help="After which no trial is begun.")
 @click.option("--seed", type=int, default=0, help="Of the search.")

@@ -85,8 +85,8 @@ def show_quote(console: Console, quote: Quote, currency: str, coverage: float, s
     for note in quote.notes:
         console.print(f"Note: {clean(note)}")
     parts = {name: _money(part) for name, part in quote.parts.items()}
-    shift, blend, stack = parts.pop("shift"), parts.pop("blend"), parts.pop("stack", None)
-    stacked = f", {stack} with the neighbours' prices" if stack else ""
+    shift, blend, stacker = parts.pop("shift"), parts.pop("blend"), parts.pop("stacker", None)
+    stacked = f", {stacker} with the neighbours' prices" if stacker else ""
     moved = f", moved by {shift} for what they missed on the neighbours" if quote.comparables else ""
     console.print(f"Models: {', '.join(map(' '.join, parts.items()))}.\nTheir blend {blend}{stacked}{moved}.")
     if quote.comparables:

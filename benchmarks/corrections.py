@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from engine.ensemble.cross_fit import answer_out_of_fold
-from engine.ensemble.out_of_fold import STACK
+from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.price_model import load_models
 from engine.evaluation.scorable import ScoredRows, open_scored_rows
 from engine.features.lsa import WordSpace
@@ -58,7 +58,7 @@ class Scene:
     def __init__(self, rows: ScoredRows) -> None:
         self.rows, self.oof, self.log_price = rows, rows.oof, rows.log_price
         self.price = np.exp(rows.log_price)
-        self.base, self.bank = rows.oof.held()[STACK], rows.log_price - rows.oof.without[STACK]
+        self.base, self.bank = rows.oof.held()[STACKER], rows.log_price - rows.oof.without[STACKER]
         self.catalogue = rows.catalogue()
         self.inputs = self.catalogue.inputs
         self.models = load_models(rows.folder)[0].members

@@ -5,9 +5,9 @@
 Five grouped folds, of which the first few are priced. For each of them a system learns from 1/8, 1/4, 1/2 and all of
 the groups of the other folds (nested), and prices the same rows:
 
-    frozen   MiniLM of the item name as it is published; the gated head learns
-    tuned    the same head, and MiniLM's last two layers with it (the member `tuned` of the blend)
-    blend    with --blend: a whole index built on those rows by `price build-index`, its queries scored
+    frozen    MiniLM of the item name as it is published; the gated head learns
+    tuned     the same head, and MiniLM's last two layers with it (the member `finetuned` of the blend)
+    blend     with --blend: a whole index built on those rows by `price build-index`, its queries scored
 
 Smaller parts are learned from for more epochs (by one over the root of the share), so that they are not merely seen
 less often. The gain is paired and drawn by twins. Two curves are laid through the four points, SMAPE = a + b log(rows)
@@ -32,10 +32,10 @@ from engine.features.inputs import make_inputs
 from engine.finetune.examples import States
 from engine.folds import assign_folds
 from engine.lifecycle.build import build_index
-from engine.members.finetuned import Tuned
+from engine.members.finetuned import FinetunedMember
 from engine.metrics import bootstrap, paired_bootstrap, row_smape
 from engine.serving.pricer import Item, Pricer
-from engine.settings.finetuning import Tuning
+from engine.settings.finetuning import FinetuneSettings
 from engine.settings.presets import read_settings
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
@@ -64,12 +64,12 @@ def nested(groups: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
     return (np.random.default_rng(seed).permutation(len(label)) / len(label))[member]
 
 
-def by_member(inputs, log_price: np.ndarray, settings: Tuning, states: States, seed: int) -> Predict:
+def by_member(inputs, log_price: np.ndarray, settings: FinetuneSettings, states: States, seed: int) -> Predict:
     """Fit the member on some rows, price others."""
 
     def predict(there: np.ndarray, here: np.ndarray, share: float) -> np.ndarray:
         own = replace(settings, epochs=round(settings.epochs / share**0.5))
-        fitted = Tuned.fit(inputs.take(there), log_price[there], own, seed=seed, states=states)
+        fitted = FinetunedMember.fit(inputs.take(there), log_price[there], own, seed=seed, states=states)
         return fitted.predict(inputs.take(here))
 
     return predict
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("catalogue", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--folds-run", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=Tuning().epochs)
+    parser.add_argument("--epochs", type=int, default=FinetuneSettings().epochs)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--blend", action="store_true")
     parser.add_argument("--image-dir", type=Path)
@@ -131,7 +131,7 @@ def main() -> None:
     log_price = items["log_price"].to_numpy().astype(np.float64)
     groups = duplicate_groups([name_key(name) for name in items["name"].to_pylist()], items["image"].to_pylist())
     fold = assign_folds(groups, FOLDS, given.seed, log_price)
-    inputs, states, tuning = make_inputs(items, {}), States(), Tuning(epochs=given.epochs)
+    inputs, states, tuning = make_inputs(items, {}), States(), FinetuneSettings(epochs=given.epochs)
     systems = {
         "frozen": by_member(inputs, log_price, replace(tuning, layers=0), States(), given.seed),
         "tuned": by_member(inputs, log_price, tuning, states, given.seed),

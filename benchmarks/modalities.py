@@ -18,7 +18,7 @@ import numpy as np
 from engine.features.encoding import Encoders, modalities
 from engine.features.inputs import Inputs, make_inputs
 from engine.folds import assign_folds
-from engine.members.neural import Network
+from engine.members.neural import NeuralMember
 from engine.metrics import bootstrap, paired_bootstrap, row_smape
 from engine.settings.schema import Settings
 from index.catalogue.duplicates import duplicate_groups
@@ -35,7 +35,7 @@ def out_of_fold(inputs: Inputs, log_price: np.ndarray, fold: np.ndarray, setting
     own = np.zeros(len(log_price))
     for f in range(FOLDS):
         there, here = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
-        network = Network.fit(inputs.take(there), log_price[there], settings.mlp, settings.seed + f)
+        network = NeuralMember.fit(inputs.take(there), log_price[there], settings.mlp, settings.seed + f)
         own[here] = network.predict(inputs.take(here))
     return row_smape(np.exp(log_price), np.exp(own))
 

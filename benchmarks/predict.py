@@ -54,7 +54,7 @@ text_views = ["name"]
 image_encoder = "none"
 folds = 3
 [correction]
-space = ["name"]
+search_vectors = ["name"]
 [mlp]
 members = 1
 width = 16

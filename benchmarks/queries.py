@@ -77,7 +77,7 @@ def built(
     bank = Bank(BandIndex(places, log_price, groups=fold), goods, learned.residual(log_price))
     *_, before, after = (row_smape(np.exp(log_price), np.exp(each)).mean() for each in learned.held.stages.values())
     promised = {"smape": round(float(after), 2), "gain": round(float(before - after), 2)}
-    return PriceModel(learned.models, learned.fitted, bank, settings.stack), space, promised
+    return PriceModel(learned.models, learned.fitted, bank, settings.stacker), space, promised
 
 
 if __name__ == "__main__":

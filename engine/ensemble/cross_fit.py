@@ -19,7 +19,7 @@ import numpy as np
 from engine.ensemble.blend import blend, cross_fit_weights
 from engine.ensemble.correction import shift, weights
 from engine.ensemble.interval import Interval, fit_interval
-from engine.ensemble.out_of_fold import STACK
+from engine.ensemble.out_of_fold import STACKER
 from engine.metrics import row_smape
 from engine.settings.schema import CorrectionParameters
 from index.search.neighbours import BandIndex, Neighbours
@@ -77,7 +77,7 @@ def cross_fit(oof: OutOfFold, log_price: Float64, space: Float32, settings: Sett
         {"constant median": median, "neighbours alone": task.neighbours_alone(knobs_by_fold)},
         {member: held[member] for member in oof.members},
         mlp.corrected(mlp_knobs_by_fold)[0],
-        {"blend": best.blended, **({"stack": task.base} if oof.stacked else {})},
+        {"blend": best.blended, **({"stacker": task.base} if oof.stacked else {})},
         answer,
     )
     control = task.shuffled(settings.seed).corrected(knobs_by_fold)[0]
@@ -108,7 +108,7 @@ def answer_out_of_fold(
         [blend({m: oof.without[m][f] for m in oof.members}, weights.by_fold[f]) for f in range(oof.folds)]
     )  # (folds, n)
     blended = blends[oof.fold, np.arange(len(oof.fold))]
-    base, expected = (oof.held()[STACK], oof.without[STACK]) if oof.stacked else (blended, blends)
+    base, expected = (oof.held()[STACKER], oof.without[STACKER]) if oof.stacked else (blended, blends)
     task = Task(log_price, oof.fold, space, base, log_price - expected, move)
     knobs, knobs_by_fold = fit_knobs(task, settings.correction)
     return Answer(weights, knobs, knobs_by_fold, task, blended, *task.corrected(knobs_by_fold))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Fitted = tuple[Model, NDArray[np.int64], Float64]  # a model, the rows that it never saw, its predictions of them
 
 FILE = "out_of_fold.parquet"
-STACK = "stack"
+STACKER = "stacker"
 MOST_LAGGING = 2  # fits that wait for the thread beside
 
 
@@ -49,12 +49,12 @@ class OutOfFold:
     @property
     def members(self) -> list[str]:
         """Of the blend."""
-        return [name for name in self.own if name != STACK]
+        return [name for name in self.own if name != STACKER]
 
     @property
     def stacked(self) -> bool:
         """Whether there is a stack."""
-        return STACK in self.own
+        return STACKER in self.own
 
     @property
     def folds(self) -> int:

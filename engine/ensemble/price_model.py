@@ -15,8 +15,8 @@ import numpy as np
 from engine.ensemble.blend import blend
 from engine.ensemble.correction import shift, weights
 from engine.ensemble.interval import Interval
-from engine.ensemble.out_of_fold import STACK
-from engine.ensemble.stacker import Goods, Stack, features
+from engine.ensemble.out_of_fold import STACKER
+from engine.ensemble.stacker import Goods, Stacker, features
 from engine.members.registry import Model, file_of, load_member
 from engine.settings.schema import CorrectionParameters
 from index.search.neighbours import BandIndex, Neighbours
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from engine.ensemble.cross_fit import Fitted
     from engine.features.inputs import Inputs
-    from engine.settings.schema import Stack as StackSettings
+    from engine.settings.schema import StackerSettings
 
     Float32 = NDArray[np.float32]
     Float64 = NDArray[np.float64]
@@ -67,7 +67,7 @@ class Models:
     """One of each per fold."""
 
     members: Mapping[str, Sequence[Model]]
-    stacks: Sequence[Stack] = ()
+    stacks: Sequence[Stacker] = ()
 
     @property
     def folds(self) -> int:
@@ -87,7 +87,7 @@ class Bank:
 class PriceModel:
     """Models, and the residuals of the catalogue's rows: what a price is made of."""
 
-    def __init__(self, models: Models, fitted: Fitted, bank: Bank, stack: StackSettings) -> None:
+    def __init__(self, models: Models, fitted: Fitted, bank: Bank, stack: StackerSettings) -> None:
         """`stack` says where the stack's evidence is looked for."""
         self.models = models
         self.fitted = fitted
@@ -150,7 +150,7 @@ def save_models(folder: Path, models: Models, fitted: Fitted) -> None:
     """Everything but the rows, below `folder`/models."""
     models_folder = folder / FOLDER
     models_folder.mkdir()
-    everything: dict[str, Sequence[Model | Stack]] = {**models.members, STACK: models.stacks}
+    everything: dict[str, Sequence[Model | Stacker]] = {**models.members, STACKER: models.stacks}
     for name, each in everything.items():
         for fold, model in enumerate(each):
             model.save(models_folder / file_of(name, fold))
@@ -179,7 +179,7 @@ def load_models(folder: Path) -> tuple[Models, Fitted]:
             before = [{name: each[fold] for name, each in members.items()} for fold in folds]
             paths = [models_folder / file_of(member, fold) for fold in folds]
             members[member] = list(pool.map(partial(load_member, member), paths, before))
-    stacks = [Stack.load(models_folder / file_of(STACK, fold)) for fold in folds] if document["stacked"] else []
+    stacks = [Stacker.load(models_folder / file_of(STACKER, fold)) for fold in folds] if document["stacked"] else []
     interval = Interval(**{name: tuple(value) for name, value in document["interval"].items()})
     knobs, mlp_knobs = CorrectionParameters(**document["knobs"]), CorrectionParameters(**document["mlp_knobs"])
     return Models(members, stacks), Fitted(document["weights"], knobs, mlp_knobs, interval)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from engine.ensemble.blend import blend
-from engine.ensemble.out_of_fold import STACK, OutOfFold
+from engine.ensemble.out_of_fold import STACKER, OutOfFold
 from engine.features.inputs import NUMBERS
 from index.progress import Report, silent
 from index.search.neighbours import BandIndex, Neighbours
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from engine.ensemble.blend import Weights
     from engine.features.inputs import Inputs
-    from engine.settings.schema import Stack as StackSettings
+    from engine.settings.schema import StackerSettings
 
     Float32 = NDArray[np.float32]
     Float64 = NDArray[np.float64]
@@ -66,14 +66,14 @@ class Catalogue(NamedTuple):
     space: Float32  # (n, dim) unit rows to search in
 
 
-class Stack:
+class Stacker:
     """One LightGBM model over a table of `features`. It answers how far to leave the blend."""
 
     def __init__(self, booster: Any) -> None:
         self._booster = booster
 
     @classmethod
-    def fit(cls, table: Float64, blended: Float64, log_price: Float64, settings: StackSettings, *, seed: int) -> Self:
+    def fit(cls, table: Float64, blended: Float64, log_price: Float64, settings: StackerSettings, *, seed: int) -> Self:
         """`table` (n, features), `blended` (n,) where it starts from, `log_price` (n,) where it should end."""
         import lightgbm
 
@@ -161,11 +161,11 @@ def stack_out_of_fold(
     oof: OutOfFold,
     weights: Weights,
     catalogue: Catalogue,
-    settings: StackSettings,
+    settings: StackerSettings,
     *,
     seed: int,
     report: Report = silent,
-) -> tuple[OutOfFold, list[Stack]]:
+) -> tuple[OutOfFold, list[Stacker]]:
     """`oof` with what the stack makes of it, and its model for each fold.
 
     The stack of fold f learns from the other folds' rows: from predictions of models that saw neither f nor the row's
@@ -191,7 +191,7 @@ def stack_out_of_fold(
                 without[f, there] = one_less.predict(*world.read(there, frozenset({f, g})))
                 without[f, here] += one_less.predict(*world.read(here, frozenset({f}))) / (oof.folds - 1)
     report("fitting the stack", oof.folds, oof.folds)
-    return OutOfFold(oof.fold, {**oof.own, STACK: own}, {**oof.without, STACK: without}), stacks
+    return OutOfFold(oof.fold, {**oof.own, STACKER: own}, {**oof.without, STACKER: without}), stacks
 
 
 @dataclass(frozen=True)
@@ -202,14 +202,14 @@ class _World:
     oof: OutOfFold
     weights: dict[str, float]
     catalogue: Catalogue
-    settings: StackSettings
+    settings: StackerSettings
     seed: int
 
-    def fit(self, out: frozenset[int]) -> Stack:
+    def fit(self, out: frozenset[int]) -> Stacker:
         """A stack that learns from all rows but those of the folds in `out`, and hears of none of these."""
         rows = np.flatnonzero(~np.isin(self.oof.fold, list(out)))
         seed = self.seed * self.oof.folds**2 + sum(out)
-        return Stack.fit(*self.read(rows, out), self.catalogue.goods.log_price[rows], self.settings, seed=seed)
+        return Stacker.fit(*self.read(rows, out), self.catalogue.goods.log_price[rows], self.settings, seed=seed)
 
     def read(
         self, rows: NDArray[np.int64], out: frozenset[int], members: dict[str, Float64] | None = None

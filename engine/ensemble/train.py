@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from engine.ensemble.blend import blend, cross_fit_weights
 from engine.ensemble.cross_fit import cross_fit
-from engine.ensemble.out_of_fold import STACK, predict_out_of_fold
+from engine.ensemble.out_of_fold import STACKER, predict_out_of_fold
 from engine.ensemble.price_model import Models
-from engine.ensemble.stacker import Catalogue, Stack, stack_out_of_fold
+from engine.ensemble.stacker import Catalogue, Stacker, stack_out_of_fold
 from engine.members.registry import BESIDE, member_fits
 from index.progress import Report, silent
 
@@ -37,7 +37,7 @@ class Learned:
 
     def residual(self, log_price: Float64) -> Float64:
         """(n,) what the models of each row's own fold missed: what corrects a query."""
-        return log_price - (self.oof.own[STACK] if self.oof.stacked else blend(self.oof.own, self.fitted.weights))
+        return log_price - (self.oof.own[STACKER] if self.oof.stacked else blend(self.oof.own, self.fitted.weights))
 
 
 def learn(catalogue: Catalogue, fold: NDArray[np.int8], settings: Settings, *, report: Report = silent) -> Learned:
@@ -66,10 +66,10 @@ def learn_from_members(
 
 def stacked(
     oof: OutOfFold, catalogue: Catalogue, settings: Settings, *, report: Report = silent
-) -> tuple[OutOfFold, list[Stack]]:
+) -> tuple[OutOfFold, list[Stacker]]:
     """The members' predictions with those of a stack on them, fitted anew, and its models; as they are without one."""
     oof = oof.without_stack()
-    if not settings.stack.rounds:
+    if not settings.stacker.rounds:
         return oof, []
     weights = cross_fit_weights(oof, catalogue.goods.log_price, settings.blend)
-    return stack_out_of_fold(oof, weights, catalogue, settings.stack, seed=settings.seed, report=report)
+    return stack_out_of_fold(oof, weights, catalogue, settings.stacker, seed=settings.seed, report=report)

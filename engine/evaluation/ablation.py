@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     Float32 = NDArray[np.float32]
     Float64 = NDArray[np.float64]
 
-PARTS = ("correction", "weights", "knobs", "band", "space", "members", "stack")
+PARTS = ("correction", "weights", "knobs", "band", "space", "members", "stacker")
 REFIT_PARTS = ("modalities", "words", "quantities")
 PLAIN = Correction(k=32, band=0.35, decay=2.0, alpha=0.3)  # what a reader of the formula might begin with
 NEARLY_NONE = 1e-9  # a lambda that weighs all neighbours alike
@@ -159,14 +159,14 @@ def variants(settings: Settings, oof: OutOfFold) -> list[Variant]:
         Variant("knobs", "k 32, band 0.35, lambda 2, alpha 0.3", _with_plain_knobs),
         Variant("band", "without band", lambda whole: whole.answer(correction=replace(of, band=WIDEST_BAND))),
     ]
-    if len(of.space) > 1:
-        found += [Variant("space", f"{view} alone", _in_space(view)) for view in of.space]
+    if len(of.search_vectors) > 1:
+        found += [Variant("space", f"{view} alone", _in_space(view)) for view in of.search_vectors]
     if len(oof.members) > 1:
         found += [Variant("members", f"without {member}", _without(member)) for member in oof.members]
     if oof.stacked:
         found += [
-            Variant("stack", "without stack", lambda whole: whole.answer(whole.oof.without_stack())),
-            Variant("stack", "stack without evidence", _without_evidence),
+            Variant("stacker", "without stacker", lambda whole: whole.answer(whole.oof.without_stack())),
+            Variant("stacker", "stacker without evidence", _without_evidence),
         ]
     return found
 
@@ -176,7 +176,7 @@ def _at_random(whole: Whole) -> Float64:
 
 
 def _with_plain_knobs(whole: Whole) -> Float64:
-    return whole.answer(correction=replace(PLAIN, space=whole.settings.correction.space))
+    return whole.answer(correction=replace(PLAIN, search_vectors=whole.settings.correction.search_vectors))
 
 
 def _by_median(whole: Whole) -> Float64:
@@ -201,7 +201,7 @@ def median_shift(near: Neighbours, residual: Float64, knobs: CorrectionParameter
 def _in_space(view: str) -> Price:
     def price(whole: Whole) -> Float64:
         inputs = whole.catalogue.inputs
-        settings = replace(whole.settings, correction=replace(whole.settings.correction, space=(view,)))
+        settings = replace(whole.settings, correction=replace(whole.settings.correction, search_vectors=(view,)))
         space = Space.fit(inputs, settings).vectors(inputs)
         return whole.answer(whole.stacked(whole.oof, space) if whole.oof.stacked else None, space)
 
@@ -237,7 +237,7 @@ def _price_refitted(refit: Refit) -> Price:
     def price(whole: Whole) -> Float64:
         seen, settings = refit.world(whole.catalogue, whole.settings)
         oof = refit.fit(seen, whole.oof.fold, settings)
-        if settings.stack.rounds:
+        if settings.stacker.rounds:
             oof = stacked(oof, seen, settings)[0]
         return answer_out_of_fold(oof, whole.rows.log_price, seen.space, settings).answer
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from engine.ensemble.correction import shift
 from engine.ensemble.cross_fit import Held, cross_fit, stages_of
-from engine.ensemble.out_of_fold import STACK, read_out_of_fold
+from engine.ensemble.out_of_fold import STACKER, read_out_of_fold
 from engine.ensemble.price_model import Models, PriceModel
 from engine.evaluation.report import Evaluation, evaluate
 from engine.evaluation.scorable import open_scored_rows
 from engine.evaluation.tuning_record import search_notes
 from engine.features.inputs import make_inputs
-from engine.finetune.provenance import notes_on_file, tuned_notes
+from engine.finetune.provenance import finetuned_notes, notes_on_file
 from engine.serving.pricer import Pricer
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
@@ -44,7 +44,7 @@ def evaluate_index(index: Path, report: Report = silent) -> Evaluation:
         method="out of fold",
         coverage_wanted=rows.settings.coverage,
         seed=rows.settings.seed,
-        notes=(*tuned_notes(rows.manifest.encoders), *search_notes(rows.folder), *_note_on_added(rows.added)),
+        notes=(*finetuned_notes(rows.manifest.encoders), *search_notes(rows.folder), *_note_on_added(rows.added)),
     )
 
 
@@ -81,11 +81,11 @@ def evaluate_labelled(
         Models(mlp),
         replace(model.fitted, weights={"mlp": 1.0}),
         replace(model.bank, residual=own - oof.own["mlp"]),
-        settings.stack,
+        settings.stacker,
     )
     combined = {"blend": answer.base.blended}
     if answer.base.stacked is not None:
-        combined[STACK] = answer.base.stacked
+        combined[STACKER] = answer.base.stacked
     order = np.random.default_rng(settings.seed).permutation(len(catalogue))
     by_chance = BandIndex(catalogue[order], own)
     near = by_chance.search(queries, answer.base.last, k=pricer.knobs.k, band=pricer.knobs.band)

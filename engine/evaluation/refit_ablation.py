@@ -19,7 +19,7 @@ from engine.features.encoding import PAIR, PHOTOGRAPH, Modality, modalities
 from engine.features.inputs import NUMBERS
 from engine.features.search_vectors import Space, joined
 from engine.members.registry import BESIDE, member_fits
-from engine.settings.schema import TEXT_VIEWS, Blend, Stack
+from engine.settings.schema import TEXT_VIEWS, Blend, StackerSettings
 from index.catalogue.units import NONE, UNITS
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Float32 = NDArray[np.float32]
 
 TEXT, IMAGE, BOTH = "text", "photographs", "text and photographs"
-WORDLESS = ("lexical", "tuned")  # members that see words alone, and have nothing left without them
+WORDLESS = ("lexical", "finetuned")  # members that see words alone, and have nothing left without them
 LENGTHS = {"log_name_length": 0.0, "log_text_length": 0.0, "log_lines": 0.0}  # of an item that says nothing
 UNKNOWN = {"log_amount": 0.0, "amount_unknown": 1.0, "log_pack": 0.0, "log_amount_each": 0.0}
 """What `engine.features.inputs` makes of an item that says no amount: zeros alone would be exactly one gram."""
@@ -64,7 +64,10 @@ class Refit:
             seen = replace(seen, numbers=_with(seen.numbers, UNKNOWN), unit=unit)
             goods = Goods(goods.log_price, unit, amounts(seen))  # or the stack would compare known amounts with unknown
         changed = replace(
-            settings, members=self.members, blend=Blend(), stack=Stack(rounds=0) if alone else settings.stack
+            settings,
+            members=self.members,
+            blend=Blend(),
+            stacker=StackerSettings(rounds=0) if alone else settings.stacker,
         )
         return Catalogue(seen, goods, self._space(seen, settings)), changed
 

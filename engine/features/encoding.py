@@ -61,7 +61,7 @@ def space_columns(settings: Settings) -> list[str]:
     """The columns whose cosines the correction's search averages: views of the first text encoder."""
     first = settings.text_encoder[0]
     views = _views(first, "text", settings.text_views)
-    return [_modality(first, view).name for view in views if view in settings.correction.space or view == PAIR]
+    return [_modality(first, view).name for view in views if view in settings.correction.search_vectors or view == PAIR]
 
 
 def _views(encoder: str, kind: Literal["text", "image"], views: tuple[str, ...]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Space:
-    """The views that `correction.space` names: encoders' vectors, and perhaps the words themselves."""
+    """The views that `correction.search_vectors` names: encoders' vectors, and perhaps the words themselves."""
 
     columns: list[str]  # of Inputs.vectors
     words: WordSpace | None
@@ -31,7 +31,7 @@ class Space:
     @classmethod
     def fit(cls, inputs: Inputs, settings: Settings) -> Self:
         """Nothing in it sees a price."""
-        words = WordSpace.fit(inputs.words, settings.seed) if NAME in settings.correction.space else None
+        words = WordSpace.fit(inputs.words, settings.seed) if NAME in settings.correction.search_vectors else None
         return cls(space_columns(settings), words)
 
     def vectors(self, inputs: Inputs) -> Float32:
@@ -49,7 +49,9 @@ class Space:
     @classmethod
     def load(cls, folder: Path, settings: Settings) -> Self:
         """What `save` wrote; the manifest has checked the files before."""
-        return cls(space_columns(settings), WordSpace.load(folder) if NAME in settings.correction.space else None)
+        return cls(
+            space_columns(settings), WordSpace.load(folder) if NAME in settings.correction.search_vectors else None
+        )
 
 
 def joined(views: Sequence[Float32]) -> Float32:

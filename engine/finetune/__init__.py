@@ -1,5 +1,5 @@
-"""How is an encoder taught what things cost? Text and photograph to log price, through a head, and back to an encoder.
+"""Fine-tuning of an encoder on prices: from text and photograph to log price, through a head that is thrown away.
 
-`price finetune` (`engine.finetune.run`) writes an encoder that opens like any other; the member `tuned` of the blend
-(`engine.members.finetuned`) does the same inside every fold, where a score must not be flattered.
+`price finetune` (`engine.finetune.run`) writes an encoder that opens like any other; the member `finetuned` of the
+blend (`engine.members.finetuned`) does the same inside every fold, where a score must not be flattered.
 """

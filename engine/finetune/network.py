@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from engine.networks.gated import GatedHead
-    from engine.settings.finetuning import Tuning
+    from engine.settings.finetuning import FinetuneSettings
 
 TEXT, PHOTOGRAPH = "text", "photograph"
 SCALED_ON = 1024  # rows from which the head learns the scale of the vectors
@@ -112,7 +112,7 @@ class PriceNetwork:
         self.head.scaled_numbers.learn(numbers)
         self.head.price.learn(np.asarray(log_price, np.float32)[:, None])
 
-    def groups(self, settings: Tuning) -> list[dict[str, Any]]:
+    def groups(self, settings: FinetuneSettings) -> list[dict[str, Any]]:
         """What AdamW takes: parameters by how fast they learn (`rate`), norms and biases without decay."""
         grouped: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.trained().items():
@@ -129,7 +129,7 @@ class PriceNetwork:
         ]
 
 
-def require_encoders(settings: Tuning) -> None:
+def require_encoders(settings: FinetuneSettings) -> None:
     """UsageError for encoders that cannot be tuned, or without peft where LoRA is asked for: before anything runs."""
     require_tunable(settings.encoder, "text")
     if find_spec(settings.image_encoder).family != "none":
@@ -138,7 +138,7 @@ def require_encoders(settings: Tuning) -> None:
         raise UsageError("train lora needs peft, which is not installed: pip install 'price-engine[finetune]'.")
 
 
-def open_towers(settings: Tuning, device: str) -> dict[str, Tower]:
+def open_towers(settings: FinetuneSettings, device: str) -> dict[str, Tower]:
     """The encoders as they are published, with all but what is to be trained frozen."""
     wanted = {TEXT: settings.encoder}
     if find_spec(settings.image_encoder).family != "none":
@@ -152,7 +152,7 @@ def open_towers(settings: Tuning, device: str) -> dict[str, Tower]:
     return towers
 
 
-def make_network(towers: dict[str, Tower], settings: Tuning) -> PriceNetwork:
+def make_network(towers: dict[str, Tower], settings: FinetuneSettings) -> PriceNetwork:
     """A head of random weights on the towers, with LoRA beside their products where it is asked for."""
     from engine.networks.gated import GatedHead
 
@@ -185,7 +185,7 @@ def _require_layers(name: str, asked: int, there: int) -> None:
         raise UsageError(f"layers is {asked}, and {name.partition('@')[0]} has {there}: give 1 to {there}.")
 
 
-def _freeze(tower: Tower, settings: Tuning) -> None:
+def _freeze(tower: Tower, settings: FinetuneSettings) -> None:
     """Set what learns."""
     tower.recompute, tower.frozen = settings.recompute, frozen_stages(tower, settings)
     for name, parameter in tower.module.named_parameters():
@@ -193,12 +193,12 @@ def _freeze(tower: Tower, settings: Tuning) -> None:
         parameter.requires_grad_(settings.train != "lora" and tower.stage_of(name) >= tower.frozen)
 
 
-def frozen_stages(tower: Tower, settings: Tuning) -> int:
+def frozen_stages(tower: Tower, settings: FinetuneSettings) -> int:
     """How many stages, from the input up, stay as they were published."""
     return len(tower.stages) - settings.last_layers if settings.train == "last" else 0
 
 
-def _adapt(tower: Tower, settings: Tuning) -> None:
+def _adapt(tower: Tower, settings: FinetuneSettings) -> None:
     """LoRA (Hu et al., 2021) by peft, scaled by 2: its second matrix is zero, so that training starts where it was."""
     from index.encoders.weights import guard_torchvision
 

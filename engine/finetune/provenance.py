@@ -85,7 +85,7 @@ def with_inherited(keys: set[str], encoders: Sequence[str]) -> list[str] | None:
     return sorted(keys.union(*known)) if len(known) == len(before) else None
 
 
-def mark_tuned(
+def mark_finetuned(
     records: Sequence[EncoderRecord],
     items: pa.Table,
     fingerprints: Sequence[str | None] | None,
@@ -97,19 +97,19 @@ def mark_tuned(
         return tuple(records)
     keys = row_keys(items, fingerprints)
     rows = {name: lineage.rows(keys, groups) if lineage else 0 for name, lineage in lineages.items()}
-    return tuple(replace(record, tuned_rows=rows[record.name]) for record in records)
+    return tuple(replace(record, finetuned_rows=rows[record.name]) for record in records)
 
 
-def tuned_notes(records: Sequence[EncoderRecord]) -> tuple[str, ...]:
+def finetuned_notes(records: Sequence[EncoderRecord]) -> tuple[str, ...]:
     """What a reader of a score over an index's rows must know: a sentence for each encoder concerned."""
-    concerned = {record.name: record.tuned_rows for record in records if record.tuned_rows != 0}
+    concerned = {record.name: record.finetuned_rows for record in records if record.finetuned_rows != 0}
     return tuple(_note(name, rows, "rows of this index") for name, rows in concerned.items())
 
 
 def notes_on_file(records: Sequence[EncoderRecord], items: pa.Table, groups: NDArray[np.int64]) -> tuple[str, ...]:
     """The same for a labelled file that is priced as queries: items of schema `ITEMS`, and their groups of twins."""
-    marked = mark_tuned([replace(record, tuned_rows=0) for record in records], items, None, groups)
-    concerned = {record.name: record.tuned_rows for record in marked if record.tuned_rows != 0}
+    marked = mark_finetuned([replace(record, finetuned_rows=0) for record in records], items, None, groups)
+    concerned = {record.name: record.finetuned_rows for record in marked if record.finetuned_rows != 0}
     return tuple(_note(name, rows, "rows of this file") for name, rows in concerned.items())
 
 
@@ -121,7 +121,7 @@ def _note(encoder: str, rows: int | None, where: str) -> str:
         )
     return (
         f"{encoder} was fine-tuned on {rows:,} {where} (on them or their twins), so this score is flattered: the "
-        "member tuned, which is fine-tuned inside the folds, gives an honest one."
+        "member finetuned, which is fine-tuned inside the folds, gives an honest one."
     )
 
 

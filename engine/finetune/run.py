@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from engine.finetune.network import PriceNetwork
     from engine.finetune.trainable_encoders import Tower
-    from engine.settings.finetuning import Tuning
+    from engine.settings.finetuning import FinetuneSettings
 
     Rows = NDArray[np.int64]
 
@@ -84,7 +84,7 @@ class _Read:
 def finetune(
     catalogue: Path,
     target: Path,
-    settings: Tuning,
+    settings: FinetuneSettings,
     *,
     seed: int = 0,
     columns: Columns | None = None,
@@ -135,7 +135,13 @@ def finetune(
 
 
 def _read(
-    catalogue: Path, columns: Columns, photographs: Photographs, settings: Tuning, *, seed: int, report: Report
+    catalogue: Path,
+    columns: Columns,
+    photographs: Photographs,
+    settings: FinetuneSettings,
+    *,
+    seed: int,
+    report: Report,
 ) -> _Read:
     """The rows, and which of them say when to stop: a part that splits no group of twins."""
     read = read_catalogue(catalogue, columns, priced=True, report=report)
@@ -177,7 +183,9 @@ def _refuse(examples: Examples, groups: Rows) -> None:
         raise DataRefused("No usable row has words to read: name the column of words with --text-column.")
 
 
-def _begun(settings: Tuning, towers: dict[str, Tower], read: _Read, seed: int, machine: Device) -> dict[str, Any]:
+def _begun(
+    settings: FinetuneSettings, towers: dict[str, Tower], read: _Read, seed: int, machine: Device
+) -> dict[str, Any]:
     """All that the result depends on, as plain values: what a run that goes on must agree with."""
     import torch
 

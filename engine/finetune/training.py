@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from engine.finetune.examples import Shelf
     from engine.finetune.network import PriceNetwork
-    from engine.settings.finetuning import Tuning
+    from engine.settings.finetuning import FinetuneSettings
     from index.encoders.device import Device
 
     Rows = NDArray[np.int64]
@@ -67,7 +67,7 @@ class Course:
         scores = [epoch.smape for epoch in self.curve if epoch.smape is not None]
         return int(np.argmin(scores)) if scores else len(self.curve) - 1
 
-    def over(self, settings: Tuning) -> bool:
+    def over(self, settings: FinetuneSettings) -> bool:
         """Whether nothing is left to do."""
         return len(self.curve) >= settings.epochs or len(self.curve) - 1 - self.best >= settings.patience
 
@@ -80,7 +80,7 @@ class Training:
         network: PriceNetwork,
         shelf: Shelf,
         rows: tuple[Rows, Rows],  # learned from; and those that say when to stop, which may be none
-        settings: Tuning,
+        settings: FinetuneSettings,
         *,
         seed: int,
         machine: Device,

@@ -21,7 +21,7 @@ from engine.evaluation.report import Evaluation, evaluate
 from engine.features.encoding import Encoders, modalities
 from engine.features.inputs import make_inputs
 from engine.features.search_vectors import Space
-from engine.finetune.provenance import mark_tuned, tuned_notes
+from engine.finetune.provenance import finetuned_notes, mark_finetuned
 from engine.folds import assign_folds, folds_for
 from engine.members.registry import require_members
 from engine.serving.reference import Comparables, write_comparables
@@ -88,7 +88,7 @@ def build_index(
         _refuse_too_few(groups, folds)
         settings = replace(settings, folds=folds)
         fold = assign_folds(groups, folds, settings.seed, log_price)
-        records = mark_tuned(records, read.items, keys["fingerprint"], groups)
+        records = mark_finetuned(records, read.items, keys["fingerprint"], groups)
         vectors, absent = encoders.encode(read.items, photographs, index / CACHE, report)
         del encoders  # some hundred megabytes that the models need now
         inputs = make_inputs(read.items, vectors)
@@ -103,7 +103,7 @@ def build_index(
             method="out of fold",
             coverage_wanted=settings.coverage,
             seed=settings.seed,
-            notes=tuned_notes(records),
+            notes=finetuned_notes(records),
         )
         report("writing the index", 0, None)
         items = items.append_column("group", [groups])

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.ensemble.out_of_fold import FILE as OUT_OF_FOLD
-from engine.ensemble.out_of_fold import STACK, grow_out_of_fold, read_out_of_fold
+from engine.ensemble.out_of_fold import STACKER, grow_out_of_fold, read_out_of_fold
 from engine.ensemble.stacker import Goods, amounts
 from engine.features.inputs import make_inputs
 from engine.lifecycle.assign_added import DEPARTED, KNOWN_BY, read_departed, settle, write_departed
@@ -258,7 +258,7 @@ def _newcomers(pricer: Pricer, old: _Old, items: pa.Table, vectors: dict[str, ND
 
 
 def _own(base: Base) -> dict[str, NDArray[np.float64]]:
-    return base.members | ({} if base.stacked is None else {STACK: base.stacked})
+    return base.members | ({} if base.stacked is None else {STACKER: base.stacked})
 
 
 def _write(

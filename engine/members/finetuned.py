@@ -1,4 +1,4 @@
-"""The member `tuned` of the blend: an encoder and its head, fine-tuned on the rows that it is given and no others.
+"""The member `finetuned` of the blend: an encoder and its head, fine-tuned on the rows that it is given and no others.
 
 Fitted inside every fold, it is the honest way to a fine-tuned price: a row's fold never tunes what predicts it. It
 reads the words alone, and starts from an encoder that was never tuned on prices.
@@ -25,7 +25,7 @@ from engine.finetune.network import (
 )
 from engine.finetune.provenance import read_lineage
 from engine.finetune.training import Training, predict
-from engine.settings.finetuning import Tuning
+from engine.settings.finetuning import FinetuneSettings
 from index.encoders import find_spec
 from index.encoders.device import AUTO, Device
 from index.errors import IndexUnusable, UsageError
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
     from engine.finetune.trainable_encoders import Tower
 
 
-class Tuned:
+class FinetunedMember:
     """A fitted member. `States` may be shared between members: what is frozen in them knows nothing of prices."""
 
-    def __init__(self, network: PriceNetwork, settings: Tuning, states: States, machine: Device) -> None:
+    def __init__(self, network: PriceNetwork, settings: FinetuneSettings, states: States, machine: Device) -> None:
         self._network, self._settings, self._states, self._machine = network, settings, states, machine
 
     @classmethod
     def fit(
-        cls, inputs: Inputs, log_price: NDArray[np.float64], settings: Tuning, *, seed: int, states: States
+        cls, inputs: Inputs, log_price: NDArray[np.float64], settings: FinetuneSettings, *, seed: int, states: States
     ) -> Self:
         """Trained on all of `inputs` for all epochs; `log_price` (n,)."""
         machine = AUTO.resolve_for_training()
@@ -76,7 +76,7 @@ class Tuned:
         tensors |= {f"{TEXT}.{name}": value for name, value in _trained(tower).items()}
         document = {"settings": asdict(self._settings), "identity": tower.encoder.identity}
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        path.write_bytes(save(plain, {"tuned": json.dumps(document)}))
+        path.write_bytes(save(plain, {"finetuned": json.dumps(document)}))
 
     @classmethod
     def load(cls, path: Path, states: States) -> Self:
@@ -85,14 +85,14 @@ class Tuned:
         from safetensors import safe_open
 
         with safe_open(path, "pt") as file:
-            document = json.loads(file.metadata()["tuned"])
+            document = json.loads(file.metadata()["finetuned"])
             kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-        settings, machine = Tuning(**document["settings"]), AUTO.resolve_for_training()
+        settings, machine = FinetuneSettings(**document["settings"]), AUTO.resolve_for_training()
         towers = open_towers(replace(settings, train="last", layers=0), str(machine.device))
         tower = towers[TEXT]
         if tower.encoder.identity != document["identity"]:
             raise IndexUnusable(
-                f"The member tuned was fitted on other weights of {settings.encoder} ({document['identity']}, here "
+                f"The member finetuned was fitted on other weights of {settings.encoder} ({document['identity']}, here "
                 f"{tower.encoder.identity}): bring those back, or build the index again with `price build-index`."
             )
         with torch.random.fork_rng(devices=[]):
@@ -113,19 +113,21 @@ def _trained(tower: Tower) -> dict[str, nn.Parameter]:
     return {name: value for name, value in parameters if tower.stage_of(name) >= tower.frozen}
 
 
-def require_tuned(settings: Tuning) -> None:
+def require_finetuned(settings: FinetuneSettings) -> None:
     """UsageError for what the member cannot be fitted with: before anything is encoded."""
     require_encoders(settings)
     if find_spec(settings.image_encoder).family != "none":
-        raise UsageError(f"[tuned] image_encoder is {settings.image_encoder!r}: the member tuned reads words alone.")
+        raise UsageError(
+            f"[finetuned] image_encoder is {settings.image_encoder!r}: the member finetuned reads words alone."
+        )
     if read_lineage(settings.encoder) is not None:
         raise UsageError(
-            f"[tuned] encoder is {settings.encoder!r}, which was fine-tuned on prices before: inside the folds start "
-            f"from {settings.encoder.partition('@')[0]}."
+            f"[finetuned] encoder is {settings.encoder!r}, which was fine-tuned on prices before: inside the folds "
+            f"start from {settings.encoder.partition('@')[0]}."
         )
 
 
-def _examples(inputs: Inputs, settings: Tuning, log_price: NDArray[np.float64]) -> Examples:
-    assert inputs.texts is not None, "the member tuned reads texts"
+def _examples(inputs: Inputs, settings: FinetuneSettings, log_price: NDArray[np.float64]) -> Examples:
+    assert inputs.texts is not None, "the member finetuned reads texts"
     texts = viewed(inputs.texts.tolist(), settings.view)
     return Examples(texts, [None] * len(texts), inputs.numbers, inputs.unit, log_price)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from engine.networks.price_range import PriceRange
     from engine.networks.standardise import Standardise
     from engine.networks.words import WordsHead
-    from engine.settings.schema import Network as NetworkSettings
+    from engine.settings.schema import NetworkSettings
 
     Head = FusedHead | WordsHead
 
@@ -48,7 +48,7 @@ class Shape:
     bounded: bool  # it answers the logit of a place between the cheapest and the dearest training row
 
 
-class Network:
+class NeuralMember:
     """Heads of one shape; `predict` averages them."""
 
     def __init__(self, heads: list[Head], shape: Shape, columns: NDArray[np.int64]) -> None:

@@ -50,10 +50,10 @@ def member_fits(settings: Settings) -> dict[str, Fit]:
 
     from engine.finetune.examples import States
     from engine.members.catboost import Catboost
-    from engine.members.finetuned import Tuned
+    from engine.members.finetuned import FinetunedMember
     from engine.members.kernel_ridge import Kernel
     from engine.members.lightgbm import Gbdt
-    from engine.members.neural import Network
+    from engine.members.neural import NeuralMember
     from engine.members.xgboost import Xgboost
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -62,13 +62,13 @@ def member_fits(settings: Settings) -> dict[str, Fit]:
 
     states = States()
     fits: dict[str, Fit] = {
-        "mlp": lambda inputs, log_price, seed, _: Network.fit(inputs, log_price, settings.mlp, seed, name="mlp"),
-        "lexical": lambda inputs, log_price, seed, _: Network.fit(
+        "mlp": lambda inputs, log_price, seed, _: NeuralMember.fit(inputs, log_price, settings.mlp, seed, name="mlp"),
+        "lexical": lambda inputs, log_price, seed, _: NeuralMember.fit(
             inputs, log_price, settings.lexical, seed, name="lexical"
         ),
         "kernel": lambda inputs, log_price, seed, _: Kernel.fit(inputs, log_price, settings.kernel, seed=seed),
-        "tuned": lambda inputs, log_price, seed, _: Tuned.fit(
-            inputs, log_price, settings.tuned, seed=seed, states=states
+        "finetuned": lambda inputs, log_price, seed, _: FinetunedMember.fit(
+            inputs, log_price, settings.finetuned, seed=seed, states=states
         ),
         "gbdt": lambda inputs, log_price, seed, fitted: Gbdt.fit(
             inputs, log_price, settings.gbdt, seed=seed, threads=tree_threads, fitted=fitted
@@ -102,27 +102,27 @@ def require_members(settings: Settings) -> None:
 
     for member in {"xgboost", "catboost"} & set(settings.members):
         require_trees(member)
-    if "tuned" in settings.members:
-        from engine.members.finetuned import require_tuned
+    if "finetuned" in settings.members:
+        from engine.members.finetuned import require_finetuned
 
-        require_tuned(settings.tuned)
+        require_finetuned(settings.finetuned)
 
 
 def load_member(member: str, path: Path, fitted: Mapping[str, Model]) -> Model:
     """What its `save` wrote; `fitted` holds the members of the same fold that come before it."""
     from engine.finetune.examples import States
     from engine.members.catboost import Catboost
-    from engine.members.finetuned import Tuned
+    from engine.members.finetuned import FinetunedMember
     from engine.members.kernel_ridge import Kernel
     from engine.members.lightgbm import Gbdt
-    from engine.members.neural import Network
+    from engine.members.neural import NeuralMember
     from engine.members.xgboost import Xgboost
 
     load: dict[str, Callable[[], Model]] = {
-        "mlp": lambda: Network.load(path),
-        "lexical": lambda: Network.load(path),
+        "mlp": lambda: NeuralMember.load(path),
+        "lexical": lambda: NeuralMember.load(path),
         "kernel": lambda: Kernel.load(path),
-        "tuned": lambda: Tuned.load(path, States(room=0)),
+        "finetuned": lambda: FinetunedMember.load(path, States(room=0)),
         "gbdt": lambda: Gbdt.load(path, fitted),
         "xgboost": lambda: Xgboost.load(path, fitted),
         "catboost": lambda: Catboost.load(path, fitted),
@@ -135,4 +135,4 @@ def file_of(member: str, fold: int) -> str:
     return f"{member}-{fold}.{SUFFIX.get(member, 'safetensors')}"
 
 
-SUFFIX = {"gbdt": "txt", "stack": "txt", "xgboost": "ubj", "catboost": "cbm"}
+SUFFIX = {"gbdt": "txt", "stacker": "txt", "xgboost": "ubj", "catboost": "cbm"}

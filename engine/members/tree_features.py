@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from engine.features.inputs import Inputs
-    from engine.members.neural import Network
+    from engine.members.neural import NeuralMember
     from engine.members.registry import Model
     from engine.settings.schema import Trees
 
@@ -34,7 +34,7 @@ class TreeTable:
 
     reads: tuple[str, ...]  # words, vectors, fused
     words: NDArray[np.int64]  # columns of Inputs.words: those frequent enough to split on
-    mlp: Network | None  # whose last hidden layer is read
+    mlp: NeuralMember | None  # whose last hidden layer is read
 
     @classmethod
     def fit(cls, inputs: Inputs, settings: Trees, fitted: Mapping[str, Model]) -> Self:
@@ -84,11 +84,11 @@ def require_trees(package: str) -> None:
         )
 
 
-def _mlp(reads: tuple[str, ...], fitted: Mapping[str, Model]) -> Network | None:
-    from engine.members.neural import Network
+def _mlp(reads: tuple[str, ...], fitted: Mapping[str, Model]) -> NeuralMember | None:
+    from engine.members.neural import NeuralMember
 
     if "fused" not in reads:
         return None
     mlp = fitted["mlp"]
-    assert isinstance(mlp, Network), mlp
+    assert isinstance(mlp, NeuralMember), mlp
     return mlp

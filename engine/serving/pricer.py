@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from engine.ensemble.out_of_fold import STACK
+from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.price_model import Bank, PriceModel, load_models
 from engine.features.encoding import PAIR, PHOTOGRAPH, Encoders, modalities
 from engine.features.inputs import make_inputs
@@ -101,7 +101,9 @@ class Pricer:
         settings = settings_from(manifest.settings)
         rows = open_comparables(folder)
         models, fitted = load_models(folder)
-        model = PriceModel(models, fitted, Bank(rows.index(settings.search), rows.goods, rows.residual), settings.stack)
+        model = PriceModel(
+            models, fitted, Bank(rows.index(settings.search), rows.goods, rows.residual), settings.stacker
+        )
         space = Space.load(folder, settings)
         encoders = Encoders(modalities(settings), runtime, manifest.encoders)
         return cls(folder, manifest, settings=settings, rows=rows, model=model, space=space, encoders=encoders)
@@ -186,7 +188,7 @@ class Pricer:
         if not comparables:
             why = "No neighbour lies within the band" if item.text.strip() else "Neighbours are found by words"
             notes = [*notes, f"{why}: the price is the models' alone."]
-        stages = {**base.members, "blend": base.blended, **({} if base.stacked is None else {STACK: base.stacked})}
+        stages = {**base.members, "blend": base.blended, **({} if base.stacked is None else {STACKER: base.stacked})}
         parts = {name: float(np.exp(values[row])) for name, values in stages.items()}
         return Quote(
             price=price,

@@ -26,7 +26,7 @@ RANGES: dict[str, tuple[float, float]] = {
 
 
 @dataclass(frozen=True)
-class Tuning:
+class FinetuneSettings:
     """How an encoder is fine-tuned."""
 
     encoder: str = "minilm"  # of words: NAME or NAME@PATH

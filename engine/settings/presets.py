@@ -18,24 +18,26 @@ from engine.settings.schema import (
     DeepTrees,
     Fit,
     Gbdt,
-    Network,
+    NetworkSettings,
     Settings,
-    Stack,
+    StackerSettings,
     change_settings,
     suggestion,
 )
 from index.errors import UsageError
 
-NO_STACK = Stack(rounds=0)
+NO_STACKER = StackerSettings(rounds=0)
 
 CLIP_FUSION = Settings(
     text_encoder=("clip-vit-l-14",),
     image_encoder=("clip-vit-l-14",),
     text_views=("text",),
     members=("mlp",),
-    mlp=Network("fusion", members=1, width=512, dropout=0.2, fit=Fit(10, 64, 64, 1e-3, 1e-5, "one_cycle", "mse")),
+    mlp=NetworkSettings(
+        "fusion", members=1, width=512, dropout=0.2, fit=Fit(10, 64, 64, 1e-3, 1e-5, "one_cycle", "mse")
+    ),
     blend=Blend(mlp=1.0),
-    stack=NO_STACK,
+    stacker=NO_STACKER,
     folds=5,
     correction=Correction(("text",)),
 )
@@ -47,12 +49,14 @@ GATED_ENSEMBLE = Settings(
     text_views=("name", "bullets"),
     outliers=0.01,
     members=("mlp", "gbdt", "xgboost", "catboost"),
-    mlp=Network("gated", members=1, width=256, dropout=0.2, fit=Fit(15, 64, 64, 1e-3, 1e-5, "one_cycle", "mse")),
+    mlp=NetworkSettings(
+        "gated", members=1, width=256, dropout=0.2, fit=Fit(15, 64, 64, 1e-3, 1e-5, "one_cycle", "mse")
+    ),
     gbdt=Gbdt(reads=("fused",)),
     xgboost=DeepTrees(reads=("fused",)),
     catboost=DeepTrees(reads=("fused",)),
     blend=Blend(mlp=0.85, gbdt=0.05, xgboost=0.05, catboost=0.05),
-    stack=NO_STACK,
+    stacker=NO_STACKER,
     folds=5,
     correction=Correction(("name", "bullets")),
 )
@@ -65,9 +69,11 @@ TOWERS_KNN = Settings(
     text_views=("details",),
     cleaning=("emoji",),
     members=("mlp",),
-    mlp=Network("towers", members=1, width=512, dropout=0.3, fit=Fit(15, 64, 64, 1e-3, 1e-5, "one_cycle", "mse")),
+    mlp=NetworkSettings(
+        "towers", members=1, width=512, dropout=0.3, fit=Fit(15, 64, 64, 1e-3, 1e-5, "one_cycle", "mse")
+    ),
     blend=Blend(mlp=1.0),
-    stack=NO_STACK,
+    stacker=NO_STACKER,
     folds=5,
     correction=Correction(("details",)),
 )
@@ -79,7 +85,7 @@ END_TO_END = Settings(
     image_encoder=("efficientnet-b0",),
     text_views=("text",),
     members=("mlp",),
-    mlp=Network(
+    mlp=NetworkSettings(
         "mlp",
         members=1,
         width=256,
@@ -87,7 +93,7 @@ END_TO_END = Settings(
         fit=Fit(20, 64, 64, 1e-3, 0.01, "cosine_restarts", "smooth_l1", 0.5, "smape", second_share=0.5, cycle=5),
     ),
     blend=Blend(mlp=1.0),
-    stack=NO_STACK,
+    stacker=NO_STACKER,
     folds=5,
     correction=Correction(("text",)),
 )

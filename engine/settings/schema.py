@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from engine.settings.finetuning import Tuning
+from engine.settings.finetuning import FinetuneSettings
 from index.errors import UsageError
 from index.search.backends import AUTO, BACKENDS
 
@@ -32,8 +32,8 @@ WIDEST_BAND = 100.0  # in log price; a settings file cannot say infinity
 TEXT_VIEWS = ("name", "bullets", "text", "details")
 CLEANING = ("emoji", "numbers")  # see `index.catalogue.cleaning`
 TREES_READ = ("words", "vectors", "fused")  # see `engine.members.tree_features`
-MEMBERS = ("mlp", "lexical", "kernel", "tuned", "gbdt", "xgboost", "catboost")  # see `engine.members.registry`
-SPACES = (*TEXT_VIEWS, "words")
+MEMBERS = ("mlp", "lexical", "kernel", "finetuned", "gbdt", "xgboost", "catboost")  # see `engine.members.registry`
+SEARCH_VECTORS = (*TEXT_VIEWS, "words")
 
 Changed = typing.TypeVar("Changed", bound="DataclassInstance")
 
@@ -87,7 +87,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkSettings:
     """A neural member of the blend."""
 
     head: (
@@ -106,9 +106,9 @@ class Network:
             raise UsageError(f"width is {self.width}: cross_attention takes a multiple of 4, one part an attention.")
 
 
-MLP = Network("gated", members=1, width=256, dropout=0.2, fit=Fit(12, 256, 256, 2e-3, 0.05, "one_cycle"))
-TUNED = Tuning()
-LEXICAL = Network("words", members=1, width=64, dropout=0.1, fit=Fit(4, 256, 1024, 3e-3, 0.01, "constant"))
+MLP = NetworkSettings("gated", members=1, width=256, dropout=0.2, fit=Fit(12, 256, 256, 2e-3, 0.05, "one_cycle"))
+FINETUNED = FinetuneSettings()
+LEXICAL = NetworkSettings("words", members=1, width=64, dropout=0.1, fit=Fit(4, 256, 1024, 3e-3, 0.01, "constant"))
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class Kernel:
 
 
 @dataclass(frozen=True)
-class Stack:
+class StackerSettings:
     """LightGBM on the members' predictions and near prices (`engine.ensemble.stacker`); none of 0 rounds."""
 
     rounds: int = 400
@@ -226,15 +226,15 @@ class Correction:
     """The neighbours' residuals. A parameter that is None is chosen at build."""
 
     # Whose cosines are averaged: views of the first text encoder, and the words themselves (`engine.features.lsa`).
-    space: tuple[str, ...] = ("name", "text", "words")
+    search_vectors: tuple[str, ...] = ("name", "text", "words")
     k: int | None = None  # neighbours
     band: float | None = None  # half-width in log price
     decay: float | None = field(default=None, metadata={"key": "lambda"})  # weight = exp(-lambda * distance)
     alpha: float | None = None  # share of the neighbours' mean residual that is added
 
     def __post_init__(self) -> None:
-        for part in self.space or ("",):
-            _check_choice("space", part, SPACES)
+        for part in self.search_vectors or ("",):
+            _check_choice("search_vectors", part, SEARCH_VECTORS)
         k, band, decay, alpha = (1.0 if knob is None else knob for knob in (self.k, self.band, self.decay, self.alpha))
         CorrectionParameters(int(k), band, decay, alpha)  # which refuses what is out of range
         if band > WIDEST_BAND:
@@ -248,7 +248,7 @@ class Blend:
     mlp: float | None = None
     lexical: float | None = None
     kernel: float | None = None
-    tuned: float | None = None
+    finetuned: float | None = None
     gbdt: float | None = None
     xgboost: float | None = None
     catboost: float | None = None
@@ -279,15 +279,15 @@ class Settings:
     coverage: float = 0.8  # of the interval
     search: str = AUTO  # what looks for neighbours: see `index.search.backends`
     members: tuple[str, ...] = ("mlp", "lexical", "kernel", "gbdt")  # that are blended; each has a section of its own
-    mlp: Network = MLP
-    lexical: Network = LEXICAL
+    mlp: NetworkSettings = MLP
+    lexical: NetworkSettings = LEXICAL
     kernel: Kernel = Kernel()
-    tuned: Tuning = TUNED  # of the member tuned, and of `price finetune`
+    finetuned: FinetuneSettings = FINETUNED  # of the member finetuned, and of `price finetune`
     gbdt: Gbdt = Gbdt()
     xgboost: DeepTrees = DeepTrees()
     catboost: DeepTrees = DeepTrees()
     blend: Blend = Blend()
-    stack: Stack = Stack()
+    stacker: StackerSettings = StackerSettings()
     correction: Correction = Correction()
 
     def __post_init__(self) -> None:
@@ -304,9 +304,9 @@ class Settings:
             _check_choice("cleaning", part, CLEANING)
         _check_range(self, "outliers", 0, 0.5)
         self._check_members()
-        views = [part for part in self.correction.space if part != "words"]
+        views = [part for part in self.correction.search_vectors if part != "words"]
         if not set(views) <= set(self.text_views):
-            raise UsageError(f"space {views} must be among text_views {list(self.text_views)}.")
+            raise UsageError(f"search_vectors {views} must be among text_views {list(self.text_views)}.")
         if not self.currency.strip() or len(self.currency) > 8 or not self.currency.isprintable():
             raise UsageError(f"currency is {self.currency!r}: give a short label such as USD.")
 

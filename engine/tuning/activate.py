@@ -21,7 +21,7 @@ from engine.ensemble.train import Learned, learn, learn_from_members
 from engine.evaluation.report import evaluate
 from engine.evaluation.tuning_record import FILE as HISTORY
 from engine.evaluation.tuning_record import search_notes, write_history
-from engine.finetune.provenance import tuned_notes
+from engine.finetune.provenance import finetuned_notes
 from engine.lifecycle.build import REPORT
 from engine.serving.reference import FILE as COMPARABLES
 from engine.serving.reference import read_comparables, write_comparables
@@ -103,6 +103,6 @@ def _write_report(folder: Path, rows: ScoredRows, learned: Learned, settings: Se
         method="out of fold",
         coverage_wanted=settings.coverage,
         seed=settings.seed,
-        notes=(*tuned_notes(rows.manifest.encoders), *search_notes(folder)),
+        notes=(*finetuned_notes(rows.manifest.encoders), *search_notes(folder)),
     )
     (folder / REPORT).write_text(json.dumps(evaluation.to_json(), indent=2) + "\n", encoding="utf-8")

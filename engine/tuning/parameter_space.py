@@ -16,7 +16,7 @@ from index.errors import UsageError
 if TYPE_CHECKING:
     from engine.settings.schema import CorrectionParameters
 
-CORRECTION, BLEND, STACK, MEMBERS = PARTS = ("correction", "blend", "stack", "members")
+CORRECTION, BLEND, STACKER, MEMBERS = PARTS = ("correction", "blend", "stacker", "members")
 Point = dict[str, float]
 
 
@@ -41,14 +41,14 @@ KNOBS = {
     "correction.decay": Range(0.1, 50.0, log=True),
     "correction.alpha": Range(0.02, 1.5),
 }
-OF_STACK = {
-    "stack.rounds": Range(50, 1500, log=True, whole=True),
-    "stack.leaves": Range(4, 63, log=True, whole=True),
-    "stack.learning_rate": Range(0.005, 0.1, log=True),
-    "stack.feature_fraction": Range(0.2, 1.0),
-    "stack.least_rows_in_leaf": Range(10, 200, log=True, whole=True),
-    "stack.k": Range(4, 64, log=True, whole=True),
-    "stack.band": Range(0.3, 5.0, log=True),
+OF_STACKER = {
+    "stacker.rounds": Range(50, 1500, log=True, whole=True),
+    "stacker.leaves": Range(4, 63, log=True, whole=True),
+    "stacker.learning_rate": Range(0.005, 0.1, log=True),
+    "stacker.feature_fraction": Range(0.2, 1.0),
+    "stacker.least_rows_in_leaf": Range(10, 200, log=True, whole=True),
+    "stacker.k": Range(4, 64, log=True, whole=True),
+    "stacker.band": Range(0.3, 5.0, log=True),
 }
 _NETWORK = {
     "dropout": Range(0.0, 0.5),
@@ -78,8 +78,8 @@ def ranges(parts: Sequence[str], settings: Settings) -> dict[str, Range]:
     for part in parts or ("",):
         if part not in PARTS:
             raise UsageError(f"--what {part!r} cannot be searched{suggestion(part, dict.fromkeys(PARTS))}.")
-    if STACK in parts and not settings.stack.rounds:
-        raise UsageError("The index has no stack, so there is nothing to search of it: leave stack out of --what.")
+    if STACKER in parts and not settings.stacker.rounds:
+        raise UsageError("The index has no stacker, so there is nothing to search of it: leave stacker out of --what.")
     found: dict[str, Range] = {}
     for part in sorted(set(parts), key=PARTS.index):
         found |= _of_part(part, settings)
@@ -94,7 +94,7 @@ def _of_part(part: str, settings: Settings) -> dict[str, Range]:
         return {f"blend.{member}": Range(0.0, 1.0) for member in settings.members if several}
     if part == MEMBERS:
         return {f"{m}.{key}": each for m in settings.members for key, each in OF_MEMBER.get(m, {}).items()}
-    return {CORRECTION: KNOBS, STACK: OF_STACK}[part]
+    return {CORRECTION: KNOBS, STACKER: OF_STACKER}[part]
 
 
 def point_of(

@@ -27,7 +27,7 @@ from engine.ensemble.train import stacked
 from engine.evaluation.report import Score
 from engine.evaluation.scorable import ScoredRows, open_scored_rows
 from engine.evaluation.tuning_record import read_history
-from engine.finetune.provenance import tuned_notes
+from engine.finetune.provenance import finetuned_notes
 from engine.members.registry import BESIDE, member_fits
 from engine.metrics import bootstrap, row_smape
 from engine.tuning.activate import put_in_force
@@ -223,7 +223,7 @@ class Search:
             gain=self._score(present - found),
             chosen=chosen.point,
             better=bool(found.mean() < present.mean() and chosen.point != self._starts[-1]),
-            notes=tuned_notes(self._rows.manifest.encoders),
+            notes=finetuned_notes(self._rows.manifest.encoders),
             seconds=time.monotonic() - started,
         )
 

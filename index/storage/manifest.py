@@ -31,7 +31,7 @@ class EncoderRecord:
     name: str
     identity: str
     dim: int
-    tuned_rows: int | None = 0
+    finetuned_rows: int | None = 0
     """How many of the generation's rows the encoder was fine-tuned on; None where that is not known."""
 
 

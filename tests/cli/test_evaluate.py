@@ -12,7 +12,7 @@ Price = Callable[..., Any]
 KEYS = {"n", "smape", "smape_low", "smape_high", "median_ape", "coverage", "stages"}  # the contract's
 STAGES = {
     "constant median", "neighbours alone", "mlp", "mlp + correction", "lexical", "kernel", "gbdt",
-    "blend", "stack", "stack + correction",
+    "blend", "stacker", "stacker + correction",
 }  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def test_json_is_one_object_that_has_the_keys_of_the_contract(scored: list[objec
     assert set(result) >= KEYS
     assert set(result["stages"]) >= STAGES
     assert all(0 <= value <= 200 for value in result["stages"].values())
-    assert result["smape"] == result["stages"]["stack + correction"]
+    assert result["smape"] == result["stages"]["stacker + correction"]
     assert result["smape_low"] <= result["smape"] <= result["smape_high"]
     assert 0 <= result["coverage"] <= 1
     assert result["gain"]["value"] == pytest.approx(result["stages"]["blend"] - result["smape"])

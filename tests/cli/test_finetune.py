@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def command(price: Price, tiny_minilm: str, priced_words: Path, tmp_path: Path) -> Price:
     """`price finetune` of a tiny encoder into `tmp_path/out`."""
     config = tmp_path / "price.toml"
-    config.write_text(f'[tuned]\nencoder = "{tiny_minilm}"\nwidth = 8\nepochs = 2\nlayers = 1\n')
+    config.write_text(f'[finetuned]\nencoder = "{tiny_minilm}"\nwidth = 8\nepochs = 2\nlayers = 1\n')
 
     def run(*options: object, catalogue: Path = priced_words) -> Any:
         return price("finetune", catalogue, "-o", tmp_path / "out", "--config", config, "--device", "cpu", *options)
@@ -89,7 +89,7 @@ def test_what_cannot_be_done_is_one_sentence_and_leaves_nothing(
 
 
 def test_an_unknown_setting_is_refused_by_name(command: Price, tmp_path: Path) -> None:
-    (tmp_path / "price.toml").write_text("[tuned]\nepoch = 3\n")
+    (tmp_path / "price.toml").write_text("[finetuned]\nepoch = 3\n")
     answer = command()
     assert answer.code == 2 and "'epoch'" in answer.err and "'epochs'" in answer.err
 

@@ -75,8 +75,8 @@ def test_a_person_sees_the_cross_fitted_score_by_its_name_and_settings_as_a_file
         (["--minutes", "0"], "--minutes is 0: give a number above 0"),
         (["--minutes", "nan"], "--minutes is nan"),
         (["--what", "corection"], "did you mean 'correction'"),
-        (["--what", "stack,,"], "''"),
-        (["--what", ""], "choose from correction, blend, stack, members"),
+        (["--what", "stacker,,"], "''"),
+        (["--what", ""], "choose from correction, blend, stacker, members"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(price: Price, shop: Any, options: list[str], phrase: str) -> None:

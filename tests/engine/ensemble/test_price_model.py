@@ -11,15 +11,13 @@ from engine.ensemble.correction import shift, weights
 from engine.ensemble.cross_fit import Fitted
 from engine.ensemble.interval import Interval
 from engine.ensemble.price_model import Bank, Models, PriceModel, load_models, save_models
-from engine.ensemble.stacker import Goods, Stack, amounts, features
+from engine.ensemble.stacker import Goods, Stacker, amounts, features
 from engine.members.kernel_ridge import Kernel
 from engine.members.lightgbm import Gbdt
-from engine.members.neural import Network
-from engine.settings.schema import CorrectionParameters, Fit
+from engine.members.neural import NeuralMember
+from engine.settings.schema import CorrectionParameters, Fit, NetworkSettings, StackerSettings
 from engine.settings.schema import Gbdt as GbdtSettings
 from engine.settings.schema import Kernel as KernelSettings
-from engine.settings.schema import Network as NetworkSettings
-from engine.settings.schema import Stack as StackSettings
 from index.search.neighbours import BandIndex, Neighbours
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -43,7 +41,7 @@ class Guess:
 
 
 MODELS = {"mlp": [Guess(0.1), Guess(0.3)], "gbdt": [Guess(0.5), Guess(-0.1)], "lexical": [Guess(0.2), Guess(0.0)]}
-EVIDENCE = StackSettings(k=3, band=0.6)
+EVIDENCE = StackerSettings(k=3, band=0.6)
 
 
 class Leave:
@@ -194,14 +192,14 @@ def trained(make_items):
     gated, words = (NetworkSettings(head, members=1, width=4, dropout=0.0, fit=fit) for head in ("gated", "words"))
     trees = GbdtSettings(rounds=2, least_rows_in_leaf=5, least_rows_of_word=5)
     members = {
-        "mlp": [Network.fit(inputs, log_price, gated, seed) for seed in (0, 1)],
+        "mlp": [NeuralMember.fit(inputs, log_price, gated, seed) for seed in (0, 1)],
         "kernel": [Kernel.fit(inputs, log_price, KernelSettings(landmarks=30 + seed), seed=seed) for seed in (0, 1)],
         "gbdt": [Gbdt.fit(inputs, log_price, trees, seed=seed, threads=1, fitted={}) for seed in (0, 1)],
-        "lexical": [Network.fit(inputs, log_price, words, seed) for seed in (0, 1)],
+        "lexical": [NeuralMember.fit(inputs, log_price, words, seed) for seed in (0, 1)],
     }
-    stack = StackSettings(rounds=2, least_rows_in_leaf=5, feature_fraction=1.0)
+    stack = StackerSettings(rounds=2, least_rows_in_leaf=5, feature_fraction=1.0)
     table, blended = table_of(members, inputs)
-    stacks = [Stack.fit(table, blended, log_price + seed, stack, seed=seed) for seed in (0, 1)]
+    stacks = [Stacker.fit(table, blended, log_price + seed, stack, seed=seed) for seed in (0, 1)]
     return Models(members, stacks)
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from engine.ensemble.blend import Weights, blend
-from engine.ensemble.out_of_fold import STACK, OutOfFold
-from engine.ensemble.stacker import AMOUNT_SLOPE, Catalogue, Goods, Stack, amounts, features, stack_out_of_fold
+from engine.ensemble.out_of_fold import STACKER, OutOfFold
+from engine.ensemble.stacker import AMOUNT_SLOPE, Catalogue, Goods, Stacker, amounts, features, stack_out_of_fold
 from engine.features.inputs import NUMBERS
-from engine.settings.schema import Stack as StackSettings
+from engine.settings.schema import StackerSettings
 from index.search.neighbours import BandIndex, Neighbours
 
-SMALL = StackSettings(rounds=20, leaves=4, least_rows_in_leaf=5, learning_rate=0.2, k=5, band=1.5)
+SMALL = StackerSettings(rounds=20, leaves=4, least_rows_in_leaf=5, learning_rate=0.2, k=5, band=1.5)
 FOLDS = 4
 
 
@@ -75,7 +75,7 @@ def test_an_item_without_neighbours_or_amount_is_stacked_all_the_same(catalogue,
     nobody = Neighbours(np.full((150, 5), -1), np.zeros((150, 5), np.float32))
     blended = blend(oof.own, WEIGHTS.whole)
     table = features(oof.own, blended, catalogue.inputs, nobody, catalogue.goods)
-    stack = Stack.fit(table, blended, catalogue.goods.log_price, SMALL, seed=0)
+    stack = Stacker.fit(table, blended, catalogue.goods.log_price, SMALL, seed=0)
     assert np.isfinite(stack.predict(table, blended)).all()
 
 
@@ -87,18 +87,18 @@ def test_a_stack_learns_whom_to_trust_and_comes_back_from_the_disk(tmp_path, cat
     blended = blend(members, {"mlp": 0.5, "gbdt": 0.5})
     nobody = Neighbours(np.full((150, 5), -1), np.zeros((150, 5), np.float32))
     table = features(members, blended, catalogue.inputs, nobody, catalogue.goods)
-    stack = Stack.fit(table, blended, log_price, StackSettings(least_rows_in_leaf=5, feature_fraction=1.0), seed=0)
+    stack = Stacker.fit(table, blended, log_price, StackerSettings(least_rows_in_leaf=5, feature_fraction=1.0), seed=0)
     predicted = stack.predict(table, blended)
     assert np.abs(predicted - log_price).mean() < 0.5 * np.abs(blended - log_price).mean()
     stack.save(tmp_path / "stack.txt")
-    np.testing.assert_array_equal(Stack.load(tmp_path / "stack.txt").predict(table, blended), predicted)
+    np.testing.assert_array_equal(Stacker.load(tmp_path / "stack.txt").predict(table, blended), predicted)
 
 
 def test_the_same_seed_grows_the_same_stacks(catalogue, oof):
     one, again = (stack_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=4)[0] for _ in range(2))
     other = stack_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=5)[0]
-    np.testing.assert_array_equal(one.own[STACK], again.own[STACK])
-    assert not np.array_equal(one.own[STACK], other.own[STACK])
+    np.testing.assert_array_equal(one.own[STACKER], again.own[STACKER])
+    assert not np.array_equal(one.own[STACKER], other.own[STACKER])
 
 
 def test_every_prediction_is_by_stacks_that_left_out_what_they_must(catalogue, oof):
@@ -108,7 +108,7 @@ def test_every_prediction_is_by_stacks_that_left_out_what_they_must(catalogue, o
         own, here = {m: np.where(oof.fold == f, oof.own[m], world[m]) for m in world}, oof.fold == f
         slow = fitted(world, {f}, f, catalogue, oof.fold)
         np.testing.assert_array_equal(
-            stacked.own[STACK][here], slow.predict(*lines(own, {f}, f, catalogue, oof.fold))[here]
+            stacked.own[STACKER][here], slow.predict(*lines(own, {f}, f, catalogue, oof.fold))[here]
         )
         table = lines(own, {f}, f, catalogue, oof.fold)
         np.testing.assert_array_equal(stacks[f].predict(*table), slow.predict(*table))
@@ -116,9 +116,9 @@ def test_every_prediction_is_by_stacks_that_left_out_what_they_must(catalogue, o
         for g in set(range(FOLDS)) - {f}:
             one_less, there = fitted(world, {f, g}, f, catalogue, oof.fold), oof.fold == g
             expected = one_less.predict(*lines(world, {f, g}, f, catalogue, oof.fold))
-            np.testing.assert_array_equal(stacked.without[STACK][f, there], expected[there])
+            np.testing.assert_array_equal(stacked.without[STACKER][f, there], expected[there])
             as_queries += one_less.predict(*lines(world, {f}, f, catalogue, oof.fold)) / (FOLDS - 1)
-        np.testing.assert_allclose(stacked.without[STACK][f, here], as_queries[here], atol=1e-12)
+        np.testing.assert_allclose(stacked.without[STACKER][f, here], as_queries[here], atol=1e-12)
 
 
 def lines(members, out, f, catalogue, fold):
@@ -138,7 +138,7 @@ def fitted(members, out, f, catalogue, fold):
     table, blended = lines(members, out, f, catalogue, fold)
     seen = ~np.isin(fold, list(out))
     seed = 0 * FOLDS**2 + sum(out)
-    return Stack.fit(table[seen], blended[seen], catalogue.goods.log_price[seen], SMALL, seed=seed)
+    return Stacker.fit(table[seen], blended[seen], catalogue.goods.log_price[seen], SMALL, seed=seed)
 
 
 @pytest.mark.parametrize("row", [0, 40, 149])
@@ -148,6 +148,6 @@ def test_a_price_a_thousand_times_higher_moves_no_prediction_of_its_own_fold(row
     dearer.log_price[row] += np.log(1000)
     after = stack_out_of_fold(oof, WEIGHTS, catalogue._replace(goods=dearer), SMALL, seed=0)[0]
     here = oof.fold == oof.fold[row]
-    np.testing.assert_array_equal(after.own[STACK][here], before.own[STACK][here])
-    np.testing.assert_array_equal(after.without[STACK][oof.fold[row]], before.without[STACK][oof.fold[row]])
-    assert not np.array_equal(after.own[STACK][~here], before.own[STACK][~here])
+    np.testing.assert_array_equal(after.own[STACKER][here], before.own[STACKER][here])
+    np.testing.assert_array_equal(after.without[STACKER][oof.fold[row]], before.without[STACKER][oof.fold[row]])
+    assert not np.array_equal(after.own[STACKER][~here], before.own[STACKER][~here])

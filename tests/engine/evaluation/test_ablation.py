@@ -8,7 +8,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from engine.ensemble.cross_fit import answer_out_of_fold, cross_fit
-from engine.ensemble.out_of_fold import STACK, OutOfFold
+from engine.ensemble.out_of_fold import STACKER, OutOfFold
 from engine.ensemble.stacker import Catalogue, Goods, amounts, features
 from engine.ensemble.train import stacked
 from engine.evaluation import ablation
@@ -19,8 +19,7 @@ from engine.evaluation.refit_ablation import Refit, members_of, refits_of
 from engine.evaluation.scorable import ScoredRows, open_scored_rows
 from engine.features.inputs import NUMBERS, WORD_KINDS, Inputs, make_inputs
 from engine.metrics import smape
-from engine.settings.schema import Blend, Correction, CorrectionParameters, Settings
-from engine.settings.schema import Stack as StackSettings
+from engine.settings.schema import Blend, Correction, CorrectionParameters, Settings, StackerSettings
 from index.catalogue.items import make_items
 from index.errors import IndexUnusable, UsageError
 from index.search.neighbours import BandIndex, Neighbours
@@ -30,12 +29,12 @@ SETTINGS = Settings(
     folds=FOLDS,
     members=("mlp", "lexical", "gbdt"),
     blend=Blend(mlp=0.5, lexical=0.2, gbdt=0.3),
-    stack=StackSettings(rounds=20, leaves=4, least_rows_in_leaf=5, k=5),
+    stacker=StackerSettings(rounds=20, leaves=4, least_rows_in_leaf=5, k=5),
     correction=Correction(("name", "text", "words"), k=5, band=1.5, decay=3.0, alpha=0.6),
 )
 VARIANTS = {
     each.name: each
-    for each in variants(SETTINGS, OutOfFold(np.zeros(1, np.int8), dict.fromkeys((*SETTINGS.members, STACK)), {}))  # type: ignore[arg-type]
+    for each in variants(SETTINGS, OutOfFold(np.zeros(1, np.int8), dict.fromkeys((*SETTINGS.members, STACKER)), {}))  # type: ignore[arg-type]
 }
 REFITS = {each.name: each for each in refits_of(SETTINGS)}
 
@@ -153,9 +152,9 @@ def test_weights_that_were_fixed_keep_their_proportions_and_are_fitted_where_non
 
 def test_without_a_stack_the_blend_is_corrected(inputs: Inputs) -> None:
     whole = whole_of(inputs, prices())
-    settings = replace(SETTINGS, stack=StackSettings(rounds=0))
+    settings = replace(SETTINGS, stacker=StackerSettings(rounds=0))
     expected = answer_out_of_fold(whole.oof.without_stack(), whole.rows.log_price, whole.space, settings).answer
-    np.testing.assert_array_equal(VARIANTS["without stack"].price(whole), expected)
+    np.testing.assert_array_equal(VARIANTS["without stacker"].price(whole), expected)
     assert not np.allclose(expected, whole.present.answer)
 
 
@@ -165,11 +164,11 @@ def test_a_stack_without_evidence_reads_no_price_of_a_neighbour(inputs: Inputs) 
     nowhere = np.zeros_like(whole.space)
     moved = whole.catalogue._replace(space=whole.space[::-1])
     blind = whole.stacked(whole.oof, nowhere)
-    np.testing.assert_array_equal(VARIANTS["stack without evidence"].price(whole), whole.answer(blind))
+    np.testing.assert_array_equal(VARIANTS["stacker without evidence"].price(whole), whole.answer(blind))
     assert not np.allclose(whole.answer(blind), whole.present.answer)
     whole.__dict__["catalogue"] = moved
-    np.testing.assert_array_equal(whole.stacked(whole.oof, nowhere).without[STACK], blind.without[STACK])
-    assert not np.array_equal(whole.stacked(whole.oof).without[STACK], blind.without[STACK])
+    np.testing.assert_array_equal(whole.stacked(whole.oof, nowhere).without[STACKER], blind.without[STACKER])
+    assert not np.array_equal(whole.stacked(whole.oof).without[STACKER], blind.without[STACKER])
 
 
 @pytest.mark.parametrize("decay", [0.01, 5.0])
@@ -204,7 +203,7 @@ def test_a_refit_sees_what_it_is_named_for_and_nothing_else(inputs: Inputs) -> N
 
     text, settings = seen("mlp alone, of text")
     assert list(text.vectors) == ["minilm_name", "minilm_text"]
-    assert (settings.members, settings.stack.rounds) == (("mlp",), 0)
+    assert (settings.members, settings.stacker.rounds) == (("mlp",), 0)
     photographs, _ = seen("mlp alone, of photographs")
     assert list(photographs.vectors) == ["pixels_photograph"]
     assert photographs.words.nnz == 0
@@ -215,7 +214,7 @@ def test_a_refit_sees_what_it_is_named_for_and_nothing_else(inputs: Inputs) -> N
     wordless, settings = seen("without words, but for encoders")
     assert wordless.words.nnz == 0 and wordless.words.shape == inputs.words.shape
     assert settings.members == ("mlp", "gbdt")
-    assert settings.stack == SETTINGS.stack
+    assert settings.stacker == SETTINGS.stacker
     lengths = [name.endswith(("length", "lines")) for name in NUMBERS]
     np.testing.assert_array_equal(wordless.numbers[:, lengths], 0)
     np.testing.assert_array_equal(wordless.numbers[:, np.invert(lengths)], inputs.numbers[:, np.invert(lengths)])
@@ -246,7 +245,7 @@ def test_without_amounts_nothing_is_known_of_what_others_cost_by_amount(inputs: 
 
 @pytest.mark.parametrize("space", [("name", "words"), ("words",)])
 def test_without_words_none_is_searched_by_them(inputs: Inputs, space: tuple[str, ...]) -> None:
-    settings = replace(SETTINGS, correction=replace(SETTINGS.correction, space=space))
+    settings = replace(SETTINGS, correction=replace(SETTINGS.correction, search_vectors=space))
     whole = whole_of(inputs, prices(), settings)
     refit = REFITS["without words, but for encoders"]
     seen, changed = refit.world(whole.catalogue, settings)

@@ -100,13 +100,13 @@ def opened(monkeypatch):
 
 
 def settings_of(**changes) -> Settings:
-    views = {"text_views": ("name", "text"), "correction": Correction(space=("name", "text"))}
+    views = {"text_views": ("name", "text"), "correction": Correction(search_vectors=("name", "text"))}
     return replace(Settings(), **{"text_encoder": ("minilm",), "image_encoder": ("pixels",), **views, **changes})
 
 
 def test_a_text_encoder_sees_the_views_of_the_text_and_an_image_encoder_the_photograph():
     assert modalities(settings_of()) == MODALITIES
-    bullets = settings_of(text_views=("bullets", "name"), correction=Correction(space=("name",)))
+    bullets = settings_of(text_views=("bullets", "name"), correction=Correction(search_vectors=("name",)))
     assert [each.view for each in modalities(bullets)] == ["bullets", "name", "photograph"]
 
 
@@ -156,7 +156,7 @@ def test_an_encoder_that_cannot_read_what_it_is_named_for_is_refused(wrong, said
 
 @pytest.mark.parametrize("space", [("name",), ("text",), ("name", "text")])
 def test_neighbours_are_looked_for_in_columns_of_the_first_text_encoder(space):
-    settings = settings_of(text_encoder=("qwen3-0.6b", "minilm"), correction=Correction(space=space))
+    settings = settings_of(text_encoder=("qwen3-0.6b", "minilm"), correction=Correction(search_vectors=space))
     assert space_columns(settings) == [f"qwen3_0_6b_{view}" for view in space]
     assert set(space_columns(settings)) <= {each.name for each in modalities(settings)}
 

@@ -55,7 +55,7 @@ def test_an_item_that_lacks_a_view_is_placed_by_the_other_and_one_that_lacks_bot
 
 @pytest.mark.parametrize("parts", [("name", "text", "words"), ("words",), ("text",)], ids=" ".join)
 def test_the_space_holds_the_views_that_the_settings_name_and_comes_back_from_the_disk(parts, tmp_path):
-    settings = Settings(correction=Correction(space=parts))
+    settings = Settings(correction=Correction(search_vectors=parts))
     inputs = inputs_of()
     space = Space.fit(inputs, settings)
     views = {"name": inputs.vectors["minilm_name"], "text": inputs.vectors["minilm_text"]}

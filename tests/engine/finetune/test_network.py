@@ -16,7 +16,7 @@ from engine.finetune.network import make_network, merge_adapters, open_towers
 from engine.finetune.trainable_encoders import WEIGHTS, open_tower
 from engine.finetune.training import Training, batches_of, predict, rate_at
 from engine.metrics import smape
-from engine.settings.finetuning import Tuning
+from engine.settings.finetuning import FinetuneSettings
 from index.encoders import open_encoder
 from index.encoders.device import Device, Runtime
 
@@ -31,8 +31,10 @@ def machine() -> Device:
 
 
 @pytest.fixture
-def settings(tiny_minilm: str) -> Tuning:
-    return Tuning(encoder=tiny_minilm, epochs=2, batch_size=16, width=8, layers=1, dropout=0.0, learning_rate=1e-2)
+def settings(tiny_minilm: str) -> FinetuneSettings:
+    return FinetuneSettings(
+        encoder=tiny_minilm, epochs=2, batch_size=16, width=8, layers=1, dropout=0.0, learning_rate=1e-2
+    )
 
 
 def made_up(rows: int = ROWS) -> Examples:
@@ -48,7 +50,7 @@ def made_up(rows: int = ROWS) -> Examples:
 def train(machine: Device) -> Callable[..., Training]:
     """A training over made-up items, its first 30 rows learned from."""
 
-    def run(settings: Tuning, room: int = 2**20, examples: Examples | None = None) -> Training:
+    def run(settings: FinetuneSettings, room: int = 2**20, examples: Examples | None = None) -> Training:
         towers = open_towers(settings, "cpu")
         with machine.repeatable(0):
             network = make_network(towers, settings)
@@ -206,7 +208,7 @@ def test_minilm_written_back_untouched_has_its_vectors_to_the_last_bit(tmp_path:
     ],
 )
 def test_only_what_is_asked_for_learns(
-    train: Callable[..., Training], settings: Tuning, change: dict[str, Any], moved: set[str]
+    train: Callable[..., Training], settings: FinetuneSettings, change: dict[str, Any], moved: set[str]
 ) -> None:
     settings = replace(settings, **change)
     training = train(settings)
@@ -220,7 +222,9 @@ def test_only_what_is_asked_for_learns(
         assert not [name for name in changed if "LayerNorm" in name or name.endswith("bias")]
 
 
-def test_merged_lora_prices_as_it_did_beside(train: Callable[..., Training], settings: Tuning, machine: Device) -> None:
+def test_merged_lora_prices_as_it_did_beside(
+    train: Callable[..., Training], settings: FinetuneSettings, machine: Device
+) -> None:
     training = train(replace(settings, train="lora", layers=None))
     shelf, rows = training._shelf, np.arange(ROWS)
     beside = predict(training.network, shelf, rows, machine)
@@ -229,7 +233,7 @@ def test_merged_lora_prices_as_it_did_beside(train: Callable[..., Training], set
     np.testing.assert_allclose(predict(training.network, shelf, rows, machine), beside, atol=1e-5)
 
 
-def test_layers_learn_slower_the_lower_they_are_and_norms_do_not_decay(settings: Tuning) -> None:
+def test_layers_learn_slower_the_lower_they_are_and_norms_do_not_decay(settings: FinetuneSettings) -> None:
     settings = replace(settings, train="whole", layers=None, layer_decay=0.5, learning_rate=0.8, weight_decay=0.1)
     network = make_network(open_towers(settings, "cpu"), settings)
     rates = {
@@ -244,7 +248,7 @@ def test_layers_learn_slower_the_lower_they_are_and_norms_do_not_decay(settings:
     assert {rate for name, rate in named.items() if name.startswith("head.") and rate[1]} == {(1e-3, 0.1)}
 
 
-def test_the_loss_that_is_told_is_that_of_the_rows(train: Callable[..., Training], settings: Tuning) -> None:
+def test_the_loss_that_is_told_is_that_of_the_rows(train: Callable[..., Training], settings: FinetuneSettings) -> None:
     import torch
 
     still = replace(settings, learning_rate=0.0, head_learning_rate=0.0, epochs=1, batch_size=15, accumulate=3)
@@ -260,13 +264,13 @@ def test_the_loss_that_is_told_is_that_of_the_rows(train: Callable[..., Training
 # --- the same sum by other ways
 
 
-def test_a_batch_in_parts_is_the_same_step(train: Callable[..., Training], settings: Tuning) -> None:
+def test_a_batch_in_parts_is_the_same_step(train: Callable[..., Training], settings: FinetuneSettings) -> None:
     assert_close(train(settings), train(replace(settings, accumulate=5)), 1e-5)
 
 
 @pytest.mark.parametrize("which", ["whole", "last"])
 def test_activations_computed_twice_change_nothing(
-    train: Callable[..., Training], settings: Tuning, which: str, monkeypatch: pytest.MonkeyPatch
+    train: Callable[..., Training], settings: FinetuneSettings, which: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from torch.utils import checkpoint
 
@@ -280,7 +284,7 @@ def test_activations_computed_twice_change_nothing(
     assert_close(plain, again, 1e-6)
 
 
-def test_what_is_frozen_may_be_kept_or_not(train: Callable[..., Training], settings: Tuning) -> None:
+def test_what_is_frozen_may_be_kept_or_not(train: Callable[..., Training], settings: FinetuneSettings) -> None:
     kept, made, some = (train(settings, room=room) for room in (2**20, 0, 3000))
     assert kept._shelf._states._kept and not made._shelf._states._kept
     assert len(some._shelf._states._kept) in range(1, ROWS)
@@ -288,7 +292,7 @@ def test_what_is_frozen_may_be_kept_or_not(train: Callable[..., Training], setti
     assert_close(kept, some, 1e-4)
 
 
-def test_mixed_precision_learns_about_the_same(settings: Tuning, train: Callable[..., Training]) -> None:
+def test_mixed_precision_learns_about_the_same(settings: FinetuneSettings, train: Callable[..., Training]) -> None:
     import torch
 
     exact = train(settings)
@@ -298,7 +302,9 @@ def test_mixed_precision_learns_about_the_same(settings: Tuning, train: Callable
     np.testing.assert_allclose(rough, predict(exact.network, shelf, np.arange(ROWS), exact._machine), atol=0.05)
 
 
-def test_the_weights_taken_are_those_of_the_best_epoch(train: Callable[..., Training], settings: Tuning) -> None:
+def test_the_weights_taken_are_those_of_the_best_epoch(
+    train: Callable[..., Training], settings: FinetuneSettings
+) -> None:
     training = train(replace(settings, epochs=8, patience=8, head_learning_rate=0.3))
     scores = [epoch.smape for epoch in training.course.curve]
     assert training.course.best != len(scores) - 1, "nothing to tell apart: change the seed"
@@ -334,7 +340,9 @@ def test_rates_rise_and_fall_to_nothing() -> None:
     assert rate_at(0, 1, 0.0) == 1
 
 
-def test_a_blank_text_is_absent_as_it_is_in_an_index(train: Callable[..., Training], settings: Tuning) -> None:
+def test_a_blank_text_is_absent_as_it_is_in_an_index(
+    train: Callable[..., Training], settings: FinetuneSettings
+) -> None:
     examples = made_up()
     examples.texts[3], examples.texts[35] = "", " \n"
     training = train(settings, examples=examples)
@@ -365,7 +373,9 @@ def test_text_and_photograph_are_trained_together_and_a_missing_one_is_masked(
         lines.append(f"{i},cup {chr(97 + i % 26)}{chr(97 + i // 26)},{image if i != 22 else 'gone.png'},{i + 3}")
     catalogue = tmp_path / "goods.csv"
     catalogue.write_text("\n".join(lines) + "\n")
-    settings = Tuning(tiny_minilm, tiny_mobilenet, epochs=1, batch_size=32, width=8, layers=1, learning_rate=1e-2)
+    settings = FinetuneSettings(
+        tiny_minilm, tiny_mobilenet, epochs=1, batch_size=32, width=8, layers=1, learning_rate=1e-2
+    )
     done = finetune(
         catalogue, tmp_path / "out", settings, device="cpu", precision="fp32", image_dir=tmp_path / "images"
     )

@@ -15,7 +15,7 @@ from engine.finetune import run as running
 from engine.finetune.checkpoint import read_checkpoint, write_checkpoint
 from engine.finetune.run import Finetuned, finetune
 from engine.finetune.workspace import FINETUNE
-from engine.settings.finetuning import Tuning
+from engine.settings.finetuning import FinetuneSettings
 from index.encoders import open_encoder
 from index.errors import DataRefused, IndexLocked, PriceError, UsageError
 
@@ -26,17 +26,17 @@ STEPS = 4  # of an epoch of `quick`
 
 
 @pytest.fixture
-def quick(tiny_minilm: str) -> Tuning:
+def quick(tiny_minilm: str) -> FinetuneSettings:
     """Two epochs of four steps."""
-    return Tuning(encoder=tiny_minilm, epochs=2, batch_size=32, width=8, layers=1, learning_rate=1e-3)
+    return FinetuneSettings(encoder=tiny_minilm, epochs=2, batch_size=32, width=8, layers=1, learning_rate=1e-3)
 
 
 @pytest.fixture
-def tune(priced_words: Path, tmp_path: Path, quick: Tuning) -> Tune:
+def tune(priced_words: Path, tmp_path: Path, quick: FinetuneSettings) -> Tune:
     """Fine-tune into `tmp_path/out`, with a checkpoint after every step, in fp32."""
 
     def run(
-        settings: Tuning | None = None, target: str = "out", catalogue: Path = priced_words, **more: Any
+        settings: FinetuneSettings | None = None, target: str = "out", catalogue: Path = priced_words, **more: Any
     ) -> Finetuned:
         how = {"device": "cpu", "precision": "fp32", "checkpoint_every": 0.0, **more}
         return finetune(catalogue, tmp_path / target, settings or quick, **how)
@@ -67,7 +67,7 @@ def stop_after(calls: int) -> Callable[..., None]:
 # --- what comes of it
 
 
-def test_the_result_is_an_encoder_of_its_own_identity(tune: Tune, tmp_path: Path, quick: Tuning) -> None:
+def test_the_result_is_an_encoder_of_its_own_identity(tune: Tune, tmp_path: Path, quick: FinetuneSettings) -> None:
     done = tune()
     assert done.encoders == [f"minilm@{tmp_path / 'out'}"]
     tuned, base = (open_encoder(name, device="cpu", precision="fp32") for name in (done.encoders[0], quick.encoder))
@@ -76,7 +76,9 @@ def test_the_result_is_an_encoder_of_its_own_identity(tune: Tune, tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"], "nothing of the work is left"
 
 
-def test_the_record_tells_settings_seed_base_curve_and_keys(tune: Tune, tmp_path: Path, quick: Tuning) -> None:
+def test_the_record_tells_settings_seed_base_curve_and_keys(
+    tune: Tune, tmp_path: Path, quick: FinetuneSettings
+) -> None:
     done = tune(seed=3)
     record = json.loads((tmp_path / "out" / FINETUNE).read_text())
     assert (record["seed"], record["epochs"], record["rows"], record["encoder"]) == (3, 2, 120, quick.encoder)
@@ -86,7 +88,7 @@ def test_the_record_tells_settings_seed_base_curve_and_keys(tune: Tune, tmp_path
 
 
 @pytest.mark.parametrize("train", ["last", "whole", "lora"])
-def test_what_is_learned_prices_rows_kept_aside_better(tune: Tune, quick: Tuning, train: str) -> None:
+def test_what_is_learned_prices_rows_kept_aside_better(tune: Tune, quick: FinetuneSettings, train: str) -> None:
     layers = 1 if train == "last" else None
     rates = {"learning_rate": 1e-2 if train == "lora" else 1e-3, "head_learning_rate": 1e-2}
     settings = replace(quick, train=train, layers=layers, epochs=12, patience=12, **rates)
@@ -119,7 +121,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, *scores: float) -> None:
 
 
 def test_the_best_epoch_is_taken_and_a_hopeless_run_ends_early(
-    tune: Tune, quick: Tuning, monkeypatch: pytest.MonkeyPatch
+    tune: Tune, quick: FinetuneSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripted(monkeypatch, 90, 80, 85, 81)
     done = tune(replace(quick, epochs=12, patience=2))
@@ -148,7 +150,7 @@ def test_a_run_stopped_at_any_report_and_resumed_gives_the_same_bytes(tune: Tune
 
 
 def test_a_best_epoch_from_before_a_stop_is_not_forgotten(
-    tune: Tune, tmp_path: Path, quick: Tuning, monkeypatch: pytest.MonkeyPatch
+    tune: Tune, tmp_path: Path, quick: FinetuneSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     longer, scores, best = replace(quick, epochs=12, patience=3), (90, 80, 95, 94, 93), 1
     scripted(monkeypatch, *scores)
@@ -218,7 +220,7 @@ def test_a_step_that_is_cut_in_half_is_done_again(tune: Tune, tmp_path: Path, mo
 
 @pytest.mark.parametrize("at", ["write", "first rename", "second rename"])
 def test_a_stop_between_writing_and_renaming_loses_neither_the_old_nor_the_new(
-    tune: Tune, tmp_path: Path, quick: Tuning, monkeypatch: pytest.MonkeyPatch, at: str
+    tune: Tune, tmp_path: Path, quick: FinetuneSettings, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     tune()
     before = bytes_of(tmp_path / "out")
@@ -296,7 +298,7 @@ def test_a_tensor_of_another_kind_or_shape_is_noticed(tmp_path: Path) -> None:
             read_checkpoint(path)
 
 
-def test_the_share_kept_aside_is_never_refused_as_folds(tune: Tune, quick: Tuning) -> None:
+def test_the_share_kept_aside_is_never_refused_as_folds(tune: Tune, quick: FinetuneSettings) -> None:
     done = tune(replace(quick, validation=0.001))
     assert 1 <= done.validation_rows <= 3
 
@@ -305,7 +307,7 @@ def test_the_share_kept_aside_is_never_refused_as_folds(tune: Tune, quick: Tunin
     ("change", "named"), [({"epochs": 3}, "epochs was 2 and is 3"), ({"train": "whole", "layers": None}, "train was")]
 )
 def test_other_settings_are_refused_by_name_on_resume(
-    tune: Tune, quick: Tuning, tmp_path: Path, change: dict[str, Any], named: str
+    tune: Tune, quick: FinetuneSettings, tmp_path: Path, change: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(Stop):
         tune(report=stop_after(8))
@@ -338,7 +340,9 @@ def test_a_run_that_failed_before_its_first_checkpoint_leaves_nothing(tune: Tune
 # --- where it may be written
 
 
-def test_a_finished_encoder_is_not_overwritten_unless_asked(tune: Tune, tmp_path: Path, quick: Tuning) -> None:
+def test_a_finished_encoder_is_not_overwritten_unless_asked(
+    tune: Tune, tmp_path: Path, quick: FinetuneSettings
+) -> None:
     tune()
     before = bytes_of(tmp_path / "out")
     with pytest.raises(UsageError, match="--overwrite"):
@@ -388,7 +392,7 @@ def test_two_runs_into_one_folder_are_not_let_in(tune: Tune, tmp_path: Path) -> 
     ],
 )
 def test_an_encoder_that_cannot_be_tuned_is_refused_by_name(
-    tune: Tune, quick: Tuning, tmp_path: Path, change: dict[str, Any], sentence: str
+    tune: Tune, quick: FinetuneSettings, tmp_path: Path, change: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(UsageError, match=sentence):
         tune(replace(quick, **change))
@@ -409,10 +413,12 @@ def test_an_encoder_that_cannot_be_tuned_is_refused_by_name(
 )
 def test_settings_out_of_range_are_refused_by_name(change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
-        Tuning(**change)
+        FinetuneSettings(**change)
 
 
-def test_lora_without_peft_names_what_to_install(tune: Tune, quick: Tuning, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lora_without_peft_names_what_to_install(
+    tune: Tune, quick: FinetuneSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from importlib import util
 
     own = util.find_spec
@@ -447,6 +453,8 @@ def test_a_catalogue_with_nothing_to_learn_from_is_refused(
     assert [each.name for each in tmp_path.iterdir()] == ["poor.csv"]
 
 
-def test_rates_that_blow_up_end_in_one_sentence_and_keep_the_last_good_step(tune: Tune, quick: Tuning) -> None:
+def test_rates_that_blow_up_end_in_one_sentence_and_keep_the_last_good_step(
+    tune: Tune, quick: FinetuneSettings
+) -> None:
     with pytest.raises(PriceError, match=r"came apart at step .*lower learning rate"):
         tune(replace(quick, learning_rate=1.0, head_learning_rate=1.0, weight_decay=100.0, epochs=99, patience=99))

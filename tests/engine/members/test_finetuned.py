@@ -1,4 +1,4 @@
-"""Is the member `tuned` fitted on its own rows alone, and is an encoder that heard a row's price never passed off?"""
+"""Claims: the member `finetuned` is fitted on its own rows alone; an encoder that was trained on a row is named."""
 
 import json
 import shutil
@@ -13,14 +13,14 @@ import pytest
 from engine.ensemble.out_of_fold import predict_out_of_fold
 from engine.features.inputs import Inputs, make_inputs
 from engine.finetune.examples import States
-from engine.finetune.provenance import mark_tuned, notes_on_file, read_lineage, row_keys, tuned_notes
+from engine.finetune.provenance import finetuned_notes, mark_finetuned, notes_on_file, read_lineage, row_keys
 from engine.finetune.run import finetune
 from engine.finetune.training import Training
 from engine.finetune.workspace import FINETUNE
-from engine.members.finetuned import Tuned
+from engine.members.finetuned import FinetunedMember
 from engine.members.registry import load_member, member_fits, require_members
 from engine.metrics import smape
-from engine.settings.finetuning import Tuning
+from engine.settings.finetuning import FinetuneSettings
 from engine.settings.schema import Settings
 from index.catalogue.items import make_items
 from index.errors import IndexUnusable, UsageError
@@ -30,9 +30,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def settings(tiny_minilm: str) -> Tuning:
+def settings(tiny_minilm: str) -> FinetuneSettings:
     rates = {"learning_rate": 1e-2, "head_learning_rate": 1e-2}
-    return Tuning(encoder=tiny_minilm, epochs=2, batch_size=16, width=8, layers=1, dropout=0.0, **rates)
+    return FinetuneSettings(encoder=tiny_minilm, epochs=2, batch_size=16, width=8, layers=1, dropout=0.0, **rates)
 
 
 def goods(rows: int) -> tuple[list[str], Inputs]:
@@ -44,13 +44,13 @@ def goods(rows: int) -> tuple[list[str], Inputs]:
 # --- inside the folds
 
 
-def test_a_rows_fold_never_tunes_what_predicts_it(settings: Tuning, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rows_fold_never_tunes_what_predicts_it(settings: FinetuneSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     texts, inputs = goods(60)
     fold = (np.arange(60) % 3).astype(np.int8)
     log_price = np.random.default_rng(0).normal(size=60)
     learned: list[set[str]] = []  # of each network, what its steps were made of
     asked: list[tuple[int, set[str]]] = []  # which network was asked about what
-    own_init, own_step, own_predict = Training.__init__, Training._step, Tuned.predict
+    own_init, own_step, own_predict = Training.__init__, Training._step, FinetunedMember.predict
 
     def init(self: Any, network: Any, *rest: Any, **more: Any) -> None:
         own_init(self, network, *rest, **more)
@@ -67,9 +67,9 @@ def test_a_rows_fold_never_tunes_what_predicts_it(settings: Tuning, monkeypatch:
 
     monkeypatch.setattr(Training, "__init__", init)
     monkeypatch.setattr(Training, "_step", step)
-    monkeypatch.setattr(Tuned, "predict", predict)
-    whole = Settings(members=("mlp", "tuned"), tuned=settings, folds=3)
-    fits = {"tuned": member_fits(whole)["tuned"]}
+    monkeypatch.setattr(FinetunedMember, "predict", predict)
+    whole = Settings(members=("mlp", "finetuned"), finetuned=settings, folds=3)
+    fits = {"finetuned": member_fits(whole)["finetuned"]}
     predict_out_of_fold(inputs, log_price, fold, fits, seed=0)
     assert len(learned) == len(asked) == 6, "a network for each fold, and for each pair of folds"
     for number, about in asked:
@@ -79,71 +79,79 @@ def test_a_rows_fold_never_tunes_what_predicts_it(settings: Tuning, monkeypatch:
     assert all(learned[number] | about == everything for number, about in asked)
 
 
-def test_a_member_that_learns_by_heart_scores_as_badly_out_of_fold_as_chance(settings: Tuning) -> None:
+def test_a_member_that_learns_by_heart_scores_as_badly_out_of_fold_as_chance(settings: FinetuneSettings) -> None:
     _, inputs = goods(60)
     log_price = np.random.default_rng(1).normal(size=60)  # nothing tells of it: who knows it has heard it
     fold = (np.arange(60) % 3).astype(np.int8)
     heavy = replace(settings, layers=2, epochs=60, batch_size=32, width=64)
-    fits = {"tuned": member_fits(Settings(members=("mlp", "tuned"), tuned=heavy, folds=3))["tuned"]}
+    fits = {"finetuned": member_fits(Settings(members=("mlp", "finetuned"), finetuned=heavy, folds=3))["finetuned"]}
     oof, models = predict_out_of_fold(inputs, log_price, fold, fits, seed=0)
     price = np.exp(log_price)
     heard = np.flatnonzero(fold != 0)
-    by_heart = smape(price[heard], np.exp(models["tuned"][0].predict(inputs.take(heard))))
+    by_heart = smape(price[heard], np.exp(models["finetuned"][0].predict(inputs.take(heard))))
     by_chance = smape(price, np.full(60, np.median(price)))
     assert by_heart < 0.6 * by_chance, "it must be able to learn by heart, or this test shows nothing"
-    assert smape(price, np.exp(oof.own["tuned"])) > 0.95 * by_chance
-    assert smape(price, np.exp(oof.held()["tuned"])) > 0.95 * by_chance
+    assert smape(price, np.exp(oof.own["finetuned"])) > 0.95 * by_chance
+    assert smape(price, np.exp(oof.held()["finetuned"])) > 0.95 * by_chance
 
 
 @pytest.mark.parametrize("train", ["last", "whole", "lora"])
-def test_a_saved_member_prices_as_before(settings: Tuning, tmp_path: Path, train: str) -> None:
+def test_a_saved_member_prices_as_before(settings: FinetuneSettings, tmp_path: Path, train: str) -> None:
     _, inputs = goods(40)
     settings = replace(settings, train=train, layers=None)
-    fitted = Tuned.fit(inputs, np.linspace(0, 3, 40), settings, seed=1, states=States())
-    fitted.save(tmp_path / "tuned-0.safetensors")
-    loaded = load_member("tuned", tmp_path / "tuned-0.safetensors", {})
+    fitted = FinetunedMember.fit(inputs, np.linspace(0, 3, 40), settings, seed=1, states=States())
+    fitted.save(tmp_path / "finetuned-0.safetensors")
+    loaded = load_member("finetuned", tmp_path / "finetuned-0.safetensors", {})
     _, others = goods(70)
     np.testing.assert_allclose(loaded.predict(others), fitted.predict(others), atol=1e-4)
     fitted.save(tmp_path / "again")
-    assert (tmp_path / "again").read_bytes() == (tmp_path / "tuned-0.safetensors").read_bytes()
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "finetuned-0.safetensors").read_bytes()
 
 
-def test_a_member_is_the_same_for_the_same_seed_whatever_was_fitted_before(settings: Tuning, tmp_path: Path) -> None:
+def test_a_member_is_the_same_for_the_same_seed_whatever_was_fitted_before(
+    settings: FinetuneSettings, tmp_path: Path
+) -> None:
     _, inputs = goods(40)
     log_price, states = np.linspace(0, 3, 40), States()
-    answers = [Tuned.fit(inputs, log_price, settings, seed=seed, states=states).predict(inputs) for seed in (1, 2, 1)]
+    answers = [
+        FinetunedMember.fit(inputs, log_price, settings, seed=seed, states=states).predict(inputs) for seed in (1, 2, 1)
+    ]
     np.testing.assert_array_equal(answers[0], answers[2])
     assert np.abs(answers[0] - answers[1]).max() > 1e-3
 
 
-def test_a_member_whose_encoder_has_changed_is_refused(settings: Tuning, tmp_path: Path, tiny_minilm: str) -> None:
+def test_a_member_whose_encoder_has_changed_is_refused(
+    settings: FinetuneSettings, tmp_path: Path, tiny_minilm: str
+) -> None:
     _, inputs = goods(40)
     folder = shutil.copytree(tiny_minilm.partition("@")[2], tmp_path / "encoder")
     settings = replace(settings, encoder=f"minilm@{folder}")
-    Tuned.fit(inputs, np.linspace(0, 3, 40), settings, seed=1, states=States()).save(tmp_path / "member")
+    FinetunedMember.fit(inputs, np.linspace(0, 3, 40), settings, seed=1, states=States()).save(tmp_path / "member")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 1e-6}))
     with pytest.raises(IndexUnusable, match="fitted on other weights"):
-        load_member("tuned", tmp_path / "member", {})
+        load_member("finetuned", tmp_path / "member", {})
 
 
-def test_the_member_is_off_by_default_and_refuses_what_it_cannot_be_honest_about(settings: Tuning, tuned: str) -> None:
-    assert "tuned" not in Settings().members
+def test_the_member_is_off_by_default_and_refuses_what_it_cannot_be_honest_about(
+    settings: FinetuneSettings, tuned: str
+) -> None:
+    assert "finetuned" not in Settings().members
     for change, sentence in (
         ({"encoder": tuned}, "was fine-tuned on prices before"),
         ({"image_encoder": "mobilenet-v2"}, "reads words alone"),
         ({"encoder": "pixels"}, "has no weights to train"),
     ):
-        whole = Settings(members=("mlp", "tuned"), tuned=replace(settings, **change))
+        whole = Settings(members=("mlp", "finetuned"), finetuned=replace(settings, **change))
         with pytest.raises(UsageError, match=sentence):
             require_members(whole)
         require_members(replace(whole, members=("mlp",)))
 
 
-def test_inputs_without_texts_are_our_mistake(settings: Tuning) -> None:
+def test_inputs_without_texts_are_our_mistake(settings: FinetuneSettings) -> None:
     _, inputs = goods(40)
     with pytest.raises(AssertionError, match="texts"):
-        Tuned.fit(replace(inputs, texts=None), np.zeros(40), settings, seed=0, states=States())
+        FinetunedMember.fit(replace(inputs, texts=None), np.zeros(40), settings, seed=0, states=States())
 
 
 def test_texts_follow_their_rows() -> None:
@@ -162,8 +170,8 @@ def tuned(tmp_path_factory: pytest.TempPathFactory, tiny_minilm: str, priced_wor
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("tuned") / "out"
-    settings = Tuning(encoder=tiny_minilm, epochs=1, layers=1, width=8)
+    folder = tmp_path_factory.mktemp("finetuned") / "out"
+    settings = FinetuneSettings(encoder=tiny_minilm, epochs=1, layers=1, width=8)
     done = finetune(priced_words, folder, settings, device="cpu", precision="fp32")
     torch.set_num_threads(threads)
     return done.encoders[0]
@@ -184,17 +192,17 @@ ALONE = np.arange(3)
 def test_rows_that_an_encoder_heard_are_counted_with_their_twins(tuned: str) -> None:
     items = listed("amber cup", "AMBER cup, 12 Ounce", "nothing like it")
     for groups, rows in ((ALONE, 2), (np.array([0, 1, 1]), 3), (np.array([0, 0, 1]), 2)):
-        marked = mark_tuned([record(tuned), record("minilm")], items, None, groups)
-        assert [each.tuned_rows for each in marked] == [rows, 0]
-    assert mark_tuned([record(tuned)], listed("one", "two", "three"), None, ALONE)[0].tuned_rows == 0
+        marked = mark_finetuned([record(tuned), record("minilm")], items, None, groups)
+        assert [each.finetuned_rows for each in marked] == [rows, 0]
+    assert mark_finetuned([record(tuned)], listed("one", "two", "three"), None, ALONE)[0].finetuned_rows == 0
 
 
 def test_a_note_names_encoder_and_rows_and_what_to_do(tuned: str) -> None:
-    marked = mark_tuned([record(tuned)] * 2, listed("amber cup", "x", "y"), None, ALONE)
-    (note,) = tuned_notes(marked)
-    assert tuned in note and " 1 rows of this index" in note and "flattered" in note and "member tuned" in note
-    assert tuned_notes(mark_tuned([record(tuned)], listed("x", "y", "z"), None, ALONE)) == ()
-    (note,) = notes_on_file([replace(record(tuned), tuned_rows=120)], listed("x", "amber cup", "y"), ALONE)
+    marked = mark_finetuned([record(tuned)] * 2, listed("amber cup", "x", "y"), None, ALONE)
+    (note,) = finetuned_notes(marked)
+    assert tuned in note and " 1 rows of this index" in note and "flattered" in note and "member finetuned" in note
+    assert finetuned_notes(mark_finetuned([record(tuned)], listed("x", "y", "z"), None, ALONE)) == ()
+    (note,) = notes_on_file([replace(record(tuned), finetuned_rows=120)], listed("x", "amber cup", "y"), ALONE)
     assert " 1 rows of this file" in note
 
 
@@ -209,9 +217,9 @@ def test_a_record_that_is_gone_or_changed_hides_nothing(tuned: str, tmp_path: Pa
     else:
         path.write_text("{}")
     for name in (f"minilm@{folder}", f"minilm@{folder / 'model.safetensors'}"):
-        (marked,) = mark_tuned([record(name)], listed("x", "y", "z"), None, ALONE)
-        assert marked.tuned_rows is None
-        assert "cannot be told" in tuned_notes([marked])[0]
+        (marked,) = mark_finetuned([record(name)], listed("x", "y", "z"), None, ALONE)
+        assert marked.finetuned_rows is None
+        assert "cannot be told" in finetuned_notes([marked])[0]
 
 
 @pytest.fixture
@@ -230,13 +238,13 @@ def test_an_encoder_that_is_tuned_again_has_heard_what_it_heard_before(
     base = shutil.copytree(tuned.partition("@")[2], tmp_path / "base")
     if not told:
         (base / FINETUNE).unlink()
-    settings = Tuning(encoder=f"minilm@{base}", epochs=1, layers=1, width=8)
+    settings = FinetuneSettings(encoder=f"minilm@{base}", epochs=1, layers=1, width=8)
     (again,) = finetune(other_words, tmp_path / "again", settings, device="cpu", precision="fp32").encoders
     shutil.rmtree(base)
     items = listed("amber cup", "thing aa", "nothing like it")
-    (marked,) = mark_tuned([record(again)], items, None, ALONE)
-    assert marked.tuned_rows == (2 if told else None)
-    (note,) = tuned_notes([marked])
+    (marked,) = mark_finetuned([record(again)], items, None, ALONE)
+    assert marked.finetuned_rows == (2 if told else None)
+    (note,) = finetuned_notes([marked])
     assert ("2 rows of this index" if told else "cannot be told") in note
 
 
@@ -261,14 +269,16 @@ def test_builds_and_scores_with_such_an_encoder_say_so(
 ) -> None:
     config, index = tmp_path / "price.toml", tmp_path / "index"
     config.write_text(
-        'folds = 3\nmembers = ["mlp"]\n[mlp]\nmembers = 1\nwidth = 8\n[mlp.fit]\nepochs = 1\n[stack]\nrounds = 0\n'
+        'folds = 3\nmembers = ["mlp"]\n[mlp]\nmembers = 1\nwidth = 8\n[mlp.fit]\nepochs = 1\n[stacker]\nrounds = 0\n'
     )
     options = ["--index", index, "--config", config, "--image-encoder", "none"]
     built = price("build-index", priced_words, *options, "--text-encoder", tuned, "--json")
     said = "was fine-tuned on 120 rows of this index"
     assert built.code == 0 and said in built.err
     generation = index / (index / "CURRENT").read_text().strip()
-    assert {each["tuned_rows"] for each in json.loads((generation / "manifest.json").read_text())["encoders"]} == {120}
+    assert {each["finetuned_rows"] for each in json.loads((generation / "manifest.json").read_text())["encoders"]} == {
+        120
+    }
     (note,) = price("evaluate", "--index", index, "--json").json["notes"]
     assert said in note
     assert said in " ".join(price("evaluate", "--index", index).out.split())
@@ -284,16 +294,16 @@ def test_an_index_with_the_member_is_built_asked_and_scored_and_flatters_nobody(
 ) -> None:
     config, index = tmp_path / "price.toml", tmp_path / "index"
     config.write_text(
-        'folds = 3\nmembers = ["mlp", "tuned"]\n[mlp]\nmembers = 1\nwidth = 8\n[mlp.fit]\nepochs = 1\n[stack]\n'
-        f'rounds = 0\n[tuned]\nencoder = "{tiny_minilm}"\nepochs = 1\nwidth = 8\n'
+        'folds = 3\nmembers = ["mlp", "finetuned"]\n[mlp]\nmembers = 1\nwidth = 8\n[mlp.fit]\nepochs = 1\n[stacker]\n'
+        f'rounds = 0\n[finetuned]\nencoder = "{tiny_minilm}"\nepochs = 1\nwidth = 8\n'
     )
     options = ["--index", index, "--config", config, "--image-encoder", "none"]
     built = price("build-index", priced_words, *options, "--text-encoder", tiny_minilm, "--json")
     assert built.code == 0, built.err
     assert "flattered" not in built.err
     generation = index / (index / "CURRENT").read_text().strip()
-    assert len(list((generation / "models").glob("tuned-*.safetensors"))) == 3
+    assert len(list((generation / "models").glob("finetuned-*.safetensors"))) == 3
     scored = price("evaluate", "--index", index, "--json").json
-    assert "tuned" in scored["stages"] and scored["notes"] == []
+    assert "finetuned" in scored["stages"] and scored["notes"] == []
     parts = price("query", "jade cup", "--index", index, "--json").json["parts"]
-    assert parts["tuned"] > 0
+    assert parts["finetuned"] > 0

@@ -9,12 +9,11 @@ from scipy.sparse import csr_matrix
 
 from engine.members.catboost import Catboost
 from engine.members.lightgbm import Gbdt
-from engine.members.neural import Network
+from engine.members.neural import NeuralMember
 from engine.members.tree_features import TreeTable
 from engine.members.xgboost import Xgboost
-from engine.settings.schema import DeepTrees, Fit
+from engine.settings.schema import DeepTrees, Fit, NetworkSettings
 from engine.settings.schema import Gbdt as GbdtSettings
-from engine.settings.schema import Network as NetworkSettings
 from index.catalogue.units import UNITS
 from index.errors import DataRefused, UsageError
 
@@ -33,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def mlp(make_items):
     """Of other rows than most tests', and good enough that trees which read it are."""
     settings = NetworkSettings("gated", 2, 8, 0.1, Fit(8, 16, 32, 0.01, 0.01, "one_cycle"))
-    return Network.fit(*make_items(300, seed=1), settings, 0)
+    return NeuralMember.fit(*make_items(300, seed=1), settings, 0)
 
 
 def fit(kind, inputs, log_price, mlp=None, *, seed=0, threads=1, **changes):

@@ -124,7 +124,7 @@ def test_comparables_are_the_nearest_rows_in_the_band_by_brute_force(pricer: Pri
     )
     knobs = replace(pricer.knobs, k=5, band=0.7)
     (quote,) = pricer.price([Item(text)], knobs=knobs)
-    inside = np.abs(items["log_price"].to_numpy() - np.log(quote.parts["stack"])) <= 0.7
+    inside = np.abs(items["log_price"].to_numpy() - np.log(quote.parts["stacker"])) <= 0.7
     nearest = np.argsort(np.where(inside, -cosines, np.inf))[: min(5, inside.sum())]
     assert 0 < inside.sum() < len(inside)
     assert [one.item_id for one in quote.comparables] == items["item_id"].take(nearest).to_pylist()

@@ -72,12 +72,12 @@ def goods(tmp_path):
 @pytest.mark.parametrize("preset", PUBLISHED)
 def test_a_published_system_is_its_own_encoders_and_members_without_our_stack(preset):
     settings = PRESETS[preset]
-    assert settings.stack.rounds == 0
+    assert settings.stacker.rounds == 0
     assert not {"lexical", "kernel"} & set(settings.members)
     assert {*settings.text_encoder, *settings.image_encoder} <= set(ENCODERS)
     given = settings.blend.weights()
     assert {member for member, weight in given.items() if weight} == set(settings.members)
-    assert "words" not in settings.correction.space
+    assert "words" not in settings.correction.search_vectors
 
 
 def test_the_four_have_the_heads_losses_and_schedules_of_their_write_ups():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.ensemble.cross_fit import answer_out_of_fold
-from engine.ensemble.out_of_fold import STACK, read_out_of_fold
+from engine.ensemble.out_of_fold import STACKER, read_out_of_fold
 from engine.ensemble.price_model import load_models
 from engine.evaluation.evaluate import evaluate_index
 from engine.evaluation.scorable import open_scored_rows
@@ -20,7 +20,7 @@ from engine.lifecycle.update import add_items
 from engine.metrics import smape
 from engine.serving.pricer import Item, Pricer
 from engine.serving.reference import read_comparables
-from engine.settings.schema import Settings, Stack, settings_from
+from engine.settings.schema import Settings, StackerSettings, settings_from
 from engine.tuning import tune as room
 from engine.tuning.activate import put_in_force
 from engine.tuning.parameter_space import KNOBS, Range, key_of, ranges, settings_at
@@ -227,7 +227,7 @@ def with_history(index: Path, what: tuple[str, ...]) -> None:
     ("earlier", "what", "together"),
     [
         (("correction",), ("blend",), "correction,blend"),
-        (("blend", "stack"), ("correction", "blend"), "correction,blend,stack"),
+        (("blend", "stacker"), ("correction", "blend"), "correction,blend,stacker"),
     ],
 )
 def test_what_an_earlier_search_chose_on_all_rows_is_searched_with_the_rest_or_not_at_all(
@@ -254,7 +254,7 @@ def test_a_blend_that_was_searched_for_before_rows_were_added_sends_to_a_build_a
 def test_a_search_says_that_an_encoder_has_heard_the_prices_it_is_scored_on(search: Search) -> None:
     assert search.result(0.0).notes == ()
     rows = search._rows
-    heard = tuple(replace(each, tuned_rows=7) for each in rows.manifest.encoders)
+    heard = tuple(replace(each, finetuned_rows=7) for each in rows.manifest.encoders)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "_rows", replace(rows, manifest=replace(rows.manifest, encoders=heard)))
         notes = search.result(0.0).to_json()["notes"]
@@ -262,7 +262,7 @@ def test_a_search_says_that_an_encoder_has_heard_the_prices_it_is_scored_on(sear
 
 
 def test_a_setting_is_named_as_a_settings_file_names_it() -> None:
-    every = ranges(("correction", "blend", "stack", "members"), Settings())
+    every = ranges(("correction", "blend", "stacker", "members"), Settings())
     keys = {path: key_of(path) for path in every}
     assert keys.pop("correction.decay") == "correction.lambda"
     assert all(path == key for path, key in keys.items())
@@ -283,13 +283,13 @@ def test_what_is_no_better_leaves_the_index_as_it_is(own_index: Path, monkeypatc
     assert state(own_index) == before
 
 
-@pytest.mark.parametrize("parts", [("blend",), ("blend", "stack"), ("correction", "members")])
+@pytest.mark.parametrize("parts", [("blend",), ("blend", "stacker"), ("correction", "members")])
 def test_an_index_in_force_after_a_search_is_what_a_build_with_those_settings_makes(
     parts: tuple[str, ...], shop: Any, own_index: Path, tmp_path: Path
 ) -> None:
     point = {
         "blend": {"blend.mlp": 1.0, "blend.lexical": 2.0, "blend.kernel": 2.0, "blend.gbdt": 0.0},
-        "stack": {"stack.rounds": 7, "stack.leaves": 5, "stack.least_rows_in_leaf": 10},
+        "stacker": {"stacker.rounds": 7, "stacker.leaves": 5, "stacker.least_rows_in_leaf": 10},
         "correction": {"correction.k": 7, "correction.band": 0.77, "correction.decay": 3.3, "correction.alpha": 0.44},
         "members": {"kernel.ridge": 2.5, "lexical.dropout": 0.3, "gbdt.leaves": 8},
     }
@@ -302,7 +302,7 @@ def test_an_index_in_force_after_a_search_is_what_a_build_with_those_settings_ma
     assert read_manifest(mine).settings == read_manifest(built).settings
     assert read_comparables(mine).residual == pytest.approx(read_comparables(built).residual)
     oof, rows_now = read_out_of_fold(mine), read_comparables(mine)
-    np.testing.assert_allclose(rows_now.residual, rows_now.goods.log_price - oof.own[STACK])
+    np.testing.assert_allclose(rows_now.residual, rows_now.goods.log_price - oof.own[STACKER])
     for member, without in read_out_of_fold(built).without.items():
         np.testing.assert_allclose(read_out_of_fold(mine).without[member], without, atol=1e-6)
     fitted, expected = load_models(mine)[1], load_models(built)[1]
@@ -318,20 +318,20 @@ HISTORY = {"what": ["blend"], "cross_fitted": {"smape": 50.0}}
 
 
 def test_blend_stack_and_members_can_be_searched_together(own_index: Path) -> None:
-    found = tune(own_index, what=("members", "stack", "blend"), trials=1)
-    assert found.what == ("blend", "stack", "members")
+    found = tune(own_index, what=("members", "stacker", "blend"), trials=1)
+    assert found.what == ("blend", "stacker", "members")
     assert found.trials == FOLDS + 2
-    assert {path.partition(".")[0] for path in found.chosen} == {"blend", "stack", "mlp", "lexical", "kernel", "gbdt"}
+    assert {path.partition(".")[0] for path in found.chosen} == {"blend", "stacker", "mlp", "lexical", "kernel", "gbdt"}
 
 
 def test_a_trial_of_the_stack_is_priced_by_a_stack_of_its_own(shop: Any) -> None:
     rows = open_scored_rows(shop.index)
-    pricing = room.Pricing(rows, ("stack",))
-    answers = [pricing.answer({"stack.rounds": n, "stack.least_rows_in_leaf": 5}) for n in (1, 60)]
+    pricing = room.Pricing(rows, ("stacker",))
+    answers = [pricing.answer({"stacker.rounds": n, "stacker.least_rows_in_leaf": 5}) for n in (1, 60)]
     assert not np.allclose(*answers)
-    settings = replace(rows.settings, stack=replace(rows.settings.stack, rounds=60, least_rows_in_leaf=5))
+    settings = replace(rows.settings, stacker=replace(rows.settings.stacker, rounds=60, least_rows_in_leaf=5))
     oof = room.stacked(rows.oof, rows.catalogue(), settings)[0]
-    assert not np.allclose(oof.without[STACK], rows.oof.without[STACK], equal_nan=True)
+    assert not np.allclose(oof.without[STACKER], rows.oof.without[STACKER], equal_nan=True)
     slow = answer_out_of_fold(oof, rows.log_price, rows.space, settings).answer
     np.testing.assert_allclose(answers[1], slow)
 
@@ -346,7 +346,7 @@ def test_shares_become_weights_that_add_up_to_one() -> None:
 
 def test_every_setting_that_can_be_searched_is_one_and_the_default_lies_within() -> None:
     every = Settings(members=("mlp", "lexical", "kernel", "gbdt", "xgboost", "catboost"))
-    found = ranges(("members", "stack"), every)
+    found = ranges(("members", "stacker"), every)
     assert len(found) > 20
     for path, each in found.items():
         value: Any = asdict(every)
@@ -413,7 +413,7 @@ def test_a_damaged_search_is_refused_with_what_to_remove(damage: str, tmp_path: 
     [
         (Settings(), ("corection",), "did you mean 'correction'"),
         (Settings(), (), "''"),
-        (Settings(stack=Stack(rounds=0)), ("stack",), "has no stack"),
+        (Settings(stacker=StackerSettings(rounds=0)), ("stacker",), "has no stacker"),
         (Settings(members=("mlp",)), ("blend",), "has one member"),
     ],
 )
