@@ -165,7 +165,8 @@ def build_index_command(catalogue: Path, index: Path, *, as_json: bool, **option
     end-to-end      MiniLM and EfficientNet-B0, SmoothL1, then SMAPE itself
     """
     from engine.lifecycle.build import build_index
-    from engine.settings.presets import read_settings, replaced_encoders, without_its_encoder
+    from engine.settings.presets import replaced_encoders, without_its_encoder
+    from engine.settings.read import read_settings
     from index.errors import DownloadNeeded
 
     how = {"columns": _columns(options), "image_dir": options.pop("image_dir"), "runtime": _runtime(options)}
@@ -417,7 +418,7 @@ def finetune_command(catalogue: Path, target: Path, *, as_json: bool, **options:
     price build-index other.csv --text-encoder minilm@tuned
     """
     from engine.finetune.run import finetune
-    from engine.settings.presets import read_settings
+    from engine.settings.read import read_settings
 
     how = {name: options.pop(name) for name in ("image_dir", "device", "precision", "overwrite")}
     how["columns"] = _columns(options)

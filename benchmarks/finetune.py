@@ -36,7 +36,7 @@ from engine.members.finetuned import FinetunedMember
 from engine.metrics import bootstrap, paired_bootstrap, row_smape
 from engine.serving.pricer import Item, Pricer
 from engine.settings.finetuning import FinetuneSettings
-from engine.settings.presets import read_settings
+from engine.settings.read import read_settings
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
 from index.catalogue.items import Columns, read_catalogue

@@ -21,7 +21,7 @@ from engine.features.encoding import modalities
 from engine.features.inputs import make_inputs
 from engine.members.registry import member_fits
 from engine.metrics import smape
-from engine.settings.schema import change_settings, settings_from
+from engine.settings.read import change_settings, settings_from
 from index.storage.generations import current_generation
 from index.storage.items_table import ItemStore
 from index.storage.manifest import read_manifest

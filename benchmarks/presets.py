@@ -26,7 +26,7 @@ from engine.ensemble.out_of_fold import read_out_of_fold
 from engine.metrics import bootstrap, paired_bootstrap, row_smape
 from engine.serving.reference import read_comparables
 from engine.settings.presets import PRESETS
-from engine.settings.schema import settings_from
+from engine.settings.read import settings_from
 from index.storage.generations import current_generation
 from index.storage.items_table import ItemStore
 from index.storage.manifest import read_manifest

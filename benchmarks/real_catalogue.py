@@ -29,7 +29,7 @@ from engine.ensemble.out_of_fold import read_out_of_fold
 from engine.folds import assign_folds
 from engine.metrics import smape
 from engine.serving.reference import read_comparables
-from engine.settings.schema import settings_from
+from engine.settings.read import settings_from
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
 from index.catalogue.items import Columns, read_catalogue

@@ -25,7 +25,8 @@ from engine.evaluation.report import Score
 from engine.evaluation.scorable import ScoredRows, open_scored_rows
 from engine.features.search_vectors import Space
 from engine.metrics import paired_bootstrap, row_smape
-from engine.settings.schema import WIDEST_BAND, Blend, Correction, suggestion
+from engine.settings.read import suggestion
+from engine.settings.schema import WIDEST_BAND, Blend, Correction
 from index.errors import UsageError
 from index.progress import Report, silent
 

@@ -18,7 +18,7 @@ from engine.features.encoding import modalities
 from engine.features.inputs import make_inputs
 from engine.lifecycle.build import LEAST_GROUPS_PER_FOLD
 from engine.serving.reference import open_comparables
-from engine.settings.schema import settings_from
+from engine.settings.read import settings_from
 from index.errors import DataRefused
 from index.storage.generations import Hold, hold_current
 from index.storage.items_table import ItemStore

@@ -34,7 +34,7 @@ from engine.serving.reference import (
     open_comparables,
     write_comparables,
 )
-from engine.settings.schema import settings_from
+from engine.settings.read import settings_from
 from index.catalogue.duplicates import with_duplicate_keys
 from index.catalogue.items import Columns, Reject, read_catalogue, write_rejects
 from index.catalogue.reader import Wanted, read_rows

@@ -15,7 +15,8 @@ from engine.features.encoding import PAIR, PHOTOGRAPH, Encoders, modalities
 from engine.features.inputs import make_inputs
 from engine.features.search_vectors import Space
 from engine.serving.reference import OpenComparables, open_comparables
-from engine.settings.schema import CorrectionParameters, Settings, settings_from
+from engine.settings.read import settings_from
+from engine.settings.schema import CorrectionParameters, Settings
 from index.catalogue.items import make_items
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused

@@ -1,4 +1,4 @@
-"""Which settings have a name? Ours, and those of four published systems; data, and how a build starts from it.
+"""Settings with names: the default, and those of four published systems, as data.
 
 Where a system's write-up says nothing (a width, a dropout, a number of epochs), the value here is ours. All four learn
 log price, where theirs is log1p (`engine.networks.losses`), and none has our other members or the stack on top: what
@@ -7,10 +7,6 @@ adds.
 """
 
 from __future__ import annotations
-
-import tomllib
-from pathlib import Path
-from typing import Any
 
 from engine.settings.schema import (
     Blend,
@@ -21,10 +17,7 @@ from engine.settings.schema import (
     NetworkSettings,
     Settings,
     StackerSettings,
-    change_settings,
-    suggestion,
 )
-from index.errors import UsageError
 
 NO_STACKER = StackerSettings(rounds=0)
 
@@ -61,7 +54,7 @@ GATED_ENSEMBLE = Settings(
     correction=Correction(("name", "bullets")),
 )
 """A gate over the modalities, and three kinds of trees on what it makes of them (46.81 in the challenge). Its text
-encoder was tuned on (name, price) pairs first, which `price finetune` does."""
+encoder was fine-tuned on (name, price) pairs first, which `price finetune` does."""
 
 TOWERS_KNN = Settings(
     text_encoder=("qwen3-4b", "qwen3-vl-2b"),
@@ -109,30 +102,16 @@ PRESETS: dict[str, Settings] = {
 }
 
 
-def read_settings(config: Path | None = None, preset: str = "default", **overrides: Any) -> Settings:
-    """The preset, changed by the file `config` (TOML), changed by `overrides` that are not None.
-
-    Raises UsageError for an unknown preset or key, a value of another type or out of range, or a file that is no TOML.
-    """
-    if preset not in PRESETS:
-        raise UsageError(f"There is no preset {preset!r}{suggestion(preset, PRESETS)}.")
-    settings = PRESETS[preset]
-    if config is not None:
-        settings = change_settings(settings, _read_toml(config), str(config))
-    given = {name: value for name, value in overrides.items() if value is not None}
-    return change_settings(settings, given, "the command line")
-
-
 def replaced_encoders(preset: str, settings: Settings) -> list[str]:
     """A sentence for each kind of encoder that `settings` names in the place of a published system's own."""
     if preset == "default":
         return []
-    said = []
+    sentences = []
     for kind in ("text_encoder", "image_encoder"):
-        own, given = (_names(getattr(each, kind)) for each in (PRESETS[preset], settings))
+        own, given = _names(getattr(PRESETS[preset], kind)), _names(getattr(settings, kind))
         if own != given:
-            said.append(f"{preset} runs with {given} in the place of its {kind.replace('_', ' ')} {own}.")
-    return said
+            sentences.append(f"{preset} runs with {given} in the place of its {kind.replace('_', ' ')} {own}.")
+    return sentences
 
 
 def without_its_encoder(preset: str) -> str:
@@ -145,12 +124,3 @@ def without_its_encoder(preset: str) -> str:
 def _names(encoders: tuple[str, ...]) -> str:
     """Without the places of their weights: an encoder brought by hand is no other encoder."""
     return ", ".join(encoder.partition("@")[0] for encoder in encoders) or "none"
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"There is no settings file {path}.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} is not a settings file in TOML: {error}.") from error

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from engine.settings.schema import Settings, settings_from, suggestion
+from engine.settings.read import settings_from, suggestion
+from engine.settings.schema import Settings
 from index.errors import UsageError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pytest
 
 from engine.lifecycle.build import build_index
 from engine.serving.pricer import Item, Pricer
-from engine.settings.presets import read_settings
+from engine.settings.read import read_settings
 from engine.settings.schema import Settings
 from index.catalogue.items import Columns
 from index.errors import DataRefused

@@ -14,7 +14,7 @@ from engine.features.inputs import hash_words
 from engine.features.lsa import WordSpace
 from engine.lifecycle.build import build_index
 from engine.serving.pricer import Item, Pricer, Quote, with_overrides
-from engine.settings.presets import read_settings
+from engine.settings.read import read_settings
 from index.catalogue.fields import parse_fields
 from index.encoders import open_encoder
 from index.errors import DataRefused, IndexUnusable, UsageError

@@ -10,8 +10,9 @@ from engine.ensemble.out_of_fold import read_out_of_fold
 from engine.lifecycle.build import build_index
 from engine.members.registry import load_member, member_fits
 from engine.serving.pricer import Item, Pricer
-from engine.settings.presets import PRESETS, read_settings, replaced_encoders, without_its_encoder
-from engine.settings.schema import settings_from
+from engine.settings.presets import PRESETS, replaced_encoders, without_its_encoder
+from engine.settings.read import read_settings, settings_from
+from engine.settings.schema import MEMBERS
 from index.encoders import ENCODERS
 from index.errors import DataRefused, UsageError
 from index.storage.generations import current_generation
@@ -160,7 +161,11 @@ def test_what_to_do_without_an_encoder_is_said_of_published_systems_alone():
         ('[mlp]\nhead = "cross_attention"\nwidth = 10', r"width is 10: cross_attention takes a multiple of 4"),
         ('cleaning = "accents"', r"cleaning is 'accents': choose from emoji, numbers"),
         ("outliers = 0.6", r"outliers is 0\.6: give a number from 0"),
-        ('members = ["gbdt"]', r"must hold mlp"),
+        ('members = ["gbdt"]', r"gives a weight to mlp, which members \['gbdt'\] lacks"),
+        (
+            'members = ["gbdt"]\n[blend]\nmlp = 0\ngbdt = 1\n[gbdt]\nreads = ["fused"]',
+            r"gbdt reads fused, .* add mlp to members",
+        ),
         ('members = ["mlp", "gbdt"]\n[mlp]\nhead = "words"\n[gbdt]\nreads = ["fused"]', r"gbdt reads fused, .*words"),
         ("[catboost]\ndepth = 17", r"\[catboost\]: depth is 17: give a number from 1"),
         ('[xgboost]\nreads = "photographs"', r"\[xgboost\]: reads is 'photographs': choose from words, vectors, fused"),
@@ -170,6 +175,11 @@ def test_a_preset_with_what_cannot_be_is_refused_by_name(tmp_path, toml, said):
     (tmp_path / "price.toml").write_text(toml, encoding="utf-8")
     with pytest.raises(UsageError, match=said):
         read_settings(tmp_path / "price.toml", "end-to-end")
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_any_member_alone_may_be_blended(member):
+    assert read_settings(members=member).members == (member,)
 
 
 @pytest.mark.parametrize("preset", PUBLISHED)

@@ -20,7 +20,8 @@ from engine.lifecycle.update import add_items
 from engine.metrics import smape
 from engine.serving.pricer import Item, Pricer
 from engine.serving.reference import read_comparables
-from engine.settings.schema import Settings, StackerSettings, settings_from
+from engine.settings.read import settings_from
+from engine.settings.schema import Settings, StackerSettings
 from engine.tuning import tune as room
 from engine.tuning.activate import put_in_force
 from engine.tuning.parameter_space import KNOBS, Range, key_of, ranges, settings_at

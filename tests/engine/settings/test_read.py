@@ -6,8 +6,9 @@ from dataclasses import FrozenInstanceError, asdict, fields, is_dataclass, repla
 import numpy as np
 import pytest
 
-from engine.settings.presets import PRESETS, read_settings
-from engine.settings.schema import Blend, Correction, DeepTrees, Fit, Settings, settings_from
+from engine.settings.presets import PRESETS
+from engine.settings.read import read_settings, settings_from
+from engine.settings.schema import Blend, Correction, DeepTrees, Fit, Settings
 from index.errors import UsageError
 
 
