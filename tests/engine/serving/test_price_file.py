@@ -232,7 +232,7 @@ import pyarrow.parquet
 from engine.serving import price_file as predict
 from engine.serving import shards
 from index.errors import UsageError
-from test_predict import by_length
+from test_price_file import by_length
 
 def price(items, out, index):
     return predict.price_file(Path(items), Path(out), index, pool=by_length, shard_rows=5)

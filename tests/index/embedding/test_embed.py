@@ -253,8 +253,7 @@ def test_a_failure_loses_no_batch_that_was_done(cache: VectorCache) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-sys.path.insert(0, "tests/index")
-from test_embedding import DIM, FakeEncoder, VectorCache, embed_texts
+from test_embed import DIM, FakeEncoder, VectorCache, embed_texts
 
 encoder = FakeEncoder(batch_size=5)
 
@@ -272,7 +271,7 @@ def test_a_killed_build_loses_at_most_one_batch(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path)],
         cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT)},
+        env={"PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"},
         capture_output=True,
         check=False,
     )

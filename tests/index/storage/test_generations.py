@@ -321,7 +321,6 @@ def test_a_lock_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
 KILLED_AT_EVERY_STEP = """
 import io, json, os, shutil, sys
 from pathlib import Path
-sys.path.insert(0, "tests/index")
 from test_generations import build
 from index.errors import IndexUnusable
 from index.storage import generations
@@ -396,7 +395,7 @@ def killed_at_every_step(home: Path, before: int) -> list[list[object]]:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"},
     )
     assert run.returncode == 0, run.stderr
     outcomes: list[list[object]] = json.loads(run.stdout)
