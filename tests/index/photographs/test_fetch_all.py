@@ -5,12 +5,13 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,12 +21,12 @@ from PIL import Image
 
 from index.errors import DataRefused
 from index.photographs.cache import STALE_SECONDS, Link, PhotographCache
-from index.photographs.fetch import Limits, Network
+from index.photographs.fetch import Limits, Network, system_connect
 from index.photographs.fetch_all import FetchReport, Patience, fetch_all
 from index.photographs.formats import Reason
 from index.photographs.source import Photographs
 
-OWN = Limits(seconds=2, allow_private_addresses=True)
+OWN = Limits(seconds=60, allow_private_addresses=True)  # none of these servers stalls: a busy machine is no failure
 QUICK = Patience(first_wait=0.01, longest_wait=0.05)
 
 
@@ -42,24 +43,20 @@ class Handler(BaseHTTPRequestHandler):
     server: "Shop"
 
     def do_GET(self) -> None:
-        count, active = self.server.enter(self.path)
-        try:
-            kind, _, shade = self.path.strip("/").partition("/")
-            name, _, status = kind.partition("-")
-            if name == "slow":
-                time.sleep(0.02)
-            if name == "always" or (name == "flaky" and count == 1):
-                self.reply(int(status), b"")
-            elif name == "busy" and count == 1:
-                self.reply(429, b"", {"Retry-After": status})
-            elif name == "short" and count == 1:
-                self.reply(200, photograph(1)[:20], {"Content-Length": "70"})
-            elif name == "page":
-                self.reply(200, b"<html></html>")
-            else:
-                self.reply(200, photograph(int(shade)))
-        finally:
-            self.server.leave(active)
+        count = self.server.enter(self.path)
+        kind, _, shade = self.path.strip("/").partition("/")
+        name, _, status = kind.partition("-")
+        self.server.before_answer(self.path)
+        if name == "always" or (name == "flaky" and count == 1):
+            self.reply(int(status), b"")
+        elif name == "busy" and count == 1:
+            self.reply(429, b"", {"Retry-After": status})
+        elif name == "short" and count == 1:
+            self.reply(200, photograph(1)[:20], {"Content-Length": "70"})
+        elif name == "page":
+            self.reply(200, b"<html></html>")
+        else:
+            self.reply(200, photograph(int(shade)))
 
     def reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
@@ -74,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Shop(ThreadingHTTPServer):
-    """Counts what it is asked for, and how much at once."""
+    """Counts what it is asked for. `before_answer(path)` runs before each answer, and may wait."""
 
     daemon_threads = False
     request_queue_size = 128
@@ -84,19 +81,14 @@ class Shop(ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.asked: Counter[str] = Counter()
         self.asked_at: list[float] = []
-        self.active = self.most_active = 0
+        self.before_answer: Callable[[str], object] = lambda path: None
 
-    def enter(self, path: str) -> tuple[int, str]:
+    def enter(self, path: str) -> int:
+        """How often this path was asked for, this time included."""
         with self.lock:
             self.asked[path] += 1
             self.asked_at.append(time.monotonic())
-            self.active += 1
-            self.most_active = max(self.most_active, self.active)
-            return self.asked[path], path
-
-    def leave(self, path: str) -> None:
-        with self.lock:
-            self.active -= 1
+            return self.asked[path]
 
     def urls(self, *paths: str) -> list[str]:
         return [f"http://127.0.0.1:{self.server_address[1]}/{path}" for path in paths]
@@ -177,23 +169,63 @@ def test_a_blocked_address_is_remembered_until_private_ones_are_allowed(shop: Sh
     assert go(urls, tmp_path).fetched == 1
 
 
+class Connections:
+    """Connections as the system makes them, counted by who holds them: a server may be late to see one closed."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.open = self.most_open = 0
+
+    def count(self, change: int) -> None:
+        with self.lock:
+            self.open += change
+            self.most_open = max(self.most_open, self.open)
+
+    def connect(self, address: str, port: int, seconds: float) -> socket.socket:
+        self.count(1)
+        return _Counted(system_connect(address, port, seconds), self)
+
+
+class _Counted(socket.socket):
+    def __init__(self, plain: socket.socket, connections: Connections) -> None:
+        super().__init__(fileno=plain.detach())
+        self.connections: Connections | None = connections
+
+    def close(self) -> None:
+        if self.connections:
+            self.connections.count(-1)
+        self.connections = None
+        super().close()
+
+
 def test_no_host_gets_more_than_its_share_at_once(shop: Shop, tmp_path: Path) -> None:
-    urls = shop.urls(*(f"slow/{number}" for number in range(24)))
-    result = fetch_all(urls, tmp_path, concurrency=12, per_host=3, limits=OWN)
+    """The server answers three at a time, so that the share must be used up; who would take more has time to."""
+    together, connections = threading.Barrier(3, lambda: time.sleep(0.01), timeout=60), Connections()
+    shop.before_answer = lambda path: together.wait()
+    urls = shop.urls(*(f"ok/{number}" for number in range(24)))
+    network = Network(connect=connections.connect)
+    result = fetch_all(urls, tmp_path, concurrency=12, per_host=3, limits=OWN, network=network)
     assert result.fetched == 24
-    assert shop.most_active == 3
+    assert (connections.most_open, connections.open) == (3, 0)
 
 
 def test_a_busy_host_does_not_hold_up_another(shop: Shop, tmp_path: Path) -> None:
-    """All of one host's photographs stand first; the other host's must not wait for them."""
-    slow = shop.urls(*(f"slow/{number}" for number in range(12)))
-    quick = [url.replace("127.0.0.1", "other.test") for url in shop.urls("ok/77")]
+    """All of one host's photographs stand first, and it answers none before the other host was asked for its own."""
+    other_is_asked = threading.Event()
+
+    def wait_for_the_other(path: str) -> None:
+        if path != "/ok/77":
+            other_is_asked.wait(30)
+        other_is_asked.set()  # one that waited in vain lets the rest pass, and the test fail
+
+    shop.before_answer = wait_for_the_other
+    busy = shop.urls(*(f"ok/{number}" for number in range(12)))
+    other = [url.replace("127.0.0.1", "other.test") for url in shop.urls("ok/77")]
     order: list[int] = []
     network = Network(resolve=lambda host, port: ["127.0.0.1"])
     report = lambda stage, done, total: order.append(done)  # noqa: E731
-    fetch_all([*slow, *quick], tmp_path, concurrency=4, per_host=1, limits=OWN, network=network, report=report)
-    asked = list(shop.asked)
-    assert asked.index("/ok/77") < 5
+    fetch_all([*busy, *other], tmp_path, concurrency=4, per_host=1, limits=OWN, network=network, report=report)
+    assert list(shop.asked).index("/ok/77") < 2
     assert order == list(range(1, 14))
 
 
@@ -207,9 +239,9 @@ def test_a_host_that_asks_for_a_wait_is_left_alone_for_that_long(shop: Shop, tmp
 
 def test_a_wait_longer_than_our_patience_ends_it_for_this_run(shop: Shop, tmp_path: Path) -> None:
     urls = shop.urls("busy-3600/1")
-    started = time.monotonic()
-    assert go(urls, tmp_path).given_up == {Reason.TOO_MANY_REQUESTS: 1}
-    assert time.monotonic() - started < 1
+    result = go(urls, tmp_path)
+    assert (result.given_up, result.retried) == ({Reason.TOO_MANY_REQUESTS: 1}, {})
+    assert shop.asked == {"/busy-3600/1": 1}
     assert go(urls, tmp_path).fetched == 1
 
 
@@ -260,13 +292,15 @@ from index.photographs.fetch_all import fetch_all
 from index.photographs.fetch import Limits
 urls = [sys.argv[2] + str(number) for number in range(200)]
 report = lambda stage, done, total: print(done, flush=True)
-limits = Limits(allow_private_addresses=True)
+limits = Limits(seconds=60, allow_private_addresses=True)
 fetch_all(urls, Path(sys.argv[1]), concurrency=4, per_host=4, report=report, limits=limits)
 """
 
 
 def test_a_killed_run_is_resumed_without_a_second_download(shop: Shop, tmp_path: Path) -> None:
-    base = shop.urls("slow/")[0]
+    killed = threading.Event()
+    shop.before_answer = lambda path: len(shop.asked) <= 40 or killed.wait(60)
+    base = shop.urls("ok/")[0]
     command = [sys.executable, "-c", CHILD, str(tmp_path), base]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]) as child:
         assert child.stdout is not None
@@ -274,8 +308,9 @@ def test_a_killed_run_is_resumed_without_a_second_download(shop: Shop, tmp_path:
         while settled < 20:
             settled = int(child.stdout.readline())
         child.send_signal(signal.SIGKILL)
+    killed.set()
     known = PhotographCache(tmp_path).find_all()
-    assert 20 <= len(known) < 200
+    assert 20 <= len(known) <= 40
 
     urls = [base + str(number) for number in range(200)]
     result = go(urls, tmp_path)
@@ -300,7 +335,7 @@ def test_an_interrupt_loses_nothing_that_was_reported(shop: Shop, tmp_path: Path
 
 
 def test_two_urls_of_one_photograph_share_it(shop: Shop, tmp_path: Path) -> None:
-    go(shop.urls("ok/5", "slow/5"), tmp_path)
+    go(shop.urls("ok/5", "also/5"), tmp_path)
     assert len([path for path in tmp_path.glob("??/*") if path.is_file()]) == 1
 
 
