@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.closing.set()
         with suppress(OSError):
-            socket.create_connection((self.host, self.port), timeout=1).close()
+            socket.create_connection((self.host, self.port), timeout=60).close()
         self.thread.join()
         self.socket.close()
 
@@ -100,7 +101,7 @@ class Server:
             if self.tls:
                 connection = self.tls.wrap_socket(connection, server_side=True)
             with connection:
-                connection.settimeout(5)
+                connection.settimeout(60)
                 self._converse(connection)
 
     def _converse(self, connection: socket.socket) -> None:
@@ -122,7 +123,7 @@ class Server:
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}{path}"
 
 
-OWN = Limits(seconds=5, allow_private_addresses=True)
+OWN = Limits(seconds=60, allow_private_addresses=True)  # for servers that do not stall: a busy machine is no failure
 
 
 def fetched(*steps: Step, limits: Limits = OWN) -> bytes:
@@ -497,7 +498,7 @@ def test_a_photograph_is_fetched_however_it_is_framed() -> None:
 
 
 def test_ten_megabytes_are_fetched_and_not_a_byte_more() -> None:
-    limit = Limits(seconds=5, allow_private_addresses=True).size
+    limit = OWN.size
     assert limit == 10_000_000
     assert len(fetched(answer(photograph(limit)))) == limit
     more = photograph(limit + 1)
@@ -506,7 +507,7 @@ def test_ten_megabytes_are_fetched_and_not_a_byte_more() -> None:
     assert refused(b"HTTP/1.0 200 OK\r\n\r\n" + more).reason is Reason.TOO_LARGE
 
 
-SMALL = Limits(seconds=5, size=100_000, allow_private_addresses=True)
+SMALL = Limits(seconds=60, size=100_000, allow_private_addresses=True)
 FLOOD = [photograph(65_536)] * 400
 
 MISBEHAVIOUR: dict[str, tuple[Sequence[Step], Reason]] = {
@@ -555,10 +556,9 @@ def test_a_server_that_misbehaves_gets_its_reason(name: str) -> None:
 
 
 def test_what_is_no_photograph_is_broken_off_at_once() -> None:
-    started = time.monotonic()
-    refusal = refused(answer(b"<html>" * 10_000, length=90_000), 5.0, limits=SMALL)
+    """Who waited for the rest would find that it does not come: another reason."""
+    refusal = refused(answer(b"<html>" * 10_000, length=90_000), 30.0, limits=SMALL)
     assert refusal.reason is Reason.NOT_AN_IMAGE
-    assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
@@ -574,48 +574,75 @@ BRIEF = Limits(seconds=0.25, allow_private_addresses=True)
 DRIP: list[Step] = [step for byte in PHOTOGRAPH for step in (bytes([byte]), 0.05)]
 ONE_CHUNK: list[Step] = [b"1\r\nx\r\n", 0.05]
 STALLS: dict[str, Sequence[Step]] = {
-    "never answers": [5.0],
-    "never ends its headers": [b"HTTP/1.1 200 OK\r\n", 5.0],
+    "never answers": [60.0],
+    "never ends its headers": [b"HTTP/1.1 200 OK\r\n", 60.0],
     "drips its headers": DRIP,
     "drips its body": [b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", *DRIP],
-    "drips its chunks": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *ONE_CHUNK * 100],
+    "drips its chunks": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *ONE_CHUNK * 1000],
     "drips a redirect": [0.15, redirect("/a.jpg")],
 }
 
 
 @pytest.mark.parametrize("name", STALLS)
 def test_the_time_limit_holds_for_the_whole_of_a_fetch(name: str) -> None:
-    started = time.monotonic()
-    assert refused(*STALLS[name], limits=BRIEF).reason is Reason.TIMED_OUT
-    assert time.monotonic() - started < 2
+    """Every wait is for what is left of the limit when it begins: less than the wait before it had."""
+    waits: list[float] = []
+
+    class Watched(socket.socket):
+        def settimeout(self, seconds: float | None) -> None:
+            assert seconds is not None
+            waits.append(seconds)
+            super().settimeout(seconds)
+
+    def connect(address: str, port: int, seconds: float) -> socket.socket:
+        waits.append(seconds)
+        return Watched(fileno=system_connect(address, port, seconds).detach())
+
+    with Server({"/a.jpg": STALLS[name]}) as server, pytest.raises(ImageRefused) as refusal:
+        fetch(server.url("/a.jpg"), limits=BRIEF, network=Network(connect=connect))
+    assert refusal.value.reason is Reason.TIMED_OUT
+    assert all(left < before for before, left in pairwise([BRIEF.seconds, *waits]))
 
 
 def test_a_stalled_name_server_is_not_waited_for() -> None:
     over = threading.Event()
+    answered: list[str] = []
 
     def stall(host: str, port: int) -> list[str]:
-        over.wait(5)
+        over.wait(60)
+        answered.append(host)
         return ["127.0.0.1"]
 
-    started = time.monotonic()
     with pytest.raises(ImageRefused, match="timed out"):
         fetch("http://slow.test/", limits=BRIEF, network=Network(stall, connect_at_home))
+    assert answered == []
     over.set()
-    assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize(
     ("header", "wait"),
     [
         *[("7", 7.0), ("0", 0.0), ("soon", None), ("", None), ("-1", None), ("²", None), ("9" * 400, float("inf"))],
-        *[(formatdate(time.time() + 3600, usegmt=True), 3600.0), (formatdate(0, usegmt=True), 0.0)],
+        (formatdate(0, usegmt=True), 0.0),
     ],
 )
 def test_a_server_may_say_when_to_come_back(header: str, wait: float | None) -> None:
+    assert asked_to_come_back(header) == wait
+
+
+def asked_to_come_back(header: str) -> float | None:
     refusal = refused(answer(b"", "429 Too Many Requests", f"Retry-After: {header}"))
     assert refusal.reason is Reason.TOO_MANY_REQUESTS
     assert isinstance(refusal, FetchRefused)
-    assert refusal.retry_after == (None if wait is None else pytest.approx(wait, abs=600))
+    return refusal.retry_after
+
+
+def test_a_server_may_name_the_moment_to_come_back() -> None:
+    moment = int(time.time()) + 3600  # the header's moments are whole seconds
+    before = time.time()
+    wait = asked_to_come_back(formatdate(moment, usegmt=True))
+    assert wait is not None
+    assert moment - time.time() <= wait <= moment - before
 
 
 # --- https -----------------------------------------------------------------------------------------------------------
@@ -676,4 +703,4 @@ def test_a_certificate_for_another_name_or_from_nobody_is_refused(
 
 def test_a_server_without_tls_is_a_failed_connection() -> None:
     with Server({"/a.jpg": [answer()]}) as server, pytest.raises(ImageRefused, match="connection failed"):
-        fetch(server.url("/a.jpg").replace("http:", "https:"), limits=BRIEF)
+        fetch(server.url("/a.jpg").replace("http:", "https:"), limits=OWN)
