@@ -1,4 +1,4 @@
-"""Which generation of an index is in force, and how does a new one take its place?
+"""Open the current generation of an index for reading, and put a new one in its place.
 
     price-index/
       CURRENT            the name of the generation in force
@@ -20,21 +20,15 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
-from index.errors import IndexLocked, IndexUnusable, UsageError
-from index.storage.manifest import MANIFEST
+from index.errors import IndexUnusable, UsageError
+from index.files import PARTIAL, atomic_write, exclusive_lock, fsync, fsync_tree
+from index.storage.layout import CACHE, CURRENT, LOCK, MANIFEST, photograph_cache
 
-CURRENT = "CURRENT"
-LOCK = "lock"
-CACHE = "cache"
-PHOTOGRAPHS = "photographs"
-PARTIAL = ".partial"
+# CACHE, PARTIAL and photograph_cache until those who take them from here ask the layout and `index.files`.
+__all__ = ["CACHE", "PARTIAL", "Hold", "current_generation", "hold_current", "photograph_cache", "writing"]
+
 _FINISHED = re.compile(r"gen-([0-9]{6,})")
 _ANY = re.compile(r"gen-([0-9]{6,})(\.partial)?")
-
-
-def photograph_cache(index: Path) -> Path:
-    """Where the photographs that were fetched for an index are kept, from build to build."""
-    return index / CACHE / PHOTOGRAPHS
 
 
 def current_generation(index: Path) -> Path:
@@ -94,19 +88,21 @@ def writing(index: Path) -> Iterator[Path]:
     """
     _prepare(index)
     with _locked(index):
-        _remove(index, [entry.name for entry in _generations(index) if entry.name.endswith(PARTIAL)])
+        for generation in _generations(index):
+            if generation.name.endswith(PARTIAL):
+                shutil.rmtree(generation, ignore_errors=True)  # no reason to fail: the next build tries again
         final = index / f"gen-{_newest(index) + 1:06d}"
         partial = index / (final.name + PARTIAL)
         partial.mkdir()
         try:
             yield partial
             assert (partial / MANIFEST).is_file(), f"{partial} was finished without its {MANIFEST}"
-            _flush_tree(partial)
+            fsync_tree(partial)
             partial.rename(final)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)  # what cannot be removed now is removed by the next build
             raise
-        _flush(index)
+        fsync(index)
         _put_in_force(index, final.name)
         for generation in _generations(index):
             if generation != final:
@@ -129,40 +125,30 @@ def _prepare(index: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(index: Path) -> Iterator[None]:
-    """Hold the lock until the block ends or the process dies. The file itself stays: removing it would be a race."""
-    try:
-        lock = os.open(index / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise UsageError(f"{index} cannot be written ({error.strerror}): name another folder with --index.") from error
-    try:
-        _take(lock, index)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    """Hold the lock until the block ends or the process dies."""
+
+    def busy(holder: str) -> str:
+        return f"The index at {index} is being written by {holder}: wait until that is done, or name another --index."
+
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(exclusive_lock(index / LOCK, busy))
+        except OSError as error:
+            if error.filename is None:  # the file could be opened
+                raise UsageError(
+                    f"{index} cannot be locked ({error.strerror}): name a folder on a local disk."
+                ) from error
+            raise UsageError(
+                f"{index} cannot be written ({error.strerror}): name another folder with --index."
+            ) from error
         yield
-    finally:
-        os.close(lock)
-
-
-def _take(lock: int, index: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        text = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
-        holder = f"process {text}" if text.isdigit() else "another process"
-        raise IndexLocked(
-            f"The index at {index} is being written by {holder}: wait until that is done, or name another --index."
-        ) from None
-    except OSError as error:
-        raise UsageError(f"{index} cannot be locked ({error.strerror}): name a folder on a local disk.") from error
 
 
 def _put_in_force(index: Path, name: str) -> None:
     """Swap CURRENT in one step: a reader sees the old name or the new one, never half of one."""
-    beside = index / (CURRENT + PARTIAL)
-    beside.write_text(name + "\n", encoding="ascii")
-    _flush(beside)
-    beside.replace(index / CURRENT)
-    _flush(index)
+    with atomic_write(index / CURRENT) as partial:
+        partial.write_text(name + "\n", encoding="ascii")
+    fsync(index)
 
 
 def _read_current(index: Path) -> str:
@@ -183,12 +169,6 @@ def _newest(index: Path) -> int:
     return max((int(match[1]) for entry in index.iterdir() if (match := _ANY.fullmatch(entry.name))), default=0)
 
 
-def _remove(index: Path, names: list[str]) -> None:
-    """Old disk space is no reason to fail a build: what cannot be removed now, the next build tries again."""
-    for name in names:
-        shutil.rmtree(index / name, ignore_errors=True)
-
-
 def _remove_unless_held(generation: Path) -> None:
     """Under a lock, so that a reader who comes now finds it gone. What is held now, a later write tries again."""
     try:
@@ -203,18 +183,3 @@ def _remove_unless_held(generation: Path) -> None:
         pass
     finally:
         os.close(manifest)
-
-
-def _flush_tree(folder: Path) -> None:
-    """Everything below the folder onto the disk, before a name points at it."""
-    for path in folder.rglob("*"):
-        _flush(path)
-    _flush(folder)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,4 +1,4 @@
-"""Where do items and vectors lie? One LanceDB table in a generation, read by batch, in row order.
+"""Write and read the items and their vectors: one LanceDB table in a generation, read by batch, in row order.
 
 The table keeps the items' columns as they are, and one `fixed_size_list<float32>` column per encoder. Rows are
 addressed by position and nothing else, so no filter is ever built from text. How a table grows from one generation to
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from index.arrays import Float32, chunks
 from index.errors import IndexUnusable
+from index.storage.layout import ITEMS
 
 if TYPE_CHECKING:
     from lancedb.table import Table
 
-TABLE = "items"
+TABLE = Path(ITEMS).stem  # Lance names a table as its folder, without the end
 _PREFIX = "vector_"
 _BATCH = 4096  # rows: 6 MB of 384-d vectors
 
@@ -28,12 +30,12 @@ def vector_column(name: str) -> str:
     return _PREFIX + "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)
 
 
-def write_items(folder: Path, items: pa.Table, vectors: Mapping[str, np.ndarray]) -> None:
+def write_items(folder: Path, items: pa.Table, vectors: Mapping[str, Float32]) -> None:
     """Write n items and each encoder's (n, dim) float32 vectors as `folder/items.lance`, a batch at a time."""
     connect(folder).create_table(TABLE, item_batches(items, vectors))
 
 
-def item_batches(items: pa.Table, vectors: Mapping[str, np.ndarray]) -> pa.RecordBatchReader:
+def item_batches(items: pa.Table, vectors: Mapping[str, Float32]) -> pa.RecordBatchReader:
     """n items and each encoder's (n, dim) float32 vectors as the table holds them."""
     columns = {vector_column(name): matrix for name, matrix in vectors.items()}
     assert len(columns) == len(vectors), f"two encoders share a column: {sorted(vectors)}"
@@ -46,12 +48,12 @@ def item_batches(items: pa.Table, vectors: Mapping[str, np.ndarray]) -> pa.Recor
     return pa.RecordBatchReader.from_batches(schema, _batches(schema, items, columns))
 
 
-def _batches(schema: pa.Schema, items: pa.Table, columns: Mapping[str, np.ndarray]) -> Iterator[pa.RecordBatch]:
-    for start in range(0, items.num_rows, _BATCH):
-        part = items.slice(start, _BATCH).combine_chunks()
+def _batches(schema: pa.Schema, items: pa.Table, columns: Mapping[str, Float32]) -> Iterator[pa.RecordBatch]:
+    for rows in chunks(items.num_rows, _BATCH):
+        part = items.slice(rows.start, _BATCH).combine_chunks()
         arrays = [column.chunk(0) for column in part.columns]
         for matrix in columns.values():
-            flat = matrix[start : start + _BATCH].reshape(-1)
+            flat = matrix[rows].reshape(-1)
             arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), matrix.shape[1]))
         yield pa.record_batch(arrays, schema=schema)
 
@@ -68,7 +70,7 @@ class ItemStore:
     @classmethod
     def open(cls, folder: Path) -> "ItemStore":
         """Open `folder/items.lance`. IndexUnusable if it is not there or cannot be read."""
-        path = folder / f"{TABLE}.lance"
+        path = folder / ITEMS
         if not path.is_dir():  # asked first, because connecting would make the folder
             raise IndexUnusable(f"{path} is missing from the index: build the index again with `price build-index`.")
         with _unreadable(path):
@@ -80,12 +82,12 @@ class ItemStore:
         with _unreadable(self._path):
             return pa.Table.from_batches(self._read(names), pa.schema([self._schema.field(name) for name in names]))
 
-    def vectors(self, name: str) -> np.ndarray:
+    def vectors(self, name: str) -> Float32:
         """An encoder's vectors, (rows, dim) float32, contiguous."""
         column = vector_column(name)
         if column not in self._schema.names:
             raise IndexUnusable(f"{self._path} has no vectors of {name!r}: build the index again with that encoder.")
-        matrix = np.empty((self.rows, self._schema.field(column).type.list_size), np.float32)
+        matrix: Float32 = np.empty((self.rows, self._schema.field(column).type.list_size), np.float32)
         filled = 0
         with _unreadable(self._path):
             for batch in self._read([column]):

@@ -1,4 +1,4 @@
-"""What is a generation made of, and is it still what was built?
+"""Write and check the manifest: how a generation was made, and the hash of every file of it.
 
 `manifest.json` is written last and checked first. It says how the generation was made and holds the sha256 of every
 other file, because none of the libraries that read those files would notice a flipped bit; and it holds a checksum of
@@ -16,8 +16,11 @@ from types import MappingProxyType
 from typing import Any
 
 from index.errors import IndexUnusable
+from index.files import sha256_file
+from index.storage.layout import MANIFEST, entry_of
 
-MANIFEST = "manifest.json"
+__all__ = ["FORMAT", "MANIFEST", "EncoderRecord", "Manifest", "read_manifest", "write_manifest"]
+
 FORMAT = 2
 _AGAIN = "build the index again with `price build-index`"
 _HASHERS = min(8, os.cpu_count() or 1)
@@ -54,18 +57,18 @@ class Manifest:
 def write_manifest(folder: Path, manifest: Manifest, hashed: Mapping[str, str] = MappingProxyType({})) -> Manifest:
     """Hash every file below `folder` and write the manifest, last. Returns it with `files` filled in.
 
-    `hashed` holds the sha256 of files that need not be read again: links to what was checked a moment ago.
+    Each must be known to the layout. `hashed` holds the sha256 of files that need not be read again: links to what was
+    checked a moment ago.
     """
     paths = [path for path in _files(folder) if path != MANIFEST]
+    for path in paths:
+        entry_of(path)
     files = {**_hash_files(folder, [path for path in paths if path not in hashed]), **hashed}
     assert files.keys() == set(paths), f"hashed but not in {folder}: {sorted(files.keys() - set(paths))}"
     complete = replace(manifest, files={path: files[path] for path in paths})
     document = json.loads(json.dumps(asdict(complete), allow_nan=False))  # as a reader will see it
     document["checksum"] = _checksum(document)
-    with (folder / MANIFEST).open("w", encoding="ascii") as file:
-        file.write(json.dumps(document, indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    (folder / MANIFEST).write_text(json.dumps(document, indent=2) + "\n", encoding="ascii")
     return complete
 
 
@@ -134,12 +137,8 @@ def _files(folder: Path) -> list[str]:
 
 
 def _hash_files(folder: Path, paths: list[str]) -> dict[str, str]:
-    def digest(path: str) -> str:
-        with (folder / path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
     with ThreadPoolExecutor(_HASHERS) as pool:  # hashlib lets go of the interpreter while it hashes
-        return dict(zip(paths, pool.map(digest, paths), strict=True))
+        return dict(zip(paths, pool.map(lambda path: sha256_file(folder / path), paths), strict=True))
 
 
 def _checksum(document: dict[str, Any]) -> str:

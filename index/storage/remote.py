@@ -1,4 +1,4 @@
-"""Where does an index lie that is named by a URI? On an object store, from where its generation is brought here once.
+"""Bring an index that is named by a URI from its object store to this machine, once.
 
 `s3://`, `gs://`, `abfss://`, `hdfs://` and `file://` by Arrow's own file systems; credentials are looked for where they
 look (environment, profile, the machine's role). Only the generation in force is brought, file by file as its manifest
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from index.errors import DownloadNeeded, IndexUnusable, UsageError
-from index.storage.generations import CURRENT, PARTIAL
-from index.storage.manifest import MANIFEST
+from index.files import PARTIAL
+from index.storage.layout import CURRENT, MANIFEST
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem

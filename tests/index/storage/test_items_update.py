@@ -127,7 +127,7 @@ def test_a_table_is_wasteful_when_half_as_many_rows_are_dead_as_alive(folders: I
 
 
 def test_a_table_in_many_pieces_is_wasteful(folders: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_growth, "MOST_PIECES", 3)
+    monkeypatch.setattr(table_growth, "MOST_DATA_FILES", 3)
     folder = next(folders)
     write_items(folder, *made(20))
     for turn, wasteful in enumerate([False, False, True]):
@@ -153,7 +153,7 @@ def test_a_compacted_table_holds_the_same_rows_in_the_bytes_of_a_fresh_one(folde
 
 
 def test_many_rows_are_struck_out_in_parts(folders: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_growth, "STRUCK_AT_ONCE", 7)
+    monkeypatch.setattr(table_growth, "DELETED_AT_ONCE", 7)
     old, new = next(folders), next(folders)
     write_items(old, *made(60))
     grow_table(old, new, np.arange(5, 45), None, {})

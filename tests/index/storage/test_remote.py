@@ -33,7 +33,7 @@ def make(index: Path, content: bytes) -> Path:
     generation = index / "gen-000001"
     (generation / "models").mkdir(parents=True)
     (generation / "models" / "a.txt").write_bytes(content)
-    (generation / "b.bin").write_bytes(content * 3)
+    (generation / "report.json").write_bytes(content * 3)
     record = EncoderRecord("vector_x", "x", "x", 3)
     about: dict[str, Any] = {"rows": 1, "rejected": 0, "currency": "USD", "encoders": (record,), "settings": {}}
     write_manifest(generation, Manifest(engine_version="1", created="now", **about))
@@ -69,8 +69,8 @@ def test_a_new_generation_is_brought_beside_the_old(there: Path) -> None:
 
 
 def test_bytes_that_changed_on_the_way_are_refused_and_leave_nothing(there: Path, cache: Path) -> None:
-    (there / "gen-000001" / "b.bin").write_bytes(b"onEoneone")
-    with pytest.raises(IndexUnusable, match=r"b\.bin came with other bytes"):
+    (there / "gen-000001" / "report.json").write_bytes(b"onEoneone")
+    with pytest.raises(IndexUnusable, match=r"report\.json came with other bytes"):
         local_index(there.as_uri())
     assert not list(cache.rglob("*.bin"))
 

@@ -1,0 +1,114 @@
+"""Name every file and folder of an index on disk, what it holds, and which step of its life writes it anew.
+
+A build writes everything. Every later step makes a new generation out of the current one, in which a file that the step
+leaves as it was is the old file under a second name. A name that is not listed here is a mistake, and no manifest
+lists it. It knows names alone, and opens no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+# Of an index.
+CURRENT = "CURRENT"
+LOCK = "lock"
+CACHE = "cache"
+PHOTOGRAPHS = "photographs"  # below the cache
+TUNING = "tuning"  # below the cache
+
+# Of a generation. A name that ends in a slash is a folder, with everything below it.
+MANIFEST = "manifest.json"
+ITEMS = "items.lance/"
+REFERENCE = "reference.arrow"
+FAISS_INDEX = "search.faiss"
+LANCE_INDEX = "search.lance/"
+OUT_OF_FOLD = "out_of_fold.parquet"
+REMOVED_ROWS = "removed_rows.parquet"
+LSA = "lsa.safetensors"
+MODELS = "models/"
+PRICE_MODEL = "models/price_model.json"
+REPORT = "report.json"
+TUNING_RECORD = "tuning.json"
+REJECTS = "rejects.csv"
+
+OLD_NAMES = (("comparables.arrow", REFERENCE), ("departed.parquet", REMOVED_ROWS), ("word_space.safetensors", LSA))
+"""Until the engine writes the new names: names on disk that stand for others. To be deleted then, with its one user."""
+
+
+class Step(Enum):
+    """What makes a new generation out of the current one."""
+
+    ADD = "rows are added, and replaced where asked"
+    REMOVE = "rows are removed"
+    COMPACT = "what removed rows left is dropped"
+    TUNE_CORRECTION = "other settings of the correction alone"
+    TUNE = "other settings of the blend, the stacker or the members as well"
+
+
+OF_ROWS = frozenset({Step.ADD, Step.REMOVE, Step.COMPACT})
+OF_SETTINGS = frozenset({Step.TUNE_CORRECTION, Step.TUNE})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a generation, or a folder with everything below it."""
+
+    name: str
+    holds: str
+    rewritten_by: frozenset[Step]
+
+
+GENERATION = (
+    Entry(MANIFEST, "how the generation was made, and the sha256 of every other file", OF_ROWS | OF_SETTINGS),
+    Entry(ITEMS, "items and their vectors: a Lance table", OF_ROWS),
+    Entry(REFERENCE, "what a query may use of every row, in price order", OF_ROWS | {Step.TUNE}),
+    Entry(FAISS_INDEX, "FAISS's lists of the search vectors, where that backend was chosen", OF_ROWS | {Step.TUNE}),
+    Entry(LANCE_INDEX, "a Lance table of the search vectors, where that backend was chosen", OF_ROWS | {Step.TUNE}),
+    Entry(OUT_OF_FOLD, "what models that never saw a row predicted for it", OF_ROWS | {Step.TUNE}),
+    Entry(REMOVED_ROWS, "rows that the models were trained on and that were removed", OF_ROWS),
+    Entry(LSA, "the projection of words to search vectors, where they are searched by words", frozenset()),
+    Entry(PRICE_MODEL, "the blend, the correction and the interval, and which members there are", OF_SETTINGS),
+    Entry(MODELS, "a file for each member, or stacker, and fold", OF_SETTINGS),
+    Entry(REPORT, "the evaluation", OF_SETTINGS),
+    Entry(TUNING_RECORD, "what a search for settings tried", OF_SETTINGS),
+    Entry(
+        REJECTS,
+        "rows of the catalogue, or of the file that was added last, that could not be used",
+        frozenset({Step.ADD}),
+    ),
+)
+"""What a generation may hold; of a name and a folder that it lies in, the name stands first."""
+
+
+def entry_of(path: str) -> Entry:
+    """What a file is, by its path in the generation, with forward slashes. AssertionError for one that is not known."""
+    name = dict(OLD_NAMES).get(path, path)
+    for entry in GENERATION:
+        if name == entry.name or (entry.name.endswith("/") and name.startswith(entry.name)):
+            return entry
+    raise AssertionError(f"{path} is no file of a generation: name it in index/storage/layout.py")
+
+
+def unchanged_by(step: Step, paths: Iterable[str]) -> list[str]:
+    """Those files of a generation that a step does not write anew: the next generation links to them."""
+    return [path for path in paths if step not in entry_of(path).rewritten_by]
+
+
+def photograph_cache(index_dir: Path) -> Path:
+    """Where the photographs that were fetched for an index are kept, from build to build."""
+    return index_dir / CACHE / PHOTOGRAPHS
+
+
+def tuning_cache(index_dir: Path) -> Path:
+    """Where the searches for settings are kept that are not over."""
+    return index_dir / CACHE / TUNING
+
+
+def search_paths(generation: Path) -> dict[str, Path]:
+    """Where each search backend that keeps something keeps it, by the backend's name."""
+    from index.search.backends import FAISS, LANCE
+
+    return {FAISS: generation / FAISS_INDEX, LANCE: generation / LANCE_INDEX}

@@ -1,0 +1,182 @@
+"""Claims about files: whole or not at all, one hash, one holder of a lock."""
+
+import errno
+import fcntl
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from index.errors import IndexLocked
+from index.files import atomic_write, exclusive_lock, fsync_tree, link_or_copy, sha256_file
+
+ROOT = Path(__file__).parents[2]
+HOLDER = """
+import sys
+from pathlib import Path
+from index.files import exclusive_lock
+with exclusive_lock(Path(sys.argv[1]), "held by {}".format):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def busy(holder: str) -> str:
+    return f"busy: {holder}"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(range(256)) * 5000)
+    assert sha256_file(tmp_path / "file") == hashlib.sha256(bytes(range(256)) * 5000).hexdigest()
+    with pytest.raises(FileNotFoundError):
+        sha256_file(tmp_path / "none")
+
+
+def test_a_written_file_takes_its_place_on_the_disk_and_in_one_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, flushed, replace = tmp_path / "file", set(), os.replace
+    path.write_text("old")
+
+    def check(source: Path, target: Path) -> None:
+        assert Path(source).stat().st_ino in flushed
+        assert path.read_text() == "old"
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.add(os.fstat(handle).st_ino))
+    monkeypatch.setattr(os, "replace", check)
+    with atomic_write(path) as partial:
+        partial.write_text("new")
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(error), atomic_write(tmp_path / "file") as partial:
+        partial.write_text("half")
+        raise error
+    assert (tmp_path / "file").read_text() == "old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_second_name_is_a_link_or_where_the_disk_has_none_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.write_text("content")
+    link_or_copy(source, tmp_path / "below" / "linked")
+    assert source.samefile(tmp_path / "below" / "linked")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    link_or_copy(source, tmp_path / "copied")
+    assert not source.samefile(tmp_path / "copied")
+    assert (tmp_path / "copied").read_text() == "content"
+
+
+def test_every_file_and_folder_of_a_tree_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "file").touch()
+    flushed: set[int] = set()
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.add(os.fstat(handle).st_ino))
+    fsync_tree(tmp_path)
+    assert flushed == {path.stat().st_ino for path in (tmp_path, *tmp_path.rglob("*"))}
+
+
+def test_a_lock_is_held_until_its_block_ends_and_the_file_names_the_holder(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    for _ in range(2):
+        with exclusive_lock(lock, busy):
+            assert lock.read_text() == f"{os.getpid()}\n"
+            with pytest.raises(IndexLocked, match=f"^busy: process {os.getpid()}$"), exclusive_lock(lock, busy):
+                pass
+            with pytest.raises(IndexLocked), exclusive_lock(lock, busy):  # who was refused frees nothing
+                pass
+    assert names(tmp_path) == ["lock"]
+
+
+def test_a_lock_is_free_after_an_error_in_its_block(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), exclusive_lock(tmp_path / "lock", busy):
+        raise KeyboardInterrupt
+    with exclusive_lock(tmp_path / "lock", busy):
+        pass
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_another_process_excludes_this_one_until_it_dies(tmp_path: Path, end: signal.Signals) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "lock")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    with holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        with (
+            pytest.raises(IndexLocked, match=f"busy: process {holder.pid}$"),
+            exclusive_lock(tmp_path / "lock", busy),
+        ):
+            pass
+        holder.send_signal(end)
+    with exclusive_lock(tmp_path / "lock", busy):
+        pass
+
+
+def test_this_process_excludes_another_one(tmp_path: Path) -> None:
+    with exclusive_lock(tmp_path / "lock", busy):
+        other = subprocess.run(
+            [sys.executable, "-c", HOLDER, str(tmp_path / "lock")],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+    assert other.returncode == 1
+    assert f"IndexLocked: held by process {os.getpid()}" in other.stderr
+
+
+def test_what_is_no_number_is_not_repeated(tmp_path: Path) -> None:
+    with exclusive_lock(tmp_path / "lock", busy):
+        (tmp_path / "lock").write_bytes(b"\xff\x1b[31m")
+        with pytest.raises(IndexLocked, match=r"^busy: another process$"), exclusive_lock(tmp_path / "lock", busy):
+            pass
+
+
+def test_a_disk_without_locks_is_an_error_and_never_a_weaker_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock that is a file's mere existence would outlive a holder that was killed."""
+
+    def missing(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", missing)
+    with (
+        pytest.raises(OSError, match="Function not implemented") as caught,
+        exclusive_lock(tmp_path / "lock", busy),
+    ):
+        pass
+    assert caught.value.filename is None
+
+
+def test_a_lock_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(IsADirectoryError) as caught, exclusive_lock(tmp_path / "lock", busy):
+        pass
+    assert caught.value.filename is not None
