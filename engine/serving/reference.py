@@ -20,6 +20,7 @@ from index.search.dense import SCAN_ROWS
 from index.search.int8_codes import Codes, Head, Level, encode_rows
 from index.search.neighbours import BandIndex
 from index.search.price_order import PriceOrder, positions_by_price, present, refuse_unless_finite
+from index.storage.layout import search_paths
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -123,7 +124,7 @@ def _write(folder: Path, table: pa.Table, found: int, search: str) -> None:
     with pa.OSFile(str(folder / FILE), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table, max_chunksize=max(1, table.num_rows))  # one chunk, so that arrays map without a copy
     order = open_comparables(folder).order
-    write_backend(choose(search, *order.vectors.shape), order, folder)
+    write_backend(choose(search, *order.vectors.shape), order, search_paths(folder))
 
 
 class OpenComparables:
@@ -155,7 +156,8 @@ class OpenComparables:
 
     def index(self, search: str = AUTO) -> BandIndex:
         """To search among the rows that have a vector, by what was written for it."""
-        return BandIndex.of(self.order, at_open(search, self._folder), self._folder)
+        paths = search_paths(self._folder)
+        return BandIndex.of(self.order, at_open(search, paths), paths)
 
     def space(self) -> NDArray[np.float32]:
         """(m, dim) every vector in the order of the catalogue: a copy."""

@@ -12,11 +12,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from index.search.dense import GroupPositions
-from index.search.price_order import PriceOrder
-from index.search.similarity import Float32, Int64, nearest
+from index.arrays import Float32, Int64
+from index.search.price_order import GroupPositions, PriceOrder, rank_candidates
 
-FILE = "search.faiss"
+FILE = "search.faiss"  # until those who take it from here ask `index.storage.layout`
 IVF_ROWS = 20_000
 LISTS_PER_ROOT = 1.0  # lists: this times the square root of the rows
 PROBED = 1 / 16  # share of the lists that are looked into
@@ -31,46 +30,48 @@ class FaissSearch:
     def __init__(self, rows: PriceOrder, index: Any) -> None:
         self._rows = rows
         self._index = index
-        self._excluded = GroupPositions(rows.groups)
+        self._groups = GroupPositions(rows.groups)
 
     @classmethod
-    def open(cls, rows: PriceOrder, folder: Path | None) -> Self:
-        """Read `folder`/search.faiss, or train one in memory."""
+    def open(cls, rows: PriceOrder, path: Path | None) -> Self:
+        """Read the index at `path`, or train one in memory where there is none."""
         import faiss
 
-        if folder is not None and (folder / FILE).is_file():
-            return cls(rows, faiss.read_index(str(folder / FILE)))
+        if path is not None and path.is_file():
+            return cls(rows, faiss.read_index(str(path)))
         return cls(rows, _trained(rows.vectors))
 
     @staticmethod
-    def write(rows: PriceOrder, folder: Path) -> None:
-        """As `folder`/search.faiss."""
+    def write(rows: PriceOrder, path: Path) -> None:
+        """Train an index and write it to `path`."""
         import faiss
 
-        faiss.write_index(_trained(rows.vectors), str(folder / FILE))
+        faiss.write_index(_trained(rows.vectors), str(path))
 
-    def search(self, queries: Float32, start: Int64, end: Int64, barred: Int64, k: int) -> tuple[Int64, Float32]:
+    def search(
+        self, queries: Float32, start: Int64, end: Int64, excluded_group: Int64, k: int
+    ) -> tuple[Int64, Float32]:
         """See `index.search.backends.Backend`."""
-        found = np.full((len(queries), k), -1, np.int64), np.zeros((len(queries), k), np.float32)
-        for query in range(len(queries)):
-            first, last = int(start[query]), int(end[query])
-            if first >= last:
-                continue
-            without = self._excluded.within(barred[query], first, last) if barred[query] >= 0 else np.zeros(0, np.int64)
-            position = self._index.search(
-                queries[query : query + 1], min(k + SPARE, last - first), params=self._within(first, last, without)
-            )[1][0]
-            position = np.sort(position[position >= 0])
-            rows, similarity = nearest(self._rows.vectors, self._rows.rows, position, queries[query], k)
-            found[0][query, : len(rows)], found[1][query, : len(rows)] = rows, similarity
-        return found
+        bands = zip(start.tolist(), end.tolist(), excluded_group.tolist(), strict=True)
+        candidates = (
+            (query, self._positions(queries[query], first, last, group, min(k + SPARE, last - first)))
+            for query, (first, last, group) in enumerate(bands)
+            if first < last
+        )
+        return rank_candidates(self._rows, queries, candidates, k)
 
-    def _within(self, first: int, last: int, without: Int64) -> Any:
+    def _positions(self, query: Float32, first: int, last: int, group: int, count: int) -> Int64:
+        """The likeliest `count` of the positions [first, last) that are not the group's, or fewer."""
+        parameters = self._parameters(first, last, self._groups.within(group, first, last))
+        position = self._index.search(query[None], count, params=parameters)[1][0]
+        return np.sort(position[position >= 0])
+
+    def _parameters(self, first: int, last: int, excluded: Int64) -> Any:
         import faiss
 
         chosen: Any = faiss.IDSelectorRange(first, last, True)  # ids rise within a list: a range is found by bisection
-        if len(without):
-            chosen = faiss.IDSelectorAnd(chosen, faiss.IDSelectorNot(faiss.IDSelectorBatch(without)))
+        if len(excluded):
+            chosen = faiss.IDSelectorAnd(chosen, faiss.IDSelectorNot(faiss.IDSelectorBatch(excluded)))
         if isinstance(self._index, faiss.IndexFlat):
             return faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]  # FAISS adds them as it is imported
         probed = min(self._index.nlist, max(LEAST_PROBED, round(PROBED * self._index.nlist)))

@@ -1,4 +1,4 @@
-"""How do vectors become bytes that can be scanned, and how far can a score of the bytes be off?
+"""Turn vectors into bytes that can be scanned, with a bound on how far a score of the bytes can be off.
 
 A row x is kept as x' = scale * code, code int8, with error(x) = |x - x'|. For a query q, kept as q' likewise, Cauchy
 and Schwarz bound what a product of codes misses:
@@ -16,15 +16,11 @@ hundred at a third of the memory traffic. Where no such directions are found the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Float32 = NDArray[np.float32]
-Float64 = NDArray[np.float64]
-Int8 = NDArray[np.int8]
+from index.arrays import Float32, Float64, Int8, chunks
 
 LARGEST = 127  # of a row's code; -128 is left out, so that every code has its opposite
 WIDTH_STEP = 64  # codes are padded to a multiple: no remainder loop in a scan
@@ -71,8 +67,8 @@ def encode_rows(vectors: Float32, like: Codes | None = None) -> Codes:
     if projection is not None:
         head = Head(empty_level(len(vectors), len(projection)), np.empty(len(vectors), np.float32), projection)
     codes = Codes(whole, head)
-    for some in chunks(len(vectors)):
-        encode_chunk(vectors[some], codes, some)
+    for part in chunks(len(vectors), CHUNK_ROWS):
+        encode_chunk(vectors[part], codes, part)
     return codes
 
 
@@ -80,11 +76,6 @@ def empty_level(rows: int, dim: int) -> Level:
     """Room for the codes of `rows` vectors."""
     width = -(-dim // WIDTH_STEP) * WIDTH_STEP
     return Level(np.zeros((rows, width), np.int8), np.empty(rows, np.float32), np.empty(rows, np.float32))
-
-
-def chunks(rows: int) -> Iterator[slice]:
-    """Runs of rows to encode at once."""
-    return (slice(at, min(at + CHUNK_ROWS, rows)) for at in range(0, rows, CHUNK_ROWS))
 
 
 def encode_chunk(vectors: Float32, codes: Codes, place: slice) -> None:

@@ -13,11 +13,8 @@ from typing import ParamSpec, TypeVar, cast
 import numba
 import numpy as np
 
-from index.search.int8_codes import LARGEST, Float32, Float64, Int8
-from index.search.similarity import Int64
-
-Int16 = np.ndarray[tuple[int, ...], np.dtype[np.int16]]
-Int32 = np.ndarray[tuple[int, ...], np.dtype[np.int32]]
+from index.arrays import Float32, Float64, Int8, Int16, Int32, Int64
+from index.search.int8_codes import LARGEST
 
 LOOKED = 32  # rows of a first look whose highest bound is noted
 BLOCK = 128  # rows whose best score is looked at together

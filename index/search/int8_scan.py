@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass, replace
 from itertools import pairwise
@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.search.int8_codes import LARGEST, SLACK, Codes, Float64, Int8, Level, encode_rows
-from index.search.price_order import PriceOrder
-from index.search.similarity import Float32, Int64
+from index.arrays import Float32, Float64, Int8, Int64
+from index.search.int8_codes import LARGEST, SLACK, Codes, Level, encode_rows
+from index.search.price_order import PriceOrder, tiles
+from index.search.similarity import no_neighbours
 
 LARGEST_INT16 = 32767
 BATCHED = 12  # queries in a tile from which a product pays
@@ -58,8 +59,7 @@ class Scan:
         """
         if len(queries) == 1 and not self._is_shared(int(end[0] - start[0])):
             return self._alone(queries, (int(start[0]), int(end[0])), int(barred[0]), k)
-        nearest = np.full((len(queries), k), -1, np.int64)
-        similarity = np.zeros((len(queries), k), np.float32)
+        nearest, similarity = no_neighbours(len(queries), k)
         offsets, position = self._candidates(queries, start, end, barred, k)
 
         def rank(begin: int, stop: int) -> None:
@@ -73,7 +73,8 @@ class Scan:
     def _candidates(self, queries: Float32, start: Int64, end: Int64, barred: Int64, k: int) -> tuple[Int64, Int64]:
         """Each query's candidates, one after another, as (n + 1,) offsets and positions."""
         found: list[Int64] = []
-        for tile in tiles(start, end, max(BATCHED, min(TILE_QUERIES, CANDIDATE_BYTES // (16 * room_for(k))))):
+        most = max(BATCHED, min(TILE_QUERIES, CANDIDATE_BYTES // (16 * room_for(k))))
+        for tile in tiles(start, end, queries=most, waste=TILE_WASTE):
             part = (queries[tile], start[tile], end[tile], barred[tile], k)
             found += self._one_by_one(*part) if len(part[0]) < BATCHED else self._at_once(*part)
         offsets = np.zeros(len(queries) + 1, np.int64)
@@ -85,7 +86,7 @@ class Scan:
         return self._threads > 1 and rows * self._look.level.code.shape[1] >= SHARED_BYTES
 
     def _alone(self, query: Float32, band: tuple[int, int], barred: int, k: int) -> tuple[Int64, Float32]:
-        nearest, similarity = np.full((1, k), -1, np.int64), np.zeros((1, k), np.float32)
+        nearest, similarity = no_neighbours(1, k)
         rows, whole, look = self._rows, self._codes.whole, self._look.level
         values, rest = self._look.project(query)
         self._kernels.search_one(
@@ -245,17 +246,3 @@ def available_threads() -> int:
 def room_for(k: int) -> int:
     """Candidates that a query may hold before those out of reach are dropped."""
     return max(4 * k, k + 256)
-
-
-def tiles(start: Int64, end: Int64, most: int) -> Iterator[slice]:
-    """Cut queries in price order into runs of at most `most` whose bands overlap enough to share a product."""
-    held = np.concatenate(([0], np.cumsum(end - start)))  # rows in the bands of the queries before each
-    done = 0
-    while done < len(start):
-        stop = min(done + most, len(start))
-        while stop - done > 1:
-            if (stop - done) * (end[stop - 1] - start[done]) <= TILE_WASTE * (held[stop] - held[done]):
-                break
-            stop = done + (stop - done) // 2
-        yield slice(done, stop)
-        done = stop

@@ -17,23 +17,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from index.search.price_order import PriceOrder
-from index.search.similarity import Float32, Int64, nearest
+from index.arrays import Float32, Int64, chunks
+from index.search.price_order import PriceOrder, rank_candidates
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TABLE = "search"
+TABLE = "search"  # until those who take it from here ask `index.storage.layout`
 BATCH = 4096  # rows written at once
 IVF_ROWS = 20_000  # below it Lance looks at all rows
 PROBED = 1 / 8  # share of the partitions that are looked into
 SPARE = 8  # rows fetched beyond k: float32 sums may order those near the k-th differently
 PATIENCE = timedelta(hours=12)
-
-
-def is_written(folder: Path) -> bool:
-    """Whether `folder` holds a table to search."""
-    return (folder / f"{TABLE}.lance").is_dir()
 
 
 class LanceSearch:
@@ -44,23 +39,23 @@ class LanceSearch:
         self._table = table
 
     @classmethod
-    def open(cls, rows: PriceOrder, folder: Path | None) -> Self:
-        """Open `folder`/search.lance, or write one into a temporary folder that goes with what is returned."""
+    def open(cls, rows: PriceOrder, path: Path | None) -> Self:
+        """Open the table at `path`, or write one into a temporary folder that goes with what is returned."""
         import lancedb
 
-        if folder is not None and is_written(folder):
-            table = lancedb.connect(folder).open_table(TABLE)
+        if path is not None and path.is_dir():
+            table = lancedb.connect(path.parent).open_table(path.stem)
             if "group" in table.schema.names:  # which the first tables had not: in their place one is made here
                 return cls(rows, table)
         aside = Path(tempfile.mkdtemp(prefix="price-search-"))
         search = cls(rows)
         weakref.finalize(search, shutil.rmtree, aside, ignore_errors=True)  # first: a full disk must not stay full
-        search._table = cls.write(rows, aside)
+        search._table = cls.write(rows, aside / "search.lance")
         return search
 
     @staticmethod
-    def write(rows: PriceOrder, folder: Path) -> Any:
-        """As `folder`/search.lance."""
+    def write(rows: PriceOrder, path: Path) -> Any:
+        """Write a table to the folder `path`, whose name ends in .lance as Lance has it, and return it."""
         import lancedb
         import pyarrow as pa
         from lancedb.index import BTree, IvfFlat
@@ -68,7 +63,7 @@ class LanceSearch:
         vector = pa.list_(pa.float32(), rows.vectors.shape[1])
         schema = pa.schema([("position", pa.int64()), ("group", pa.int64()), ("vector", vector)])
         batches = pa.RecordBatchReader.from_batches(schema, _batches(schema, rows))
-        table = lancedb.connect(folder).create_table(TABLE, batches)
+        table = lancedb.connect(path.parent).create_table(path.stem, batches)
         if len(rows.vectors) >= IVF_ROWS:
             partitions = round(len(rows.vectors) ** 0.5)
             lists = IvfFlat(distance_type="dot", num_partitions=partitions, sample_rate=64, max_iterations=10)
@@ -76,27 +71,28 @@ class LanceSearch:
             table.create_index("position", config=BTree(), wait_timeout=PATIENCE)
         return table
 
-    def search(self, queries: Float32, start: Int64, end: Int64, barred: Int64, k: int) -> tuple[Int64, Float32]:
+    def search(
+        self, queries: Float32, start: Int64, end: Int64, excluded_group: Int64, k: int
+    ) -> tuple[Int64, Float32]:
         """See `index.search.backends.Backend`."""
-        found = np.full((len(queries), k), -1, np.int64), np.zeros((len(queries), k), np.float32)
-        for query in range(len(queries)):
-            first, last = int(start[query]), int(end[query])
-            if first >= last:
-                continue
-            position = self._positions(queries[query], first, last, int(barred[query]), min(k + SPARE, last - first))
-            rows, similarity = nearest(self._rows.vectors, self._rows.rows, position, queries[query], k)
-            found[0][query, : len(rows)], found[1][query, : len(rows)] = rows, similarity
-        return found
+        bands = zip(start.tolist(), end.tolist(), excluded_group.tolist(), strict=True)
+        candidates = (
+            (query, self._positions(queries[query], first, last, group, min(k + SPARE, last - first)))
+            for query, (first, last, group) in enumerate(bands)
+            if first < last
+        )
+        return rank_candidates(self._rows, queries, candidates, k)
 
-    def _positions(self, query: Float32, first: int, last: int, barred: int, wanted: int) -> Int64:
+    def _positions(self, query: Float32, first: int, last: int, group: int, count: int) -> Int64:
+        """The likeliest `count` of the positions [first, last) that are not the group's, or fewer."""
         from lancedb.expr import col, lit
 
         inside = (col("position") >= lit(first)) & (col("position") < lit(last))
-        if barred >= 0:
-            inside = inside & (col("group") != lit(barred))
+        if group >= 0:
+            inside = inside & (col("group") != lit(group))
         search = self._table.search(query, vector_column_name="vector", query_type="vector")
         probed = max(24, round(PROBED * len(self._rows.vectors) ** 0.5))
-        found = search.distance_type("dot").where(inside, prefilter=True).nprobes(probed).limit(wanted)
+        found = search.distance_type("dot").where(inside, prefilter=True).nprobes(probed).limit(count)
         return np.sort(found.select(["position", "_distance"]).to_arrow()["position"].to_numpy())
 
 
@@ -104,8 +100,8 @@ def _batches(schema: pa.Schema, rows: PriceOrder) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
     groups = rows.groups if len(rows.groups) else np.full(len(rows.vectors), -1)
-    for at in range(0, len(rows.vectors), BATCH):
-        some = np.ascontiguousarray(rows.vectors[at : at + BATCH])
-        flat = pa.FixedSizeListArray.from_arrays(pa.array(some.reshape(-1)), some.shape[1])
-        position = np.arange(at, at + len(some))
+    for part in chunks(len(rows.vectors), BATCH):
+        vectors = np.ascontiguousarray(rows.vectors[part])
+        flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+        position = np.arange(part.start, part.stop)
         yield pa.record_batch([pa.array(position), pa.array(groups[position]), flat], schema=schema)

@@ -1,22 +1,22 @@
-"""Which rows are most like this vector, among those whose price lies near a given one?
+"""Find the rows that are most like a vector, among those whose price lies near a given one.
 
 Rows are kept sorted by log price, so that a band of prices is one contiguous range: exact search is then a product over
 a slice, and gets cheaper as the band narrows. A result does not depend on how it was found: similarity is cosine by the
-definition of `index.search.similarity`, and ties go to the lower row, whatever nominated the rows
+definition of `index.search.similarity`, and ties go to the lower row, whatever collected the candidates
 (`index.search.backends`), how a batch was tiled, and which BLAS was at work.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from index.arrays import Bool, Float32, Int64, chunks
 from index.errors import UsageError
-from index.search.backends import AUTO, Backend, choose, open_backend
+from index.search.backends import AUTO, NOWHERE, Backend, Paths, choose, open_backend
 from index.search.price_order import PriceOrder, order_by_price, present, refuse_unless_finite
-from index.search.similarity import Float32, Int64
+from index.search.similarity import no_neighbours
 
 BLOCK_QUERIES = 16_384  # searched at once: their candidates are held in memory
 
@@ -29,7 +29,7 @@ class Neighbours:
     similarity: Float32  # (n, k) cosine, higher is closer; 0 where there is none
 
     @property
-    def found(self) -> NDArray[np.bool_]:
+    def found(self) -> Bool:
         """(n, k) whether there is a neighbour."""
         return self.rows >= 0
 
@@ -38,25 +38,26 @@ class BandIndex:
     """Nearest neighbours within a band of log price; exact unless an approximate backend was asked for.
 
     `vectors` (m, dim) float32: unit rows, or zero rows (nothing to compare), which are never anyone's neighbours;
-    `log_price` (m,); `groups` (m,) from 0: rows that can be excluded together, such as twins. `search` names a backend
-    (`index.search.backends.BACKENDS`). Raises DataRefused for NaN or infinity, UsageError for an unknown backend.
+    `log_price` (m,); `groups` (m,) from 0: rows that can be excluded together, such as near-duplicates. `search` names
+    a backend (`index.search.backends.BACKENDS`). Raises DataRefused for NaN or infinity, UsageError for an unknown
+    backend.
     """
 
     def __init__(
         self, vectors: ArrayLike, log_price: ArrayLike, groups: ArrayLike | None = None, search: str = AUTO
     ) -> None:
-        self._open(order_by_price(vectors, log_price, groups), search, None)
+        self._open(order_by_price(vectors, log_price, groups), search, NOWHERE)
 
     @classmethod
-    def of(cls, rows: PriceOrder, search: str = AUTO, folder: Path | None = None) -> Self:
-        """Over rows that lie in price order already, and what the backend keeps of them in `folder`; copies nothing."""
+    def of(cls, rows: PriceOrder, search: str = AUTO, paths: Paths = NOWHERE) -> Self:
+        """Over rows that lie in price order already, and what the backend keeps of them at `paths`; copies nothing."""
         index = cls.__new__(cls)
-        index._open(rows, search, folder)
+        index._open(rows, search, paths)
         return index
 
-    def _open(self, rows: PriceOrder, search: str, folder: Path | None) -> None:
+    def _open(self, rows: PriceOrder, search: str, paths: Paths) -> None:
         self._rows = rows
-        self._folder = folder
+        self._paths = paths
         self._choice = choose(search, *rows.vectors.shape)
         self._backend: Backend | None = None
 
@@ -81,26 +82,26 @@ class BandIndex:
         assert centre.shape == (len(queries),), (queries.shape, centre.shape)
         there = present(queries, "query")
         refuse_unless_finite(centre, "log prices", "query")
-        barred = np.full(len(queries), -1) if exclude_group is None else np.asarray(exclude_group, np.int64)
-        assert barred.shape == centre.shape, (barred.shape, centre.shape)
+        excluded = np.full(len(queries), -1) if exclude_group is None else np.asarray(exclude_group, np.int64)
+        assert excluded.shape == centre.shape, (excluded.shape, centre.shape)
         assert exclude_group is None or len(self._rows.groups) == len(self._rows.rows), "the index has no groups"
 
         start, end = self._rows.range_of(centre, band)
         if len(queries) == 1 and there[0] and end[0] > start[0]:  # nothing to sort or to put back
-            return Neighbours(*self._opened().search(queries, start, end, barred, k))
-        near = Neighbours(np.full((len(queries), k), -1, np.int64), np.zeros((len(queries), k), np.float32))
-        asked = np.flatnonzero(there & (end > start))
-        asked = asked[np.argsort(centre[asked], kind="stable")]
-        for at in range(0, len(asked), BLOCK_QUERIES):
-            some = asked[at : at + BLOCK_QUERIES]
-            near.rows[some], near.similarity[some] = self._opened().search(
-                queries[some], start[some], end[some], barred[some], k
+            return Neighbours(*self._opened().search(queries, start, end, excluded, k))
+        near = Neighbours(*no_neighbours(len(queries), k))
+        searched = np.flatnonzero(there & (end > start))
+        searched = searched[np.argsort(centre[searched], kind="stable")]
+        for part in chunks(len(searched), BLOCK_QUERIES):
+            block = searched[part]
+            near.rows[block], near.similarity[block] = self._opened().search(
+                queries[block], start[block], end[block], excluded[block], k
             )
         return near
 
     def _opened(self) -> Backend:
         if self._backend is None:  # at the first query that needs it: some read or make files
-            self._backend = open_backend(self._choice, self._rows, self._folder)
+            self._backend = open_backend(self._choice, self._rows, self._paths)
         return self._backend
 
 

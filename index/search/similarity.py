@@ -1,4 +1,4 @@
-"""How similar are two vectors, to the last bit, and which of some candidates are the k nearest?
+"""Score vectors by their similarity, to the last bit, and find the k nearest among some candidates.
 
 Similarity is cosine, defined as the dot product summed in float64 and rounded to float32. Products of float32 are exact
 in float64; their sum is taken by folding the line of products in halves (of an odd one, the last goes to the first), so
@@ -9,13 +9,15 @@ that it has the same bits whichever rows stand beside it and whoever adds them u
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Float32 = NDArray[np.float32]
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
+from index.arrays import Float32, Float64, Int64, chunks
 
 AT_ONCE = 4096  # candidates scored at once: there are more than k or so only where thousands of rows tie
+
+
+def no_neighbours(queries: int, k: int) -> tuple[Int64, Float32]:
+    """(n, k) rows and similarities that a search fills in: -1, which is none, and 0."""
+    return np.full((queries, k), -1, np.int64), np.zeros((queries, k), np.float32)
 
 
 def nearest(vectors: Float32, rows: Int64, position: Int64, query: Float32, k: int) -> tuple[Int64, Float32]:
@@ -24,8 +26,8 @@ def nearest(vectors: Float32, rows: Int64, position: Int64, query: Float32, k: i
     `rows` (m,): the number by which each is known, and by which ties are broken.
     """
     score = np.empty(len(position), np.float32)
-    for at in range(0, len(position), AT_ONCE):
-        score[at : at + AT_ONCE] = similarities(vectors[position[at : at + AT_ONCE]], query)
+    for part in chunks(len(position), AT_ONCE):
+        score[part] = similarities(vectors[position[part]], query)
     order = np.lexsort((rows[position], -score))[:k]
     return rows[position[order]], score[order]
 

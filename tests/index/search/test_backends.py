@@ -18,13 +18,15 @@ from index.search import int8_scan as scan
 from index.search import lance_backend as lance_search
 from index.search import similarity as ranking
 from index.search.backends import AUTO, FAISS, LANCE, SLICE, at_open, choose, open_backend, write_backend
-from index.search.dense import GpuProduct, SliceSearch, gpu_bytes
+from index.search.dense import SliceSearch
 from index.search.faiss_backend import FaissSearch
+from index.search.gpu import GpuProduct, gpu_bytes
 from index.search.int8_codes import encode_rows
 from index.search.int8_scan import Scan
 from index.search.lance_backend import LanceSearch
 from index.search.neighbours import BandIndex
 from index.search.price_order import order_by_price
+from index.storage.layout import search_paths
 
 
 def unit(vectors):
@@ -253,9 +255,9 @@ def test_a_backend_that_looks_at_all_rows_agrees_with_plain_products(name, kept,
     case = Case(scattered, 500, 32, asked=20)
     choice = choose(name, 500, 32)
     if kept:
-        write_backend(choice, case.order, tmp_path)
+        write_backend(choice, case.order, search_paths(tmp_path))
         assert len(list(tmp_path.iterdir())) == 1
-    case.check(open_backend(choice, case.order, tmp_path if kept else None))
+    case.check(open_backend(choice, case.order, search_paths(tmp_path)))
 
 
 @pytest.mark.parametrize(("module", "opened"), [(faiss_search, FaissSearch), (lance_search, LanceSearch)])
@@ -283,9 +285,10 @@ def test_a_group_of_a_thousand_rows_is_left_out_like_any_other(name, tmp_path):
     random = np.random.default_rng(5)
     vectors, queries = scattered(random, 3000, 16), scattered(random, 3, 16)
     order = order_by_price(vectors, random.normal(size=3000), np.arange(3000) % 3)
-    write_backend(choose(name, *vectors.shape), order, tmp_path)
+    paths = search_paths(tmp_path)
+    write_backend(choose(name, *vectors.shape), order, paths)
     asked = (queries, np.zeros(3, np.int64), np.array([3000, 2900, 3000]), np.array([0, 1, 2]), 7)
-    got = open_backend(choose(name, *vectors.shape), order, tmp_path).search(*asked)
+    got = open_backend(choose(name, *vectors.shape), order, paths).search(*asked)
     for there, want in zip(got, SliceSearch(order).search(*asked), strict=True):
         np.testing.assert_array_equal(there, want)
 
@@ -297,12 +300,12 @@ def test_a_lance_table_without_groups_is_not_asked_to_leave_one_out(tmp_path):
     case = Case(scattered, 200, 8, asked=5)
     vector = pa.FixedSizeListArray.from_arrays(pa.array(case.order.vectors.reshape(-1)), 8)
     lancedb.connect(tmp_path).create_table("search", pa.table({"position": np.arange(200), "vector": vector}))
-    case.check(LanceSearch.open(case.order, tmp_path))
+    case.check(LanceSearch.open(case.order, tmp_path / "search.lance"))
 
 
 def test_a_table_that_cannot_be_written_aside_leaves_nothing(tmp_path, monkeypatch):
-    def full(_, folder):
-        (folder / "half").write_bytes(b"of it")
+    def full(_, path):
+        path.write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -314,9 +317,10 @@ def test_a_table_that_cannot_be_written_aside_leaves_nothing(tmp_path, monkeypat
 
 
 def test_auto_is_what_the_build_wrote_whatever_machine_opens_it(tmp_path):
-    assert [at_open(name, tmp_path) for name in (AUTO, SLICE, FAISS, LANCE)] == [SLICE, SLICE, FAISS, LANCE]
+    paths = search_paths(tmp_path)
+    assert [at_open(name, paths) for name in (AUTO, SLICE, FAISS, LANCE)] == [SLICE, SLICE, FAISS, LANCE]
     (tmp_path / "search.lance").mkdir()
-    assert [at_open(name, tmp_path) for name in (AUTO, SLICE, FAISS)] == [LANCE, SLICE, FAISS]
+    assert [at_open(name, paths) for name in (AUTO, SLICE, FAISS)] == [LANCE, SLICE, FAISS]
 
 
 def test_a_gpu_is_taken_where_the_rows_fit_what_is_free_of_it():

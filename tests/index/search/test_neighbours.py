@@ -9,6 +9,7 @@ from index.errors import DataRefused, UsageError
 from index.search import dense as slice_search
 from index.search import similarity as ranking
 from index.search.neighbours import BandIndex, Neighbours
+from index.search.price_order import tiles
 
 
 def brute_force(vectors, log_price, queries, centre, *, k, band, groups=None, exclude_group=None) -> Neighbours:
@@ -169,17 +170,17 @@ def test_tiles_cover_every_query_once_within_the_memory():
     random = np.random.default_rng(3)
     start = np.sort(random.integers(0, 900, 500))
     end = np.maximum.accumulate(start + random.integers(0, 100, 500))
-    tiles = list(slice_search.tiles(start, end, 4000))
-    assert [query for tile in tiles for query in range(tile.start, tile.stop)] == list(range(500))
-    held = [(tile.stop - tile.start) * (end[tile.stop - 1] - start[tile.start]) * 4 for tile in tiles]
-    assert max(held) <= 4000
-    assert len(tiles) < 400
+    parts = list(tiles(start, end, queries=256, waste=4, products=1000))
+    assert [query for part in parts for query in range(part.start, part.stop)] == list(range(500))
+    held = [(part.stop - part.start) * (end[part.stop - 1] - start[part.start]) for part in parts]
+    assert max(held) <= 1000
+    assert len(parts) < 400
 
 
 def test_queries_far_apart_do_not_multiply_all_the_rows_between_them():
     start = np.arange(0, 256_000, 1000)
-    tiles = list(slice_search.tiles(start, start + 10, 2**25))
-    assert len(tiles) == 256
+    for waste in (2, 4):
+        assert len(list(tiles(start, start + 10, queries=256, waste=waste))) == 256
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
