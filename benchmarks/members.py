@@ -17,11 +17,11 @@ import numpy as np
 
 from engine.ensemble.blend import blend, fit_weights
 from engine.ensemble.out_of_fold import read_out_of_fold
-from engine.features.encoding import modalities
 from engine.features.inputs import make_inputs
 from engine.members.registry import member_fits
 from engine.metrics import smape
 from engine.settings.read import change_settings, settings_from
+from index.embedding.columns import modalities
 from index.storage.generations import current_generation
 from index.storage.items_table import ItemStore
 from index.storage.manifest import read_manifest
@@ -39,7 +39,7 @@ def main() -> None:
     settings = settings_from(read_manifest(folder).settings)
     store, oof = ItemStore.open(folder), read_out_of_fold(folder)
     items = store.items()
-    inputs = make_inputs(items, {each.name: store.vectors(each.name) for each in modalities(settings)})
+    inputs = make_inputs(items, {each.name: store.vectors(each.name) for each in modalities(settings.views)})
     log_price = items["log_price"].to_numpy().astype(np.float64)
     price, results = np.exp(log_price), {}
     for name in given.variants or variants:

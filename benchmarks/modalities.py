@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.features.encoding import Encoders, modalities
 from engine.features.inputs import Inputs, make_inputs
 from engine.folds import assign_folds
 from engine.members.neural import NeuralMember
@@ -24,6 +23,7 @@ from engine.settings.schema import Settings
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
 from index.catalogue.items import Columns, read_catalogue
+from index.embedding.columns import Encoders, modalities
 from index.photographs.source import Photographs
 
 FOLDS = 5
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     settings = Settings(image_encoder=tuple(given.image_encoder), seed=given.seed)
-    items, wanted = read_catalogue(given.catalogue, Columns(), priced=True).items, modalities(settings)
+    items, wanted = read_catalogue(given.catalogue, Columns(), priced=True).items, modalities(settings.views)
     photographs = Photographs(given.image_dir)
     there = [
         reference is not None and (given.image_dir / reference.rsplit("/", 1)[-1]).is_file()

@@ -15,12 +15,12 @@ import numpy as np
 
 from engine.ensemble.out_of_fold import OutOfFold, predict_out_of_fold
 from engine.ensemble.stacker import Catalogue, Goods, amounts
-from engine.features.encoding import PAIR, PHOTOGRAPH, Modality, modalities
 from engine.features.inputs import NUMBERS
 from engine.features.search_vectors import Space, joined
 from engine.members.registry import BESIDE, member_fits
-from engine.settings.schema import TEXT_VIEWS, Blend, StackerSettings
+from engine.settings.schema import Blend, StackerSettings
 from index.catalogue.units import NONE, UNITS
+from index.embedding.columns import PAIR, PHOTOGRAPH, TEXT_VIEWS, Modality, modalities
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class Refit:
         from scipy.sparse import csr_matrix
 
         (inputs, goods, _), alone = catalogue, self.sees is not None
-        kept = [each.name for each in modalities(settings) if self._keeps(each)]
+        kept = [each.name for each in modalities(settings.views) if self._keeps(each)]
         seen = replace(inputs, vectors={name: inputs.vectors[name] for name in kept})
         if not self.words:
             nothing = csr_matrix(inputs.words.shape, dtype=np.float32)
@@ -98,7 +98,7 @@ def _with(numbers: Float32, told: Mapping[str, float]) -> Float32:
 
 def refits_of(settings: Settings) -> list[Refit]:
     """Those that this index has something to leave out for."""
-    views = {each.view for each in modalities(settings)}
+    views = {each.view for each in modalities(settings.views)}
     found = []
     if PHOTOGRAPH in views and views & set(TEXT_VIEWS):
         found += [

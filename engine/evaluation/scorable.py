@@ -14,11 +14,11 @@ import numpy as np
 
 from engine.ensemble.out_of_fold import read_out_of_fold
 from engine.ensemble.stacker import Catalogue
-from engine.features.encoding import modalities
 from engine.features.inputs import make_inputs
 from engine.lifecycle.build import LEAST_GROUPS_PER_FOLD
 from engine.serving.reference import open_comparables
 from engine.settings.read import settings_from
+from index.embedding.columns import modalities
 from index.errors import DataRefused
 from index.storage.generations import Hold, hold_current
 from index.storage.items_table import ItemStore
@@ -59,7 +59,7 @@ class ScoredRows:
     def catalogue(self) -> Catalogue:
         """What the models see of the n rows, from the stored vectors, with prices and places."""
         store = ItemStore.open(self.folder)
-        vectors = {each.name: store.vectors(each.name)[self.number] for each in modalities(self.settings)}
+        vectors = {each.name: store.vectors(each.name)[self.number] for each in modalities(self.settings.views)}
         return Catalogue(make_inputs(store.items().take(self.number), vectors), self.goods, self.space)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from engine.features.encoding import space_columns
 from engine.features.lsa import NAME, WordSpace
+from index.embedding.columns import space_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +32,7 @@ class Space:
     def fit(cls, inputs: Inputs, settings: Settings) -> Self:
         """Nothing in it sees a price."""
         words = WordSpace.fit(inputs.words, settings.seed) if NAME in settings.correction.search_vectors else None
-        return cls(space_columns(settings), words)
+        return cls(space_columns(settings.views, settings.correction.search_vectors), words)
 
     def vectors(self, inputs: Inputs) -> Float32:
         """(n, sum of dims) unit rows; zero for an item that no view has anything of."""
@@ -49,9 +49,8 @@ class Space:
     @classmethod
     def load(cls, folder: Path, settings: Settings) -> Self:
         """What `save` wrote; the manifest has checked the files before."""
-        return cls(
-            space_columns(settings), WordSpace.load(folder) if NAME in settings.correction.search_vectors else None
-        )
+        words = WordSpace.load(folder) if NAME in settings.correction.search_vectors else None
+        return cls(space_columns(settings.views, settings.correction.search_vectors), words)
 
 
 def joined(views: Sequence[Float32]) -> Float32:

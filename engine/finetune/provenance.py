@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from index.storage.manifest import EncoderRecord
+    from index.embedding.columns import EncoderRecord
 
 HEARD = "finetune"  # the key of the weights' metadata that holds the sha256 of FINETUNE
 KEY_DIGITS = 16  # of a hash, in hexadecimal

@@ -18,7 +18,6 @@ from engine.ensemble.price_model import save_models
 from engine.ensemble.stacker import Catalogue, Goods, amounts
 from engine.ensemble.train import learn
 from engine.evaluation.report import Evaluation, evaluate
-from engine.features.encoding import Encoders, modalities
 from engine.features.inputs import make_inputs
 from engine.features.search_vectors import Space
 from engine.finetune.provenance import finetuned_notes, mark_finetuned
@@ -27,6 +26,7 @@ from engine.members.registry import require_members
 from engine.serving.reference import Comparables, write_comparables
 from index.catalogue.duplicates import duplicate_groups, with_duplicate_keys
 from index.catalogue.items import Columns, read_catalogue, write_rejects
+from index.embedding.columns import Encoders, modalities
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused
 from index.photographs.fingerprints import read_fingerprints
@@ -76,7 +76,7 @@ def build_index(
     with writing(index) as folder:
         require_members(settings)
         photographs = Photographs(image_dir, photograph_cache(index), catalogue.parent)
-        encoders = Encoders(modalities(settings), runtime)
+        encoders = Encoders(modalities(settings.views), runtime)
         records = encoders.records()  # opens them all: what cannot be had is said before the catalogue is read
         read = read_catalogue(catalogue, columns or Columns(), priced=True, report=report)
         fingerprints = read_fingerprints(photographs, read.items["image"].to_pylist())

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.features.encoding import PAIR, PHOTOGRAPH
 from engine.features.inputs import make_inputs
 from engine.serving.pricer import Pricer, with_overrides
 from engine.serving.shards import (
@@ -39,6 +38,7 @@ from engine.serving.shards import (
     write_table,
 )
 from index.catalogue.items import Columns, make_items
+from index.embedding.columns import PAIR, PHOTOGRAPH
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused, IndexUnusable, PriceError, UsageError
 from index.photographs.source import Photographs

@@ -11,13 +11,13 @@ import numpy as np
 
 from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.price_model import Bank, PriceModel, load_models
-from engine.features.encoding import PAIR, PHOTOGRAPH, Encoders, modalities
 from engine.features.inputs import make_inputs
 from engine.features.search_vectors import Space
 from engine.serving.reference import OpenComparables, open_comparables
 from engine.settings.read import settings_from
 from engine.settings.schema import CorrectionParameters, Settings
 from index.catalogue.items import make_items
+from index.embedding.columns import PAIR, PHOTOGRAPH, Encoders, modalities
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused
 from index.photographs.source import Photographs
@@ -106,7 +106,7 @@ class Pricer:
             models, fitted, Bank(rows.index(settings.search), rows.goods, rows.residual), settings.stacker
         )
         space = Space.load(folder, settings)
-        encoders = Encoders(modalities(settings), runtime, manifest.encoders)
+        encoders = Encoders(modalities(settings.views), runtime, manifest.encoders)
         return cls(folder, manifest, settings=settings, rows=rows, model=model, space=space, encoders=encoders)
 
     @property

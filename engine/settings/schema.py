@@ -20,6 +20,8 @@ from engine.settings.ranges import (
     Share,
     check_choice,
 )
+from index.catalogue.cleaning import CLEANING
+from index.embedding.columns import TEXT_VIEWS, Views
 from index.errors import UsageError
 from index.search.backends import AUTO, BACKENDS
 
@@ -32,8 +34,6 @@ HEADS = (*FUSED_HEADS, "words")
 MOST_NEIGHBOURS = 10_000
 MOST_ALPHA = 10.0
 WIDEST_BAND = 100.0  # in log price; a settings file cannot say infinity
-TEXT_VIEWS = ("name", "bullets", "text", "details")
-CLEANING = ("emoji", "numbers")  # see `index.catalogue.cleaning`
 TREES_READ = ("words", "vectors", "fused")  # see `engine.members.tree_features`
 MEMBERS = ("mlp", "lexical", "kernel", "finetuned", "gbdt", "xgboost", "catboost")  # see `engine.members.registry`
 SEARCH_VECTORS = (*TEXT_VIEWS, "words")
@@ -268,6 +268,16 @@ class Settings(Checked):
             raise UsageError(f"search_vectors {views} must be among text_views {list(self.text_views)}.")
         if not self.currency.strip() or len(self.currency) > 8 or not self.currency.isprintable():
             raise UsageError(f"currency is {self.currency!r}: give a short label such as USD.")
+
+    @property
+    def views(self) -> Views:
+        """Which texts and photographs go through which encoders."""
+        return Views(
+            text_encoders=self.text_encoder,
+            image_encoders=self.image_encoder,
+            text_views=self.text_views,
+            cleaning=self.cleaning,
+        )
 
     def _check_members(self) -> None:
         for member in self.members or ("",):

@@ -61,3 +61,5 @@ def _spell_hundreds(number: int) -> list[str]:
 
 
 _STEPS: dict[str, Callable[[str], str]] = {"emoji": without_emoji, "numbers": spelled_out}
+CLEANING = tuple(_STEPS)
+"""The steps that `clean` knows, by name."""

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from index.arrays import Float32, chunks
+from index.embedding.columns import VECTOR_PREFIX, vector_column
 from index.errors import IndexUnusable
 from index.storage.layout import ITEMS
 
@@ -21,13 +22,7 @@ if TYPE_CHECKING:
     from lancedb.table import Table
 
 TABLE = Path(ITEMS).stem  # Lance names a table as its folder, without the end
-_PREFIX = "vector_"
 _BATCH = 4096  # rows: 6 MB of 384-d vectors
-
-
-def vector_column(name: str) -> str:
-    """The column of an encoder's vectors: `qwen3-0.6b` is kept in `vector_qwen3_0_6b`, for Lance allows no dot."""
-    return _PREFIX + "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)
 
 
 def write_items(folder: Path, items: pa.Table, vectors: Mapping[str, Float32]) -> None:
@@ -78,7 +73,9 @@ class ItemStore:
 
     def items(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The items' columns (all of them, or those named, in that order), without vectors."""
-        names = [name for name in self._schema.names if not name.startswith(_PREFIX)] if columns is None else columns
+        names = (
+            [name for name in self._schema.names if not name.startswith(VECTOR_PREFIX)] if columns is None else columns
+        )
         with _unreadable(self._path):
             return pa.Table.from_batches(self._read(names), pa.schema([self._schema.field(name) for name in names]))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from index.embedding.columns import EncoderRecord
 from index.errors import IndexUnusable
 from index.files import sha256_file
 from index.storage.layout import MANIFEST, entry_of
@@ -24,18 +25,6 @@ __all__ = ["FORMAT", "MANIFEST", "EncoderRecord", "Manifest", "read_manifest", "
 FORMAT = 2
 _AGAIN = "build the index again with `price build-index`"
 _HASHERS = min(8, os.cpu_count() or 1)
-
-
-@dataclass(frozen=True)
-class EncoderRecord:
-    """One vector column of the items table, and what must encode a query for it."""
-
-    column: str
-    name: str
-    identity: str
-    dim: int
-    finetuned_rows: int | None = 0
-    """How many of the generation's rows the encoder was fine-tuned on; None where that is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)

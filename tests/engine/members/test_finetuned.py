@@ -23,8 +23,8 @@ from engine.metrics import smape
 from engine.settings.finetuning import FinetuneSettings
 from engine.settings.schema import Settings
 from index.catalogue.items import make_items
+from index.embedding.columns import EncoderRecord
 from index.errors import IndexUnusable, UsageError
-from index.storage.manifest import EncoderRecord
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -17,7 +17,6 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from engine.ensemble.price_model import PriceModel
-from engine.features.encoding import Encoders
 from engine.serving import shards
 from engine.serving.price_file import FULL, Order, Pool, Predicted, Stopwatch, here, price_file
 from engine.serving.pricer import Item, Pricer
@@ -35,6 +34,7 @@ from engine.serving.shards import (
     write_table,
 )
 from index.catalogue.items import Columns
+from index.embedding.columns import Encoders
 from index.errors import DataRefused, IndexLocked, IndexUnusable, PriceError, UsageError
 from index.photographs.source import Photographs
 

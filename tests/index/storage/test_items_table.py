@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from index.embedding.columns import vector_column
 from index.errors import IndexUnusable
 from index.storage import items_table as store
-from index.storage.items_table import ItemStore, vector_column, write_items
+from index.storage.items_table import ItemStore, write_items
 
 ROOT = Path(__file__).parents[3]
 

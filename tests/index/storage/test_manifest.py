@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from index.embedding.columns import EncoderRecord
 from index.errors import IndexUnusable
-from index.storage.manifest import MANIFEST, EncoderRecord, Manifest, read_manifest, write_manifest
+from index.storage.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 
 FILES = {
     "models/gated-0.safetensors": b"weights" * 99,

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from index.embedding.columns import EncoderRecord
 from index.errors import DownloadNeeded, IndexUnusable, UsageError
 from index.storage import remote
 from index.storage.generations import current_generation
-from index.storage.manifest import EncoderRecord, Manifest, read_manifest, write_manifest
+from index.storage.manifest import Manifest, read_manifest, write_manifest
 from index.storage.remote import local_index, without_secrets
 
 

@@ -5,16 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from engine.features import encoding
-from engine.features.encoding import Encoders, Modality, modalities, space_columns
-from engine.settings.schema import Correction, Settings
 from index.catalogue.fields import details
 from index.catalogue.items import make_items
+from index.embedding import columns
+from index.embedding.columns import Encoders, Modality, Views, modalities, space_columns, vector_column
 from index.embedding.embed import NO_PHOTOGRAPH
 from index.encoders.device import Runtime
 from index.errors import IndexUnusable, UsageError
 from index.photographs.formats import ImageRefused, Reason
-from index.storage.items_table import vector_column
 
 MODALITIES = [
     Modality("minilm_name", "minilm", "name"),
@@ -95,24 +93,24 @@ def opened(monkeypatch):
         opened.setdefault(name, []).append(Counting(name, **runtime))
         return opened[name][-1]
 
-    monkeypatch.setattr(encoding, "open_encoder", open_counting)
+    monkeypatch.setattr(columns, "open_encoder", open_counting)
     return opened
 
 
-def settings_of(**changes) -> Settings:
-    views = {"text_views": ("name", "text"), "correction": Correction(search_vectors=("name", "text"))}
-    return replace(Settings(), **{"text_encoder": ("minilm",), "image_encoder": ("pixels",), **views, **changes})
+def views_of(**changes) -> Views:
+    usual = {"text_encoders": ("minilm",), "image_encoders": ("pixels",), "text_views": ("name", "text")}
+    return Views(**{**usual, **changes})
 
 
 def test_a_text_encoder_sees_the_views_of_the_text_and_an_image_encoder_the_photograph():
-    assert modalities(settings_of()) == MODALITIES
-    bullets = settings_of(text_views=("bullets", "name"), correction=Correction(search_vectors=("name",)))
+    assert modalities(views_of()) == MODALITIES
+    bullets = views_of(text_views=("bullets", "name"))
     assert [each.view for each in modalities(bullets)] == ["bullets", "name", "photograph"]
 
 
 def test_several_encoders_are_a_column_each_and_none_is_no_column():
-    settings = settings_of(text_encoder=("minilm", "qwen3-0.6b@some/where.dir"), image_encoder=("none",))
-    assert modalities(settings) == [
+    views = views_of(text_encoders=("minilm", "qwen3-0.6b@some/where.dir"), image_encoders=("none",))
+    assert modalities(views) == [
         *MODALITIES[:2],
         Modality("qwen3_0_6b_name", "qwen3-0.6b@some/where.dir", "name"),
         Modality("qwen3_0_6b_text", "qwen3-0.6b@some/where.dir", "text"),
@@ -120,45 +118,45 @@ def test_several_encoders_are_a_column_each_and_none_is_no_column():
 
 
 def test_an_encoder_of_both_makes_columns_for_what_it_is_named_for():
-    settings = settings_of(text_encoder=("clip-vit-b-32",), image_encoder=("clip-vit-b-32",))
-    assert [each.name.removeprefix("clip_vit_b_32_") for each in modalities(settings)] == ["name", "text", "photograph"]
+    views = views_of(text_encoders=("clip-vit-b-32",), image_encoders=("clip-vit-b-32",))
+    assert [each.name.removeprefix("clip_vit_b_32_") for each in modalities(views)] == ["name", "text", "photograph"]
 
 
 def test_a_fused_encoder_makes_one_column_of_text_and_photograph_together():
-    settings = settings_of(text_encoder=("qwen3-vl-2b",), image_encoder=("none",))
-    assert modalities(settings) == [Modality("qwen3_vl_2b_pair", "qwen3-vl-2b", "pair")]
-    assert space_columns(settings) == ["qwen3_vl_2b_pair"]
+    views = views_of(text_encoders=("qwen3-vl-2b",), image_encoders=("none",))
+    assert modalities(views) == [Modality("qwen3_vl_2b_pair", "qwen3-vl-2b", "pair")]
+    assert space_columns(views, ("name", "text")) == ["qwen3_vl_2b_pair"]
 
 
 def test_columns_bear_names_that_a_network_and_a_table_allow():
-    settings = settings_of(text_encoder=("qwen3-0.6b",), image_encoder=("clip-vit-b-32@a.b/c", "efficientnet-b0"))
-    assert all(each.name.isidentifier() for each in modalities(settings))
+    views = views_of(text_encoders=("qwen3-0.6b",), image_encoders=("clip-vit-b-32@a.b/c", "efficientnet-b0"))
+    assert all(each.name.isidentifier() for each in modalities(views))
 
 
 @pytest.mark.parametrize("twice", [("minilm", "minilm"), ("minilm@a", "minilm@b")], ids=str)
 def test_two_encoders_that_would_share_a_column_are_refused(twice):
     with pytest.raises(UsageError, match="encoder is named twice"):
-        modalities(settings_of(text_encoder=twice))
+        modalities(views_of(text_encoders=twice))
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"text_encoder": ("pixels",)}, "pixels does not encode words"),
-        ({"image_encoder": ("minilm",)}, "minilm does not encode photographs"),
-        ({"text_encoder": ("minilmm",)}, "no encoder 'minilmm': did you mean minilm"),
+        ({"text_encoders": ("pixels",)}, "pixels does not encode words"),
+        ({"image_encoders": ("minilm",)}, "minilm does not encode photographs"),
+        ({"text_encoders": ("minilmm",)}, "no encoder 'minilmm': did you mean minilm"),
     ],
 )
 def test_an_encoder_that_cannot_read_what_it_is_named_for_is_refused(wrong, said):
     with pytest.raises(UsageError, match=said):
-        modalities(settings_of(**wrong))
+        modalities(views_of(**wrong))
 
 
 @pytest.mark.parametrize("space", [("name",), ("text",), ("name", "text")])
 def test_neighbours_are_looked_for_in_columns_of_the_first_text_encoder(space):
-    settings = settings_of(text_encoder=("qwen3-0.6b", "minilm"), correction=Correction(search_vectors=space))
-    assert space_columns(settings) == [f"qwen3_0_6b_{view}" for view in space]
-    assert set(space_columns(settings)) <= {each.name for each in modalities(settings)}
+    views = views_of(text_encoders=("qwen3-0.6b", "minilm"))
+    assert space_columns(views, space) == [f"qwen3_0_6b_{view}" for view in space]
+    assert set(space_columns(views, space)) <= {each.name for each in modalities(views)}
 
 
 def test_every_view_is_encoded_under_its_name(opened):
@@ -285,9 +283,9 @@ def test_details_are_name_then_description_or_bullets_then_amount(opened):
 
 
 def test_an_encoder_reads_what_cleaning_left_and_the_names_of_columns_do_not_tell(opened):
-    settings = settings_of(cleaning=("emoji", "numbers"))
-    wanted = modalities(settings)
-    assert [each.name for each in wanted] == [each.name for each in modalities(settings_of())]
+    views = views_of(cleaning=("emoji", "numbers"))
+    wanted = modalities(views)
+    assert [each.name for each in wanted] == [each.name for each in modalities(views_of())]
     assert {each.cleaning for each in wanted} == {("emoji", "numbers")}
     pretty = make_items(["1"], ["tea 🎉 2"], [None])
     texts = [each for each in wanted if each.view != "photograph"]
