@@ -1,4 +1,4 @@
-"""What vector has an item? Every encoder behind one interface, opened by name.
+"""Encoders, from items to vectors: every one behind one interface, opened by name.
 
     encoder = open_encoder("minilm")
     vectors = encoder.encode(["Espresso cup, 2 oz", "Tea pot"])  # (2, 384) float32, unit rows
@@ -7,40 +7,14 @@ An encoder knows one batch at a time; `index.embedding.embed` sorts, batches, ca
 """
 
 import difflib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
 
 from index.encoders.device import Runtime
+from index.encoders.encoder import Encoder
 from index.encoders.registry import ENCODERS, EncoderSpec, Modality
 from index.errors import UsageError
 
 __all__ = ["ENCODERS", "Encoder", "EncoderSpec", "Modality", "find_spec", "open_encoder"]
-
-
-class Encoder(Protocol):
-    """Items to unit vectors. `encode` is `forward(prepare(batch))`: the two halves may run in different threads."""
-
-    spec: EncoderSpec
-    identity: str
-    """Changes whenever the vectors could: weights, tokeniser, revision, pooling, prompt, sizes. Not with the device."""
-    dim: int
-    batch_size: int
-    """How many items a batch should hold on the device chosen."""
-
-    def length(self, item: Any) -> int:
-        """What to sort by so that a batch holds items of one size; costs nothing."""
-
-    def prepare(self, batch: Sequence[Any]) -> Any:
-        """Tokenise or resize: work that needs no accelerator."""
-
-    def forward(self, prepared: Any) -> np.ndarray:
-        """What `prepare` returned to (n, dim) float32 unit rows."""
-
-    def encode(self, batch: Sequence[Any]) -> np.ndarray:
-        """Texts, photographs (h, w, 3) uint8 RGB, or pairs of both, to (n, dim) float32 unit rows."""
 
 
 def find_spec(name: str) -> EncoderSpec:
@@ -88,8 +62,8 @@ def _open(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Encoder:
         from index.encoders.clip import open_two_towers
 
         return open_two_towers(spec, path, runtime)
-    if spec.family == "fused":
-        from index.encoders.vision_language import open_fused
+    if spec.family == "vision_language":
+        from index.encoders.vision_language import open_vision_language
 
-        return open_fused(spec, path, runtime)
+        return open_vision_language(spec, path, runtime)
     raise UsageError(f"'{spec.name}' means that there is nothing to encode: it cannot be opened.")

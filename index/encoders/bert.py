@@ -1,4 +1,4 @@
-"""What vector does a BERT give each token? The forward pass alone, from its published tensors.
+"""Forward pass of a BERT, from its published tensors: token ids to token vectors.
 
 Importing transformers' own BERT takes longer than everything else that a query does; this is the same arithmetic
 (Devlin et al. 2018, post-norm, exact GELU), and a test holds it to sentence-transformers' output. The residual stream,

@@ -1,4 +1,4 @@
-"""What vector has a text or a photograph in a space that holds both? open_clip's two-tower encoders."""
+"""Two-tower encoders of open_clip: texts and photographs in one space."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,11 +8,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from index.arrays import Float32
 from index.encoders import hub
-from index.encoders import weights as loading
 from index.encoders.device import Device, Runtime
+from index.encoders.encoder import Encoder
 from index.encoders.registry import EncoderSpec
 from index.encoders.sentence import valid_texts
+from index.encoders.weights import (
+    check_hashes,
+    guard_torchvision,
+    identity_of,
+    read_config,
+    read_tensors,
+    refuse_unsafe,
+    require_library,
+    to_unit_rows,
+)
 from index.errors import DataRefused, UsageError
 
 if TYPE_CHECKING:
@@ -40,20 +51,13 @@ class Parts:
     preprocess: Callable[[Image.Image], "torch.Tensor"]
 
 
-class Clip:
+class Clip(Encoder):
     """An encoder of texts or photographs: a batch holds one kind, and both kinds share a space."""
 
     def __init__(self, spec: EncoderSpec, identity: str, parts: Parts, run: Device) -> None:
-        self.spec = spec
-        self.identity = identity
-        self.dim = spec.dim
-        self.batch_size = run.batch_size(spec)
+        super().__init__(spec, identity, run.batch_size(spec))
         self._parts = parts
         self._run = run
-
-    def length(self, item: str | np.ndarray) -> int:
-        """Every item costs the same: texts are padded to one length."""
-        return 0
 
     def prepare(self, batch: Sequence[str] | Sequence[np.ndarray]) -> Prepared:
         """Texts to token ids, or photographs (h, w, 3) uint8 to normalised squares."""
@@ -66,47 +70,42 @@ class Clip:
         squares = [self._parts.preprocess(Image.fromarray(item)) for item in batch if not isinstance(item, str)]
         return Prepared(False, torch.stack(squares))
 
-    def forward(self, prepared: Prepared) -> np.ndarray:
+    def forward(self, prepared: Prepared) -> Float32:
         """What was prepared to unit rows (n, dim) float32."""
         import torch
 
         model = self._parts.model
         tower = model.encode_text if prepared.texts else model.encode_image
         with torch.inference_mode(), self._run.products():
-            unit: np.ndarray = loading.unit_rows(tower(prepared.tensor.to(self._run.device)))
-        return unit
-
-    def encode(self, batch: Sequence[str] | Sequence[np.ndarray]) -> np.ndarray:
-        """Texts, or photographs (h, w, 3) uint8 RGB, to unit rows (n, dim) float32."""
-        return self.forward(self.prepare(batch)) if batch else np.zeros((0, self.dim), np.float32)
+            return to_unit_rows(tower(prepared.tensor.to(self._run.device)))
 
 
 def open_two_towers(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Clip:
     """The encoder with its published weights, or those at `path`: a folder, or a file where the rest is open_clip's."""
-    loading.require_library("open_clip", spec, "open_clip_torch")
+    require_library("open_clip", spec, "open_clip_torch")
     run = runtime.resolve(gpu="fp16")
     folder = None if path is not None and path.is_file() else hub.locate(spec, path)
     weights = hub.weight_files(folder, WEIGHTS)[0] if folder is not None else path
     assert weights is not None
-    loading.refuse_unsafe(weights)
+    refuse_unsafe(weights)
     config = _read_config(spec, folder)
     beside = [folder / name for name in (CONFIG, *TOKENISER)] if folder is not None else []
     read = [weights, *(file for file in beside if file.is_file())]
-    hashes = loading.check_hashes(spec, read)
+    hashes = check_hashes(spec, read)
     parts = _build(config, weights, folder)
     parts.model.to(run.device)
     side, length = config["model_cfg"]["vision_cfg"]["image_size"], config["model_cfg"]["text_cfg"]["context_length"]
     spec = replace(spec, dim=config["model_cfg"]["embed_dim"], image_size=side, max_length=length)
-    return Clip(spec, loading.identity_of(spec, hashes), parts, run)
+    return Clip(spec, identity_of(spec, hashes), parts, run)
 
 
 def _read_config(spec: EncoderSpec, folder: Path | None) -> dict[str, Any]:
     """`model_cfg` and `preprocess_cfg`: the folder's own, or open_clip's for the published architecture."""
-    loading.guard_torchvision()
+    guard_torchvision()
     import open_clip
 
     if folder is not None and (folder / CONFIG).is_file():
-        config = loading.read_config(folder / CONFIG)
+        config = read_config(folder / CONFIG)
         _refuse_reaching_out(folder / CONFIG, config)
         return config
     if len(spec.files) > 1:
@@ -154,7 +153,7 @@ def _read_model(model_cfg: dict[str, Any], weights: Path) -> Any:
     except (TypeError, RuntimeError, AssertionError) as error:
         raise DataRefused(f"{weights.parent / CONFIG} cannot be built ({error}).") from error
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    model.load_state_dict(loading.read_tensors(weights, expected, {}), assign=True)
+    model.load_state_dict(read_tensors(weights, expected, {}), assign=True)
     _fill_causal_mask(model)
     return model.eval()
 

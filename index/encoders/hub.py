@@ -1,4 +1,4 @@
-"""Where are an encoder's files on this machine, and how do they get here? Packages, folders, and the hub.
+"""Files of an encoder: where they lie on this machine, and how they get here (packages, folders, the hub).
 
 A hub file is asked for by the commit that the catalogue pins, and is then looked up in the hub's own cache; the
 network is touched only for what is not there, and never with HF_HUB_OFFLINE set. What cannot be had is a
@@ -79,8 +79,7 @@ def _package_folder(spec: EncoderSpec) -> Path:
 
 def _hub_folder(spec: EncoderSpec) -> Path:
     """The snapshot folder in the hub's cache, with every file of the catalogue and every shard in it."""
-    wanted = [file for file, _ in spec.files]
-    paths = [_cached(spec, file) or _fetch(spec, file) for file in wanted]
+    paths = [_cached(spec, file) or _fetch(spec, file) for file, _ in spec.files]
     for path in paths:
         if path.name.endswith(".index.json"):
             for shard in shard_names(path):

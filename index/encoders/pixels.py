@@ -1,4 +1,4 @@
-"""What vector has a photograph when there are no weights? Histograms of its colours and of its edges.
+"""Encoder of photographs without weights: histograms of colours and of edges.
 
 The recipe, for one photograph:
 
@@ -23,6 +23,8 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
+from index.arrays import Float32
+from index.encoders.encoder import Encoder
 from index.encoders.registry import EncoderSpec
 from index.encoders.weights import identity_of
 
@@ -51,30 +53,19 @@ DIM = 5 * BINS**3 + CELLS**2 * DIRECTIONS
 _LIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-class Pixels:
+class Pixels(Encoder):
     """The encoder `pixels`: numpy and Pillow only, the same on every machine."""
 
     def __init__(self, spec: EncoderSpec) -> None:
-        self.spec = spec
-        self.dim = DIM
-        self.batch_size = spec.batch_size
-        self.identity = identity_of(spec, {}, recipe=1)
-
-    def length(self, item: np.ndarray) -> int:
-        """Every photograph costs about the same."""
-        return 0
+        super().__init__(spec, identity_of(spec, {}, recipe=1), spec.batch_size)
 
     def prepare(self, batch: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Photographs (h, w, 3) uint8 to squares (64, 64, 3) in 0..1."""
         return [fit_square(photograph) for photograph in batch]
 
-    def forward(self, prepared: list[np.ndarray]) -> np.ndarray:
+    def forward(self, prepared: list[np.ndarray]) -> Float32:
         """Squares to unit rows (n, 520) float32."""
-        return np.stack([describe(square) for square in prepared]) if prepared else np.zeros((0, DIM), np.float32)
-
-    def encode(self, batch: Sequence[np.ndarray]) -> np.ndarray:
-        """Photographs (h, w, 3) uint8 RGB to unit rows (n, 520) float32."""
-        return self.forward(self.prepare(batch))
+        return np.stack([describe(square) for square in prepared])
 
 
 def fit_square(photograph: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which encoders are there, and what is each made of? Frozen data: nothing here loads, imports or computes."""
+"""Catalogue of encoders, as frozen data: what each is made of. Nothing here loads, imports or computes."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +11,7 @@ class EncoderSpec:
     """One encoder: what it is called, where its weights come from, and every setting that its vectors depend on."""
 
     name: str
-    family: Literal["sentence", "pixels", "timm", "clip", "fused", "none"]
+    family: Literal["sentence", "pixels", "timm", "clip", "vision_language", "none"]
     """Which file of this room runs it."""
     modalities: tuple[Modality, ...]
     """What a batch may hold: texts, photographs, or (text, photograph or None) pairs."""
@@ -31,13 +31,14 @@ class EncoderSpec:
     parameters: int = 0
     """Parameters of all that is loaded."""
     prompt: str = ""
-    """Written before every text (sentence), or said to the model in its system turn (fused)."""
+    """Written before every text (sentence), or said to the model in its system turn (vision_language)."""
     pooling: str = ""
     """How many vectors become one: mean or last (of tokens), avg (of patches), or head (the model's own)."""
     max_length: int = 0
     """Tokens of a text that are read; the rest is cut."""
     image_size: int = 0
-    """Side in pixels of the square to which a photograph is brought; for `fused`, of the largest area it may have."""
+    """Side in pixels of the square to which a photograph is brought; for `vision_language`, of the
+    largest area that it may have."""
     batch_size: int = 32
     """How many items a batch should hold on a CPU."""
 
@@ -125,7 +126,8 @@ _CLIP_L = EncoderSpec(
     dim=768,
     summary="OpenAI's CLIP ViT-L/14",
     source="hub:timm/vit_large_patch14_clip_224.openai",
-    revision=None,
+    # The commit is as public code quotes it; not checked against the hub.
+    revision="18d0535469bb561bf468d76c1d73aa35156c922b",
     files=(("open_clip_model.safetensors", ""),),
     architecture="ViT-L-14-quickgelu",
     licence="MIT",
@@ -190,8 +192,9 @@ _EFFICIENTNET = EncoderSpec(
     dim=1280,
     summary="EfficientNet-B0 trained on ImageNet",
     source="hub:timm/efficientnet_b0.ra_in1k",
-    revision=None,
-    files=(("model.safetensors", ""),),
+    # The commit and the hash are as public code quotes them; not checked against the hub.
+    revision="1b5383e5f79cc0f7fc067e372f8f26a5fa73f26a",
+    files=(("model.safetensors", "d569899762ea9b1384ee07f4af64805cf8caa1c55f9253ebb1080dc40e87a2cd"),),
     architecture="efficientnet_b0",
     licence="Apache-2.0",
     parameters=4_007_548,
@@ -230,7 +233,7 @@ _PIXELS = EncoderSpec(
 
 _QWEN3_VL = EncoderSpec(
     name="qwen3-vl-2b",
-    family="fused",
+    family="vision_language",
     modalities=("pair",),
     dim=2048,
     summary="Qwen3-VL-Embedding-2B, one vector for a text and its photograph; for a GPU",

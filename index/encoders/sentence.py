@@ -1,16 +1,27 @@
-"""What vector has a text? Sentence encoders: a tokeniser, a transformer, a pooling, unit length."""
+"""Sentence encoders, of texts: a tokeniser, a transformer, a pooling, unit length."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from index.arrays import Float32
 from index.encoders import hub
-from index.encoders import weights as loading
 from index.encoders.device import Device, Runtime
+from index.encoders.encoder import Encoder
 from index.encoders.registry import EncoderSpec
+from index.encoders.weights import (
+    check_hashes,
+    guard_torchvision,
+    identity_of,
+    read_config,
+    read_model,
+    read_model_config,
+    read_tensors,
+    refuse_unsafe,
+    to_unit_rows,
+    without_known_hashes,
+)
 from index.errors import DataRefused, UsageError
 
 if TYPE_CHECKING:
@@ -35,14 +46,11 @@ class Tokens:
     present: "torch.Tensor"
 
 
-class Sentence:
+class Sentence(Encoder):
     """A text encoder. `open_sentence` makes one from files."""
 
     def __init__(self, spec: EncoderSpec, identity: str, tokeniser: "Tokenizer", network: Network, run: Device) -> None:
-        self.spec = spec
-        self.identity = identity
-        self.dim = spec.dim
-        self.batch_size = run.batch_size(spec)
+        super().__init__(spec, identity, run.batch_size(spec))
         self._tokeniser = tokeniser
         self._network = network
         self._device = run.device
@@ -62,19 +70,14 @@ class Sentence:
         present = torch.tensor([encoding.attention_mask for encoding in encodings], dtype=torch.bool)
         return Tokens(ids, present)
 
-    def forward(self, prepared: Tokens) -> np.ndarray:
+    def forward(self, prepared: Tokens) -> Float32:
         """Tokens to unit rows (n, dim) float32."""
         import torch
 
         with torch.inference_mode():
             present = prepared.present.to(self._device)
             hidden = self._network(prepared.ids.to(self._device), present)  # (n, t, width)
-            unit: np.ndarray = loading.unit_rows(self._pool(hidden, present)[:, : self.dim])
-        return unit
-
-    def encode(self, batch: Sequence[str]) -> np.ndarray:
-        """Texts to unit rows (n, dim) float32."""
-        return self.forward(self.prepare(batch)) if batch else np.zeros((0, self.dim), np.float32)
+            return to_unit_rows(self._pool(hidden, present)[:, : self.dim])
 
 
 def pool_mean(hidden: "torch.Tensor", present: "torch.Tensor") -> "torch.Tensor":
@@ -96,12 +99,12 @@ def open_sentence(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Sen
     installed with the engine (minilm), a safetensors file. Refusals: DataRefused, UsageError, DownloadNeeded."""
     build = {"bert": _open_bert, "qwen3": _open_qwen3}[spec.architecture]
     if path is not None and path.is_file():
-        loading.refuse_unsafe(path)
+        refuse_unsafe(path)
         if not spec.source.startswith("package:"):
             raise UsageError(f"{spec.name}@{path}: give the folder, which must also hold the tokeniser.")
-        return build(loading.without_known_hashes(spec), hub.locate(spec, None), [path], runtime)
+        return build(without_known_hashes(spec), hub.locate(spec, None), [path], runtime)
     folder = hub.locate(spec, path)
-    own = spec if path is None else loading.without_known_hashes(spec)
+    own = spec if path is None else without_known_hashes(spec)
     return build(own, folder, hub.weight_files(folder, "model.safetensors"), runtime)
 
 
@@ -110,24 +113,24 @@ def _open_bert(spec: EncoderSpec, folder: Path, weights: list[Path], runtime: Ru
     from index.encoders.bert import Bert
 
     run = runtime.resolve(cpu="bf16")
-    hashes = loading.check_hashes(spec, [*weights, folder / "tokenizer.json", folder / "config.json"])
+    hashes = check_hashes(spec, [*weights, folder / "tokenizer.json", folder / "config.json"])
     shape = _bert_shape(folder / "config.json")
-    tensors = loading.read_tensors(weights[0], shape.tensors(), shape.unread())
+    tensors = read_tensors(weights[0], shape.tensors(), shape.unread())
     network = Bert(shape, tensors, dtype=run.dtype).to(run.device).eval()
     tokeniser = read_tokeniser(folder / "tokenizer.json", min(spec.max_length, shape.positions), side="right")
     spec = replace(spec, dim=shape.width)
-    return Sentence(spec, loading.identity_of(spec, hashes), tokeniser, network, run)
+    return Sentence(spec, identity_of(spec, hashes), tokeniser, network, run)
 
 
 def _open_qwen3(spec: EncoderSpec, folder: Path, weights: list[Path], runtime: Runtime) -> Sentence:
     """A Qwen3 decoder by transformers' own class, so that no code of a hub can be run."""
-    loading.guard_torchvision()
+    guard_torchvision()
     from transformers.models.qwen3 import Qwen3Config, Qwen3Model
 
     run = runtime.resolve()
-    hashes = loading.check_hashes(spec, [*weights, folder / "tokenizer.json", folder / "config.json"])
-    config = loading.read_model_config(folder / "config.json", Qwen3Config)
-    model = loading.read_model(Qwen3Model, config, folder, weights, run)
+    hashes = check_hashes(spec, [*weights, folder / "tokenizer.json", folder / "config.json"])
+    config = read_model_config(folder / "config.json", Qwen3Config)
+    model = read_model(Qwen3Model, config, folder, weights, run)
     tokeniser = read_tokeniser(folder / "tokenizer.json", spec.max_length, side="left")
     spec = replace(spec, dim=min(spec.dim, config.hidden_size))
 
@@ -135,7 +138,7 @@ def _open_qwen3(spec: EncoderSpec, folder: Path, weights: list[Path], runtime: R
         hidden: torch.Tensor = model(input_ids=ids, attention_mask=present.long(), use_cache=False).last_hidden_state
         return hidden.float()
 
-    return Sentence(spec, loading.identity_of(spec, hashes), tokeniser, network, run)
+    return Sentence(spec, identity_of(spec, hashes), tokeniser, network, run)
 
 
 def valid_texts(texts: Sequence[str], max_length: int) -> list[str]:
@@ -148,7 +151,7 @@ def read_tokeniser(path: Path, max_length: int | None, *, side: str) -> "Tokeniz
     """A `tokenizer.json`, set to cut at `max_length` tokens, if any, and to pad on `side` to a batch's longest text."""
     from tokenizers import Tokenizer
 
-    loading.read_config(path)
+    read_config(path)
     try:
         tokeniser = Tokenizer.from_file(str(path))
     except Exception as error:  # bare Exception is what this library raises
@@ -166,7 +169,7 @@ def _bert_shape(path: Path) -> "BertShape":
     """The shape in a `config.json`; any model but a plain BERT is refused."""
     from index.encoders.bert import BertShape
 
-    config = loading.read_config(path)
+    config = read_config(path)
     wanted = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
     for key, value in wanted.items():
         if config.get(key, value) != value:

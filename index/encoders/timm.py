@@ -1,4 +1,4 @@
-"""What vector has a photograph in the eyes of a network trained on ImageNet? timm's convolutional encoders."""
+"""Convolutional encoders of timm, of photographs: networks trained on ImageNet."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,10 +7,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from index.arrays import Float32
 from index.encoders import hub
-from index.encoders import weights as loading
 from index.encoders.device import Device, Runtime
+from index.encoders.encoder import Encoder
 from index.encoders.registry import EncoderSpec
+from index.encoders.weights import (
+    check_hashes,
+    guard_torchvision,
+    identity_of,
+    read_tensors,
+    refuse_unsafe,
+    require_library,
+    tensor_shapes,
+    to_unit_rows,
+    without_known_hashes,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -20,20 +32,13 @@ DEVIATION = (0.229, 0.224, 0.225)
 """ImageNet's colours, by which these networks were trained."""
 
 
-class Timm:
+class Timm(Encoder):
     """A photograph encoder: the network's pooled features before its classifier, at unit length."""
 
     def __init__(self, spec: EncoderSpec, identity: str, network: Any, run: Device) -> None:
-        self.spec = spec
-        self.identity = identity
-        self.dim = spec.dim
-        self.batch_size = run.batch_size(spec)
+        super().__init__(spec, identity, run.batch_size(spec))
         self._network = network
         self._run = run
-
-    def length(self, item: np.ndarray) -> int:
-        """Every photograph costs the same."""
-        return 0
 
     def prepare(self, batch: Sequence[np.ndarray]) -> np.ndarray:
         """Photographs (h, w, 3) uint8 to squares (n, side, side, 3) uint8.
@@ -45,19 +50,14 @@ class Timm:
         bicubic = Image.Resampling.BICUBIC
         return np.stack([np.asarray(Image.fromarray(photograph).resize(side, bicubic)) for photograph in batch])
 
-    def forward(self, prepared: np.ndarray) -> np.ndarray:
+    def forward(self, prepared: np.ndarray) -> Float32:
         """Squares to unit rows (n, dim) float32."""
         import torch
 
         device, dtype = self._run.device, self._run.dtype
         with torch.inference_mode():
             pixels = normalised(torch.from_numpy(prepared).to(device))
-            unit: np.ndarray = loading.unit_rows(self._network(pixels.to(dtype)))
-        return unit
-
-    def encode(self, batch: Sequence[np.ndarray]) -> np.ndarray:
-        """Photographs (h, w, 3) uint8 RGB to unit rows (n, dim) float32."""
-        return self.forward(self.prepare(batch)) if batch else np.zeros((0, self.dim), np.float32)
+            return to_unit_rows(self._network(pixels.to(dtype)))
 
 
 def normalised(squares: "torch.Tensor") -> "torch.Tensor":
@@ -72,24 +72,24 @@ def open_timm(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Timm:
     """The encoder with its published weights, or those at `path`: a safetensors file, or a folder with one."""
     import torch
 
-    loading.require_library("timm", spec, "timm")
+    require_library("timm", spec, "timm")
     run = runtime.resolve(gpu="fp16")
     if path is not None and path.is_file():
         weights = path
     else:
         weights = hub.weight_files(hub.locate(spec, path), "model.safetensors")[0]
-    loading.refuse_unsafe(weights)
-    hashes = {"weights": loading.sha256_of(weights)}
+    refuse_unsafe(weights)
+    hashes = check_hashes(spec if path is None else without_known_hashes(spec), [weights])
     network = fold_norms(read_network(spec, weights)).to(run.device, run.dtype)
     network.to(memory_format=torch.channels_last)  # nearly halves the time of a convolution on a CPU
-    return Timm(spec, loading.identity_of(spec, hashes), network, run)
+    return Timm(spec, identity_of(spec, hashes), network, run)
 
 
 def read_network(spec: EncoderSpec, weights: Path) -> Any:
     """The network without its classifier, filled and checked, as it was trained: its batch norms are apart."""
     import torch
 
-    loading.guard_torchvision()
+    guard_torchvision()
     import timm
 
     with torch.device("meta"):
@@ -99,7 +99,7 @@ def read_network(spec: EncoderSpec, weights: Path) -> Any:
     counters = {name: shape for name, shape in shapes.items() if name.endswith("num_batches_tracked")}
     expected = {name: shape for name, shape in shapes.items() if name not in counters}
     unread = counters | _classifier(weights)
-    tensors = loading.read_tensors(weights, expected, unread)
+    tensors = read_tensors(weights, expected, unread)
     tensors |= {name: torch.zeros((), dtype=torch.int64) for name in counters}
     network.load_state_dict(tensors, assign=True)
     return network.eval()
@@ -136,5 +136,5 @@ def fold_norms(network: Any) -> Any:
 
 def _classifier(weights: Path) -> dict[str, tuple[int, ...]]:
     """The published files end in a classifier of any number of classes, which is left unread."""
-    shapes = loading.tensor_shapes([weights])
+    shapes = tensor_shapes([weights])
     return {name: shapes[name] for name in ("classifier.weight", "classifier.bias") if name in shapes}

@@ -1,4 +1,4 @@
-"""What vector have a text and its photograph together? Qwen3-VL's embedding model, read at its last token."""
+"""Vision-language encoder, of a text with its photograph: Qwen3-VL's embedding model, read at its last token."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,11 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from index.arrays import Float32
 from index.encoders import hub
-from index.encoders import weights as loading
 from index.encoders.device import Device, Runtime
+from index.encoders.encoder import Encoder
 from index.encoders.registry import EncoderSpec
 from index.encoders.sentence import read_tokeniser, valid_texts
+from index.encoders.weights import (
+    check_hashes,
+    guard_torchvision,
+    identity_of,
+    read_config,
+    read_model,
+    read_model_config,
+    refuse_unsafe,
+    to_unit_rows,
+)
 from index.errors import DataRefused
 
 if TYPE_CHECKING:
@@ -53,14 +64,11 @@ class Parts:
     processor: Any
 
 
-class Fused:
+class VisionLanguage(Encoder):
     """An encoder of pairs. A pair without a photograph is a text alone; without a text, a photograph alone."""
 
     def __init__(self, spec: EncoderSpec, identity: str, parts: Parts, run: Device) -> None:
-        self.spec = spec
-        self.identity = identity
-        self.dim = spec.dim
-        self.batch_size = run.batch_size(spec)
+        super().__init__(spec, identity, run.batch_size(spec))
         self._network = parts.network
         self._tokeniser = parts.tokeniser
         self._processor = parts.processor
@@ -102,7 +110,7 @@ class Fused:
         seen = PHOTOGRAPH.format(patches=PATCH * patches) if patches else ""
         return BEFORE.format(prompt=self.spec.prompt) + seen + text[:cut] + AFTER
 
-    def forward(self, prepared: Pairs) -> np.ndarray:
+    def forward(self, prepared: Pairs) -> Float32:
         """A prepared batch to unit rows (n, dim) float32."""
         import torch
 
@@ -115,28 +123,23 @@ class Fused:
         with torch.inference_mode():
             hidden = self._network(**inputs, use_cache=False).last_hidden_state  # (n, t, width)
             last = hidden[torch.arange(len(ids)), present.sum(1) - 1]
-            unit: np.ndarray = loading.unit_rows(last[:, : self.dim])
-        return unit
-
-    def encode(self, batch: Sequence[Pair]) -> np.ndarray:
-        """Pairs of text and photograph to unit rows (n, dim) float32."""
-        return self.forward(self.prepare(batch)) if batch else np.zeros((0, self.dim), np.float32)
+            return to_unit_rows(last[:, : self.dim])
 
 
-def open_fused(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Fused:
+def open_vision_language(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> VisionLanguage:
     """The encoder with its published weights, or those of the folder `path`."""
-    loading.guard_torchvision()
+    guard_torchvision()
     from transformers.models.qwen3_vl import Qwen3VLConfig, Qwen3VLModel
 
     if path is not None and path.is_file():
-        loading.refuse_unsafe(path)
+        refuse_unsafe(path)
         path = path.parent
     run = runtime.resolve()
     folder = hub.locate(spec, path)
     weights = hub.weight_files(folder, "model.safetensors")
-    hashes = loading.check_hashes(spec, [*weights, *(folder / name for name, _ in spec.files[1:])])
-    config = loading.read_model_config(folder / "config.json", Qwen3VLConfig)
-    network = loading.read_model(Qwen3VLModel, config, folder, weights, run)
+    hashes = check_hashes(spec, [*weights, *(folder / name for name, _ in spec.files[1:])])
+    config = read_model_config(folder / "config.json", Qwen3VLConfig)
+    network = read_model(Qwen3VLModel, config, folder, weights, run)
     processor = _processor(folder, spec.image_size)
     tokeniser = read_tokeniser(folder / "tokenizer.json", None, side="right")
     lacking = [marker for marker in MARKERS if tokeniser.token_to_id(marker) is None]
@@ -145,14 +148,14 @@ def open_fused(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Fused:
             f"{folder / 'tokenizer.json'} is not this model's tokeniser: {lacking or PATCH} is not its own."
         )
     spec = replace(spec, dim=min(spec.dim, config.text_config.hidden_size))
-    return Fused(spec, loading.identity_of(spec, hashes), Parts(network, tokeniser, processor), run)
+    return VisionLanguage(spec, identity_of(spec, hashes), Parts(network, tokeniser, processor), run)
 
 
 def _processor(folder: Path, side: int) -> Any:
     """The published preprocessing, in Pillow, with the largest area that a photograph may take set by the catalogue."""
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-    config = loading.read_config(folder / "preprocessor_config.json")
+    config = read_config(folder / "preprocessor_config.json")
     chosen = ("image_mean", "image_std", "merge_size", "patch_size", "temporal_patch_size", "rescale_factor")
     settings = {key: config[key] for key in chosen if key in config}
     return Qwen2VLImageProcessorPil(size={"shortest_edge": SMALLEST_AREA, "longest_edge": side * side}, **settings)

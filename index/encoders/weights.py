@@ -1,6 +1,6 @@
-"""Are these the weights that were meant, and on what do they run?
+"""Weights of encoders: read as safetensors only, and checked first.
 
-Weights are safetensors only: reading them runs no code. What the libraries do not check is checked here before they
+Reading safetensors runs no code. What the libraries do not check is checked here before they
 see a byte: the hash where the catalogue knows it, and the name and shape of every tensor.
 """
 
@@ -14,9 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from index.arrays import Float32
 from index.encoders.device import Device
 from index.encoders.registry import EncoderSpec
 from index.errors import DataRefused, UsageError
+from index.files import sha256_file
 
 if TYPE_CHECKING:
     import torch
@@ -60,8 +62,7 @@ def require_library(module: str, spec: EncoderSpec, package: str) -> None:
 def sha256_of(path: Path) -> str:
     """Hex sha256 of a file. A file that cannot be read is refused by name."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_file(path)
     except OSError as error:
         raise DataRefused(f"{path} cannot be read ({error.strerror or error}).") from error
 
@@ -171,11 +172,12 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + rest
 
 
-def unit_rows(vectors: "torch.Tensor") -> Any:
+def to_unit_rows(vectors: "torch.Tensor") -> Float32:
     """(n, d) on any device to unit rows (n, d) float32 in numpy."""
     import torch
 
-    return torch.nn.functional.normalize(vectors.float(), dim=1).cpu().numpy()
+    unit: Float32 = torch.nn.functional.normalize(vectors.float(), dim=1).cpu().numpy()
+    return unit
 
 
 def read_model_config(path: Path, kind: Any) -> Any:

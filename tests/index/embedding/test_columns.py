@@ -122,7 +122,7 @@ def test_an_encoder_of_both_makes_columns_for_what_it_is_named_for():
     assert [each.name.removeprefix("clip_vit_b_32_") for each in modalities(views)] == ["name", "text", "photograph"]
 
 
-def test_a_fused_encoder_makes_one_column_of_text_and_photograph_together():
+def test_a_vision_language_encoder_makes_one_column_of_text_and_photograph_together():
     views = views_of(text_encoders=("qwen3-vl-2b",), image_encoders=("none",))
     assert modalities(views) == [Modality("qwen3_vl_2b_pair", "qwen3-vl-2b", "pair")]
     assert space_columns(views, ("name", "text")) == ["qwen3_vl_2b_pair"]

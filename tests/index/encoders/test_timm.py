@@ -134,6 +134,20 @@ def test_a_folder_and_its_file_are_one_encoder(published: dict[str, Path]) -> No
     assert by_file.identity == by_folder.identity
 
 
+def test_published_weights_with_another_hash_are_refused_before_they_are_read(
+    published: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from index.encoders import hub, timm
+
+    folder = published["efficientnet_b0"].parent
+    monkeypatch.setattr(hub, "locate", lambda spec, path: folder)
+    monkeypatch.setattr(timm, "read_network", lambda spec, weights: pytest.fail("was read"))
+    with pytest.raises(
+        DataRefused, match=r"is not the file that efficientnet-b0 was published with .* not d569899762"
+    ):
+        open_encoder("efficientnet-b0")
+
+
 def test_another_networks_weights_are_refused_by_name(published: dict[str, Path]) -> None:
     with pytest.raises(DataRefused, match=r"does not fit its model: it lacks .*it has "):
         open_encoder(f"mobilenet-v2@{published['efficientnet_b0']}")

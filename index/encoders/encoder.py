@@ -1,0 +1,41 @@
+"""Base of all encoders: items to unit vectors, a batch at a time.
+
+A family's own file says how a batch is prepared and what the network makes of it; everything else is here.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from index.arrays import Float32
+from index.encoders.registry import EncoderSpec
+
+
+class Encoder(ABC):
+    """Items to unit vectors. `encode` is `forward(prepare(batch))`: the two halves may run in different threads."""
+
+    def __init__(self, spec: EncoderSpec, identity: str, batch_size: int) -> None:
+        self.spec = spec
+        self.identity = identity
+        """Changes whenever the vectors could: weights, tokeniser, pooling, prompt, sizes. Not with the device."""
+        self.dim = spec.dim
+        self.batch_size = batch_size
+        """How many items a batch should hold on the device chosen."""
+
+    def length(self, item: Any) -> int:
+        """Return what to sort by so that a batch holds items of one size; costs nothing. 0 where all cost the same."""
+        return 0
+
+    @abstractmethod
+    def prepare(self, batch: Sequence[Any]) -> Any:
+        """Tokenise or resize a batch: work that needs no accelerator."""
+
+    @abstractmethod
+    def forward(self, prepared: Any) -> Float32:
+        """Turn what `prepare` returned into (n, dim) float32 unit rows."""
+
+    def encode(self, batch: Sequence[Any]) -> Float32:
+        """Texts, photographs (h, w, 3) uint8 RGB, or pairs of both, to (n, dim) float32 unit rows."""
+        return self.forward(self.prepare(batch)) if batch else np.zeros((0, self.dim), np.float32)
