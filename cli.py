@@ -217,7 +217,6 @@ def query_command(text: str, image: str | None, index: Path, *, as_json: bool, *
     text = _standard_input() if text == "-" else text
     if not text.strip() and not (image or "").strip():
         raise DataRefused("There is nothing to price: give the item's TEXT, its --image, or both.")
-    _import_lightgbm_alone()
     from dataclasses import asdict
 
     from engine.serving.pricer import Item, Pricer, with_overrides
@@ -226,26 +225,15 @@ def query_command(text: str, image: str | None, index: Path, *, as_json: bool, *
     private = given.pop("allow_private_addresses")
     photographs = Photographs(allow_paths=True, fetch_missing=True, allow_private_addresses=private)
     pricer = Pricer.open(index, _runtime(given))
-    knobs = with_overrides(pricer.knobs, **given)
-    quote = pricer.price([Item(text, image)], knobs=knobs, photographs=photographs)[0]
-    currency, band = pricer.manifest.currency, knobs.band
-    settings = {"k": knobs.k, "band": band, "lambda": knobs.decay, "alpha": knobs.alpha}
+    correction = with_overrides(pricer.correction, **given)
+    quote = pricer.price([Item(text, image)], correction=correction, photographs=photographs)[0]
+    currency, band = pricer.manifest.currency, correction.band
+    settings = {"k": correction.k, "band": band, "lambda": correction.decay, "alpha": correction.alpha}
     if not as_json:
         render.show_quote(render.open_console(), quote, currency, pricer.settings.coverage, settings)
         return
     plain = settings | {"band": band if math.isfinite(band) else None}  # JSON knows no infinity
     _print_json({**asdict(quote), "settings": plain, "currency": currency, "seconds": time.monotonic() - started})
-
-
-def _import_lightgbm_alone() -> None:
-    """LightGBM imports scikit-learn and pandas to wrap itself for them: a third of a cold query, for nothing here."""
-    hidden = [name for name in ("sklearn", "pandas") if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: importing it is an ImportError
-    try:
-        import lightgbm  # noqa: F401
-    finally:
-        for name in hidden:
-            del sys.modules[name]
 
 
 def _standard_input() -> str:
@@ -268,7 +256,9 @@ def _standard_input() -> str:
     help="Folder of the index, or its URI on an object store.",
 )
 @image_dir_option
-@click.option("--columns", "wanted", default="price", help="Of the output after the id, with commas; --full has all.")
+@click.option(
+    "--columns", "output_columns", default="price", help="Of the output after the id, with commas; --full has all."
+)
 @click.option("--full", is_flag=True, help="Write price, low, high, blend, shift and the comparables' ids.")
 @knob_options
 @click.option("--shard-rows", type=click.IntRange(1), default=1_000, help="Rows priced at a time: a kill loses them.")
@@ -287,19 +277,27 @@ def predict_command(items: Path, output: Path, index: str, *, as_json: bool, **o
     price predict test.csv -o prices.csv
     price predict goods.parquet -o prices.parquet --full --ray local
     """
-    from engine.serving.price_file import FULL, price_file
+    from engine.serving.price_file import FULL, PriceFileSettings, price_file
 
-    how: dict[str, Any] = {name: options.pop(name) for name in ("image_dir", "shard_rows", "overwrite")}
-    how["knobs"] = {name: options.pop(name) for name in ("k", "band", "decay", "alpha")}
-    wanted, full, ray = (options.pop(name) for name in ("wanted", "full", "ray"))
-    how["wanted"] = FULL if full else tuple(name.strip() for name in wanted.split(","))
-    how |= {"columns": _columns(options), "runtime": _runtime(options)}
-    if ray is not None:
+    given = {name: options.pop(name) for name in ("k", "band", "decay", "alpha")}
+    output_columns, full = options.pop("output_columns"), options.pop("full")
+    settings = PriceFileSettings(
+        columns=_columns(options),
+        output=FULL if full else tuple(name.strip() for name in output_columns.split(",")),
+        correction=tuple((name, value) for name, value in given.items() if value is not None),
+        image_dir=options["image_dir"] and options["image_dir"].absolute(),
+        runtime=_runtime(options),
+        shard_rows=options["shard_rows"],
+    )
+    pool = None
+    if options["ray"] is not None:
         from engine.serving.ray_pool import ray_pool
 
-        how["pool"] = ray_pool(ray)
+        pool = ray_pool(options["ray"])
     with render.Progress() as progress:
-        done = price_file(items, output, index, report=progress.report, **how)
+        done = price_file(
+            items, output, index, settings, overwrite=options["overwrite"], pool=pool, report=progress.report
+        )
     if as_json:
         _print_json(done.to_json())
     else:
@@ -325,7 +323,6 @@ def add_command(new: Path, index: Path, *, as_json: bool, **options: Any) -> Non
     price add new.csv --image-dir photographs
     price add corrected.csv --replace --json
     """
-    _import_lightgbm_alone()
     from engine.lifecycle.update import add_items
 
     how = {"columns": _columns(options), "image_dir": options.pop("image_dir"), "runtime": _runtime(options)}
@@ -334,7 +331,7 @@ def add_command(new: Path, index: Path, *, as_json: bool, **options: Any) -> Non
     if as_json:
         _print_json(grown.to_json())
         return
-    render.show_grown(grown, index)
+    render.show_update(grown, index)
 
 
 @price.command("remove", short_help="Take items out of the index.")
@@ -364,7 +361,7 @@ def remove_command(
     if as_json:
         _print_json(grown.to_json())
         return
-    render.show_grown(grown, index)
+    render.show_update(grown, index)
 
 
 @price.command("compact", short_help="Give back the space of removed rows.")
@@ -385,7 +382,7 @@ def compact_command(index: Path, *, as_json: bool) -> None:
     if as_json:
         _print_json(grown.to_json())
         return
-    render.show_grown(grown, index)
+    render.show_update(grown, index)
 
 
 @price.command("finetune", short_help="Teach an encoder what things cost.")

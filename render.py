@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from engine.evaluation.ablation import Ablation
     from engine.evaluation.report import Evaluation, Score, Slice
     from engine.finetune.run import Finetuned
-    from engine.lifecycle.update import Grown
-    from engine.serving.price_file import Predicted
+    from engine.lifecycle.update import UpdateResult
+    from engine.serving.price_file import PriceFileResult
     from engine.serving.pricer import Quote
-    from engine.tuning.tune import Found
+    from engine.tuning.tune import TuneResult
     from index.encoders import EncoderSpec
     from index.photographs.fetch_all import FetchReport
     from index.photographs.formats import Reason
@@ -133,7 +133,7 @@ def _show_slices(console: Console, title: str, slices: tuple[Slice, ...]) -> Non
     console.print(table)
 
 
-def show_predicted(done: Predicted) -> None:
+def show_predicted(done: PriceFileResult) -> None:
     """What became of a file, and where the time went."""
     resumed = f", {done.resumed:,} of them before" if done.resumed else ""
     click.echo(
@@ -148,25 +148,25 @@ def show_predicted(done: Predicted) -> None:
         click.echo(f"  {seconds:>9.1f} s  {seconds / whole:>4.0%}  {clean(stage)}")
 
 
-def show_grown(grown: Grown, index: Path) -> None:
+def show_update(result: UpdateResult, index: Path) -> None:
     """What a new generation has that the one before had not, in a line; then what was left out, and what to do."""
-    counts = {"added": grown.added, "replaced": grown.replaced, "removed": grown.removed}
-    done = [f"{count:,} {what}" for what, count in counts.items() if count] + ["compacted"] * grown.compacted
+    counts = {"added": result.added, "replaced": result.replaced, "removed": result.removed}
+    done = [f"{count:,} {what}" for what, count in counts.items() if count] + ["compacted"] * result.compacted
     click.echo(
-        f"{', '.join(done) or 'nothing changed'}: {grown.rows:,} rows in {index} ({grown.generation}), "
-        f"{grown.seconds:.1f} s."
+        f"{', '.join(done) or 'nothing changed'}: {result.rows:,} rows in {index} ({result.generation}), "
+        f"{result.seconds:.1f} s."
     )
-    print_counts(f"rows rejected, listed in {grown.rejects_file}", grown.rejected)
-    print_counts("rows without a usable photograph", grown.photographs_absent)
-    if grown.added or grown.replaced:
-        drift = grown.drift
+    print_counts(f"rows rejected, listed in {result.rejects_file}", result.rejected)
+    print_counts("rows without a usable photograph", result.photographs_absent)
+    if result.added or result.replaced:
+        drift = result.drift
         assert drift is not None
         click.echo(
             f"Half of the {drift.rows_added:,} rows added since the build are within {math.expm1(drift.added):.0%} of "
             f"what was expected of them, of those that the models know within {math.expm1(drift.built):.0%}."
         )
-    if grown.drift and grown.drift.advice:
-        click.echo(f"Advice: {grown.drift.advice}")
+    if result.drift and result.drift.advice:
+        click.echo(f"Advice: {result.drift.advice}")
 
 
 def show_finetuned(done: Finetuned) -> None:
@@ -180,24 +180,26 @@ def show_finetuned(done: Finetuned) -> None:
     click.echo(f"Next: price build-index other.csv --text-encoder {clean(done.encoders[0])}")
 
 
-def show_tuned(found: Found, index: Path) -> None:
-    """What a search found, and which of its figures is honest."""
+def show_tuned(result: TuneResult, index: Path) -> None:
+    """What a search result, and which of its figures is honest."""
     from engine.tuning.parameter_space import key_of
 
-    click.echo(f"{found.trials:,} trials of {', '.join(found.what)} on {found.rows:,} rows; {found.seconds:.0f} s.")
-    for note in found.notes:
+    click.echo(f"{result.trials:,} trials of {', '.join(result.what)} on {result.rows:,} rows; {result.seconds:.0f} s.")
+    for note in result.notes:
         click.echo(f"Note: {clean(note)}")
-    scores = {"as it was": found.present, "cross-fitted": found.cross_fitted}
+    scores = {"as it was": result.present, "cross-fitted": result.cross_fitted}
     for name, score in scores.items():
         click.echo(f"SMAPE {name:12} {score.value:.2f} ({score.low:.2f} to {score.high:.2f}), out of fold.")
-    honest = "honest but for the note above" if found.notes else "honest"
-    click.echo(f"Gain {_points(found.gain)} points: these figures are {honest}. On the rows that it was chosen on, the")
-    click.echo(f"winner scores {found.searched:.2f}, which flatters it.")
-    if not found.better:
+    honest = "honest but for the note above" if result.notes else "honest"
+    click.echo(
+        f"Gain {_points(result.gain)} points: these figures are {honest}. On the rows that it was chosen on, the"
+    )
+    click.echo(f"winner scores {result.searched:.2f}, which flatters it.")
+    if not result.better:
         click.echo(f"That is no gain: the index at {index} is left as it is.")
         return
     click.echo(f"In force in {index}:")
-    for path, value in found.chosen.items():
+    for path, value in result.chosen.items():
         click.echo(f"  {key_of(path)} = {value:.4g}")
 
 

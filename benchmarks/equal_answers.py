@@ -25,10 +25,10 @@ RENAMED = {
     "stack + correction": "stacker + correction",
     "stack without evidence": "stacker without evidence",
     "without stack": "without stacker",
-    "knobs": "correction parameters",
-    "space": "search vectors",
+    "knobs": "parameters",
+    "space": "search-vectors",
 }
-DROPPED = frozenset({"mlp + correction"})
+DROPPED = frozenset({"mlp + correction"})  # a stage of evaluations then, a row of ablations now
 QUICK = """
 folds = 3
 members = ["mlp", "lexical", "kernel", "gbdt", "xgboost", "catboost"]
@@ -123,7 +123,7 @@ def _renamed(value: Any) -> Any:
     if isinstance(value, dict):
         return {_name(key): _renamed(v) for key, v in value.items() if key not in TIMED | DROPPED}
     if isinstance(value, list):
-        return [_renamed(each) for each in value]
+        return [_renamed(item) for item in value if not (isinstance(item, dict) and item.get("variant") in DROPPED)]
     return _name(value) if isinstance(value, str) else value
 
 

@@ -1,6 +1,6 @@
 """Folds of a catalogue: how many, and which row belongs to which.
 
-A row whose near-duplicate trains the model that predicts it hears its own price. So near-duplicates (the same
+A model that was trained on a near-duplicate of a row knows that row's price. So near-duplicates (the same
 photograph, or the same name but for numbers: `index.catalogue.duplicates`) form a group, and a group is never split
 between folds.
 """
@@ -16,6 +16,7 @@ from index.errors import DataRefused, UsageError
 MOST_FOLDS = 127  # folds are kept as int8
 FEW_FOLDS, MANY_FOLDS = 5, 10
 ROWS_FOR_MANY, GROUPS_FOR_MANY = 8_000, 200  # at most, at least
+LEAST_GROUPS_PER_FOLD = 4  # models are fitted without two of the folds, and must be left something to learn from
 
 
 def folds_for(groups: Int64) -> int:
@@ -29,6 +30,16 @@ def folds_for(groups: Int64) -> int:
     return MANY_FOLDS if rows <= ROWS_FOR_MANY and found >= GROUPS_FOR_MANY else FEW_FOLDS
 
 
+def refuse_too_few_groups(groups: Int64, needed: int, why: str) -> None:
+    """DataRefused where a catalogue's `groups` (n,) of near-duplicates are too few; `why` ends the sentence."""
+    found = len(np.unique(groups))
+    if found < needed:
+        raise DataRefused(
+            f"The catalogue has {len(groups):,} usable rows in {found:,} groups of near-duplicates (the same "
+            f"photograph, or the same name but for numbers), which {why}."
+        )
+
+
 def assign_folds(groups: Int64, folds: int, seed: int, log_price: NDArray[np.floating] | None = None) -> Int8:
     """Deal whole groups into folds of even size: (n,) from 0.
 
@@ -39,11 +50,7 @@ def assign_folds(groups: Int64, folds: int, seed: int, log_price: NDArray[np.flo
     if not 2 <= folds <= MOST_FOLDS:
         raise UsageError(f"folds is {folds}: give a whole number from 2 to {MOST_FOLDS}, such as 5.")
     label, member, size = np.unique(groups, return_inverse=True, return_counts=True)
-    if len(label) < folds:
-        raise DataRefused(
-            f"The catalogue has {len(groups):,} usable rows in {len(label):,} groups of twins (the same photograph, or "
-            f"the same name but for numbers), which is too few for {folds} folds: add rows, or ask for fewer folds."
-        )
+    refuse_too_few_groups(groups, folds, f"is too few for {folds} folds: add rows, or ask for fewer folds")
     random = np.random.default_rng(seed)
     level = random.random(len(label))
     if log_price is not None:

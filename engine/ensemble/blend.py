@@ -15,14 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.metrics import row_smape
+from index.arrays import Float64
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from engine.ensemble.out_of_fold import OutOfFold
     from engine.settings.schema import Blend
-
-    Float64 = NDArray[np.float64]
 
 STEPS = (20, 10, 5)  # the grid's: weights are multiples of 1/20, or with more members of something coarser
 MOST_TRIED = 4000
@@ -45,27 +42,28 @@ def blend(predictions: Mapping[str, Float64], weights: Mapping[str, float]) -> F
 def fit_weights(predictions: Mapping[str, Float64], price: Float64) -> dict[str, float]:
     """The weights with the least SMAPE; `predictions` member -> (n,) log price of rows it never saw, `price` money."""
     members = list(predictions)
-    each = np.stack([predictions[member] for member in members], axis=1)
-    best = min(_simplex(len(members)), key=lambda weight: row_smape(price, np.exp(each @ weight)).mean())
+    columns = np.stack([predictions[member] for member in members], axis=1)
+    best = min(_simplex(len(members)), key=lambda weight: row_smape(price, np.exp(columns @ weight)).mean())
     return dict(zip(members, (float(weight) for weight in best), strict=True))
 
 
 def cross_fit_weights(oof: OutOfFold, log_price: Float64, fixed: Blend) -> Weights:
     """The members' weights; those that `fixed` gives, or the best. `log_price` (n,)."""
-    held, price, given = oof.held(), np.exp(log_price), fixed.weights()
+    nested, price, given = oof.nested(), np.exp(log_price), fixed.weights()
     if given:
         weights = {member: given[member] for member in oof.members}
         return Weights(weights, [weights] * oof.folds)
     others = [oof.fold != f for f in range(oof.folds)]
     by_fold = [
-        fit_weights({m: oof.without[m][f, there] for m in oof.members}, price[there]) for f, there in enumerate(others)
+        fit_weights({m: oof.nested_oof[m][f, there] for m in oof.members}, price[there])
+        for f, there in enumerate(others)
     ]
-    return Weights(fit_weights({m: held[m] for m in oof.members}, price), by_fold)
+    return Weights(fit_weights({m: nested[m] for m in oof.members}, price), by_fold)
 
 
 def _simplex(size: int) -> Iterator[Float64]:
     """Every vector of `size` multiples of 1 / steps that add up to 1 (stars and bars)."""
-    steps = next((each for each in STEPS if comb(each + size - 1, size - 1) <= MOST_TRIED), STEPS[-1])
+    steps = next((steps for steps in STEPS if comb(steps + size - 1, size - 1) <= MOST_TRIED), STEPS[-1])
     for bars in combinations(range(steps + size - 1), size - 1):
         edges = np.array([-1, *bars, steps + size - 1])
         yield (np.diff(edges) - 1) / steps

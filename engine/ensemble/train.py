@@ -1,7 +1,11 @@
-"""From what the models see of a catalogue and its prices to a trained whole, and what it says of rows it never saw."""
+"""Train the ensemble: members, blend, stacker and correction, from priced rows.
+
+It also keeps what the trained whole says of rows that it was not trained on, by which it is scored.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,66 +14,76 @@ from engine.ensemble.blend import blend, cross_fit_weights
 from engine.ensemble.cross_fit import cross_fit
 from engine.ensemble.out_of_fold import STACKER, predict_out_of_fold
 from engine.ensemble.price_model import Models
-from engine.ensemble.stacker import Catalogue, Stacker, stack_out_of_fold
-from engine.members.registry import BESIDE, member_fits
+from engine.ensemble.stacker import Stacker, stack_out_of_fold
+from engine.members.registry import MEMBERS, member_fits
+from index.arrays import Float64
+from index.encoders.device import torch_threads
 from index.progress import Report, silent
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from engine.ensemble.cross_fit import Fitted, Held
+    from engine.ensemble.cross_fit import HeldOutPredictions, QueryParameters
     from engine.ensemble.out_of_fold import OutOfFold
-    from engine.members.registry import Model
+    from engine.features.training_set import TrainingSet
+    from engine.members.member import Member
     from engine.settings.schema import Settings
-
-    Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Learned:
+class TrainedEnsemble:
     """What a build keeps of n rows, and what it is scored by."""
 
     models: Models
-    oof: OutOfFold  # with the stack, where there is one
-    fitted: Fitted
-    held: Held
+    oof: OutOfFold  # with the stacker, where there is one
+    parameters: QueryParameters
+    held_out: HeldOutPredictions
 
     def residual(self, log_price: Float64) -> Float64:
-        """(n,) what the models of each row's own fold missed: what corrects a query."""
-        return log_price - (self.oof.own[STACKER] if self.oof.stacked else blend(self.oof.own, self.fitted.weights))
+        """(n,) log price less what the models of each row's own fold predict: what corrects a query."""
+        oof = self.oof.oof
+        return log_price - (oof[STACKER] if self.oof.stacked else blend(oof, self.parameters.weights))
 
 
-def learn(catalogue: Catalogue, fold: NDArray[np.int8], settings: Settings, *, report: Report = silent) -> Learned:
-    """Members, blend, stack and correction; `fold` (n,) of the catalogue's rows."""
-    inputs, goods, _ = catalogue
-    oof, models = predict_out_of_fold(
-        inputs, goods.log_price, fold, member_fits(settings), seed=settings.seed, aside=BESIDE, report=report
-    )
-    return learn_from_members(oof, models, catalogue, settings, report=report)
+def train_ensemble(training: TrainingSet, settings: Settings, *, report: Report = silent) -> TrainedEnsemble:
+    """Fit everything on n rows."""
+    oof, members = predict_members(training, settings, report=report)
+    return train_on_members(oof, members, training, settings, report=report)
 
 
-def learn_from_members(
+def predict_members(
+    training: TrainingSet, settings: Settings, *, report: Report = silent
+) -> tuple[OutOfFold, dict[str, list[Member]]]:
+    """The members' predictions of rows that they were not trained on, and each member's model per fold.
+
+    Half of the cores grow trees, beside the other members on the other half.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    beside = frozenset(name for name, spec in MEMBERS.items() if spec.beside)
+    fits = member_fits(settings, threads=max(1, cores // 2))
+    with torch_threads(max(1, cores - cores // 2)):
+        return predict_out_of_fold(training, fits, seed=settings.seed, beside=beside, report=report)
+
+
+def train_on_members(
     oof: OutOfFold,
-    members: Mapping[str, Sequence[Model]],
-    catalogue: Catalogue,
+    members: Mapping[str, Sequence[Member]],
+    training: TrainingSet,
     settings: Settings,
     *,
     report: Report = silent,
-) -> Learned:
-    """What comes after the members, whose predictions and models these are; a stack among them is fitted anew."""
-    oof, stacks = stacked(oof, catalogue, settings, report=report)
+) -> TrainedEnsemble:
+    """Fit what comes after the members, whose predictions and models these are; a stacker among them is fitted anew."""
+    oof, stackers = with_stacker(oof, training, settings, report=report)
     report("fitting the correction", 0, None)
-    fitted, held = cross_fit(oof, catalogue.goods.log_price, catalogue.space, settings)
-    return Learned(Models(members, stacks), oof, fitted, held)
+    parameters, held_out = cross_fit(oof, training.log_price, training.search_vectors, settings)
+    return TrainedEnsemble(Models(members, stackers), oof, parameters, held_out)
 
 
-def stacked(
-    oof: OutOfFold, catalogue: Catalogue, settings: Settings, *, report: Report = silent
+def with_stacker(
+    oof: OutOfFold, training: TrainingSet, settings: Settings, *, report: Report = silent
 ) -> tuple[OutOfFold, list[Stacker]]:
-    """The members' predictions with those of a stack on them, fitted anew, and its models; as they are without one."""
-    oof = oof.without_stack()
+    """The members' predictions with those of a stacker fitted anew on them, and its models; alone where none is set."""
+    oof = oof.of(oof.members)
     if not settings.stacker.rounds:
         return oof, []
-    weights = cross_fit_weights(oof, catalogue.goods.log_price, settings.blend)
-    return stack_out_of_fold(oof, weights, catalogue, settings.stacker, seed=settings.seed, report=report)
+    weights = cross_fit_weights(oof, training.log_price, settings.blend)
+    return stack_out_of_fold(oof, weights, training, settings.stacker, seed=settings.seed, report=report)

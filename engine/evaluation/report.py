@@ -1,22 +1,21 @@
-"""How good are the prices? One report, whether rows are scored out of fold or as queries from a labelled file."""
+"""Report of how good prices are, whether rows are scored out of fold or as queries from a labelled file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engine.metrics import bootstrap, coverage, median_ape, paired_bootstrap, row_smape
+from index.arrays import Float64, Int64
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    import pandas as pd
 
-    from engine.ensemble.cross_fit import Held
-
-    Float64 = NDArray[np.float64]
-    Int64 = NDArray[np.int64]
+    from engine.ensemble.cross_fit import HeldOutPredictions
+    from engine.settings.schema import Settings
 
 SLICES = 10
 LEAST_IN_SLICE = 20  # rows: below it an interval says nothing
@@ -24,7 +23,7 @@ LEAST_IN_SLICE = 20  # rows: below it an interval says nothing
 
 @dataclass(frozen=True)
 class Score:
-    """A mean and its 95% bootstrap interval, twins drawn together."""
+    """A mean and its 95% bootstrap interval, near-duplicates drawn together."""
 
     value: float
     low: float
@@ -43,13 +42,14 @@ class Slice:
     width: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """SMAPE is the full definition, 0 to 200. `method` says which path was scored."""
 
     method: str
     n: int
     seed: int
+    notes: tuple[str, ...] = ()
     stages: dict[str, Score]
     median_ape: float
     coverage: float
@@ -60,7 +60,6 @@ class Evaluation:
     beyond_control: Score  # gain - control
     by_price: tuple[Slice, ...]
     by_similarity: tuple[Slice, ...]
-    notes: tuple[str, ...] = ()
 
     @property
     def smape(self) -> Score:
@@ -70,7 +69,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The contract's keys first: n, smape, smape_low, smape_high, median_ape, coverage, stages."""
-        return {
+        document = {
             "n": self.n,
             "smape": self.smape.value,
             "smape_low": self.smape.low,
@@ -79,38 +78,38 @@ class Evaluation:
             "coverage": self.coverage,
             "stages": {name: score.value for name, score in self.stages.items()},
             "stage_intervals": {name: [score.low, score.high] for name, score in self.stages.items()},
-            "method": self.method,
-            "seed": self.seed,
-            "notes": list(self.notes),
-            "coverage_wanted": self.coverage_wanted,
-            "width": self.width,
-            **{name: asdict(getattr(self, name)) for name in ("gain", "control", "beyond_control")},
-            "by_price": [asdict(part) for part in self.by_price],
-            "by_similarity": [asdict(part) for part in self.by_similarity],
         }
+        return document | {key: value for key, value in asdict(self).items() if key not in document}
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row for each stage: SMAPE and its 95% interval, in the columns smape, low and high."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {name: astuple(score) for name, score in self.stages.items()}, index=["smape", "low", "high"]
+        ).T
 
 
 def evaluate(
-    held: Held,
+    held_out: HeldOutPredictions,
     log_price: Float64,
     groups: Int64,
+    settings: Settings,
     *,
     method: str,
-    coverage_wanted: float,
-    seed: int,
     notes: tuple[str, ...] = (),
 ) -> Evaluation:
-    """Score predictions of rows that they were not fitted on. `log_price`, `groups` of twins: (n,)."""
-    price = np.exp(log_price)
-    loss = {name: row_smape(price, np.exp(stage)) for name, stage in held.stages.items()}
+    """Score predictions of rows that they were not fitted on. `log_price`, `groups` of near-duplicates: (n,)."""
+    price, seed = np.exp(log_price), settings.seed
+    loss = {name: row_smape(price, np.exp(stage)) for name, stage in held_out.stages.items()}
     *_, uncorrected, answer = loss.values()
     gain = uncorrected - answer
-    control = uncorrected - row_smape(price, np.exp(held.control))
-    low, high = np.exp(held.low), np.exp(held.high)
+    control = uncorrected - row_smape(price, np.exp(held_out.control))
+    low, high = np.exp(held_out.low), np.exp(held_out.high)
 
     def score(values: Float64, rows: Int64 | None = None) -> Score:
-        some = slice(None) if rows is None else rows
-        return Score(float(values[some].mean()), *bootstrap(values[some], groups=groups[some], seed=seed))
+        part = slice(None) if rows is None else rows
+        return Score(float(values[part].mean()), *bootstrap(values[part], groups=groups[part], seed=seed))
 
     def part(label: str, rows: Int64) -> Slice:
         return Slice(
@@ -128,15 +127,15 @@ def evaluate(
         n=len(price),
         seed=seed,
         stages={name: score(values) for name, values in loss.items()},
-        median_ape=median_ape(price, np.exp(list(held.stages.values())[-1])),
+        median_ape=median_ape(price, np.exp(list(held_out.stages.values())[-1])),
         coverage=coverage(price, low, high),
-        coverage_wanted=coverage_wanted,
+        coverage_wanted=settings.coverage,
         width=float(np.median(high / low)),
         gain=score(gain),
         control=score(control),
         beyond_control=Score(float((gain - control).mean()), *beyond),
         by_price=_slices(price, "{:.2f} to {:.2f}", part),
-        by_similarity=_slices(held.similarity, "{:.3f} to {:.3f}", part),
+        by_similarity=_slices(held_out.similarity, "{:.3f} to {:.3f}", part),
         notes=notes,
     )
 

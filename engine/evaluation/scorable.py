@@ -1,4 +1,4 @@
-"""Which rows of an index can be scored out of fold, and what is known of them?
+"""Rows of an index that can be scored out of fold, and what is known of them.
 
 Those that the build learned from. A row that was added since corrects prices, but the models that could score it are
 not kept.
@@ -8,87 +8,74 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.ensemble.out_of_fold import read_out_of_fold
-from engine.ensemble.stacker import Catalogue
+from engine.ensemble.out_of_fold import OutOfFold
+from engine.ensemble.reference import ReferenceSet
 from engine.features.inputs import make_inputs
-from engine.lifecycle.build import LEAST_GROUPS_PER_FOLD
-from engine.serving.reference import open_comparables
+from engine.features.training_set import TrainingSet
+from engine.folds import LEAST_GROUPS_PER_FOLD
 from engine.settings.read import settings_from
+from engine.settings.schema import Settings
+from index.arrays import Float32, Float64, Int64
 from index.embedding.columns import modalities
 from index.errors import DataRefused
 from index.storage.generations import Hold, hold_current
 from index.storage.items_table import ItemStore
 from index.storage.manifest import Manifest, read_manifest
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from engine.ensemble.out_of_fold import OutOfFold
-    from engine.ensemble.stacker import Goods
-    from engine.settings.schema import Settings
-
 
 @dataclass(frozen=True)
-class ScoredRows:
-    """n rows of the generation in force, which stays on the disk while this object lives."""
+class ScorableRows:
+    """n rows of the current generation, which stays on the disk while this object lives."""
 
-    hold: Hold
+    lease: Hold
     manifest: Manifest
     settings: Settings
-    number: NDArray[np.int64]  # (n,) in the catalogue
+    number: Int64  # (n,) in the catalogue
     oof: OutOfFold
-    goods: Goods
-    groups: NDArray[np.int64]  # (n,) of twins
-    space: NDArray[np.float32]  # (n, dim) unit rows: what is searched
+    log_price: Float64  # (n,)
+    groups: Int64  # (n,) of near-duplicates
+    search_vectors: Float32  # (n, dim) unit rows
     added: int  # rows that cannot be scored
 
     @property
     def folder(self) -> Path:
         """Of the generation."""
-        return self.hold.folder
+        return self.lease.folder
 
-    @property
-    def log_price(self) -> NDArray[np.float64]:
-        """(n,)."""
-        return self.goods.log_price
-
-    def catalogue(self) -> Catalogue:
-        """What the models see of the n rows, from the stored vectors, with prices and places."""
+    def training_set(self) -> TrainingSet:
+        """The n rows as the models learn from them, from the stored vectors."""
         store = ItemStore.open(self.folder)
-        vectors = {each.name: store.vectors(each.name)[self.number] for each in modalities(self.settings.views)}
-        return Catalogue(make_inputs(store.items().take(self.number), vectors), self.goods, self.space)
+        vectors = {column.name: store.vectors(column.name)[self.number] for column in modalities(self.settings.views)}
+        inputs = make_inputs(store.items().take(self.number), vectors)
+        return TrainingSet(inputs, self.log_price, self.search_vectors, self.groups, self.oof.fold)
 
 
-def open_scored_rows(index: Path) -> ScoredRows:
+def open_scorable_rows(index_dir: Path) -> ScorableRows:
     """Raises IndexUnusable, and DataRefused where so many rows were removed that too few are left to score."""
-    hold = hold_current(index)
-    manifest = read_manifest(hold.folder)
+    lease = hold_current(index_dir)
+    manifest = read_manifest(lease.folder)
     settings = settings_from(manifest.settings)
-    rows, oof = open_comparables(hold.folder), read_out_of_fold(hold.folder)
+    reference, oof = ReferenceSet.open(lease.folder), OutOfFold.read(lease.folder)
     trained = np.flatnonzero(oof.trained)
-    groups = ItemStore.open(hold.folder).items(["group"])["group"].to_numpy()[trained]
-    _refuse_too_few(groups, oof.fold[trained], oof.folds)
-    return ScoredRows(
-        hold,
+    groups = ItemStore.open(lease.folder).items(["group"])["group"].to_numpy()[trained]
+    fold = oof.fold[trained]
+    # Enough must be left to fit on some folds and score another.
+    if len(np.unique(groups)) < LEAST_GROUPS_PER_FOLD * oof.folds or len(np.unique(fold)) < oof.folds:
+        raise DataRefused(
+            f"Only {len(groups):,} of the rows are left that the models learned from, which is too few to score out of "
+            f"{oof.folds} folds: build the index again with `price build-index`, or give a labelled file."
+        )
+    return ScorableRows(
+        lease,
         manifest,
         settings,
         trained,
         oof.take(trained),
-        rows.goods.take(trained),
+        reference.log_price[trained],
         groups,
-        rows.space()[trained],
+        reference.search_vectors()[trained],
         len(oof.fold) - len(trained),
     )
-
-
-def _refuse_too_few(groups: NDArray[np.int64], fold: NDArray[np.int8], folds: int) -> None:
-    """Of the rows that the build learned from, enough must be left to fit on some folds and score another."""
-    if len(np.unique(groups)) < LEAST_GROUPS_PER_FOLD * folds or len(np.unique(fold)) < folds:
-        raise DataRefused(
-            f"Only {len(groups):,} of the rows are left that the models learned from, which is too few to score out of "
-            f"{folds} folds: build the index again with `price build-index`, or give a labelled file."
-        )

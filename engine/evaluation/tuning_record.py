@@ -1,4 +1,4 @@
-"""Were an index's settings searched for on its own rows, and what was found on the way? `tuning.json` in a generation.
+"""Record of a search for settings on an index's own rows: `tuning.json` in a generation.
 
 Settings that were chosen on the rows that they are scored on look better than they are. So the file also keeps the
 honest score, whose choice is made anew for each fold without it (`engine.tuning.tune`), and every trial.
@@ -10,28 +10,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-FILE = "tuning.json"
+from index.storage.layout import TUNING_RECORD
 
 
-def write_history(folder: Path, history: dict[str, Any]) -> None:
-    """As `folder`/tuning.json, before the manifest is written."""
-    (folder / FILE).write_text(json.dumps(history, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Into a generation, before its manifest is written."""
+    (folder / TUNING_RECORD).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_history(folder: Path) -> dict[str, Any] | None:
-    """What `write_history` wrote; None where nothing was searched for. The manifest has checked the file before."""
-    if not (folder / FILE).exists():
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """What `write_record` wrote; None where nothing was searched. The manifest has checked the file before."""
+    if not (folder / TUNING_RECORD).exists():
         return None
-    history: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    return history
-
-
-def search_notes(folder: Path) -> tuple[str, ...]:
-    """What a reader of the index's score out of fold must know."""
-    history = read_history(folder)
-    if history is None:
-        return ()
-    return (
-        f"`price tune` chose {', '.join(history['what'])} on these rows, which flatters this figure; with the choice "
-        f"made anew for each fold it was {history['cross_fitted']['smape']:.2f}.",
-    )
+    record: dict[str, Any] = json.loads((folder / TUNING_RECORD).read_text(encoding="utf-8"))
+    return record

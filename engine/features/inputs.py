@@ -1,4 +1,4 @@
-"""Items and their vectors -> what the models see.
+"""Inputs of the models, made from items and their vectors.
 
 Four kinds of input: unit vectors by modality (a row without one is all zero, and the models see that mask), numbers
 read from the text, the unit, and the words. Nothing here is fitted: scaling belongs to the model that scales, inside
@@ -60,13 +60,19 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.unit)
 
+    @property
+    def log_amount(self) -> NDArray[np.float64]:
+        """(n,) of the whole listing, in the unit's canonical member; NaN where unknown."""
+        amount, unknown = (self.numbers[:, NUMBERS.index(name)] for name in ("log_amount", "amount_unknown"))
+        return np.where(unknown > 0, np.nan, amount.astype(np.float64))
+
     def frequent_words(self, least_rows: int, kinds: Sequence[str] = COMMON_KINDS) -> NDArray[np.int64]:
         """The columns of `words`, of some kinds, that at least so many rows have."""
         rows = np.bincount(self.words.indices, minlength=self.words.shape[1])
-        each = [WORD_KINDS[kind] for kind in kinds]
-        return np.concatenate([of.start + np.flatnonzero(rows[of] >= least_rows) for of in each])
+        columns = [WORD_KINDS[kind] for kind in kinds]
+        return np.concatenate([of.start + np.flatnonzero(rows[of] >= least_rows) for of in columns])
 
-    def take(self, rows: NDArray[np.integer]) -> Inputs:
+    def take(self, rows: NDArray[np.integer] | slice) -> Inputs:
         """The inputs of some rows, in that order."""
         vectors = {name: vectors[rows] for name, vectors in self.vectors.items()}
         texts = None if self.texts is None else self.texts[rows]
@@ -109,7 +115,7 @@ def hash_words(names: list[str], texts: list[str]) -> csr_matrix:
     for name, text in zip(names, texts, strict=True):
         for kind, features in _features(name, text).items():
             start = WORD_KINDS[kind].start
-            columns.extend(sorted({start + _bucket(each, _BUCKETS[kind]) for each in features}))
+            columns.extend(sorted({start + _bucket(feature, _BUCKETS[kind]) for feature in features}))
         starts.append(len(columns))
     ones = np.ones(len(columns), np.float32)
     shape = len(names), sum(_BUCKETS.values())

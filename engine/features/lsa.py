@@ -1,7 +1,7 @@
-"""Items as vectors of their words, to be searched beside the encoders' vectors.
+"""Latent semantic analysis: items as vectors of their words, searched beside the encoders' vectors.
 
-A sentence vector says what kind of thing an item is; its words say which brand and which variety. Latent semantic
-analysis (Deerwester et al., 1990): tf-idf of the words and word pairs of name and text, cut down to its main
+A sentence vector says what kind of thing an item is; its words say which brand and which variety. Source: Deerwester
+et al., 1990: tf-idf of the words and word pairs of name and text, cut down to its main
 directions. It is fitted on what the catalogue says, and never sees a price.
 """
 
@@ -14,23 +14,21 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from engine.features.tfidf import Words, weigh_words, word_table
+from index.arrays import Float32, unit_rows
+from index.storage.layout import LSA
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    Float32 = NDArray[np.float32]
-
-NAME = "words"  # of the space, in settings
 KINDS = ("name", "text")
 DIRECTIONS = 256
 MOST_ROWS = 20_000  # that it is fitted on: more move no direction that matters
-FILE = "word_space.safetensors"
 
 
 @dataclass(frozen=True)
-class WordSpace:
-    """Words -> unit vectors."""
+class Lsa:
+    """Words of an item to a unit vector."""
 
     words: dict[str, Words]
     directions: Float32  # (columns of all kinds, dim)
@@ -59,24 +57,22 @@ class WordSpace:
     def vectors(self, words: csr_matrix) -> Float32:
         """(n, dim) unit rows; zero for an item with no word that is known."""
         seen = np.asarray(word_table(words, self.words) @ self.directions, np.float32)
-        norm = np.linalg.norm(seen, axis=1, keepdims=True)
-        unit: Float32 = np.divide(seen, norm, out=np.zeros_like(seen), where=norm > 1e-6)
-        return unit
+        return unit_rows(seen, least=1e-6)
 
     def save(self, folder: Path) -> None:
-        """As `folder`/word_space.safetensors."""
+        """Write into a generation."""
         from safetensors.numpy import save_file
 
         tensors: dict[str, NDArray[Any]] = {"directions": self.directions.astype(np.float16)}
         for kind, words in self.words.items():
             tensors |= {f"columns.{kind}": words.columns, f"weight.{kind}": words.weight}
-        save_file(tensors, folder / FILE)
+        save_file(tensors, folder / LSA)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """What `save` wrote."""
         from safetensors.numpy import load_file
 
-        tensors = load_file(folder / FILE)
+        tensors = load_file(folder / LSA)
         words = {kind: Words(tensors[f"columns.{kind}"], tensors[f"weight.{kind}"]) for kind in KINDS}
         return cls(words, tensors["directions"].astype(np.float32))

@@ -1,4 +1,4 @@
-"""Where are an item's neighbours looked for? In one space, in which the cosines of several views are averaged."""
+"""Search vectors: one for each item, whose cosines are the mean of the cosines of several views of it."""
 
 from __future__ import annotations
 
@@ -9,29 +9,28 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from engine.features.lsa import NAME, WordSpace
+from engine.features.lsa import Lsa
+from index.arrays import Float32, unit_rows
 from index.embedding.columns import space_columns
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from engine.features.inputs import Inputs
     from engine.settings.schema import Settings
 
-    Float32 = NDArray[np.float32]
+WORDS = "words"  # the view that is not an encoder's
 
 
 @dataclass(frozen=True)
-class Space:
+class SearchVectorizer:
     """The views that `correction.search_vectors` names: encoders' vectors, and perhaps the words themselves."""
 
     columns: list[str]  # of Inputs.vectors
-    words: WordSpace | None
+    words: Lsa | None
 
     @classmethod
     def fit(cls, inputs: Inputs, settings: Settings) -> Self:
-        """Nothing in it sees a price."""
-        words = WordSpace.fit(inputs.words, settings.seed) if NAME in settings.correction.search_vectors else None
+        """From the catalogue's inputs; nothing in it sees a price."""
+        words = Lsa.fit(inputs.words, settings.seed) if WORDS in settings.correction.search_vectors else None
         return cls(space_columns(settings.views, settings.correction.search_vectors), words)
 
     def vectors(self, inputs: Inputs) -> Float32:
@@ -42,14 +41,14 @@ class Space:
         return joined(views)
 
     def save(self, folder: Path) -> None:
-        """Below `folder`: what was fitted."""
+        """Write what was fitted into a generation."""
         if self.words is not None:
             self.words.save(folder)
 
     @classmethod
     def load(cls, folder: Path, settings: Settings) -> Self:
         """What `save` wrote; the manifest has checked the files before."""
-        words = WordSpace.load(folder) if NAME in settings.correction.search_vectors else None
+        words = Lsa.load(folder) if WORDS in settings.correction.search_vectors else None
         return cls(space_columns(settings.views, settings.correction.search_vectors), words)
 
 
@@ -58,7 +57,4 @@ def joined(views: Sequence[Float32]) -> Float32:
 
     A view that is all zero in one of two rows counts as a cosine of 0.
     """
-    side_by_side = np.hstack(views)
-    norm = np.linalg.norm(side_by_side, axis=1, keepdims=True)
-    unit: Float32 = np.divide(side_by_side, norm, out=np.zeros_like(side_by_side), where=norm > 0)
-    return unit
+    return unit_rows(np.hstack(views))

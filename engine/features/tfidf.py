@@ -1,4 +1,4 @@
-"""What is a word worth? One kind of words, weighted by how rare they are."""
+"""Tf-idf: words of several kinds, each weighted by how rare it is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-LEAST_ROWS = 2  # a word that fewer rows have makes no two of them alike
+LEAST_ROWS = 2  # a word that only one row has makes no two of them similar
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ def word_table(words: csr_matrix, kinds: Mapping[str, Words], shares: Mapping[st
     from scipy.sparse import csr_matrix
 
     # In one pass what words[:, columns], two diagonal products and hstack would do, in a tenth of the time.
-    columns = np.concatenate([each.columns for each in kinds.values()])
-    weight = np.concatenate([each.weight for each in kinds.values()])
-    kind = np.repeat(np.arange(len(kinds), dtype=np.int32), [len(each.columns) for each in kinds.values()])
+    columns = np.concatenate([known.columns for known in kinds.values()])
+    weight = np.concatenate([known.weight for known in kinds.values()])
+    kind = np.repeat(np.arange(len(kinds), dtype=np.int32), [len(known.columns) for known in kinds.values()])
     place = np.full(words.shape[1], -1, np.int32)
     place[columns] = np.arange(len(columns))
     at = place[words.indices]

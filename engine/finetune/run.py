@@ -21,7 +21,7 @@ from engine.finetune.provenance import HEARD, row_keys, with_inherited
 from engine.finetune.trainable_encoders import WEIGHTS
 from engine.finetune.training import Course, Training
 from engine.finetune.workspace import FINETUNE, PHOTOGRAPHS, Work, working
-from engine.folds import MOST_FOLDS, assign_folds
+from engine.folds import MOST_FOLDS, assign_folds, refuse_too_few_groups
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
 from index.catalogue.items import Columns, read_catalogue
@@ -171,12 +171,7 @@ def _read(
 
 def _refuse(examples: Examples, groups: Rows) -> None:
     """What nothing can be learned from."""
-    found = len(np.unique(groups))
-    if found < LEAST_GROUPS:
-        raise DataRefused(
-            f"The catalogue has {len(groups):,} usable rows in {found:,} groups of twins (the same photograph, or the "
-            f"same name but for numbers), and fine-tuning takes {LEAST_GROUPS}: add rows."
-        )
+    refuse_too_few_groups(groups, LEAST_GROUPS, f"is too few to fine-tune, which takes {LEAST_GROUPS}: add rows")
     if np.ptp(examples.log_price) == 0:
         raise DataRefused("Every usable row has the same price: there is nothing to learn from them.")
     if not any(text.strip() for text in examples.texts):

@@ -1,9 +1,9 @@
-"""Which group of twins and which fold does a row belong to that comes after the build?
+"""Duplicate group and fold of rows that are added after the build.
 
-Its stored residual must come from models that never saw its price. The models of a fold saw every row of the other
-folds, so a newcomer whose twin the build knew takes that twin's group and fold, also where the twin has since been
-removed: the models do not forget it. One without a twin that comes under an id that was known takes the place of that
-row. Groups that are new go to the folds that hold the fewest rows.
+The stored residual of a row must come from models that were not trained on its price. The models of a fold were trained
+on every row of the other folds, so an added row with a near-duplicate that the build learned from takes the group and
+fold of that row, also where it has since been removed: the models keep what they learned. One without near-duplicates
+whose id was known takes the place of that row. New groups go to the folds that hold the fewest rows.
 """
 
 from __future__ import annotations
@@ -13,35 +13,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from index.arrays import Int8, Int64
 from index.catalogue.duplicates import duplicate_groups
+from index.storage.layout import REMOVED_ROWS
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from numpy.typing import NDArray
-
-    Int8 = NDArray[np.int8]
-    Int64 = NDArray[np.int64]
 
 KNOWN_BY = ("item_id", "name_key", "image", "fingerprint", "group")
-"""Columns by which a row's twins are found."""
-DEPARTED = "departed.parquet"
+"""Columns by which a row's near-duplicates are found."""
 
 
-def settle(known: pa.Table, known_fold: Int8, new: pa.Table, folds: int) -> tuple[Int64, Int8]:
-    """(n,) group and (n,) fold of the rows `new`; both tables have the columns KNOWN_BY, `new` but for the group.
+def assign_group_and_fold(known: pa.Table, known_fold: Int8, added: pa.Table, folds: int) -> tuple[Int64, Int8]:
+    """(n,) group and (n,) fold of the rows `added`; both tables have the columns KNOWN_BY, `added` but for the group.
 
-    `known` (m,) are the rows of the index and those that the models saw and that have left it, with their `known_fold`.
-    A row that bridges two groups, with twins in both, joins the one that came first, and models that saw the other's
-    prices answer for it; a row of which nothing but the price is new stays where it was.
+    `known` (m,) are the rows of the index, and removed rows that the models were trained on, with their `known_fold`.
+    A row that bridges two groups joins the one that came first, and models that were trained on prices of the other
+    predict it; a row of which nothing but the price is new stays where it was.
     """
-    ids, *keys = (known[column].to_pylist() + new[column].to_pylist() for column in KNOWN_BY[:-1])
+    ids, *keys = (known[column].to_pylist() + added[column].to_pylist() for column in KNOWN_BY[:-1])
     component = duplicate_groups(*keys)
     own = component[known.num_rows :]
     rows = list(zip(ids, *keys[:2], strict=True))  # id, name, photograph: a content may be unknown today
     by_row, by_id = _first(rows[: known.num_rows]), _first(ids[: known.num_rows])
-    by_twin = _first(component[: known.num_rows].tolist())
-    asked = zip(rows[known.num_rows :], own.tolist(), strict=True)
-    like = np.array([by_row.get(row, by_twin.get(twins, by_id.get(row[0], -1))) for row, twins in asked], np.int64)
+    by_group = _first(component[: known.num_rows].tolist())
+    new = zip(rows[known.num_rows :], own.tolist(), strict=True)
+    like = np.array([by_row.get(row, by_group.get(group, by_id.get(row[0], -1))) for row, group in new], np.int64)
     known_group = known["group"].to_numpy()
     group, fold = known_group[like], known_fold[like]
     fresh = np.flatnonzero(like < 0)
@@ -70,19 +67,18 @@ def _least_filled(size: Int64, held: Int64) -> Int8:
     return fold
 
 
-def read_departed(folder: Path) -> pa.Table | None:
-    """Rows that the models saw and that have left the index: KNOWN_BY and `fold`; None where there are none."""
+def read_removed(folder: Path) -> pa.Table | None:
+    """Rows that the models were trained on and that were removed: KNOWN_BY and `fold`; None where there are none."""
     import pyarrow.parquet as pq
 
-    return pq.read_table(folder / DEPARTED) if (folder / DEPARTED).exists() else None
+    return pq.read_table(folder / REMOVED_ROWS) if (folder / REMOVED_ROWS).exists() else None
 
 
-def write_departed(folder: Path, before: pa.Table | None, leaving: pa.Table) -> None:
-    """Add rows to those that have left before; no file where there are none."""
+def write_removed(folder: Path, before: pa.Table | None, removed: pa.Table) -> None:
+    """Add rows to those that were removed before; no file where there are none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    tables = [leaving] if before is None else [before, leaving]
-    departed = pa.concat_tables(tables)
-    if departed.num_rows:
-        pq.write_table(departed, folder / DEPARTED)
+    everything = pa.concat_tables([removed] if before is None else [before, removed])
+    if everything.num_rows:
+        pq.write_table(everything, folder / REMOVED_ROWS)

@@ -1,18 +1,12 @@
-"""Do the models of an index that has grown still know what they price, or should it be built again?"""
+"""Drift of an index that has grown: whether its models still predict what is added, or should be built again."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.ensemble.out_of_fold import read_out_of_fold
-from engine.serving.reference import open_comparables
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from index.arrays import Bool, Float64
 
 MOST_GROWTH = 0.5  # rows added since the build for each row that it learned from, above which to build anew is advised
 WORSE = 1.5  # times the median error of the rows that the build learned from, likewise
@@ -42,13 +36,12 @@ class Drift:
         return ""
 
 
-def drift_of(folder: Path) -> Drift | None:
-    """Of a generation; None where no row has been added since its build."""
-    trained, residual = read_out_of_fold(folder).trained, open_comparables(folder).residual
+def drift_of(trained: Bool, residual: Float64) -> Drift | None:
+    """From whether the build learned from each row, and its residual, both (m,); None where it did from all."""
     if trained.all():
         return None
     return Drift(int(trained.sum()), int((~trained).sum()), _median(residual[trained]), _median(residual[~trained]))
 
 
-def _median(residual: NDArray[np.float64]) -> float:
+def _median(residual: Float64) -> float:
     return float(np.median(np.abs(residual))) if len(residual) else 0.0

@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from engine.members.tree_features import TreeTable, require_trees
+from engine.members.tree_features import TreeTable
+from index.arrays import Float64
 from index.errors import DataRefused
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from engine.features.inputs import Inputs
-    from engine.members.registry import Model
+    from engine.members.member import Member
     from engine.settings.schema import DeepTrees
 
 TABLE = "table"  # the key of the saved model's metadata that says which columns it reads
 OF_THE_MOMENT = ("model_guid", "train_finish_time")  # metadata that no two fits share
 
 
-class Catboost:
+class CatBoost:
     """One CatBoost model. predict: Inputs of n items -> (n,) log price."""
 
     def __init__(self, model: Any, table: TreeTable) -> None:
@@ -36,18 +35,14 @@ class Catboost:
     def fit(
         cls,
         inputs: Inputs,
-        log_price: NDArray[np.float64],
+        log_price: Float64,
         settings: DeepTrees,
         *,
         seed: int,
         threads: int,
-        fitted: Mapping[str, Model],
+        fitted: Mapping[str, Member],
     ) -> Self:
-        """Trained on all of `inputs`; `log_price` (n,).
-
-        UsageError where the package is not installed, DataRefused where nothing tells the rows apart.
-        """
-        require_trees("catboost")
+        """Trained on all of `inputs`; `log_price` (n,). DataRefused where nothing tells the rows apart."""
         import catboost
 
         parameters = {
@@ -77,7 +72,7 @@ class Catboost:
             metadata[chance] = ""  # the same trees must be the same bytes
         return cls(model, table)
 
-    def predict(self, inputs: Inputs) -> NDArray[np.float64]:
+    def predict(self, inputs: Inputs) -> Float64:
         """Log price (n,)."""
         return np.asarray(self._model.predict(self._table.of(inputs, one_hot=True)), np.float64)
 
@@ -86,9 +81,8 @@ class Catboost:
         self._model.save_model(str(path), format="cbm")
 
     @classmethod
-    def load(cls, path: Path, fitted: Mapping[str, Model]) -> Self:
+    def load(cls, path: Path, fitted: Mapping[str, Member]) -> Self:
         """A model as it was saved; `fitted` holds the members that it reads."""
-        require_trees("catboost")
         import catboost
 
         model = catboost.CatBoost()

@@ -24,15 +24,12 @@ import numpy as np
 from engine.features.inputs import NUMBERS, WORD_KINDS
 from engine.features.tfidf import Words, weigh_words, word_table
 from engine.settings.schema import Kernel as KernelSettings
+from index.arrays import Float32, Float64, Int64, chunks
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
     from engine.features.inputs import Inputs
-
-    Float32 = NDArray[np.float32]
-    Float64 = NDArray[np.float64]
 
 ROWS_AT_ONCE = 1024
 FARTHEST = 4.0  # spreads from the mean at which a number is cut off
@@ -58,10 +55,10 @@ class _Landmarks:
     words: csr_matrix  # (known columns, m) their word table, turned: a product with a query wants it by column
     vectors: dict[str, Float32]  # modality -> (m, dim)
     numbers: Float32  # (m, numbers) scaled
-    unit: NDArray[np.int64]  # (m,)
+    unit: Int64  # (m,)
 
 
-class Kernel:
+class KernelRidge:
     """One fitted kernel model. predict: Inputs of n items -> (n,) log price."""
 
     def __init__(
@@ -103,7 +100,7 @@ class Kernel:
         model._solve(inputs, log_price, rows)
         return model
 
-    def _solve(self, inputs: Inputs, log_price: Float64, rows: NDArray[np.int64]) -> None:
+    def _solve(self, inputs: Inputs, log_price: Float64, rows: Int64) -> None:
         """The coefficients that fit `log_price` (n,); `rows`: which of `inputs` are the landmarks."""
         from scipy.linalg import cho_factor, cho_solve
 
@@ -111,30 +108,30 @@ class Kernel:
         ridge = np.float32(self._settings.ridge)
         if len(rows) == len(inputs):
             left, right = np.empty((len(rows), len(rows)), np.float32), target
-            for some, alike in self._compared(inputs):
-                left[some] = alike
+            for rows_here, kernel in self._kernels(inputs):
+                left[rows_here] = kernel
             left.flat[:: len(rows) + 1] += ridge
         else:
             left, right = np.zeros((len(rows), len(rows)), np.float32), np.zeros(len(rows), np.float32)
             among = np.empty_like(left)
             place = np.full(len(inputs), -1)
             place[rows] = np.arange(len(rows))
-            for some, alike in self._compared(inputs):
-                left += alike.T @ alike
-                right += alike.T @ target[some]
-                here = place[some]
-                among[here[here >= 0]] = alike[here >= 0]
+            for rows_here, kernel in self._kernels(inputs):
+                left += kernel.T @ kernel
+                right += kernel.T @ target[rows_here]
+                here = place[rows_here]
+                among[here[here >= 0]] = kernel[here >= 0]
             left += ridge * among
-            left.flat[:: len(rows) + 1] += 1e-5 * left.diagonal().mean()  # landmarks that are twins are no basis
+            left.flat[:: len(rows) + 1] += 1e-5 * left.diagonal().mean()  # landmarks that are duplicates are no basis
         factor = cho_factor(left, lower=True, overwrite_a=True, check_finite=False)
         self._tensors["coefficients"] = cho_solve(factor, right, check_finite=False).astype(np.float32)
 
     def _learn_words(self, probes: Inputs) -> None:
         """Scale each word by how much the prediction moves with it, on average over `probes`."""
         moved = np.zeros(self._landmarks.words.shape[0])
-        for some in _runs(len(probes), PROBES_AT_ONCE):
-            lever = self._lever(probes.take(some)) * self._tensors["coefficients"]  # (some, m)
-            moved += ((self._landmarks.words @ lever.T) ** 2).sum(axis=1)
+        for part in chunks(len(probes), PROBES_AT_ONCE):
+            factor = self._quantity_factor(probes.take(part)) * self._tensors["coefficients"]  # (part, m)
+            moved += ((self._landmarks.words @ factor.T) ** 2).sum(axis=1)
         ends = np.cumsum([len(words.columns) for words in self._words.values()])
         for (kind, words), relevance in zip(self._words.items(), np.split(np.sqrt(moved), ends[:-1]), strict=True):
             if not len(relevance):
@@ -146,38 +143,40 @@ class Kernel:
     def predict(self, inputs: Inputs) -> Float64:
         """Log price (n,)."""
         predicted = np.empty(len(inputs))
-        for some, alike in self._compared(inputs):
-            predicted[some] = alike @ self._tensors["coefficients"]
+        for rows, kernel in self._kernels(inputs):
+            predicted[rows] = kernel @ self._tensors["coefficients"]
         return predicted + float(self._tensors["level"][0])
 
-    def _compared(self, inputs: Inputs) -> Iterator[tuple[NDArray[np.int64], Float32]]:
+    def _kernels(self, inputs: Inputs) -> Iterator[tuple[slice, Float32]]:
         """Runs of rows, each with its kernel (rows, m)."""
-        for some in _runs(len(inputs)):
-            part = inputs.take(some)
-            lever = self._lever(part)
-            alike = self._said_alike(part) * lever
-            alike += (lever - 1) * np.float32(self._settings.numbers / max(self._settings.product, 1e-6))
-            yield some, alike
+        for rows in chunks(len(inputs), ROWS_AT_ONCE):
+            part = inputs.take(rows)
+            factor = self._quantity_factor(part)
+            kernel = self._text_kernel(part) * factor
+            kernel += (factor - 1) * np.float32(self._settings.numbers / max(self._settings.product, 1e-6))
+            yield rows, kernel
 
-    def _said_alike(self, inputs: Inputs) -> Float32:
+    def _text_kernel(self, inputs: Inputs) -> Float32:
         """(n, m) s: how alike words and vectors are."""
         marks, settings = self._landmarks, self._settings
-        alike: Float32 = (_word_table(inputs.words, self._words, settings) @ marks.words).toarray()
+        kernel: Float32 = (_word_table(inputs.words, self._words, settings) @ marks.words).toarray()
         for name, theirs in marks.vectors.items():
             mine = inputs.vectors[name]
             both = np.outer(mine.any(axis=1), theirs.any(axis=1))
             share = np.float32(settings.vectors / len(marks.vectors))
-            alike += share * np.where(both, np.exp(np.float32(SHARPNESS) * (mine @ theirs.T - 1)), 0)
-        return alike
+            kernel += share * np.where(both, np.exp(np.float32(SHARPNESS) * (mine @ theirs.T - 1)), 0)
+        return kernel
 
-    def _lever(self, inputs: Inputs) -> Float32:
+    def _quantity_factor(self, inputs: Inputs) -> Float32:
         """(n, m) 1 + p f: what likeness in words counts for, by likeness in numbers and unit."""
         marks, settings = self._landmarks, self._settings
         mine = _scaled(inputs.numbers, self._tensors)
-        apart = (mine**2).sum(axis=1)[:, None] + (marks.numbers**2).sum(axis=1)[None, :] - 2 * mine @ marks.numbers.T
+        squared_distance = (
+            (mine**2).sum(axis=1)[:, None] + (marks.numbers**2).sum(axis=1)[None, :] - 2 * mine @ marks.numbers.T
+        )
         same = np.where(inputs.unit[:, None] == marks.unit[None, :], np.float32(1), np.float32(1 - settings.unit))
-        lever: Float32 = 1 + np.float32(settings.product) * np.exp(-np.maximum(apart, 0)) * same
-        return lever
+        factor: Float32 = 1 + np.float32(settings.product) * np.exp(-np.maximum(squared_distance, 0)) * same
+        return factor
 
     def save(self, path: Path) -> None:
         """As safetensors; the landmarks' words as the weighed table that is used, so that opening weighs nothing."""
@@ -234,8 +233,3 @@ def _scaled(numbers: Float32, tensors: dict[str, Any]) -> Float32:
     near = np.clip((numbers - tensors["mean"]) / tensors["scale"], -FARTHEST, FARTHEST)
     scaled: Float32 = (near * np.sqrt([REACH[name] for name in NUMBERS])).astype(np.float32)
     return scaled
-
-
-def _runs(rows: int, at_once: int = ROWS_AT_ONCE) -> Iterator[NDArray[np.int64]]:
-    for start in range(0, rows, at_once):
-        yield np.arange(start, min(start + at_once, rows))

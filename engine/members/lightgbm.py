@@ -1,27 +1,65 @@
-"""LightGBM with an L1 objective on log price, over what `engine.members.tree_features` shows it.
+"""LightGBM with an L1 objective on log price: the member `gbdt`, and the booster that the stacker is one more of.
 
 L1 predicts the median, which SMAPE rewards; squared error would predict the mean.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from engine.members.tree_features import TreeTable
+from index.arrays import Float64
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from engine.features.inputs import Inputs
-    from engine.members.registry import Model
-    from engine.settings.schema import Gbdt as GbdtSettings
+    from engine.members.member import Member
+    from engine.settings.schema import Gbdt, StackerSettings
 
 
-class Gbdt:
+@cache
+def lightgbm() -> Any:
+    """The library without scikit-learn and pandas, which it would import to wrap itself for them.
+
+    They take a third of a cold query's time, for nothing here.
+    """
+    hidden = [name for name in ("sklearn", "pandas") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: importing it is an ImportError
+    try:
+        import lightgbm
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+    return lightgbm
+
+
+def fit_l1(
+    table: Any, log_price: Float64, settings: Gbdt | StackerSettings, *, seed: int, threads: int, **data: Any
+) -> Any:
+    """A booster over a `table` (n, features); `data` goes with it. The same trees whatever the number of threads."""
+    parameters = {
+        "objective": "l1",
+        "learning_rate": settings.learning_rate,
+        "num_leaves": settings.leaves,
+        "min_data_in_leaf": settings.least_rows_in_leaf,
+        "feature_fraction": settings.feature_fraction,
+        "bagging_fraction": max(settings.row_fraction, min(1.0, 2 / len(log_price))),  # of no rows it grows no tree
+        "bagging_freq": 1,
+        "seed": seed,
+        "deterministic": True,
+        "force_col_wise": True,
+        "num_threads": threads,
+        "verbose": -1,
+    }
+    return lightgbm().train(parameters, lightgbm().Dataset(table, log_price, **data), settings.rounds)
+
+
+class LightGbm:
     """One LightGBM model. predict: Inputs of n items -> (n,) log price."""
 
     def __init__(self, booster: Any, table: TreeTable) -> None:
@@ -32,35 +70,19 @@ class Gbdt:
     def fit(
         cls,
         inputs: Inputs,
-        log_price: NDArray[np.float64],
-        settings: GbdtSettings,
+        log_price: Float64,
+        settings: Gbdt,
         *,
         seed: int,
         threads: int,
-        fitted: Mapping[str, Model],
+        fitted: Mapping[str, Member],
     ) -> Self:
-        """Trained on all of `inputs`; `log_price` (n,). The same trees whatever the number of `threads`."""
-        import lightgbm
-
-        parameters = {
-            "objective": "l1",
-            "learning_rate": settings.learning_rate,
-            "num_leaves": settings.leaves,
-            "min_data_in_leaf": settings.least_rows_in_leaf,
-            "feature_fraction": settings.feature_fraction,
-            "bagging_fraction": max(settings.row_fraction, min(1.0, 2 / len(inputs))),  # of no rows it grows no tree
-            "bagging_freq": 1,
-            "seed": seed,
-            "deterministic": True,
-            "force_col_wise": True,
-            "num_threads": threads,
-            "verbose": -1,
-        }
+        """Trained on all of `inputs`; `log_price` (n,)."""
         table = TreeTable.fit(inputs, settings, fitted)
-        data = lightgbm.Dataset(table.of(inputs, one_hot=False), log_price, categorical_feature=[0])
-        return cls(lightgbm.train(parameters, data, settings.rounds), table)
+        columns = table.of(inputs, one_hot=False)
+        return cls(fit_l1(columns, log_price, settings, seed=seed, threads=threads, categorical_feature=[0]), table)
 
-    def predict(self, inputs: Inputs) -> NDArray[np.float64]:
+    def predict(self, inputs: Inputs) -> Float64:
         """Log price (n,)."""
         return np.asarray(self._booster.predict(self._table.of(inputs, one_hot=False)), np.float64)
 
@@ -69,9 +91,7 @@ class Gbdt:
         path.write_text(f"{self._table.to_json()}\n{self._booster.model_to_string()}", encoding="utf-8")
 
     @classmethod
-    def load(cls, path: Path, fitted: Mapping[str, Model]) -> Self:
+    def load(cls, path: Path, fitted: Mapping[str, Member]) -> Self:
         """A model as it was saved; `fitted` holds the members that it reads."""
-        import lightgbm
-
         header, _, trees = path.read_text(encoding="utf-8").partition("\n")
-        return cls(lightgbm.Booster(model_str=trees), TreeTable.from_json(header, fitted))
+        return cls(lightgbm().Booster(model_str=trees), TreeTable.from_json(header, fitted))

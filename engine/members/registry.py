@@ -1,138 +1,158 @@
-"""Which models can a blend be made of? How each is fitted, and read back.
+"""Registry of the members that a blend can be made of.
 
-A member is fitted on some rows and asked about others; it never learns what for. A new one is a class with `fit`,
-`predict`, `save` and `load`, a section of settings, and a line in each of the tables here.
+A new one is a class with `fit`, `predict`, `save` and `load`, a section of settings, and an entry here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
+from engine.members.member import Fit, FitContext, Member, MemberSpec, Range
 from engine.members.outliers import without_outliers
+from index.errors import UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from engine.features.inputs import Inputs
     from engine.settings.schema import Settings
-
-    Float64 = NDArray[np.float64]
-
-TREES = ("gbdt", "xgboost", "catboost")
-BESIDE = frozenset(TREES)  # fitted in a thread of their own: they let go of the interpreter, and share no seed
+    from index.arrays import Float64
 
 
-class Model(Protocol):
-    """A fitted member."""
-
-    def predict(self, inputs: Inputs) -> Float64:
-        """Log price (n,)."""
-
-    def save(self, path: Path) -> None:
-        """Without pickle."""
-
-
-Fit = Callable[["Inputs", "Float64", int, Mapping[str, Model]], Model]
-"""(inputs, log price (n,), seed, the members that were fitted before it on the same rows) -> a fitted member."""
-
-
-def member_fits(settings: Settings) -> dict[str, Fit]:
-    """How each member of `settings.members` is fitted, in the order in which they must be.
-
-    The trees grow beside the others, each on its share of the cores.
-    """
-    import os
-
-    import torch
-
-    from engine.finetune.examples import States
-    from engine.members.catboost import Catboost
-    from engine.members.finetuned import FinetunedMember
-    from engine.members.kernel_ridge import Kernel
-    from engine.members.lightgbm import Gbdt
+def _fit_neural(inputs: Inputs, log_price: Float64, settings: Any, context: FitContext) -> Member:
     from engine.members.neural import NeuralMember
-    from engine.members.xgboost import Xgboost
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    tree_threads = max(1, cores // 2)
-    torch.set_num_threads(max(1, cores - tree_threads))
-
-    states = States()
-    fits: dict[str, Fit] = {
-        "mlp": lambda inputs, log_price, seed, _: NeuralMember.fit(inputs, log_price, settings.mlp, seed, name="mlp"),
-        "lexical": lambda inputs, log_price, seed, _: NeuralMember.fit(
-            inputs, log_price, settings.lexical, seed, name="lexical"
-        ),
-        "kernel": lambda inputs, log_price, seed, _: Kernel.fit(inputs, log_price, settings.kernel, seed=seed),
-        "finetuned": lambda inputs, log_price, seed, _: FinetunedMember.fit(
-            inputs, log_price, settings.finetuned, seed=seed, states=states
-        ),
-        "gbdt": lambda inputs, log_price, seed, fitted: Gbdt.fit(
-            inputs, log_price, settings.gbdt, seed=seed, threads=tree_threads, fitted=fitted
-        ),
-        "xgboost": lambda inputs, log_price, seed, fitted: Xgboost.fit(
-            inputs, log_price, settings.xgboost, seed=seed, threads=tree_threads, fitted=fitted
-        ),
-        "catboost": lambda inputs, log_price, seed, fitted: Catboost.fit(
-            inputs, log_price, settings.catboost, seed=seed, threads=tree_threads, fitted=fitted
-        ),
-    }
-    wanted = {member: fit for member, fit in fits.items() if member in settings.members}
-    return {member: _less_outliers(fit, settings.outliers) for member, fit in wanted.items()}
+    return NeuralMember.fit(inputs, log_price, settings, context.seed, name=context.name)
 
 
-def _less_outliers(fit: Fit, share: float) -> Fit:
-    """The same, fitted on fewer rows; who is predicted, and who may be a neighbour, is no matter of a fit."""
-    if not share:
+def _load_neural(path: Path, fitted: Mapping[str, Member]) -> Member:
+    from engine.members.neural import NeuralMember
+
+    return NeuralMember.load(path)
+
+
+def _fit_kernel(inputs: Inputs, log_price: Float64, settings: Any, context: FitContext) -> Member:
+    from engine.members.kernel_ridge import KernelRidge
+
+    return KernelRidge.fit(inputs, log_price, settings, seed=context.seed)
+
+
+def _load_kernel(path: Path, fitted: Mapping[str, Member]) -> Member:
+    from engine.members.kernel_ridge import KernelRidge
+
+    return KernelRidge.load(path)
+
+
+def _fit_finetuned(inputs: Inputs, log_price: Float64, settings: Any, context: FitContext) -> Member:
+    from engine.finetune.examples import States
+    from engine.members.finetuned import FinetunedMember
+
+    states = context.shared.setdefault(context.name, States())
+    return FinetunedMember.fit(inputs, log_price, settings, seed=context.seed, states=states)
+
+
+def _load_finetuned(path: Path, fitted: Mapping[str, Member]) -> Member:
+    from engine.finetune.examples import States
+    from engine.members.finetuned import FinetunedMember
+
+    return FinetunedMember.load(path, States(room=0))
+
+
+def _trees(name: str) -> Any:
+    """The class of one kind of trees, whose library is imported with it."""
+    if name == "gbdt":
+        from engine.members.lightgbm import LightGbm
+
+        return LightGbm
+    if name == "xgboost":
+        from engine.members.xgboost import XgBoost
+
+        return XgBoost
+    from engine.members.catboost import CatBoost
+
+    return CatBoost
+
+
+def _tree_spec(name: str, suffix: str, tunable: Mapping[str, Range], package: str = "") -> MemberSpec:
+    def fit(inputs: Inputs, log_price: Float64, settings: Any, context: FitContext) -> Member:
+        member: Member = _trees(name).fit(
+            inputs, log_price, settings, seed=context.seed, threads=context.threads, fitted=context.fitted
+        )
+        return member
+
+    def load(path: Path, fitted: Mapping[str, Member]) -> Member:
+        member: Member = _trees(name).load(path, fitted)
+        return member
+
+    return MemberSpec(fit, load, suffix, package=package, beside=True, tunable=tunable)
+
+
+_NETWORK = {
+    "dropout": Range(0.0, 0.5),
+    "fit.epochs": Range(3, 30, log=True, whole=True),
+    "fit.learning_rate": Range(3e-4, 1e-2, log=True),
+    "fit.weight_decay": Range(0.0, 0.3),
+}
+_KERNEL = {
+    "ridge": Range(0.1, 10.0, log=True),
+    "product": Range(0.3, 10.0, log=True),
+    "vectors": Range(0.0, 4.0),
+    "numbers": Range(0.0, 6.0),
+}
+_TREES = {"rounds": Range(100, 1000, log=True, whole=True), "learning_rate": Range(0.02, 0.2, log=True)}
+_DEEP_TREES = {**_TREES, "depth": Range(3, 10, whole=True)}
+
+MEMBERS: dict[str, MemberSpec] = {
+    "mlp": MemberSpec(_fit_neural, _load_neural, tunable=_NETWORK),
+    "lexical": MemberSpec(_fit_neural, _load_neural, words_only=True, tunable=_NETWORK),
+    "kernel": MemberSpec(_fit_kernel, _load_kernel, tunable=_KERNEL),
+    "finetuned": MemberSpec(_fit_finetuned, _load_finetuned, words_only=True),
+    "gbdt": _tree_spec("gbdt", "txt", {**_TREES, "leaves": Range(7, 127, log=True, whole=True)}),
+    "xgboost": _tree_spec("xgboost", "ubj", _DEEP_TREES, package="xgboost"),
+    "catboost": _tree_spec("catboost", "cbm", _DEEP_TREES, package="catboost"),
+}
+"""Every member, in the order in which they must be fitted: trees may read what `mlp` makes of the same rows.
+
+One without `tunable` is never searched: to fine-tune an encoder once takes as long as a search."""
+
+
+def member_fits(settings: Settings, threads: int = 1) -> dict[str, Fit]:
+    """How each member of `settings.members` is fitted, in order; `threads` for those that grow beside the others."""
+    shared: dict[str, Any] = {}
+
+    def fit_of(name: str, spec: MemberSpec) -> Fit:
+        def fit(inputs: Inputs, log_price: Float64, seed: int, fitted: Mapping[str, Member]) -> Member:
+            if settings.outliers:  # of what is learned; what is predicted, and may be a neighbour, stays whole
+                rows = without_outliers(log_price, settings.outliers)
+                inputs, log_price = inputs.take(rows), log_price[rows]
+            return spec.fit(inputs, log_price, getattr(settings, name), FitContext(name, seed, threads, fitted, shared))
+
         return fit
 
-    def fit_less(inputs: Inputs, log_price: Float64, seed: int, fitted: Mapping[str, Model]) -> Model:
-        rows = without_outliers(log_price, share)
-        return fit(inputs.take(rows), log_price[rows], seed, fitted)
-
-    return fit_less
+    return {name: fit_of(name, spec) for name, spec in MEMBERS.items() if name in settings.members}
 
 
 def require_members(settings: Settings) -> None:
-    """UsageError for a member whose package is not installed: said before anything is encoded."""
-    from engine.members.tree_features import require_trees
-
-    for member in {"xgboost", "catboost"} & set(settings.members):
-        require_trees(member)
+    """UsageError for a member whose package is not installed, or that cannot be fitted: before anything is encoded."""
+    for name in settings.members:
+        require_package(MEMBERS[name].package)
     if "finetuned" in settings.members:
         from engine.members.finetuned import require_finetuned
 
         require_finetuned(settings.finetuned)
 
 
-def load_member(member: str, path: Path, fitted: Mapping[str, Model]) -> Model:
+def require_package(package: str) -> None:
+    """UsageError where XGBoost or CatBoost is not installed: they come with an extra."""
+    if package and importlib.util.find_spec(package) is None:
+        raise UsageError(
+            f"The member {package} needs a package that is not installed: pip install 'price-engine[trees]'."
+        )
+
+
+def load_member(member: str, path: Path, fitted: Mapping[str, Member]) -> Member:
     """What its `save` wrote; `fitted` holds the members of the same fold that come before it."""
-    from engine.finetune.examples import States
-    from engine.members.catboost import Catboost
-    from engine.members.finetuned import FinetunedMember
-    from engine.members.kernel_ridge import Kernel
-    from engine.members.lightgbm import Gbdt
-    from engine.members.neural import NeuralMember
-    from engine.members.xgboost import Xgboost
-
-    load: dict[str, Callable[[], Model]] = {
-        "mlp": lambda: NeuralMember.load(path),
-        "lexical": lambda: NeuralMember.load(path),
-        "kernel": lambda: Kernel.load(path),
-        "finetuned": lambda: FinetunedMember.load(path, States(room=0)),
-        "gbdt": lambda: Gbdt.load(path, fitted),
-        "xgboost": lambda: Xgboost.load(path, fitted),
-        "catboost": lambda: Catboost.load(path, fitted),
-    }
-    return load[member]()
-
-
-def file_of(member: str, fold: int) -> str:
-    """The name of the file that the model of a fold is kept in; also of the stack's."""
-    return f"{member}-{fold}.{SUFFIX.get(member, 'safetensors')}"
-
-
-SUFFIX = {"gbdt": "txt", "stacker": "txt", "xgboost": "ubj", "catboost": "cbm"}
+    spec = MEMBERS[member]
+    require_package(spec.package)
+    return spec.load(path, fitted)

@@ -1,13 +1,12 @@
-"""What do the trees read? One table for the three libraries: unit, numbers, and words, vectors or the MLP's last layer.
+"""The table that all trees read: unit, numbers, and words, vectors or the MLP's last layer, as the settings say.
 
-Which of them, the settings say. The MLP's last layer ("fused") is what the gated-ensemble system gives its trees. It
-comes from the MLP that was fitted on the same rows, and so knows their prices: trees on it trust it too much, which is
-why that system gives them a twentieth of the blend.
+The MLP's last layer ("fused") is what the gated-ensemble system gives its trees. It comes from the MLP that was fitted
+on the same rows, and so knows their prices: trees on it trust it too much, which is why that system gives them a
+twentieth of the blend.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,15 +15,14 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from index.catalogue.units import UNITS
-from index.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
     from engine.features.inputs import Inputs
+    from engine.members.member import Member
     from engine.members.neural import NeuralMember
-    from engine.members.registry import Model
     from engine.settings.schema import Trees
 
 
@@ -37,7 +35,7 @@ class TreeTable:
     mlp: NeuralMember | None  # whose last hidden layer is read
 
     @classmethod
-    def fit(cls, inputs: Inputs, settings: Trees, fitted: Mapping[str, Model]) -> Self:
+    def fit(cls, inputs: Inputs, settings: Trees, fitted: Mapping[str, Member]) -> Self:
         """For trees that are fitted on all of `inputs`; `fitted` holds the MLP that was, where they read it."""
         words = np.empty(0, np.int64)
         if "words" in settings.reads:
@@ -69,22 +67,14 @@ class TreeTable:
         return json.dumps({"reads": self.reads, "columns": self.words.tolist()})
 
     @classmethod
-    def from_json(cls, text: str, fitted: Mapping[str, Model]) -> Self:
+    def from_json(cls, text: str, fitted: Mapping[str, Member]) -> Self:
         """What `to_json` wrote; `fitted` holds the MLP of the same fold, where it is read."""
         document = json.loads(text)
         reads = tuple(document["reads"])
         return cls(reads, np.array(document["columns"], np.int64), _mlp(reads, fitted))
 
 
-def require_trees(package: str) -> None:
-    """UsageError where XGBoost or CatBoost is not installed: they come with an extra."""
-    if importlib.util.find_spec(package) is None:
-        raise UsageError(
-            f"The member {package} needs a package that is not installed: pip install 'price-engine[trees]'."
-        )
-
-
-def _mlp(reads: tuple[str, ...], fitted: Mapping[str, Model]) -> NeuralMember | None:
+def _mlp(reads: tuple[str, ...], fitted: Mapping[str, Member]) -> NeuralMember | None:
     from engine.members.neural import NeuralMember
 
     if "fused" not in reads:

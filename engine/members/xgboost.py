@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from engine.members.tree_features import TreeTable, require_trees
+from engine.members.tree_features import TreeTable
+from index.arrays import Float64
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from engine.features.inputs import Inputs
-    from engine.members.registry import Model
+    from engine.members.member import Member
     from engine.settings.schema import DeepTrees
 
 TABLE = "table"  # the attribute of the saved model that says which columns it reads
 
 
-class Xgboost:
+class XgBoost:
     """One XGBoost model. predict: Inputs of n items -> (n,) log price."""
 
     def __init__(self, booster: Any, table: TreeTable) -> None:
@@ -34,15 +33,14 @@ class Xgboost:
     def fit(
         cls,
         inputs: Inputs,
-        log_price: NDArray[np.float64],
+        log_price: Float64,
         settings: DeepTrees,
         *,
         seed: int,
         threads: int,
-        fitted: Mapping[str, Model],
+        fitted: Mapping[str, Member],
     ) -> Self:
-        """Trained on all of `inputs`; `log_price` (n,). UsageError where the package is not installed."""
-        require_trees("xgboost")
+        """Trained on all of `inputs`; `log_price` (n,)."""
         import xgboost
 
         parameters = {
@@ -62,7 +60,7 @@ class Xgboost:
         booster.set_attr(**{TABLE: table.to_json()})
         return cls(booster, table)
 
-    def predict(self, inputs: Inputs) -> NDArray[np.float64]:
+    def predict(self, inputs: Inputs) -> Float64:
         """Log price (n,)."""
         import xgboost
 
@@ -73,9 +71,8 @@ class Xgboost:
         path.write_bytes(self._booster.save_raw("ubj"))
 
     @classmethod
-    def load(cls, path: Path, fitted: Mapping[str, Model]) -> Self:
+    def load(cls, path: Path, fitted: Mapping[str, Member]) -> Self:
         """A model as it was saved; `fitted` holds the members that it reads."""
-        require_trees("xgboost")
         import xgboost
 
         booster = xgboost.Booster(model_file=bytearray(path.read_bytes()))

@@ -1,4 +1,4 @@
-"""The whole of `price predict`: a file of items in, a file of prices out, shard by shard, here or on many machines.
+"""Price a file of items into a file of prices, shard by shard, here or on many machines: the whole of `price predict`.
 
 A shard's prices are a function of its rows, the index and the settings alone, so that whoever prices it, and after
 however many attempts, the file is the same to the last byte.
@@ -9,24 +9,22 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.features.inputs import make_inputs
-from engine.serving.pricer import Pricer, with_overrides
+from engine.serving.pricer import PricedItems, Pricer, with_overrides
 from engine.serving.shards import (
     COLUMN,
     LINE,
     REASON,
-    Done,
-    Job,
+    ShardJournal,
+    ShardResult,
     begin,
     cut,
-    hash_file,
     items_file,
     join,
     priced_file,
@@ -38,22 +36,21 @@ from engine.serving.shards import (
     write_table,
 )
 from index.catalogue.items import Columns, make_items
-from index.embedding.columns import PAIR, PHOTOGRAPH
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused, IndexUnusable, PriceError, UsageError
+from index.files import sha256_file
 from index.photographs.source import Photographs
 from index.progress import Report, silent
-from index.search.neighbours import BandIndex, Neighbours
-from index.storage.generations import current_generation, photograph_cache
-from index.storage.manifest import MANIFEST
+from index.storage.generations import current_generation
+from index.storage.layout import MANIFEST, photograph_cache
 from index.storage.remote import local_index
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from numpy.typing import ArrayLike
 
     from engine.ensemble.price_model import Estimate
 
+COLUMNS = Columns()
 PRICE, COMPARABLES = "price", "comparables"
 PLAIN = (PRICE,)
 FULL = (PRICE, "low", "high", "blend", "shift", COMPARABLES)
@@ -61,39 +58,62 @@ SHARD_ROWS = 1_000  # what a kill may lose: some twenty seconds of one core's wo
 
 
 @dataclass(frozen=True)
-class Order:
-    """What whoever prices a shard must know. Paths are absolute."""
+class PriceFileSettings:
+    """How a file is priced."""
 
-    parts: Path
-    index: str  # a folder, or the URI of one
-    generation: str  # that the job began with
-    base_dir: Path  # of relative references to photographs
-    id_column: str
-    image_column: str
-    columns: tuple[str, ...] = PLAIN  # of OUT, after the id
-    knobs: tuple[tuple[str, float], ...] = ()  # that were given in the place of the index's own
+    columns: Columns = COLUMNS  # of the file
+    output: tuple[str, ...] = PLAIN  # columns of OUT after the id, of FULL
+    correction: tuple[tuple[str, float], ...] = ()  # k, band, decay, alpha in the place of the index's own
     image_dir: Path | None = None
     runtime: Runtime = AUTO
+    shard_rows: int = SHARD_ROWS
 
-    def settings(self) -> dict[str, Any]:
-        """All of it that decides what OUT holds."""
-        return {
-            "columns": list(self.columns),
-            "id_column": self.id_column,
-            "image_column": self.image_column,
-            "base_dir": str(self.base_dir.resolve()),
-            **dict(self.knobs),
-            "image_dir": str(self.image_dir) if self.image_dir else None,
-            **asdict(self.runtime),
-        }
-
-
-Pool = Callable[[Order, Sequence[int]], Iterator[Done]]
-"""Who prices some shards, in whatever order: the pieces lie in `order.parts` when they are said to be done."""
+    def __post_init__(self) -> None:
+        output = self.output
+        if not output or len(set(output)) < len(output) or not set(output) <= set(FULL):
+            raise UsageError(
+                f"The columns {', '.join(output) or 'of OUT'} are not some of {', '.join(FULL)}, each once."
+            )
+        if self.columns.id in (*FULL, LINE, COLUMN, REASON):
+            raise UsageError(
+                f"The id column may not be called {self.columns.id!r}, which is a column of the answer: rename it."
+            )
+        if self.shard_rows < 1:
+            raise UsageError(f"A shard of {self.shard_rows} rows holds nothing: give 1 or more.")
 
 
 @dataclass(frozen=True)
-class Predicted:
+class PriceFileJob:
+    """What whoever prices a shard must know. Paths are absolute."""
+
+    parts: Path
+    index_dir: str  # a folder, or the URI of one
+    generation: str  # that the job began with
+    base_dir: Path  # of relative references to photographs
+    settings: PriceFileSettings
+
+    def described(self) -> dict[str, Any]:
+        """All of it that decides what OUT holds."""
+        settings = self.settings
+        return {
+            "columns": list(settings.output),
+            "id_column": settings.columns.id,
+            "text_column": settings.columns.text,
+            "image_column": settings.columns.image,
+            "base_dir": str(self.base_dir.resolve()),
+            **dict(settings.correction),
+            "image_dir": str(settings.image_dir.absolute()) if settings.image_dir else None,
+            **asdict(settings.runtime),
+            "shard_rows": settings.shard_rows,
+        }
+
+
+Pool = Callable[[PriceFileJob, Sequence[int]], Iterator[ShardResult]]
+"""Prices shards, in whatever order: a result is yielded when its part lies in `job.parts`."""
+
+
+@dataclass(frozen=True)
+class PriceFileResult:
     """What became of a file. Rows are the priced and the rejected ones; seconds by stage are those of all workers."""
 
     output: Path
@@ -134,216 +154,155 @@ class Predicted:
 def price_file(
     items: Path,
     out: Path,
-    index: str | Path,
+    index_dir: str | Path,
+    settings: PriceFileSettings | None = None,
     *,
-    columns: Columns | None = None,
-    wanted: Sequence[str] = PLAIN,
-    knobs: dict[str, float | None] | None = None,
-    image_dir: Path | None = None,
-    shard_rows: int = SHARD_ROWS,
-    runtime: Runtime = AUTO,
     overwrite: bool = False,
     pool: Pool | None = None,
     report: Report = silent,
-) -> Predicted:
+) -> PriceFileResult:
     """Price `items` (CSV or Parquet) into `out`, a line a row in the input's order; an empty price where there is none.
 
-    `wanted`: columns of FULL. `knobs`: k, band, decay, alpha in the place of the index's own. A job that was killed is
-    continued by the same call. Raises UsageError for an `out` that cannot be written, that is there already without
-    `overwrite`, or that an unfinished job of other work holds; DataRefused for a file without an item.
+    A job that was killed is continued by the same call. Raises UsageError for an `out` that cannot be written, that is
+    there already without `overwrite`, or that an unfinished job of other work holds; DataRefused for a file without an
+    item.
     """
-    started, columns = time.monotonic(), columns or Columns()
-    _check(columns, wanted, shard_rows)
+    started, settings = time.monotonic(), settings or PriceFileSettings()
     items, out = items.absolute(), out.absolute()
     with working(items, out) as parts:
         clock = Stopwatch("reading")
-        order = Order(
-            parts,
-            str(index) if "://" in str(index) else str(Path(index).absolute()),
-            generation_of(index),
-            items.parent,
-            columns.id,
-            columns.image,
-            tuple(wanted),
-            tuple((name, value) for name, value in (knobs or {}).items() if value is not None),
-            image_dir.absolute() if image_dir else None,
-            runtime,
-        )
-        job = begin(out, _header(items, columns, order, shard_rows), overwrite)
-        resumed = sum(done.rows for done in job.done.values())
+        folder = str(index_dir) if "://" in str(index_dir) else str(Path(index_dir).absolute())
+        job = PriceFileJob(parts, folder, generation_of(index_dir), items.parent, settings)
+        journal = begin(out, _header(items, job), overwrite)
+        resumed = journal.rows_priced()
         try:
-            _cut(items, columns, job, order.parts, report)
+            _cut(items, job, journal, report)
             clock.turn("")
-            _price(job, order, pool or here, report)
+            _price(job, journal, pool or here, report)
         except PriceError:
-            if not job.done:  # or what was wrong with this command would be held against the next
+            if not journal.results:  # or what was wrong with this command would be held against the next
                 sweep(parts)
             raise
         clock.turn("writing")
-        join(out, job, (columns.id, *wanted))
+        join(out, journal, (settings.columns.id, *settings.output))
         clock.turn("")
-        return _summary(out, job, resumed, time.monotonic() - started, clock)
+        return _summary(out, journal, resumed, time.monotonic() - started, clock)
 
 
-def _check(columns: Columns, wanted: Sequence[str], shard_rows: int) -> None:
-    unknown = [name for name in wanted if name not in FULL]
-    if unknown or len(set(wanted)) < len(wanted) or not wanted:
-        raise UsageError(f"The columns {', '.join(wanted) or 'of OUT'} are not some of {', '.join(FULL)}, each once.")
-    if columns.id in (*FULL, LINE, COLUMN, REASON):
-        raise UsageError(f"The id column may not be called {columns.id!r}, which is a column of the answer: rename it.")
-    if shard_rows < 1:
-        raise UsageError(f"A shard of {shard_rows} rows holds nothing: give 1 or more.")
-
-
-def generation_of(index: str | Path) -> str:
-    """What tells the generation in force from every other: its manifest holds the hash of each of its files."""
-    return _identity(current_generation(local_index(index)))
+def generation_of(index_dir: str | Path) -> str:
+    """The hash that tells the current generation from every other: of its manifest, which holds those of its files."""
+    return _identity(current_generation(local_index(index_dir)))
 
 
 def _identity(folder: Path) -> str:
     try:
-        return hash_file(folder / MANIFEST)
+        return sha256_file(folder / MANIFEST)
     except OSError as error:
         raise IndexUnusable(
             f"{folder / MANIFEST} cannot be read ({error.strerror}): build the index again with `price build-index`."
         ) from error
 
 
-def _header(items: Path, columns: Columns, order: Order, shard_rows: int) -> dict[str, Any]:
+def _header(items: Path, job: PriceFileJob) -> dict[str, Any]:
     if not items.is_file():
         raise DataRefused(f"{items} is not a file: check the path.")
-    settings = order.settings() | {"shard_rows": shard_rows, "text_column": columns.text}
     return {
-        "items": hash_file(items),
-        "index": order.generation,
+        "items": sha256_file(items),
+        "index": job.generation,
         "engine_version": version("price-engine"),
-        "settings": settings,
+        "settings": job.described(),
     }
 
 
-def _cut(items: Path, columns: Columns, job: Job, parts: Path, report: Report) -> None:
+def _cut(items: Path, job: PriceFileJob, journal: ShardJournal, report: Report) -> None:
     """Unless an earlier run did, and all that is left to price is there."""
-    left = [shard for shard in range(job.shards) if shard not in job.done]
-    if job.shards and all(items_file(parts, shard).exists() for shard in left):
+    if journal.shards and all(items_file(job.parts, shard).exists() for shard in journal.left()):
         return
-    job.shards, job.rows = cut(items, columns, parts, job.header["settings"]["shard_rows"], report)
-    if hash_file(items) != job.header["items"]:
+    settings = job.settings
+    journal.shards, journal.rows = cut(items, settings.columns, job.parts, settings.shard_rows, report)
+    if sha256_file(items) != journal.header["items"]:
         raise DataRefused(f"{items} changed while it was read: start again when it is complete.")
-    record(parts, "cut", {"shards": job.shards, "rows": job.rows})
+    record(job.parts, "cut", {"shards": journal.shards, "rows": journal.rows})
 
 
-def _price(job: Job, order: Order, pool: Pool, report: Report) -> None:
-    ready = sum(done.rows for done in job.done.values())
-    left = [shard for shard in range(job.shards) if shard not in job.done]
-    report("pricing", ready, job.rows)
-    for done in pool(order, left) if left else ():
-        record(order.parts, "done", asdict(done))
-        job.done[done.shard] = done
-        ready += done.rows
-        report("pricing", ready, job.rows)
+def _price(job: PriceFileJob, journal: ShardJournal, pool: Pool, report: Report) -> None:
+    left = journal.left()
+    report("pricing", journal.rows_priced(), journal.rows)
+    for result in pool(job, left) if left else ():
+        record(job.parts, "done", asdict(result))
+        journal.results[result.shard] = result
+        report("pricing", journal.rows_priced(), journal.rows)
 
 
-def here(order: Order, shards: Sequence[int]) -> Iterator[Done]:
+def here(job: PriceFileJob, shards: Sequence[int]) -> Iterator[ShardResult]:
     """A pool of this process alone."""
-    worker = ShardPricer(order)
+    worker = ShardPricer(job)
     for shard in shards:
         yield worker.price(shard)
 
 
 class ShardPricer:
-    """An open index, and what is asked of it."""
+    """An open index that prices shard after shard."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, job: PriceFileJob) -> None:
         """IndexUnusable where the index is no longer the one that the job began with."""
         self._clock = Stopwatch("opening")
-        folder = local_index(order.index)
-        self._order = order
-        self._pricer = Pricer.open(folder, order.runtime)
-        if _identity(self._pricer.folder) != order.generation:  # of what is open and held, not of what is in force
+        folder, settings = local_index(job.index_dir), job.settings
+        self._job, self._settings = job, settings
+        self._pricer = Pricer.open(folder, settings.runtime, threads=1)
+        if _identity(self._pricer.folder) != job.generation:  # of what is open and held, not of what is current
             raise IndexUnusable(f"The index at {folder} was replaced while the file was priced: price it again.")
-        self._knobs = with_overrides(self._pricer.knobs, **dict(order.knobs))
-        self._model = self._pricer.model
-        self._model.bank = replace(self._model.bank, index=TimedSearch(self._model.bank.index, self._clock))
-        self._photographs = Photographs(order.image_dir, photograph_cache(folder), order.base_dir)
-        modalities = self._pricer.encoders.modalities
-        self._sees = any(each.view in (PHOTOGRAPH, PAIR) for each in modalities)
+        self._correction = with_overrides(self._pricer.correction, **dict(settings.correction))
+        self._photographs = Photographs(settings.image_dir, photograph_cache(folder), job.base_dir)
 
-    def price(self, shard: int) -> Done:
+    def price(self, shard: int) -> ShardResult:
         """Price a shard and leave its part."""
-        clock, parts = self._clock, self._order.parts
+        clock, parts = self._clock, self._job.parts
         clock.turn("reading")
         rows = read_table(items_file(parts, shard))
-        usable = np.array([not reason for reason in rows[REASON].to_pylist()], bool)
-        asked = rows.filter(usable)
-        items = make_items(*(asked[name].to_pylist() for name in ("item_id", "text", "image")))
-        vectors, absent = self._pricer.encoders.encode(items, self._photographs, report=clock.report)
-        clock.turn("features")
-        unseen = self._unseen(asked, absent)
-        keep = np.array([not reason for reason in unseen], bool)
-        estimate = self._estimate(items.filter(keep), {name: each[keep] for name, each in vectors.items()})
+        usable = np.flatnonzero([not reason for reason in rows[REASON].to_pylist()])
+        columns = rows.take(usable)
+        items = make_items(*(columns[name].to_pylist() for name in ("item_id", "text", "image")))
+        result = self._pricer.price_items(items, self._photographs, correction=self._correction, report=clock.report)
         clock.turn("writing")
-        place = np.flatnonzero(usable)
-        part = self._part(rows, estimate, place[keep], dict(zip(place.tolist(), unseen, strict=True)))
-        digest = write_table(priced_file(parts, shard), part)
-        given = zip(asked["image"].to_pylist(), absent, strict=True)
-        missed = dict(Counter(why for image, why in given if image and why))
+        digest = write_table(priced_file(parts, shard), self._part(rows, result, usable))
+        given = zip(columns["image"].to_pylist(), result.features.absent, strict=True)
+        missed = Counter(why for image, why in given if image and why and self._pricer.looks_at_photographs)
         clock.turn("")
-        return Done(shard, digest, rows.num_rows, int(keep.sum()), missed, clock.taken())
+        return ShardResult(shard, digest, rows.num_rows, int(result.priced.sum()), dict(missed), clock.taken())
 
-    def _unseen(self, asked: pa.Table, absent: list[str | None]) -> list[str]:
-        """Why an item of a photograph alone has no price; empty for those that have one."""
-        whys = absent if self._sees else ["the index has no photographs"] * len(absent)
-        texts = asked["text"].to_pylist()
-        return [
-            f"no text, and the photograph cannot be used: {why}" if why and not text.strip() else ""
-            for text, why in zip(texts, whys, strict=True)
-        ]
-
-    def _estimate(self, items: pa.Table, vectors: dict[str, Any]) -> Estimate | None:
-        """None for no items. On one thread: with another number of them, a product's last digits are others."""
-        from threadpoolctl import threadpool_limits
-
-        if not items.num_rows:
-            return None
-        with threadpool_limits(1, "blas"):
-            inputs = make_inputs(items, vectors)
-            self._clock.turn("search")
-            space = self._pricer.space.vectors(inputs)
-            self._clock.turn("models")
-            return self._model.estimate(inputs, space, self._knobs)
-
-    def _part(self, rows: pa.Table, estimate: Estimate | None, place: np.ndarray, unseen: dict[int, str]) -> pa.Table:
+    def _part(self, rows: pa.Table, result: PricedItems, usable: np.ndarray) -> pa.Table:
         """A row for each of the shard: the columns of OUT, and why a price is missing."""
         import pyarrow as pa
 
         columns, reasons = rows[COLUMN].to_pylist(), rows[REASON].to_pylist()
-        for row, why in unseen.items():
-            if why:
-                columns[row], reasons[row] = self._order.image_column, why
-        answers = self._answers(estimate) if estimate else {}
-        part = {self._order.id_column: rows["item_id"]}
-        for name in self._order.columns:
+        for row, priced, why in zip(usable.tolist(), result.priced, result.features.absent, strict=True):
+            if not priced:
+                columns[row] = self._settings.columns.image
+                reasons[row] = f"no text, and the photograph cannot be used: {why}"
+        answers = self._answers(result.estimate) if result.estimate else {}
+        part = {self._settings.columns.id: rows["item_id"]}
+        for name in self._settings.output:
             cells: list[Any] = [None] * rows.num_rows
-            for row, cell in zip(place.tolist(), answers.get(name, ()), strict=True):
+            for row, cell in zip(usable[result.priced].tolist(), answers.get(name, ()), strict=True):
                 cells[row] = cell
             part[name] = pa.array(cells, pa.list_(pa.string()) if name == COMPARABLES else pa.float64())
         return pa.table({**part, LINE: rows[LINE], COLUMN: columns, REASON: reasons})
 
     def _answers(self, estimate: Estimate) -> dict[str, list[Any]]:
-        """The columns that are wanted, in money; a shift is what the correction added."""
-        base = estimate.base
+        """The columns of OUT, in money; a shift is what the correction added."""
         price = np.exp(estimate.answer)
         columns = {
             PRICE: price,
             "low": np.exp(estimate.low),
             "high": np.exp(estimate.high),
-            "blend": np.exp(base.blended),
-            "shift": price - np.exp(base.last),
+            "blend": np.exp(estimate.base.blended),
+            "shift": price - np.exp(estimate.base.last),
         }
         answers: dict[str, list[Any]] = {name: column.tolist() for name, column in columns.items()}
-        if COMPARABLES in self._order.columns:
+        if COMPARABLES in self._settings.output:
             near = estimate.near.rows
-            shown = iter(self._pricer.rows.shown(near[near >= 0]))
+            shown = iter(self._pricer.reference.shown(near[near >= 0]))
             answers[COMPARABLES] = [[next(shown)["item_id"] for row in rows if row >= 0] for rows in near]
         return answers
 
@@ -364,7 +323,7 @@ class Stopwatch:
         return before
 
     def report(self, stage: str, done: int, total: int | None) -> None:
-        """`index.progress.Report`: what reports has the time."""
+        """Give the time from here on to the stage that reports (`index.progress`)."""
         if stage != self._stage:
             self.turn(stage)
 
@@ -374,28 +333,11 @@ class Stopwatch:
         return seconds
 
 
-class TimedSearch(BandIndex):
-    """The same search, whose time is told from the models'."""
-
-    def __init__(self, index: BandIndex, clock: Stopwatch) -> None:
-        self._index, self._clock = index, clock
-
-    def search(
-        self, queries: ArrayLike, centre: ArrayLike, *, k: int, band: float, exclude_group: ArrayLike | None = None
-    ) -> Neighbours:
-        """As `BandIndex.search`."""
-        before = self._clock.turn("search")
-        near = self._index.search(queries, centre, k=k, band=band, exclude_group=exclude_group)
-        self._clock.turn(before)
-        return near
-
-
-def _summary(out: Path, job: Job, resumed: int, seconds: float, clock: Stopwatch) -> Predicted:
-    stages, absent = clock.taken(), Counter[str]()
-    for done in job.done.values():
-        absent.update(done.photographs_absent)
-        for stage, spent in done.seconds.items():
-            stages[stage] = stages.get(stage, 0.0) + spent
-    priced = sum(done.priced for done in job.done.values())
-    rejects = rejects_of(out) if priced < job.rows else None
-    return Predicted(out, rejects, job.rows, priced, resumed, absent, seconds, stages)
+def _summary(out: Path, journal: ShardJournal, resumed: int, seconds: float, clock: Stopwatch) -> PriceFileResult:
+    stages, absent = Counter(clock.taken()), Counter[str]()
+    for result in journal.results.values():
+        absent.update(result.photographs_absent)
+        stages.update(result.seconds)
+    priced = sum(result.priced for result in journal.results.values())
+    rejects = rejects_of(out) if priced < journal.rows else None
+    return PriceFileResult(out, rejects, journal.rows, priced, resumed, absent, seconds, dict(stages))

@@ -1,8 +1,12 @@
-"""Open an index, price items: each answer with its interval, how it came about, and the comparables behind it."""
+"""Open an index and price items: each answer with its interval, how it came about, and the comparables behind it.
+
+`Pricer.price_items` is the one chain from items to estimates: a query, a file, a labelled file and the server call it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -10,22 +14,30 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from engine.ensemble.out_of_fold import STACKER
-from engine.ensemble.price_model import Bank, PriceModel, load_models
-from engine.features.inputs import make_inputs
-from engine.features.search_vectors import Space
-from engine.serving.reference import OpenComparables, open_comparables
+from engine.ensemble.price_model import PriceModel, load_models
+from engine.ensemble.reference import ReferenceSet
+from engine.features.inputs import Inputs, make_inputs
+from engine.features.search_vectors import SearchVectorizer
 from engine.settings.read import settings_from
 from engine.settings.schema import CorrectionParameters, Settings
+from index.arrays import Bool, Float32
 from index.catalogue.items import make_items
 from index.embedding.columns import PAIR, PHOTOGRAPH, Encoders, modalities
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused
 from index.photographs.source import Photographs
+from index.progress import Report, silent
 from index.storage.generations import Hold, hold_current
 from index.storage.manifest import Manifest, read_manifest
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
     from engine.ensemble.price_model import Estimate
+    from index.photographs.fingerprints import Fingerprints
+
+NO_PHOTOGRAPHS = "the index has no photographs"
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Comparable:
-    """A row of the catalogue that the correction heard."""
+    """A row of the catalogue that corrected the price."""
 
     item_id: str
     name: str
@@ -51,7 +63,7 @@ class Comparable:
 
 @dataclass(frozen=True)
 class Quote:
-    """A price, in the index's currency. `parts`: each member's, the blend's, the stack's, the correction's."""
+    """A price, in the index's currency. `parts`: each member's, the blend's, the stacker's, the correction's."""
 
     price: float
     low: float
@@ -61,130 +73,185 @@ class Quote:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class ItemFeatures:
+    """What is known of n items before any model is asked."""
+
+    vectors: dict[str, Float32]  # column -> (n, dim) unit rows, zero where absent
+    absent: list[str | None]  # (n,) why the photograph is not used; None where it is
+    inputs: Inputs
+    search_vectors: Float32  # (n, dim) unit rows
+
+
+@dataclass(frozen=True)
+class PricedItems:
+    """n items after the whole chain."""
+
+    priced: Bool  # (n,) those that have words, or a photograph that could be used
+    features: ItemFeatures
+    estimate: Estimate | None  # of the priced ones, in their order; None where there are none
+
+
 class Pricer:
     """An open index. Not for several threads at once."""
 
-    def __init__(
-        self,
-        folder: Path,
-        manifest: Manifest,
-        *,
-        settings: Settings,
-        rows: OpenComparables,
-        model: PriceModel,
-        space: Space,
-        encoders: Encoders,
-    ) -> None:
+    def __init__(self, folder: Path, runtime: Runtime = AUTO, threads: int | None = None) -> None:
+        """Open a generation that nobody can remove: for who holds the index for writing. Otherwise see `open`.
+
+        `threads`: of the products after the encoding, all where None; with another number of them a product's last
+        digits are others.
+        """
         self.folder = folder
-        self.manifest = manifest
-        self.settings = settings
-        self.rows = rows
-        self.model = model
-        self.space = space
-        self.encoders = encoders
-        self._hold: Hold | None = None
+        self.manifest: Manifest = read_manifest(folder)
+        self.settings: Settings = settings_from(self.manifest.settings)
+        self.reference = ReferenceSet.open(folder, self.settings.search)
+        models, parameters = load_models(folder)
+        self.model = PriceModel(models, parameters, self.reference, self.settings.stacker)
+        self.search_vectorizer = SearchVectorizer.load(folder, self.settings)
+        self.encoders = Encoders(modalities(self.settings.views), runtime, self.manifest.encoders)
+        self._threads = threads
+        self._lease: Hold | None = None
 
     @classmethod
-    def open(cls, index: str | Path, runtime: Runtime = AUTO) -> Self:
-        """Open the generation in force. Raises IndexUnusable if it is missing, damaged or of another format.
+    def open(cls, index_dir: str | Path, runtime: Runtime = AUTO, threads: int | None = None) -> Self:
+        """Open the current generation. Raises IndexUnusable if it is missing, damaged or of another format.
 
         It stays on the disk while the pricer lives, whatever is built or added meanwhile.
         """
-        hold = hold_current(Path(index))
-        pricer = cls.of(hold.folder, runtime)
-        pricer._hold = hold
+        lease = hold_current(Path(index_dir))
+        pricer = cls(lease.folder, runtime, threads)
+        pricer._lease = lease
         return pricer
 
-    @classmethod
-    def of(cls, folder: Path, runtime: Runtime = AUTO) -> Self:
-        """Open a generation that nobody can remove: for who holds the index for writing."""
-        manifest = read_manifest(folder)
-        settings = settings_from(manifest.settings)
-        rows = open_comparables(folder)
-        models, fitted = load_models(folder)
-        model = PriceModel(
-            models, fitted, Bank(rows.index(settings.search), rows.goods, rows.residual), settings.stacker
-        )
-        space = Space.load(folder, settings)
-        encoders = Encoders(modalities(settings.views), runtime, manifest.encoders)
-        return cls(folder, manifest, settings=settings, rows=rows, model=model, space=space, encoders=encoders)
+    @property
+    def correction(self) -> CorrectionParameters:
+        """The index's own k, band, lambda (`decay`) and alpha."""
+        return self.model.parameters.correction
 
     @property
-    def knobs(self) -> CorrectionParameters:
-        """The index's own k, band, lambda (`decay`) and alpha."""
-        return self.model.fitted.knobs
+    def looks_at_photographs(self) -> bool:
+        """Whether any encoder of the index reads them."""
+        return any(column.view in (PHOTOGRAPH, PAIR) for column in self.encoders.modalities)
 
     def price(
         self,
         items: Iterable[Item],
         *,
-        knobs: CorrectionParameters | None = None,
+        correction: CorrectionParameters | None = None,
         photographs: Photographs | None = None,
     ) -> list[Quote]:
         """A quote for each item, in order.
 
-        `knobs` in the place of the index's own (`dataclasses.replace(pricer.knobs, k=8)`). `photographs` says where
-        images may come from, by default any path and any public URL: where strangers name them, give one that allows no
-        paths. Raises DataRefused for an item with neither words nor a photograph that can be read.
+        `correction` in the place of the index's own (`dataclasses.replace(pricer.correction, k=8)`). `photographs` says
+        where images may come from, by default any path and any public URL: where strangers name them, give one that
+        allows no paths. Raises DataRefused for an item with neither words nor a photograph that can be read.
         """
-        asked = list(items)
-        if not asked:
+        items = list(items)
+        if not items:
             return []
-        for place, item in enumerate(asked):
+        for place, item in enumerate(items):
             if not item.text.strip() and not (item.image or "").strip():
                 raise DataRefused(f"Item {place + 1} has no text and no photograph: give at least one of them.")
-        table = make_items([str(i) for i in range(len(asked))], [i.text for i in asked], [i.image for i in asked])
-        vectors, absent = self.encoders.encode(table, photographs or Photographs(allow_paths=True, fetch_missing=True))
-        notes = self._photograph_notes(asked, absent)
-        estimate = self.estimate(table, vectors, knobs)
-        return [self._quote(estimate, row, item, notes[row]) for row, item in enumerate(asked)]
+        ids, texts, images = zip(*((str(n), item.text, item.image) for n, item in enumerate(items)), strict=True)
+        table = make_items(ids, texts, images)
+        photographs = photographs or Photographs(allow_paths=True, fetch_missing=True)
+        result = self.price_items(table, photographs, correction=correction)
+        for priced, why in zip(result.priced, result.features.absent, strict=True):
+            if not priced:
+                raise DataRefused(_refusal(why))
+        assert result.estimate is not None
+        notes = [_photograph_notes(item, why) for item, why in zip(items, result.features.absent, strict=True)]
+        return [self._quote(result.estimate, row, item, notes[row]) for row, item in enumerate(items)]
 
-    def estimate(self, table: Any, vectors: dict[str, Any], knobs: CorrectionParameters | None = None) -> Estimate:
-        """Items (schema `index.catalogue.items.ITEMS`) and their vectors -> arrays in log price."""
-        inputs = make_inputs(table, vectors)
-        return self.model.estimate(inputs, self.space.vectors(inputs), knobs)
+    def price_frame(self, frame: pd.DataFrame, *, text: str = "text", image: str = "image") -> pd.DataFrame:
+        """A row of prices for each row of `frame`, under its index: price, low, high, and each part as `part_NAME`.
 
-    def encode(self, table: Any, photographs: Photographs, **options: Any) -> dict[str, Any]:
-        """The vectors of items by modality."""
-        return self.encoders.encode(table, photographs, **options)[0]
+        `text` and `image` name its columns; one of them may be missing. Raises what `price` raises.
+        """
+        import pandas as pd
 
-    def _photograph_notes(self, asked: list[Item], absent: list[str | None]) -> list[list[str]]:
-        """What must be said of each item's photograph. Raises DataRefused where nothing else was given."""
-        looked_at = any(each.view in (PHOTOGRAPH, PAIR) for each in self.encoders.modalities)
-        notes: list[list[str]] = [[] for _ in asked]
-        for row, item in enumerate(asked):
-            if not item.image:
-                continue
-            if not looked_at:
-                notes[row].append("The index has no photographs: the photograph was not looked at.")
-                if not item.text.strip():
-                    raise DataRefused("The index was built without photographs: describe the item in words.")
-            elif absent[row] is not None:
-                why = absent[row]
-                if not item.text.strip():
-                    raise DataRefused(
-                        f"The photograph could not be used ({why}) and there are no words: give one of them."
-                    )
-                notes[row].append(f"The photograph could not be used ({why}): priced by its words alone.")
-        return notes
+        columns = (frame.get(name, [None] * len(frame)) for name in (text, image))
+        items = [
+            Item("" if pd.isna(t) else str(t), None if pd.isna(i) else str(i)) for t, i in zip(*columns, strict=True)
+        ]
+        rows = [
+            {"price": quote.price, "low": quote.low, "high": quote.high}
+            | {f"part_{name}": value for name, value in quote.parts.items()}
+            for quote in self.price(items)
+        ]
+        return pd.DataFrame(rows, index=frame.index)
+
+    def price_items(
+        self,
+        items: pa.Table,
+        photographs: Photographs,
+        *,
+        correction: CorrectionParameters | None = None,
+        report: Report = silent,
+    ) -> PricedItems:
+        """Price n items (schema `index.catalogue.items.ITEMS`): encode, search, predict, blend, stack, correct."""
+        features = self.features(items, photographs, report=report)
+        priced = np.array(
+            [
+                bool(text.strip()) or why is None
+                for text, why in zip(items["text"].to_pylist(), features.absent, strict=True)
+            ],
+            bool,
+        )
+        if not priced.any():
+            return PricedItems(priced, features, None)
+        report("models", 0, None)
+        inputs, search_vectors = features.inputs, features.search_vectors
+        if not priced.all():
+            inputs, search_vectors = inputs.take(np.flatnonzero(priced)), search_vectors[priced]
+        with self._limited():
+            estimate = self.model.estimate(inputs, search_vectors, correction)
+        return PricedItems(priced, features, estimate)
+
+    def features(
+        self,
+        items: pa.Table,
+        photographs: Photographs,
+        *,
+        cache: Path | None = None,
+        fingerprints: Fingerprints | None = None,
+        report: Report = silent,
+    ) -> ItemFeatures:
+        """Encode n items and read what their words say; `cache` keeps encodings by content, for which `fingerprints`
+        of the photographs spare hashing them again."""
+        vectors, absent = self.encoders.encode(items, photographs, cache, report)
+        if not self.looks_at_photographs:
+            absent = [NO_PHOTOGRAPHS] * items.num_rows
+        report("features", 0, None)
+        with self._limited():
+            inputs = make_inputs(items, vectors)
+            return ItemFeatures(vectors, absent, inputs, self.search_vectorizer.vectors(inputs))
+
+    def _limited(self) -> AbstractContextManager[object]:
+        """In whose block products run on so many threads."""
+        if self._threads is None:
+            return nullcontext()
+        from threadpoolctl import threadpool_limits
+
+        limits: AbstractContextManager[object] = threadpool_limits(self._threads, "blas")
+        return limits
 
     def _quote(self, estimate: Estimate, row: int, item: Item, notes: list[str]) -> Quote:
-        base = estimate.base
+        base, reference = estimate.base, self.reference
         price, uncorrected = float(np.exp(estimate.answer[row])), float(np.exp(base.last[row]))
         rows = estimate.near.rows[row]
         rows = rows[rows >= 0]
-        shown = self.rows.shown(rows)
         comparables = tuple(
             Comparable(
-                item_id=like["item_id"],
-                name=like["name"],
-                price=float(np.exp(self.model.bank.goods.log_price[at])),
+                item_id=shown["item_id"],
+                name=shown["name"],
+                price=float(np.exp(reference.log_price[number])),
                 similarity=float(estimate.near.similarity[row, place]),
-                residual=float(self.model.bank.residual[at]),
+                residual=float(reference.residual[number]),
                 weight=float(estimate.weight[row, place]),
-                image=like["image"],
+                image=shown["image"],
             )
-            for place, (at, like) in enumerate(zip(rows, shown, strict=True))
+            for place, (number, shown) in enumerate(zip(rows, reference.shown(rows), strict=True))
         )
         if not comparables:
             why = "No neighbour lies within the band" if item.text.strip() else "Neighbours are found by words"
@@ -201,7 +268,23 @@ class Pricer:
         )
 
 
-def with_overrides(knobs: CorrectionParameters, **given: float | None) -> CorrectionParameters:
-    """The index's knobs with those that were given in their place; UsageError for one out of range."""
+def with_overrides(correction: CorrectionParameters, **given: float | None) -> CorrectionParameters:
+    """The index's parameters with those that are given in their place; UsageError for one out of range."""
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    return replace(knobs, **changes)
+    return replace(correction, **changes)
+
+
+def _refusal(why: str | None) -> str:
+    """What is said of an item without words whose photograph is not used."""
+    if why == NO_PHOTOGRAPHS:
+        return "The index was built without photographs: describe the item in words."
+    return f"The photograph could not be used ({why}) and there are no words: give one of them."
+
+
+def _photograph_notes(item: Item, why: str | None) -> list[str]:
+    """What must be said of the photograph of an item that was priced by its words."""
+    if not item.image or why is None:
+        return []
+    if why == NO_PHOTOGRAPHS:
+        return ["The index has no photographs: the photograph was not looked at."]
+    return [f"The photograph could not be used ({why}): priced by its words alone."]

@@ -1,4 +1,4 @@
-"""How are shards priced by many workers? By Ray Data: each worker opens the index once and prices shard after shard.
+"""Shards priced by many workers, through Ray Data: each worker opens the index once and prices shard after shard.
 
 A worker reads its shard's rows from OUT.parts and leaves the prices there, so that folder, the index and the
 photographs must be where every worker finds them: on this machine they are, on a cluster on a shared disk (the index
@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from engine.serving.shards import Done
+from engine.serving.shards import ShardResult
 from index.errors import PriceError, UsageError
 
 if TYPE_CHECKING:
-    from engine.serving.price_file import Order, Pool
+    from engine.serving.price_file import Pool, PriceFileJob
 
 LOCAL = "local"
 RETRIES = 2  # of a shard whose worker died: one that takes every worker along must come to an end
@@ -33,9 +33,9 @@ def ray_pool(address: str) -> Pool:
     """
     _require_ray()
 
-    def price(order: Order, shards: Sequence[int]) -> Iterator[Done]:
+    def price(job: PriceFileJob, shards: Sequence[int]) -> Iterator[ShardResult]:
         with _connected(address):
-            yield from _priced(order, shards)
+            yield from _priced(job, shards)
 
     return price
 
@@ -76,36 +76,36 @@ def _connected(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _priced(order: Order, shards: Sequence[int]) -> Iterator[Done]:
+def _priced(job: PriceFileJob, shards: Sequence[int]) -> Iterator[ShardResult]:
     """As they are done, in whatever order."""
     from ray.data import ActorPoolStrategy, from_items
     from ray.exceptions import RayError
 
     given = from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
-    workers = _workers(order, len(shards))
+    workers = _workers(job, len(shards))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the two last arguments go in Ray 2.64, below which pyproject.toml keeps it
         priced = given.map(
             _Worker,
-            fn_constructor_args=(order,),
+            fn_constructor_args=(job,),
             compute=ActorPoolStrategy(size=workers),
             num_cpus=1,
-            num_gpus=1 if order.runtime.device.startswith("cuda") else 0,
+            num_gpus=1 if job.settings.runtime.device.startswith("cuda") else 0,
             max_restarts=-1,
             max_task_retries=RETRIES,
         )
     try:
         for row in priced.iter_rows():
-            yield Done(**json.loads(row["done"]))
+            yield ShardResult(**json.loads(row["done"]))
     except RayError as error:
         raise _refusal(error) from error
 
 
-def _workers(order: Order, shards: int) -> int:
+def _workers(job: PriceFileJob, shards: int) -> int:
     """One a core, or one a GPU."""
     import ray
 
-    kind = "GPU" if order.runtime.device.startswith("cuda") else "CPU"
+    kind = "GPU" if job.settings.runtime.device.startswith("cuda") else "CPU"
     return max(1, min(shards, int(ray.cluster_resources().get(kind, 1))))
 
 
@@ -125,10 +125,10 @@ def _refusal(error: BaseException) -> BaseException:
 class _Worker:
     """On a machine of the cluster: an open index."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, job: PriceFileJob) -> None:
         from engine.serving.price_file import ShardPricer
 
-        self._pricer = ShardPricer(order)
+        self._pricer = ShardPricer(job)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         # As text: of mappings Ray makes structs, in which a key of one shard's appears in the others' as null.

@@ -1,4 +1,4 @@
-"""What is a file cut into, which of the pieces are priced, and how do they become one file again?
+"""Shards of a file that is priced: how it is cut, which are done, and how they become one file again.
 
     OUT.parts/
       lock                   held by the one process that prices into OUT
@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
-import hashlib
 import json
 import os
 import re
@@ -27,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 from index.catalogue.items import Columns, Judge, Reject, wanted_columns, write_rejects
 from index.catalogue.reader import read_rows
-from index.errors import IndexLocked, UsageError
+from index.errors import UsageError
+from index.files import PARTIAL, atomic_write, exclusive_lock, fsync, sha256_file
 from index.progress import Report
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
     from index.catalogue.reader import Row
 
-JOURNAL, LOCK, PARTIAL, PARTS = "journal.jsonl", "lock", ".partial", ".parts"
+JOURNAL, LOCK, PARTS = "journal.jsonl", "lock", ".parts"
 _SHARD = re.compile(r"(items|priced)-[0-9]{6,}\.arrow(\.partial)?")
 SUFFIXES = (".csv", ".parquet")
 SHARD_CHARACTERS = 32_000_000  # a shard ends here too, where cells are huge
@@ -43,7 +42,7 @@ LINE, COLUMN, REASON = "line", "column", "reason"  # of a reject, in a part besi
 
 
 @dataclass(frozen=True)
-class Done:
+class ShardResult:
     """A shard that is priced. The hash is that of its part; `seconds` by stage."""
 
     shard: int
@@ -55,14 +54,22 @@ class Done:
 
 
 @dataclass
-class Job:
-    """What the journal says: `header` of the work, `shards` and `rows` of the cut (0 before it), what is done."""
+class ShardJournal:
+    """What the journal holds: `header` of the work, `shards` and `rows` of the cut (0 before it), what is done."""
 
     header: dict[str, Any]
     shards: int = 0
     rows: int = 0
-    done: dict[int, Done] = field(default_factory=dict)
+    results: dict[int, ShardResult] = field(default_factory=dict)
     joining: bool = False  # OUT may be ours from here on
+
+    def left(self) -> list[int]:
+        """Shards that are not priced yet."""
+        return [shard for shard in range(self.shards) if shard not in self.results]
+
+    def rows_priced(self) -> int:
+        """Rows of the shards that are done, those without a price among them."""
+        return sum(result.rows for result in self.results.values())
 
 
 def parts_of(out: Path) -> Path:
@@ -90,54 +97,34 @@ def working(items: Path, out: Path) -> Iterator[Path]:
     """Hold OUT.parts while pricing into it. UsageError for an OUT that cannot be; IndexLocked if another is at it."""
     if out.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{out} must end in {' or '.join(SUFFIXES)}: that says what to write.")
-    if items.exists() and any(each.exists() and each.samefile(items) for each in (out, rejects_of(out))):
+    if items.exists() and any(path.exists() and path.samefile(items) for path in (out, rejects_of(out))):
         raise UsageError(f"{out} would overwrite the items that are to be priced: name another file with --output.")
     if out.is_dir():
         raise UsageError(f"{out} is a folder: name a file with --output.")
     parts = parts_of(out)
-    lock = _locked(out, parts)
-    try:
-        yield parts
-    finally:
-        with contextlib.suppress(OSError):  # where nothing was begun, nothing stays
-            if [entry.name for entry in parts.iterdir()] == [LOCK]:
-                (parts / LOCK).unlink()
-                parts.rmdir()
-        os.close(lock)
+    with contextlib.ExitStack() as held:
+        _lock(held, out, parts)
+        try:
+            yield parts
+        finally:
+            with contextlib.suppress(OSError):  # where nothing was begun, nothing stays
+                if [entry.name for entry in parts.iterdir()] == [LOCK]:
+                    (parts / LOCK).unlink()
+                    parts.rmdir()
 
 
-def _locked(out: Path, parts: Path) -> int:
-    """The open lock of OUT.parts, which is made where it is not."""
+def _lock(held: contextlib.ExitStack, out: Path, parts: Path) -> None:
+    """Enter the lock of OUT.parts, which is made where it is not."""
+    busy = f"Another process is pricing into {out}: wait until it is done, or name another --output."
     while True:
         with system_refusals(parts):
             parts.mkdir(exist_ok=True)
             try:
                 _refuse_foreign(parts)  # before anything is put there
-                lock = os.open(parts / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                held.enter_context(exclusive_lock(parts / LOCK, lambda holder: busy))
             except FileNotFoundError:
                 continue  # whoever held it was done, and removed the folder
-        try:
-            with system_refusals(parts):
-                held = _take(lock, out, parts)
-        except BaseException:
-            os.close(lock)
-            raise
-        if held:
-            return lock
-        os.close(lock)
-
-
-def _take(lock: int, out: Path, parts: Path) -> bool:
-    """Whether the lock that is held now is still the folder's: who held it before may have removed both."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(lock), (parts / LOCK).stat())
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        raise IndexLocked(
-            f"Another process is pricing into {out}: wait until it is done, or name another --output."
-        ) from None
+        return
 
 
 def _refuse_foreign(parts: Path) -> None:
@@ -169,30 +156,31 @@ def system_refusals(path: Path) -> Iterator[None]:
         ) from error
 
 
-def begin(out: Path, header: dict[str, Any], overwrite: bool) -> Job:
+def begin(out: Path, header: dict[str, Any], overwrite: bool) -> ShardJournal:
     """The journal of OUT as far as it has come, or a new one. UsageError for one of other work, or an OUT in the way.
 
     With `overwrite` other work is dropped; the same work is continued all the same.
     """
     parts = parts_of(out)
-    job = _read_journal(parts)
-    if not job:
+    journal = _read_journal(parts)
+    if not journal:
         sweep(parts)
-    if job and (changed := _first_change(job.header, header)):
+    if journal and (changed := _first_change(journal.header, header)):
         if not overwrite:
             raise UsageError(
                 f"{parts} holds an unfinished job with {changed}: finish that by its own command, or drop it with "
                 "--overwrite."
             )
-        job = None
-    if out.exists() and not overwrite and not (job and job.joining):
+        journal = None
+    if out.exists() and not overwrite and not (journal and journal.joining):
         raise UsageError(f"{out} exists already: name another --output, or replace it with --overwrite.")
-    if job:
-        job.done = {n: done for n, done in job.done.items() if _is_whole(priced_file(parts, n), done.sha256)}
-        return job
+    if journal:
+        results = journal.results.items()
+        journal.results = {n: result for n, result in results if _is_whole(priced_file(parts, n), result.sha256)}
+        return journal
     sweep(parts)
     record(parts, "header", header)
-    return Job(header)
+    return ShardJournal(header)
 
 
 def sweep(parts: Path) -> None:
@@ -204,34 +192,34 @@ def sweep(parts: Path) -> None:
                 entry.unlink()
 
 
-def _read_journal(parts: Path) -> Job | None:
+def _read_journal(parts: Path) -> ShardJournal | None:
     """None where there is none. A torn last line is a shard that is not done.
 
     It is cut off, or the next line would be written behind it and be lost with it.
     """
     try:
-        journal = (parts / JOURNAL).read_bytes()
+        lines = (parts / JOURNAL).read_bytes()
     except FileNotFoundError:
         return None
-    job, whole = None, 0  # bytes of lines that can be read
-    for line in journal.split(b"\n")[:-1]:
+    journal, whole = None, 0  # bytes of lines that can be read
+    for line in lines.split(b"\n")[:-1]:
         try:
             ((kind, value),) = json.loads(line).items()
         except ValueError:
             break
         whole += len(line) + 1
-        if job is None:
-            job = Job(value)
+        if journal is None:
+            journal = ShardJournal(value)
         elif kind == "cut":
-            job.shards, job.rows = value["shards"], value["rows"]
+            journal.shards, journal.rows = value["shards"], value["rows"]
         elif kind == "done":
-            job.done[value["shard"]] = Done(**value)
+            journal.results[value["shard"]] = ShardResult(**value)
         elif kind == "joining":
-            job.joining = True
-    if whole < len(journal):
+            journal.joining = True
+    if whole < len(lines):
         with system_refusals(parts):
             os.truncate(parts / JOURNAL, whole)
-    return job
+    return journal
 
 
 def _first_change(before: dict[str, Any], now: dict[str, Any]) -> str:
@@ -241,9 +229,9 @@ def _first_change(before: dict[str, Any], now: dict[str, Any]) -> str:
             return {"items": "other items", "index": "another index"}.get(key, "another version of price")
     settings = before["settings"].keys() | now["settings"].keys()
     for key in sorted(settings):
-        was, wanted = before["settings"].get(key), now["settings"].get(key)
-        if was != wanted:
-            return f"another setting ({key} {was}, now {wanted})"
+        was, given = before["settings"].get(key), now["settings"].get(key)
+        if was != given:
+            return f"another setting ({key} {was}, now {given})"
     return ""
 
 
@@ -257,31 +245,25 @@ def record(parts: Path, kind: str, value: Any) -> None:
 
 def _is_whole(path: Path, sha256: str) -> bool:
     try:
-        return hash_file(path) == sha256
+        return sha256_file(path) == sha256
     except FileNotFoundError:
         return False
 
 
-def hash_file(path: Path) -> str:
-    """sha256 in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def cut(items: Path, columns: Columns, parts: Path, shard_rows: int, report: Report) -> tuple[int, int]:
     """Write the shards of a file; (shards, rows). Holds one of them. DataRefused for a file that is none of items."""
-    judge = Judge(items, columns, priced=False, unique=False)
+    validator = Judge(items, columns, priced=False, unique=False)
     rows = (row for batch in read_rows(items, wanted_columns(columns, priced=False)) for row in batch)
     shards = 0
-    while table := _shard(judge, rows, shard_rows):
+    while table := _shard(validator, rows, shard_rows):
         write_table(items_file(parts, shards), table)
         shards += 1
-        report("reading", judge.read, None)
-    judge.refuse_if_unusable()
-    return shards, judge.read
+        report("reading", validator.read, None)
+    validator.refuse_if_unusable()
+    return shards, validator.read
 
 
-def _shard(judge: Judge, rows: Iterator[Row], most: int) -> pa.Table | None:
+def _shard(validator: Judge, rows: Iterator[Row], most: int) -> pa.Table | None:
     """The next rows: item_id, text, image and, for one that is no item, column and reason."""
     import pyarrow as pa
 
@@ -289,7 +271,7 @@ def _shard(judge: Judge, rows: Iterator[Row], most: int) -> pa.Table | None:
     taken: list[tuple[str, str, str, int, str, str]] = []
     characters = 0
     for row in islice(rows, most):
-        reject = judge.fault(row)
+        reject = validator.fault(row)
         item_id, text, image = ((cell or "") for cell in row.cells[:3])
         if reject:
             shown = item_id.strip().encode("utf-8", "replace").decode("utf-8")
@@ -305,17 +287,13 @@ def _shard(judge: Judge, rows: Iterator[Row], most: int) -> pa.Table | None:
 
 
 def write_table(path: Path, table: pa.Table) -> str:
-    """As an Arrow file, whole or not at all; its sha256."""
+    """Write an Arrow file, whole or not at all; its sha256."""
     import pyarrow as pa
 
-    partial = path.with_name(path.name + PARTIAL)
-    with system_refusals(path.parent):
+    with system_refusals(path.parent), atomic_write(path) as partial:
         with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
             writer.write_table(table)
-        digest = hash_file(partial)
-        _flush(partial)
-        partial.replace(path)
-    return digest
+        return sha256_file(partial)
 
 
 def read_table(path: Path) -> pa.Table:
@@ -326,19 +304,19 @@ def read_table(path: Path) -> pa.Table:
         return pa.ipc.open_file(file).read_all()
 
 
-def join(out: Path, job: Job, columns: Iterable[str]) -> None:
+def join(out: Path, journal: ShardJournal, columns: Iterable[str]) -> None:
     """Write OUT and its rejects from the parts, in the order of the shards, and put both in their places."""
     parts, columns = parts_of(out), list(columns)
     record(parts, "joining", True)
-    tables = (read_table(priced_file(parts, shard)) for shard in range(job.shards))
+    tables = (read_table(priced_file(parts, shard)) for shard in range(journal.shards))
     write = _write_csv if out.suffix.lower() == ".csv" else _write_parquet
     with system_refusals(out):
         partial = parts / (out.name + PARTIAL)
         write(partial, (table.select(columns) for table in tables))
-        _flush(partial)
+        fsync(partial)
         rejected = parts / rejects_of(out).name
-        write_rejects(_rejects(parts, job.shards, columns[0]), rejected)
-        if sum(done.rows - done.priced for done in job.done.values()):
+        write_rejects(_rejects(parts, journal.shards, columns[0]), rejected)
+        if sum(result.rows - result.priced for result in journal.results.values()):
             rejected.replace(rejects_of(out))
         else:
             rejects_of(out).unlink(missing_ok=True)  # of a run that OUT no longer stands for
@@ -349,7 +327,7 @@ def join(out: Path, job: Job, columns: Iterable[str]) -> None:
 def _rejects(parts: Path, shards: int, id_column: str) -> Iterator[Reject]:
     for shard in range(shards):
         table = read_table(priced_file(parts, shard)).select([LINE, id_column, COLUMN, REASON])
-        for line, item_id, column, reason in zip(*(each.to_pylist() for each in table.columns), strict=True):
+        for line, item_id, column, reason in zip(*(cells.to_pylist() for cells in table.columns), strict=True):
             if reason:
                 yield Reject(line, item_id[:80], column, reason)
 
@@ -373,11 +351,3 @@ def _write_parquet(path: Path, tables: Iterator[pa.Table]) -> None:
         writer.write_table(first)
         for table in tables:
             writer.write_table(table)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

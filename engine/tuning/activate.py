@@ -1,108 +1,79 @@
-"""How do settings that were searched for come into force? A new generation, of the old one's rows and vectors.
+"""Settings that a search chose, put into force: a new generation of the old one's rows and vectors.
 
 What the settings do not touch gets a second name in it. The correction alone changes a few numbers; the blend, the
-stack and the members change what was expected of every row, and so every residual.
+stacker and the members change what was expected of every row, and so every residual.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.ensemble.cross_fit import cross_fit
-from engine.ensemble.out_of_fold import FILE as OUT_OF_FOLD
-from engine.ensemble.out_of_fold import write_out_of_fold
-from engine.ensemble.price_model import FOLDER, load_models, save_models
-from engine.ensemble.train import Learned, learn, learn_from_members
+from engine.ensemble.price_model import load_models
+from engine.ensemble.reference import ReferenceSet
+from engine.ensemble.train import TrainedEnsemble, train_ensemble, train_on_members
+from engine.evaluation.caveats import caveats_out_of_fold
 from engine.evaluation.report import evaluate
-from engine.evaluation.tuning_record import FILE as HISTORY
-from engine.evaluation.tuning_record import search_notes, write_history
-from engine.finetune.provenance import finetuned_notes
-from engine.lifecycle.build import REPORT
-from engine.serving.reference import FILE as COMPARABLES
-from engine.serving.reference import read_comparables, write_comparables
+from engine.evaluation.tuning_record import write_record
+from engine.lifecycle.generation import finish, link_unchanged, write_ensemble, write_rows
 from engine.tuning.parameter_space import CORRECTION, MEMBERS
 from index.errors import IndexLocked
 from index.progress import Report
-from index.search.faiss_backend import FILE as FAISS_FILE
-from index.search.lance_backend import TABLE as LANCE_TABLE
 from index.storage.generations import current_generation, writing
-from index.storage.items_update import link_file
-from index.storage.manifest import write_manifest
+from index.storage.layout import Step
 
 if TYPE_CHECKING:
-    from engine.evaluation.scorable import ScoredRows
+    from engine.evaluation.scorable import ScorableRows
     from engine.settings.schema import Settings
 
-ALWAYS = (f"{FOLDER}/", REPORT, HISTORY)
-OF_RESIDUALS = (COMPARABLES, OUT_OF_FOLD, FAISS_FILE, f"{LANCE_TABLE}.lance/")
 
-
-def put_in_force(
-    index: Path,
-    rows: ScoredRows,
+def activate(
+    index_dir: Path,
+    rows: ScorableRows,
     settings: Settings,
     parts: tuple[str, ...],
     *,
-    history: dict[str, Any],
+    record: dict[str, Any],
     report: Report,
 ) -> None:
     """Write the generation of `rows` anew with other `settings`, which differ in `parts`.
 
     Raises IndexLocked where another process is writing the index, or has written it since the rows were read.
     """
-    with writing(index) as folder:
-        if current_generation(index) != rows.folder:
+    with writing(index_dir) as folder:
+        if current_generation(index_dir) != rows.folder:
             raise IndexLocked(
-                f"The index at {index} was written anew while settings for it were searched for, and it is left as it "
-                "is: run `price tune` again."
+                f"The index at {index_dir} was written anew while settings for it were searched for, and it is left as "
+                "it is: run `price tune` again."
             )
-        learned = _learn(rows, settings, parts, report)
+        trained = _train(rows, settings, parts, report)
         report("writing the index", 0, None)
-        rewritten = ALWAYS + (() if parts == (CORRECTION,) else OF_RESIDUALS)
-        linked = {path: digest for path, digest in rows.manifest.files.items() if not path.startswith(rewritten)}
-        for path in linked:
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            link_file(rows.folder / path, folder / path)
-        save_models(folder, learned.models, learned.fitted)
-        if parts != (CORRECTION,):
-            write_out_of_fold(folder, learned.oof)
-            comparables = replace(read_comparables(rows.folder), residual=learned.residual(rows.log_price))
-            write_comparables(folder, comparables, settings.search)
-        write_history(folder, history)
-        _write_report(folder, rows, learned, settings)
-        manifest = replace(
-            rows.manifest,
-            engine_version=version("price-engine"),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            settings=asdict(settings),
+        correction_alone = parts == (CORRECTION,)
+        link_unchanged(folder, rows.folder, rows.manifest, Step.TUNE_CORRECTION if correction_alone else Step.TUNE)
+        if not correction_alone:
+            reference = ReferenceSet.open(rows.folder).with_residual(trained.residual(rows.log_price))
+            write_rows(folder, trained, reference, settings.search)
+        write_record(folder, record)
+        evaluation = evaluate(
+            trained.held_out,
+            rows.log_price,
+            rows.groups,
+            settings,
+            method="out of fold",
+            notes=caveats_out_of_fold(folder, rows.manifest),
         )
-        write_manifest(folder, manifest, linked)
+        write_ensemble(folder, trained, evaluation)
+        finish(folder, rows.manifest, rows.folder, settings=asdict(settings))
 
 
-def _learn(rows: ScoredRows, settings: Settings, parts: tuple[str, ...], report: Report) -> Learned:
+def _train(rows: ScorableRows, settings: Settings, parts: tuple[str, ...], report: Report) -> TrainedEnsemble:
     """No more of it than the settings touch."""
     if MEMBERS in parts:
-        return learn(rows.catalogue(), rows.oof.fold, settings, report=report)
+        return train_ensemble(rows.training_set(), settings, report=report)
     models = load_models(rows.folder)[0]
     if parts != (CORRECTION,):
-        return learn_from_members(rows.oof, models.members, rows.catalogue(), settings, report=report)
-    fitted, held = cross_fit(rows.oof, rows.log_price, rows.space, settings)
-    return Learned(models, rows.oof, fitted, held)
-
-
-def _write_report(folder: Path, rows: ScoredRows, learned: Learned, settings: Settings) -> None:
-    evaluation = evaluate(
-        learned.held,
-        rows.log_price,
-        rows.groups,
-        method="out of fold",
-        coverage_wanted=settings.coverage,
-        seed=settings.seed,
-        notes=(*finetuned_notes(rows.manifest.encoders), *search_notes(folder)),
-    )
-    (folder / REPORT).write_text(json.dumps(evaluation.to_json(), indent=2) + "\n", encoding="utf-8")
+        return train_on_members(rows.oof, models.members, rows.training_set(), settings, report=report)
+    parameters, held_out = cross_fit(rows.oof, rows.log_price, rows.search_vectors, settings)
+    return TrainedEnsemble(models, rows.oof, parameters, held_out)

@@ -1,4 +1,4 @@
-"""Which settings can `price tune` search for, within which bounds, and how does a point become settings?
+"""Parameter space of `price tune`: settings that can be searched, their bounds, and the way from a point to settings.
 
 A point is a number by the path of a setting (`correction.band`, `mlp.fit.epochs`). A blend's weights are given as
 shares of any size and divided by their sum.
@@ -6,10 +6,12 @@ shares of any size and divided by their sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from engine.members.member import Range
+from engine.members.registry import MEMBERS as SPECS
 from engine.settings.read import settings_from, suggestion
 from engine.settings.schema import Settings
 from index.errors import UsageError
@@ -21,22 +23,7 @@ CORRECTION, BLEND, STACKER, MEMBERS = PARTS = ("correction", "blend", "stacker",
 Point = dict[str, float]
 
 
-@dataclass(frozen=True)
-class Range:
-    """Where a setting is looked for."""
-
-    low: float
-    high: float
-    log: bool = False
-    whole: bool = False
-
-    def around(self, values: Iterable[float]) -> Range:
-        """The same, and wide enough to hold some values."""
-        every = (self.low, self.high, *values)
-        return replace(self, low=min(every), high=max(every))
-
-
-KNOBS = {
+OF_CORRECTION = {
     "correction.k": Range(2, 256, log=True, whole=True),
     "correction.band": Range(0.1, 5.0, log=True),  # prices farther apart than by a factor of 150 are hardly there
     "correction.decay": Range(0.1, 50.0, log=True),
@@ -51,27 +38,6 @@ OF_STACKER = {
     "stacker.k": Range(4, 64, log=True, whole=True),
     "stacker.band": Range(0.3, 5.0, log=True),
 }
-_NETWORK = {
-    "dropout": Range(0.0, 0.5),
-    "fit.epochs": Range(3, 30, log=True, whole=True),
-    "fit.learning_rate": Range(3e-4, 1e-2, log=True),
-    "fit.weight_decay": Range(0.0, 0.3),
-}
-_TREES = {"rounds": Range(100, 1000, log=True, whole=True), "learning_rate": Range(0.02, 0.2, log=True)}
-OF_MEMBER = {
-    "mlp": _NETWORK,
-    "lexical": _NETWORK,
-    "kernel": {
-        "ridge": Range(0.1, 10.0, log=True),
-        "product": Range(0.3, 10.0, log=True),
-        "vectors": Range(0.0, 4.0),
-        "numbers": Range(0.0, 6.0),
-    },
-    "gbdt": {**_TREES, "leaves": Range(7, 127, log=True, whole=True)},
-    "xgboost": {**_TREES, "depth": Range(3, 10, whole=True)},
-    "catboost": {**_TREES, "depth": Range(3, 10, whole=True)},
-}
-"""A member that is not named here is never searched: to fine-tune an encoder once takes as long as a search."""
 
 
 def ranges(parts: Sequence[str], settings: Settings) -> dict[str, Range]:
@@ -94,16 +60,19 @@ def _of_part(part: str, settings: Settings) -> dict[str, Range]:
         several = len(settings.members) > 1
         return {f"blend.{member}": Range(0.0, 1.0) for member in settings.members if several}
     if part == MEMBERS:
-        return {f"{m}.{key}": each for m in settings.members for key, each in OF_MEMBER.get(m, {}).items()}
-    return {CORRECTION: KNOBS, STACKER: OF_STACKER}[part]
+        return {f"{m}.{key}": bounds for m in settings.members for key, bounds in (SPECS[m].tunable or {}).items()}
+    return {CORRECTION: OF_CORRECTION, STACKER: OF_STACKER}[part]
 
 
 def point_of(
-    searched: Mapping[str, Range], settings: Settings, weights: Mapping[str, float], knobs: CorrectionParameters
+    searched: Mapping[str, Range],
+    settings: Settings,
+    weights: Mapping[str, float],
+    correction: CorrectionParameters,
 ) -> Point:
-    """What the index has now; `weights` and `knobs` where its settings leave them to be fitted."""
+    """What the index has now; `weights` and `correction` where its settings leave them to be fitted."""
     now: dict[str, Any] = asdict(settings)
-    now["blend"], now["correction"] = dict(weights), asdict(knobs)
+    now["blend"], now["correction"] = dict(weights), asdict(correction)
     point = {}
     for path in searched:
         value: Any = now
@@ -120,8 +89,8 @@ def settings_at(point: Mapping[str, float], settings: Settings) -> Settings:
         section, *_, key = keys = path.split(".")
         if section != BLEND:
             below = document
-            for each in keys[:-1]:
-                below = below[each]
+            for name in keys[:-1]:
+                below = below[name]
             below[key] = value
     shares = {path.partition(".")[2]: share for path, share in point.items() if path.startswith(f"{BLEND}.")}
     if shares:
@@ -133,9 +102,9 @@ def settings_at(point: Mapping[str, float], settings: Settings) -> Settings:
 
 def key_of(path: str) -> str:
     """The path as a settings file spells it: `correction.lambda` for `correction.decay`."""
-    of: Any = Settings()
+    section: Any = Settings()
     keys = []
     for name in path.split("."):
-        keys += [each.metadata.get("key", name) for each in fields(of) if each.name == name]
-        of = getattr(of, name)
+        keys += [field.metadata.get("key", name) for field in fields(section) if field.name == name]
+        section = getattr(section, name)
     return ".".join(keys)

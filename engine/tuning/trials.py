@@ -1,4 +1,4 @@
-"""What has a search tried so far, and what should it try next? The only file that knows Optuna.
+"""Trials of a search: what it tried so far, and what it should try next. The only file that knows Optuna.
 
 Every trial is kept as soon as it is done, in SQLite, beside what it answered for every row: a killed search loses the
 trial that it was at. A proposal depends on the seed, its number and the trials that it may hear of, and on nothing
@@ -8,9 +8,6 @@ else, so that a search that was stopped goes on as if it had not been.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.tuning.parameter_space import Point, Range
-from index.errors import IndexLocked, IndexUnusable, UsageError
+from index.arrays import Float64
+from index.errors import IndexUnusable, UsageError
+from index.files import atomic_write, exclusive_lock
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Float64 = NDArray[np.float64]
+    from engine.members.member import Range
+    from engine.tuning.parameter_space import Point
 
 STUDY = "price tune"
-FILE = "trials.sqlite"
+FILE, LOCK = "trials.sqlite", "lock"
 _TORN = (ValueError, KeyError, EOFError, FileNotFoundError)  # what reading half a file, or none, ends in
 
 
@@ -38,7 +35,7 @@ class Trial:
     number: int
     point: Point
     loss: tuple[float, ...]  # (folds,) summed SMAPE of each fold's rows, priced without their fold
-    search: int | None  # that proposed it; None where nothing was looked at, so that every search may hear of it
+    search: int | None  # that proposed it; None where nothing was looked at, so that every search may know of it
     seconds: float
 
 
@@ -60,27 +57,28 @@ class Journal:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._lock()
-        self._distributions = {path: _distribution(each) for path, each in ranges.items()}
+        held = contextlib.ExitStack()  # two at work would give one number to two trials
+        held.enter_context(
+            exclusive_lock(
+                folder / LOCK, lambda holder: "Another `price tune` is at this very search: wait until it is done."
+            )
+        )
+        self.close = held.close
+        self._distributions = {path: _distribution(bounds) for path, bounds in ranges.items()}
         with self._readable():
             self._study = optuna.create_study(
                 study_name=STUDY, storage=f"sqlite:///{(folder / FILE).resolve()}", load_if_exists=True
             )
             self.trials = [
-                Trial(each.number, dict(each.params), **_attributes(each.user_attrs)) for each in self._study.trials
+                Trial(trial.number, dict(trial.params), **_attributes(trial.user_attrs)) for trial in self._study.trials
             ]
 
     def keep(self, trial: Trial, answer: Float64) -> None:
         """The next trial, and what it answered: (n,) log price."""
         import optuna
 
-        path = self._answer(trial.number)
-        beside = path.with_suffix(".partial")
-        with beside.open("wb") as file:
+        with atomic_write(self._answer(trial.number)) as partial, partial.open("wb") as file:
             np.save(file, answer)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
         kept = optuna.trial.create_trial(
             params=trial.point,
             distributions=self._distributions,
@@ -97,37 +95,27 @@ class Journal:
             answer: Float64 = np.load(self._answer(number))
         return answer
 
-    def propose(self, heard: Sequence[Trial], without: int | None, seed: int) -> Point:
+    def propose(self, known: Sequence[Trial], without: int | None, seed: int) -> Point:
         """Where to look next: a tree-structured Parzen estimator (Bergstra et al., 2011); at random if little is known.
 
-        It hears of the trials `heard`, and of each the loss but that of the fold `without`.
+        It knows of the trials `known`, and of each the loss but that of the fold `without`.
         """
         import optuna
 
         sampler = optuna.samplers.TPESampler(
             seed=int(np.random.SeedSequence([seed, len(self.trials)]).generate_state(1)[0])
         )
-        known = [
-            optuna.trial.create_trial(
-                params=each.point, distributions=self._distributions, value=loss_without(each, without)
-            )
-            for each in heard
-        ]
         study = optuna.create_study(sampler=sampler)
-        study.add_trials(known)
+        study.add_trials(
+            optuna.trial.create_trial(
+                params=trial.point, distributions=self._distributions, value=loss_without(trial, without)
+            )
+            for trial in known
+        )
         return dict(study.ask(self._distributions).params)
 
     def _answer(self, number: int) -> Path:
         return self._folder / f"{number:06d}.npy"
-
-    def _lock(self) -> None:
-        """Until it is closed, or the process ends: two at work would give one number to two trials."""
-        handle = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
-        self.close = weakref.finalize(self, os.close, handle)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise IndexLocked("Another `price tune` is at this very search: wait until it is done.") from None
 
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:
@@ -152,9 +140,9 @@ def _attributes(kept: Mapping[str, Any]) -> dict[str, Any]:
     return {"loss": tuple(kept["loss"]), "search": kept["search"], "seconds": kept["seconds"]}
 
 
-def _distribution(each: Range) -> Any:
+def _distribution(bounds: Range) -> Any:
     import optuna
 
-    if each.whole:
-        return optuna.distributions.IntDistribution(int(each.low), int(each.high), log=each.log)
-    return optuna.distributions.FloatDistribution(each.low, each.high, log=each.log)
+    if bounds.whole:
+        return optuna.distributions.IntDistribution(int(bounds.low), int(bounds.high), log=bounds.log)
+    return optuna.distributions.FloatDistribution(bounds.low, bounds.high, log=bounds.log)

@@ -1,7 +1,7 @@
-"""The whole of `price tune`: better settings for an index, searched out of fold, and what they are honestly worth.
+"""Search for better settings of an index, out of fold, and say what they are honestly worth: the whole of `price tune`.
 
 The best of many settings looks better than it is on the rows that it was chosen on. So there is a search for each fold,
-which hears of the other folds' rows alone, and one more on all rows, which proposes what is put in force. All share
+which knows of the other folds' rows alone, and one more on all rows, which proposes what is put in force. All share
 the first trials, which look at nothing. The cross-fitted score prices each fold with what its own search chose; what
 remains is of second order, as in `engine.ensemble.cross_fit`.
 """
@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,37 +23,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.ensemble.cross_fit import answer_out_of_fold
-from engine.ensemble.out_of_fold import predict_out_of_fold
-from engine.ensemble.train import stacked
+from engine.ensemble.train import predict_members, with_stacker
 from engine.evaluation.report import Score
-from engine.evaluation.scorable import ScoredRows, open_scored_rows
-from engine.evaluation.tuning_record import read_history
+from engine.evaluation.scorable import ScorableRows, open_scorable_rows
+from engine.evaluation.tuning_record import read_record
 from engine.finetune.provenance import finetuned_notes
-from engine.members.registry import BESIDE, member_fits
 from engine.metrics import bootstrap, row_smape
-from engine.tuning.activate import put_in_force
-from engine.tuning.parameter_space import BLEND, CORRECTION, MEMBERS, PARTS, Point, Range, point_of, ranges, settings_at
+from engine.tuning.activate import activate
+from engine.tuning.parameter_space import BLEND, CORRECTION, MEMBERS, PARTS, Point, point_of, ranges, settings_at
 from engine.tuning.trials import Journal, Trial, loss_without, require_optuna
+from index.arrays import Float64
 from index.errors import DataRefused, UsageError
 from index.progress import Report, silent
-from index.storage.generations import CACHE
+from index.storage.layout import tuning_cache
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from engine.features.training_set import TrainingSet
+    from engine.members.member import Range
 
-    from engine.ensemble.stacker import Catalogue
-    from engine.settings.schema import Settings
-
-    Float64 = NDArray[np.float64]
-
-FOLDER = "tuning"  # below the index's cache
 AT_RANDOM = 20  # trials that look at nothing
 TRIALS, MINUTES = 200, 10.0
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search found. Scores are SMAPE out of fold, 0 to 200, with 95% intervals, twins drawn together."""
+class TuneResult:
+    """What a search found. Scores are SMAPE out of fold, 0 to 200, with 95% intervals over duplicate groups."""
 
     rows: int
     what: tuple[str, ...]
@@ -73,14 +68,14 @@ class Found:
 
 
 def tune(
-    index: Path,
+    index_dir: Path,
     *,
     what: Sequence[str] = (CORRECTION, BLEND),
     trials: int = TRIALS,
     minutes: float = MINUTES,
     seed: int = 0,
     report: Report = silent,
-) -> Found:
+) -> TuneResult:
     """Search until `trials` are made or `minutes` are over, and put what was found in force where it is better.
 
     An earlier search of the same index, for the same and with the same seed, goes on. Raises UsageError, IndexUnusable,
@@ -92,30 +87,30 @@ def tune(
     if not minutes > 0:
         raise UsageError(f"--minutes is {minutes:g}: give a number above 0.")
     require_optuna()
-    rows = open_scored_rows(index)
+    rows = open_scorable_rows(index_dir)
     searched = ranges(what, rows.settings)
     parts = tuple(part for part in PARTS if part in what)
     _refuse(rows, parts)
-    folder = index / CACHE / FOLDER / _digest(rows, parts, seed)
+    folder = tuning_cache(index_dir) / _digest(rows, parts, seed)
     search = Search(folder, rows, parts, searched, seed=seed, report=report)
     with contextlib.closing(search):
         search.run(trials, started + 60 * minutes)
-        found = search.result(started)
-        history = search.history(found)
-    if found.better:
-        put_in_force(index, rows, settings_at(found.chosen, rows.settings), parts, history=history, report=report)
-        shutil.rmtree(folder, ignore_errors=True)  # of a generation that is not in force any more
-    return found
+        result = search.result(started)
+        record = search.record(result)
+    if result.better:
+        activate(index_dir, rows, settings_at(result.chosen, rows.settings), parts, record=record, report=report)
+        shutil.rmtree(folder, ignore_errors=True)  # of a generation that is not current any more
+    return result
 
 
-def _refuse(rows: ScoredRows, parts: tuple[str, ...]) -> None:
+def _refuse(rows: ScorableRows, parts: tuple[str, ...]) -> None:
     """Parts that cannot be searched now, or not without those that an earlier search has chosen.
 
     What was chosen on all rows stands in the settings. A search of other parts would price every fold with it, that
     fold's own say in it included, and call the figure honest.
     """
-    history = read_history(rows.folder)
-    earlier = tuple(history["what"]) if history else ()
+    record = read_record(rows.folder)
+    earlier = tuple(record["what"]) if record else ()
     together = tuple(part for part in PARTS if part in parts + earlier)
     if rows.added and together != (CORRECTION,):
         others = ", ".join(part for part in together if part != CORRECTION)
@@ -138,7 +133,7 @@ class Search:
     def __init__(
         self,
         folder: Path,
-        rows: ScoredRows,
+        rows: ScorableRows,
         parts: tuple[str, ...],
         searched: dict[str, Range],
         *,
@@ -150,7 +145,7 @@ class Search:
         self._price = np.exp(rows.log_price)
         self._pricing = Pricing(rows, parts)
         self._starts = self._pricing.starts(searched)
-        wide = {path: each.around(start[path] for start in self._starts) for path, each in searched.items()}
+        wide = {path: bounds.around(*(start[path] for start in self._starts)) for path, bounds in searched.items()}
         self._journal = Journal(folder, wide)
 
     def run(self, trials: int, until: float) -> None:
@@ -166,8 +161,8 @@ class Search:
             if number < len(self._starts):
                 point = self._starts[number]
             else:
-                heard = [] if search is None else self._heard_by(search)
-                point = self._journal.propose(heard, search, self._seed)
+                known = [] if search is None else self._known_to(search)
+                point = self._journal.propose(known, search, self._seed)
             answer = self._answer(point)
             loss = np.bincount(self._rows.oof.fold, row_smape(self._price, np.exp(answer)), self._folds)
             kept = Trial(number, point, tuple(loss.tolist()), search, time.monotonic() - began)
@@ -186,43 +181,43 @@ class Search:
         turn = number - searches - AT_RANDOM
         return None if turn < 0 else turn % searches
 
-    def _heard_by(self, search: int) -> list[Trial]:
-        """What a search may know of: its own trials, and those that looked at nothing. The last may know of all."""
+    def _known_to(self, search: int) -> list[Trial]:
+        """Trials that a search may know of: its own, and those that looked at nothing. The last may know of all."""
         last = search == self._folds
-        return [each for each in self._journal.trials if last or each.search in (None, search)]
+        return [trial for trial in self._journal.trials if last or trial.search in (None, search)]
 
     def _answer(self, point: Point) -> Float64:
         """Folds often start alike, and what was answered once is not worked out again."""
-        for each in self._journal.trials:
-            if each.point == point:
-                return self._journal.answer(each.number)
+        for trial in self._journal.trials:
+            if trial.point == point:
+                return self._journal.answer(trial.number)
         return self._pricing.answer(point)
 
     def best(self, search: int) -> Trial:
-        """Of what it heard of, on the rows that it may look at; of equals the first."""
-        return min(self._heard_by(search), key=lambda each: loss_without(each, search))
+        """The best trial that it knows of, on the rows that it may look at; of equals the first."""
+        return min(self._known_to(search), key=lambda trial: loss_without(trial, search))
 
     def by_fold(self, chosen: Sequence[int]) -> Float64:
         """(n,) log price: each fold's rows as the trial that is `chosen` for it prices them."""
         answers = np.stack([self._journal.answer(number) for number in chosen])  # (folds, n)
         return answers[self._rows.oof.fold, np.arange(len(self._price))]
 
-    def result(self, started: float) -> Found:
+    def result(self, started: float) -> TuneResult:
         """What is known now."""
         chosen = self.best(self._folds)
         present = row_smape(self._price, np.exp(self.by_fold(range(self._folds))))
-        found = row_smape(self._price, np.exp(self.by_fold([self.best(f).number for f in range(self._folds)])))
-        return Found(
-            rows=len(found),
+        crossed = row_smape(self._price, np.exp(self.by_fold([self.best(f).number for f in range(self._folds)])))
+        return TuneResult(
+            rows=len(crossed),
             what=self._parts,
             seed=self._seed,
             trials=len(self._journal.trials),
             present=self._score(present),
-            cross_fitted=self._score(found),
-            searched=sum(chosen.loss) / len(found),
-            gain=self._score(present - found),
+            cross_fitted=self._score(crossed),
+            searched=sum(chosen.loss) / len(crossed),
+            gain=self._score(present - crossed),
             chosen=chosen.point,
-            better=bool(found.mean() < present.mean() and chosen.point != self._starts[-1]),
+            better=bool(crossed.mean() < present.mean() and chosen.point != self._starts[-1]),
             notes=finetuned_notes(self._rows.manifest.encoders),
             seconds=time.monotonic() - started,
         )
@@ -230,67 +225,54 @@ class Search:
     def _score(self, values: Float64) -> Score:
         return Score(float(values.mean()), *bootstrap(values, groups=self._rows.groups, seed=self._seed))
 
-    def history(self, found: Found) -> dict[str, Any]:
-        """Of the whole search, for `tuning.json`."""
-        scores = {name: getattr(found, name) for name in ("present", "cross_fitted", "gain")}
+    def record(self, result: TuneResult) -> dict[str, Any]:
+        """Of the whole search, for the generation that it leads to."""
+        scores = {name: getattr(result, name) for name in ("present", "cross_fitted", "gain")}
         return {
-            "what": list(found.what),
-            "seed": found.seed,
+            "what": list(result.what),
+            "seed": result.seed,
             **{name: {"smape": score.value, "low": score.low, "high": score.high} for name, score in scores.items()},
-            "searched": found.searched,
-            "chosen": found.chosen,
+            "searched": result.searched,
+            "chosen": result.chosen,
             "chosen_by_fold": [self.best(f).point for f in range(self._folds)],
-            "trials": [asdict(each) for each in self._journal.trials],
+            "trials": [asdict(trial) for trial in self._journal.trials],
         }
 
 
 class Pricing:
     """What a point would make of the rows, each priced without its fold."""
 
-    def __init__(self, rows: ScoredRows, parts: tuple[str, ...]) -> None:
+    def __init__(self, rows: ScorableRows, parts: tuple[str, ...]) -> None:
         self._rows = rows
         self._refits_members = MEMBERS in parts
-        self._refits_stack = rows.oof.stacked and parts != (CORRECTION,)
-        self._catalogue: Catalogue | None = None
+        self._refits_stacker = rows.oof.stacked and parts != (CORRECTION,)
 
     def starts(self, searched: dict[str, Range]) -> list[Point]:
         """What the index has now: for each fold as it was chosen without it, and last as it is in force."""
         rows = self._rows
-        now = answer_out_of_fold(rows.oof, rows.log_price, rows.space, rows.settings)
-        knobs, weights = [*now.knobs_by_fold, now.knobs], [*now.weights.by_fold, now.weights.whole]
-        starts = [point_of(searched, rows.settings, w, k) for w, k in zip(weights, knobs, strict=True)]
-        history = read_history(rows.folder)
-        for start, known in zip(starts, history["chosen_by_fold"] if history else (), strict=False):
+        now = answer_out_of_fold(rows.oof, rows.log_price, rows.search_vectors, rows.settings)
+        corrections, weights = [*now.parameters_by_fold, now.parameters], [*now.weights.by_fold, now.weights.whole]
+        starts = [point_of(searched, rows.settings, w, c) for w, c in zip(weights, corrections, strict=True)]
+        record = read_record(rows.folder)
+        for start, known in zip(starts, record["chosen_by_fold"] if record else (), strict=False):
             start.update(known)  # all of it is searched again: see `_refuse`
         return starts
 
     def answer(self, point: Point) -> Float64:
         """(n,) log price."""
-        rows, settings = self._rows, settings_at(point, self._rows.settings)
-        oof = rows.oof
+        rows, settings, oof = self._rows, settings_at(point, self._rows.settings), self._rows.oof
         if self._refits_members:
-            oof = self._members(settings)
-        if self._refits_stack:
-            oof = stacked(oof, self._whole(), settings)[0]
-        return answer_out_of_fold(oof, rows.log_price, rows.space, settings).answer
+            oof = predict_members(self._training_set, settings)[0]
+        if self._refits_stacker:
+            oof = with_stacker(oof, self._training_set, settings)[0]
+        return answer_out_of_fold(oof, rows.log_price, rows.search_vectors, settings).answer
 
-    def _members(self, settings: Settings) -> Any:
-        return predict_out_of_fold(
-            self._whole().inputs,
-            self._rows.log_price,
-            self._rows.oof.fold,
-            member_fits(settings),
-            seed=settings.seed,
-            aside=BESIDE,
-        )[0]
-
-    def _whole(self) -> Catalogue:
-        if self._catalogue is None:  # reading it takes longer than a trial of the correction alone
-            self._catalogue = self._rows.catalogue()
-        return self._catalogue
+    @cached_property
+    def _training_set(self) -> TrainingSet:
+        return self._rows.training_set()  # reading it takes longer than a trial of the correction alone
 
 
-def _digest(rows: ScoredRows, parts: tuple[str, ...], seed: int) -> str:
+def _digest(rows: ScorableRows, parts: tuple[str, ...], seed: int) -> str:
     """What a search is of: what any of it changes begins another one."""
     of = [rows.manifest.files, asdict(rows.settings), parts, seed, version("price-engine")]
     return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:16]

@@ -67,6 +67,11 @@ class Catalogue:
     items: pa.Table
     rejects: list[Reject]
 
+    @property
+    def rejected(self) -> Counter[str]:
+        """How many rows are no items, by reason."""
+        return Counter(reject.reason.partition(":")[0].partition(" (")[0] for reject in self.rejects)
+
 
 def read_catalogue(path: Path, columns: Columns, *, priced: bool, report: Report = silent) -> Catalogue:
     """Read items to learn from (`priced`) or to price. Holds the items' own bytes and one batch of rows.

@@ -97,6 +97,11 @@ def unchanged_by(step: Step, paths: Iterable[str]) -> list[str]:
     return [path for path in paths if step not in entry_of(path).rewritten_by]
 
 
+def model_file(name: str, fold: int, suffix: str) -> str:
+    """The file of a member's, or the stacker's, model of one fold."""
+    return f"{MODELS}{name}-{fold}.{suffix}"
+
+
 def photograph_cache(index_dir: Path) -> Path:
     """Where the photographs that were fetched for an index are kept, from build to build."""
     return index_dir / CACHE / PHOTOGRAPHS

@@ -22,7 +22,7 @@ from index.storage.layout import MANIFEST, entry_of
 
 __all__ = ["FORMAT", "MANIFEST", "EncoderRecord", "Manifest", "read_manifest", "write_manifest"]
 
-FORMAT = 2
+FORMAT = 3
 _AGAIN = "build the index again with `price build-index`"
 _HASHERS = min(8, os.cpu_count() or 1)
 

@@ -15,15 +15,17 @@ def cosine(one, other) -> float:
     return float(np.dot(one.astype(np.float64), other.astype(np.float64)))
 
 
-def corrected(prediction, query, *, space, log_price, residual, knobs) -> float:
+def corrected(prediction, query, *, space, log_price, residual, parameters) -> float:
     """prediction + alpha * sum(exp(-lambda d) r) / sum(exp(-lambda d)) over the k nearest rows within the band."""
-    rows = [j for j in range(len(space)) if abs(log_price[j] - prediction) <= knobs.band]
-    nearest = sorted(rows, key=lambda j: (-np.float32(cosine(query, space[j])), j))[: knobs.k]
+    rows = [j for j in range(len(space)) if abs(log_price[j] - prediction) <= parameters.band]
+    nearest = sorted(rows, key=lambda j: (-np.float32(cosine(query, space[j])), j))[: parameters.k]
     if not nearest:
         return prediction
     distance = [1 - cosine(query, space[j]) for j in nearest]
-    weight = [math.exp(-knobs.decay * (d - min(distance))) for d in distance]
-    return prediction + knobs.alpha * sum(w * residual[j] for w, j in zip(weight, nearest, strict=True)) / sum(weight)
+    weight = [math.exp(-parameters.decay * (d - min(distance))) for d in distance]
+    return prediction + parameters.alpha * sum(w * residual[j] for w, j in zip(weight, nearest, strict=True)) / sum(
+        weight
+    )
 
 
 class Catalogue:
@@ -36,16 +38,16 @@ class Catalogue:
         self.log_price = random.normal(0, 1, rows).astype(np.float32)
         self.residual = random.normal(0, 0.5, rows)
 
-    def answer(self, query, prediction, knobs) -> float:
+    def answer(self, query, prediction, parameters) -> float:
         """As the engine corrects one item."""
         near = BandIndex(self.space, self.log_price).search(
-            query[None], np.array([prediction]), k=knobs.k, band=knobs.band
+            query[None], np.array([prediction]), k=parameters.k, band=parameters.band
         )
-        return prediction + float(shift(near, self.residual, knobs)[0])
+        return prediction + float(shift(near, self.residual, parameters)[0])
 
-    def slow_answer(self, query, prediction, knobs) -> float:
+    def slow_answer(self, query, prediction, parameters) -> float:
         return corrected(
-            prediction, query, space=self.space, log_price=self.log_price, residual=self.residual, knobs=knobs
+            prediction, query, space=self.space, log_price=self.log_price, residual=self.residual, parameters=parameters
         )
 
 
@@ -65,23 +67,23 @@ def near_of(*similarity, rows=None) -> Neighbours:
 @pytest.mark.parametrize("k", [1, 5, 100])
 def test_the_correction_is_the_formula_read_out_row_by_row(k, band, decay):
     catalogue = Catalogue()
-    queries, knobs = Catalogue(rows=12, seed=1), CorrectionParameters(k, band, decay, 0.7)
+    queries, parameters = Catalogue(rows=12, seed=1), CorrectionParameters(k, band, decay, 0.7)
     for query, prediction in zip(queries.space, queries.log_price, strict=True):
-        expected = catalogue.slow_answer(query, float(prediction), knobs)
-        assert catalogue.answer(query, float(prediction), knobs) == pytest.approx(expected, abs=1e-5)
+        expected = catalogue.slow_answer(query, float(prediction), parameters)
+        assert catalogue.answer(query, float(prediction), parameters) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_batch_is_corrected_as_its_items_one_by_one():
-    catalogue, queries, knobs = Catalogue(), Catalogue(rows=30, seed=1), CorrectionParameters(7, 0.4, 3.0, 0.5)
+    catalogue, queries, parameters = Catalogue(), Catalogue(rows=30, seed=1), CorrectionParameters(7, 0.4, 3.0, 0.5)
     near = BandIndex(catalogue.space, catalogue.log_price).search(queries.space, queries.log_price, k=7, band=0.4)
-    together = queries.log_price + shift(near, catalogue.residual, knobs)
-    alone = [catalogue.answer(q, float(p), knobs) for q, p in zip(queries.space, queries.log_price, strict=True)]
+    together = queries.log_price + shift(near, catalogue.residual, parameters)
+    alone = [catalogue.answer(q, float(p), parameters) for q, p in zip(queries.space, queries.log_price, strict=True)]
     np.testing.assert_allclose(together, alone, atol=1e-12)
 
 
 def test_distance_is_one_less_cosine_and_neither_an_inner_product_nor_squared():
-    residual, knobs = np.array([1.0, 0.0]), CorrectionParameters(2, 1.0, 2.0, 1.0)
-    (moved,) = shift(near_of(0.9, 0.3), residual, knobs)
+    residual, parameters = np.array([1.0, 0.0]), CorrectionParameters(2, 1.0, 2.0, 1.0)
+    (moved,) = shift(near_of(0.9, 0.3), residual, parameters)
     near, far = math.exp(-2 * (1 - 0.9)), math.exp(-2 * (1 - 0.3))
     assert moved == pytest.approx(near / (near + far), abs=1e-6)
     assert moved != pytest.approx(math.exp(-2 * 0.9) / (math.exp(-2 * 0.9) + math.exp(-2 * 0.3)), abs=0.05)
@@ -100,9 +102,9 @@ def test_weights_add_up_to_one_and_a_neighbour_who_is_not_there_has_none():
 
 @pytest.mark.parametrize("decay", [1e3, 1e6, 1e300])
 def test_an_extreme_lambda_leaves_the_nearest_alone_and_underflows_to_nothing_never(decay):
-    residual, knobs = np.array([0.25, 9.0, 9.0]), CorrectionParameters(3, 1.0, decay, 1.0)
-    assert shift(near_of(-0.2, -0.7, -0.9), residual, knobs)[0] == pytest.approx(0.25)
-    assert shift(near_of(0.0, -0.5, -1.0), residual, knobs)[0] == pytest.approx(0.25)
+    residual, parameters = np.array([0.25, 9.0, 9.0]), CorrectionParameters(3, 1.0, decay, 1.0)
+    assert shift(near_of(-0.2, -0.7, -0.9), residual, parameters)[0] == pytest.approx(0.25)
+    assert shift(near_of(0.0, -0.5, -1.0), residual, parameters)[0] == pytest.approx(0.25)
 
 
 def test_an_extreme_lambda_shares_among_those_equally_near():
@@ -125,13 +127,17 @@ def test_alpha_is_the_share_of_the_residual_that_is_added(alpha):
 
 
 def test_rows_outside_the_band_change_nothing():
-    catalogue, knobs, query = Catalogue(), CorrectionParameters(8, 0.5, 2.0, 0.5), Catalogue(rows=1, seed=1).space[0]
-    before = catalogue.answer(query, 0.0, knobs)
+    catalogue, parameters, query = (
+        Catalogue(),
+        CorrectionParameters(8, 0.5, 2.0, 0.5),
+        Catalogue(rows=1, seed=1).space[0],
+    )
+    before = catalogue.answer(query, 0.0, parameters)
     outside = np.abs(catalogue.log_price) > 0.5
     assert 10 < outside.sum() < 50
     catalogue.residual[outside] = 1e6
     catalogue.space[outside] = query
-    assert catalogue.answer(query, 0.0, knobs) == before
+    assert catalogue.answer(query, 0.0, parameters) == before
 
 
 def test_a_row_within_the_band_changes_the_answer_and_one_just_outside_does_not():
@@ -151,10 +157,10 @@ def test_the_band_lies_about_the_prediction():
 
 
 def test_nobody_in_the_band_means_no_shift_and_no_weight():
-    catalogue, knobs = Catalogue(), CorrectionParameters(8, 0.5, 2.0, 0.5)
+    catalogue, parameters = Catalogue(), CorrectionParameters(8, 0.5, 2.0, 0.5)
     near = BandIndex(catalogue.space, catalogue.log_price).search(catalogue.space[:1], np.array([50.0]), k=8, band=0.5)
     assert not near.found.any()
-    assert shift(near, catalogue.residual, knobs).tolist() == [0]
+    assert shift(near, catalogue.residual, parameters).tolist() == [0]
     assert weights(near, 2.0).tolist() == [[0] * 8]
 
 
@@ -168,7 +174,7 @@ def test_fewer_than_k_in_the_band_are_the_neighbours_there_are():
 
 
 def test_a_row_without_a_vector_is_nobodys_neighbour_and_a_query_without_one_has_none():
-    catalogue, knobs, query = (
+    catalogue, parameters, query = (
         Catalogue(),
         CorrectionParameters(60, math.inf, 2.0, 0.5),
         Catalogue(rows=1, seed=1).space[0],
@@ -181,10 +187,10 @@ def test_a_row_without_a_vector_is_nobodys_neighbour_and_a_query_without_one_has
         space=catalogue.space[others],
         log_price=catalogue.log_price[others],
         residual=catalogue.residual[others],
-        knobs=knobs,
+        parameters=parameters,
     )
-    assert catalogue.answer(query, 0.0, knobs) == pytest.approx(expected, abs=1e-5)
-    assert catalogue.answer(np.zeros(4, np.float32), 0.0, knobs) == 0
+    assert catalogue.answer(query, 0.0, parameters) == pytest.approx(expected, abs=1e-5)
+    assert catalogue.answer(np.zeros(4, np.float32), 0.0, parameters) == 0
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from engine.ensemble.cross_fit import cross_fit
 from engine.ensemble.interval import fit_interval
 from engine.ensemble.out_of_fold import OutOfFold, predict_out_of_fold
 from engine.features.inputs import Inputs
+from engine.features.training_set import TrainingSet
 from engine.metrics import row_smape, smape
 from engine.settings.schema import Blend, Correction, CorrectionParameters, Settings
 
@@ -21,7 +22,7 @@ MEMBERS = ("mlp", "gbdt", "lexical")
 ANSWER = "blend + correction"
 WEIGHTS = {"mlp": 0.5, "gbdt": 0.3, "lexical": 0.2}
 FIXED = Settings(correction=Correction(k=5, band=0.6, decay=3.0, alpha=0.8), blend=Blend(**WEIGHTS))
-KNOBS = CorrectionParameters(5, 0.6, 3.0, 0.8)
+PARAMETERS = CorrectionParameters(5, 0.6, 3.0, 0.8)
 
 
 @dataclass
@@ -53,7 +54,7 @@ def world_of(rows=90, folds=3, *, spread=0.5, effect=0.5, seed=0) -> World:
 
 def blended(world, fold, row, weights) -> float:
     """As a build without `fold` predicts a row."""
-    return sum(weights[m] * world.oof.without[m][fold, row] for m in MEMBERS)
+    return sum(weights[m] * world.oof.nested_oof[m][fold, row] for m in MEMBERS)
 
 
 def neighbours(world, row, centre, k, band) -> list[tuple[float, int]]:
@@ -64,16 +65,16 @@ def neighbours(world, row, centre, k, band) -> list[tuple[float, int]]:
     return [(cosine[j], j) for j in sorted(within, key=lambda j: (-cosine[j], j))[:k]]
 
 
-def priced(world, row, weights, knobs) -> float:
+def priced(world, row, weights, parameters) -> float:
     """One row, blended and corrected without its fold."""
     fold = world.fold[row]
     base = blended(world, fold, row, weights)
-    near = neighbours(world, row, base, knobs.k, knobs.band)
-    weight = [math.exp(-knobs.decay * (1 - cosine)) for cosine, _ in near]
+    near = neighbours(world, row, base, parameters.k, parameters.band)
+    weight = [math.exp(-parameters.decay * (1 - cosine)) for cosine, _ in near]
     residual = [world.log_price[j] - blended(world, fold, j, weights) for _, j in near]
     if not near:
         return base
-    return base + knobs.alpha * sum(w * r for w, r in zip(weight, residual, strict=True)) / sum(weight)
+    return base + parameters.alpha * sum(w * r for w, r in zip(weight, residual, strict=True)) / sum(weight)
 
 
 def test_the_answer_is_the_blend_and_the_formula_row_by_row():
@@ -82,17 +83,16 @@ def test_the_answer_is_the_blend_and_the_formula_row_by_row():
     rows = range(len(world.log_price))
     slow_blend = [blended(world, world.fold[row], row, WEIGHTS) for row in rows]
     np.testing.assert_allclose(held.stages["blend"], slow_blend, atol=1e-9)
-    np.testing.assert_allclose(held.stages[ANSWER], [priced(world, row, WEIGHTS, KNOBS) for row in rows], atol=1e-5)
-    alone = {"mlp": 1.0, "gbdt": 0.0, "lexical": 0.0}
-    slow_mlp = [priced(world, row, alone, KNOBS) for row in rows]
-    np.testing.assert_allclose(held.stages["mlp + correction"], slow_mlp, atol=1e-5)
+    np.testing.assert_allclose(
+        held.stages[ANSWER], [priced(world, row, WEIGHTS, PARAMETERS) for row in rows], atol=1e-5
+    )
 
 
 def test_the_simple_stages_are_what_they_are_called():
     world = world_of()
     _, held = world.fit()
     for member in MEMBERS:
-        np.testing.assert_array_equal(held.stages[member], world.oof.held()[member])
+        np.testing.assert_array_equal(held.stages[member], world.oof.nested()[member])
     for row, fold in enumerate(world.fold):
         others = world.log_price[world.fold != fold]
         assert held.stages["constant median"][row] == np.median(others)
@@ -106,7 +106,7 @@ def test_the_similarity_is_that_of_the_nearest_row_in_the_band_and_nothing_where
     world = world_of(spread=2.0)
     world.log_price[0] += 50
     for member in MEMBERS:
-        world.oof.without[member][:, 0] += 50
+        world.oof.nested_oof[member][:, 0] += 50
     _, held = world.fit()
     for row in range(len(world.log_price)):
         near = neighbours(world, row, held.stages["blend"][row], 1, 0.6)
@@ -126,7 +126,7 @@ def test_a_row_without_a_vector_is_priced_by_the_blend_and_by_the_median():
 
 def test_what_the_settings_fix_is_kept():
     fitted, _ = world_of().fit()
-    assert fitted.knobs == KNOBS
+    assert fitted.correction == PARAMETERS
     assert fitted.weights == pytest.approx(WEIGHTS)
 
 
@@ -135,15 +135,15 @@ def test_what_the_settings_fix_is_kept():
     [("k", 3), ("band", 0.123), ("decay", 7.7), ("alpha", 0.77)],
     ids=["k", "band", "lambda", "alpha"],
 )
-def test_a_knob_that_is_fixed_is_kept_while_the_others_are_fitted(name, value, monkeypatch):
-    few_knobs(monkeypatch)
+def test_a_parameter_that_is_fixed_is_kept_while_the_others_are_fitted(name, value, monkeypatch):
+    few_parameters(monkeypatch)
     fitted, _ = world_of().fit(replace(FIXED, correction=Correction(**{name: value})))
-    assert getattr(fitted.knobs, name) == value
+    assert getattr(fitted.correction, name) == value
     grids = {"k": room.GRID_K, "band": room.GRID_BAND, "decay": room.GRID_DECAY, "alpha": room.GRID_ALPHA}
-    assert all(getattr(fitted.knobs, other) in grid for other, grid in grids.items() if other != name)
+    assert all(getattr(fitted.correction, other) in grid for other, grid in grids.items() if other != name)
 
 
-def few_knobs(monkeypatch) -> list[CorrectionParameters]:
+def few_parameters(monkeypatch) -> list[CorrectionParameters]:
     grids = {"GRID_K": (2, 6), "GRID_BAND": (0.3, 1.2), "GRID_DECAY": (1.0, 8.0), "GRID_ALPHA": (0.2, 0.6, 1.0)}
     for name, values in grids.items():
         monkeypatch.setattr(room, name, values)
@@ -152,15 +152,17 @@ def few_knobs(monkeypatch) -> list[CorrectionParameters]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_knobs_are_the_best_on_every_row_and_for_a_score_the_best_on_the_other_folds(seed, monkeypatch):
-    tried, world = few_knobs(monkeypatch), world_of(rows=36, seed=seed)
+def test_parameters_are_the_best_on_every_row_and_for_a_score_the_best_on_the_other_folds(seed, monkeypatch):
+    tried, world = few_parameters(monkeypatch), world_of(rows=36, seed=seed)
     fitted, held = world.fit(replace(FIXED, correction=Correction()))
-    answers = {knobs: np.array([priced(world, row, WEIGHTS, knobs) for row in range(36)]) for knobs in tried}
-    loss = {knobs: row_smape(np.exp(world.log_price), np.exp(answer)) for knobs, answer in answers.items()}
-    assert loss[fitted.knobs].mean() == pytest.approx(min(each.mean() for each in loss.values()))
+    answers = {
+        parameters: np.array([priced(world, row, WEIGHTS, parameters) for row in range(36)]) for parameters in tried
+    }
+    loss = {parameters: row_smape(np.exp(world.log_price), np.exp(answer)) for parameters, answer in answers.items()}
+    assert loss[fitted.correction].mean() == pytest.approx(min(each.mean() for each in loss.values()))
     for fold in range(3):
         here = world.fold == fold
-        best = min(tried, key=lambda knobs: loss[knobs][~here].mean())
+        best = min(tried, key=lambda parameters: loss[parameters][~here].mean())
         np.testing.assert_allclose(held.stages[ANSWER][here], answers[best][here], atol=1e-5)
 
 
@@ -168,11 +170,11 @@ def test_knobs_are_the_best_on_every_row_and_for_a_score_the_best_on_the_other_f
 def test_weights_are_the_best_on_every_row_and_for_a_score_the_best_on_rows_and_models_without_the_fold(seed):
     world = world_of(rows=36, seed=seed)
     fitted, held = world.fit(replace(FIXED, blend=Blend()))
-    asked, price = world.oof.held(), np.exp(world.log_price)
+    asked, price = world.oof.nested(), np.exp(world.log_price)
     assert fitted.weights == fit_weights(asked, price)
     for fold in range(3):
         here = world.fold == fold
-        unaware = {m: each[fold, ~here] for m, each in world.oof.without.items()}
+        unaware = {m: each[fold, ~here] for m, each in world.oof.nested_oof.items()}
         weights = fit_weights(unaware, price[~here])
         slow = [blended(world, fold, row, weights) for row in np.flatnonzero(here)]
         np.testing.assert_allclose(held.stages["blend"][here], slow, atol=1e-9)
@@ -198,7 +200,7 @@ def test_held_prices_lie_within_their_interval_as_often_as_promised(coverage):
     assert covered.mean() == pytest.approx(coverage, abs=0.05)
 
 
-@pytest.mark.parametrize("stage", ["constant median", "neighbours alone", "mlp + correction", ANSWER])
+@pytest.mark.parametrize("stage", ["constant median", "neighbours alone", ANSWER])
 def test_prices_of_a_fold_change_nothing_in_how_that_fold_is_priced(stage):
     """Given what the models predict; that those never heard the fold is `test_out_of_fold`'s to show."""
     held, held_after, here = before_and_after_a_fold_got_other_prices(FIXED)
@@ -223,7 +225,7 @@ def test_stored_residuals_which_have_heard_the_fold_have_no_part_in_its_score():
     world = world_of()
     _, held = world.fit()
     for member in MEMBERS:
-        world.oof.own[member][:] = 1e6
+        world.oof.oof[member][:] = 1e6
     _, after = world.fit()
     for stage in held.stages:
         np.testing.assert_array_equal(after.stages[stage], held.stages[stage])
@@ -250,7 +252,8 @@ def remembered(rows, seed, log_price=None) -> World:
     fold = random.permutation(np.arange(rows) % 4).astype(np.int8)
     inputs = Inputs({}, place, np.zeros(rows, np.int64), csr_matrix((rows, 1), dtype=np.float32))
     log_price = noise if log_price is None else log_price
-    oof, _ = predict_out_of_fold(inputs, log_price, fold, dict.fromkeys(MEMBERS, Memory), seed=0)
+    training = TrainingSet(inputs, log_price, place, np.arange(rows), fold)
+    oof, _ = predict_out_of_fold(training, dict.fromkeys(MEMBERS, Memory), seed=0)
     return World(oof, log_price, place, fold)
 
 
@@ -285,7 +288,7 @@ def test_residuals_that_have_heard_the_row_would_point_away_from_it():
         for member in MEMBERS:
             for fold in range(4):
                 there = world.fold != fold
-                world.oof.without[member][fold, there] = world.oof.own[member][there]
+                world.oof.nested_oof[member][fold, there] = world.oof.oof[member][there]
         _, held = world.fit()
         told += np.corrcoef(held.stages[ANSWER] - held.stages["blend"], world.log_price)[0, 1] / 3
     assert told < -0.2
@@ -314,5 +317,5 @@ def test_neighbours_at_random_are_a_permutation_of_the_vectors_within_the_same_b
     world = world_of()
     _, held = world.fit()
     shuffled = replace(world, space=world.space[np.random.default_rng(FIXED.seed).permutation(len(world.space))])
-    slow = [priced(shuffled, row, WEIGHTS, KNOBS) for row in range(len(world.log_price))]
+    slow = [priced(shuffled, row, WEIGHTS, PARAMETERS) for row in range(len(world.log_price))]
     np.testing.assert_allclose(held.control, slow, atol=1e-5)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from engine.ensemble.out_of_fold import predict_out_of_fold, read_out_of_fold, write_out_of_fold
+from engine.ensemble.out_of_fold import OutOfFold, predict_out_of_fold
 from engine.features.inputs import Inputs
+from engine.features.training_set import TrainingSet
 from engine.folds import assign_folds
 from index.catalogue.duplicates import duplicate_groups
 
@@ -52,7 +53,14 @@ def told(seen, row) -> float:
 
 
 def predict(log_price=LOG_PRICE, *, fits=None, inputs=None, fold=FOLD, **options):
-    return predict_out_of_fold(inputs or inputs_of(), log_price, fold, fits or {"mlp": Memory}, seed=3, **options)
+    return predict_out_of_fold(
+        training_of(inputs or inputs_of(), log_price, fold), fits or {"mlp": Memory}, seed=3, **options
+    )
+
+
+def training_of(inputs, log_price=LOG_PRICE, fold=FOLD) -> TrainingSet:
+    rows = len(fold)
+    return TrainingSet(inputs, log_price, np.zeros((rows, 1), np.float32), np.arange(rows), fold)
 
 
 @pytest.mark.parametrize("folds", [3, 4, 6])
@@ -67,8 +75,8 @@ def test_every_prediction_is_by_the_models_that_left_out_what_they_must(folds):
         for other in every - {mine}:
             without[other, row] = told(every - {other, mine}, row)
         without[mine, row] = np.mean([told(every - {mine, other}, row) for other in every - {mine}])
-    np.testing.assert_allclose(oof.own["mlp"], own)
-    np.testing.assert_allclose(oof.without["mlp"], without)
+    np.testing.assert_allclose(oof.oof["mlp"], own)
+    np.testing.assert_allclose(oof.nested_oof["mlp"], without)
 
 
 def test_no_model_is_asked_for_a_row_that_it_saw():
@@ -97,9 +105,9 @@ def test_a_price_a_thousand_times_higher_moves_no_prediction_of_its_own_fold(row
     dearer[row] += np.log(1000)
     before, after = predict()[0], predict(dearer)[0]
     here = FOLD[row] == FOLD
-    np.testing.assert_array_equal(after.own["mlp"][here], before.own["mlp"][here])
-    np.testing.assert_array_equal(after.held()["mlp"][here], before.held()["mlp"][here])
-    np.testing.assert_array_equal(after.without["mlp"][FOLD[row]], before.without["mlp"][FOLD[row]])
+    np.testing.assert_array_equal(after.oof["mlp"][here], before.oof["mlp"][here])
+    np.testing.assert_array_equal(after.nested()["mlp"][here], before.nested()["mlp"][here])
+    np.testing.assert_array_equal(after.nested_oof["mlp"][FOLD[row]], before.nested_oof["mlp"][FOLD[row]])
 
 
 def test_the_same_price_does_move_predictions_of_other_folds():
@@ -108,7 +116,7 @@ def test_the_same_price_does_move_predictions_of_other_folds():
     for row in range(ROWS):
         dearer = LOG_PRICE.copy()
         dearer[row] += np.log(1000)
-        changed = predict(dearer)[0].own["mlp"] != predict()[0].own["mlp"]
+        changed = predict(dearer)[0].oof["mlp"] != predict()[0].oof["mlp"]
         assert not changed[FOLD[row] == FOLD].any()
         moved += changed.any()
     assert moved > ROWS / 2
@@ -127,8 +135,8 @@ def test_a_row_never_hears_the_price_of_its_twin():
     np.testing.assert_array_equal(fold[:40], fold[40:])
     oof, _ = predict(log_price, inputs=inputs_of(place, fold), fold=fold)
     twin = np.roll(log_price, 40)
-    assert not np.isclose(oof.own["mlp"], twin).any()
-    assert not np.isclose(oof.without["mlp"], twin).any()
+    assert not np.isclose(oof.oof["mlp"], twin).any()
+    assert not np.isclose(oof.nested_oof["mlp"], twin).any()
 
 
 def test_folds_that_part_twins_would_let_a_row_hear_its_twin():
@@ -136,30 +144,30 @@ def test_folds_that_part_twins_would_let_a_row_hear_its_twin():
     _, place, log_price = twins()
     fold = (np.arange(80) // 20).astype(np.int8)
     oof, _ = predict(log_price, inputs=inputs_of(place, fold), fold=fold)
-    np.testing.assert_array_equal(oof.own["mlp"], np.roll(log_price, 40))
+    np.testing.assert_array_equal(oof.oof["mlp"], np.roll(log_price, 40))
 
 
 def test_held_is_the_prediction_without_the_rows_own_fold():
     oof, _ = predict()
-    slow = [oof.without["mlp"][FOLD[row], row] for row in range(ROWS)]
-    np.testing.assert_array_equal(oof.held()["mlp"], slow)
+    slow = [oof.nested_oof["mlp"][FOLD[row], row] for row in range(ROWS)]
+    np.testing.assert_array_equal(oof.nested()["mlp"], slow)
     assert oof.folds == FOLDS
 
 
 def test_the_models_that_are_kept_left_out_one_fold_each_in_the_order_of_the_folds():
-    _, models = predict(fits={"mlp": Memory, "gbdt": Memory}, aside=frozenset({"gbdt"}))
+    _, models = predict(fits={"mlp": Memory, "gbdt": Memory}, beside=frozenset({"gbdt"}))
     for member in ("mlp", "gbdt"):
         assert len(models[member]) == FOLDS
         for fold, model in enumerate(models[member]):
             assert set(model.seen) == set(np.flatnonzero(fold != FOLD))
 
 
-def test_a_member_fitted_aside_is_predicted_as_beside_the_others():
+def test_a_member_fitted_beside_the_others_is_predicted_as_among_them():
     fits = {"mlp": Memory, "gbdt": Absentee}
-    beside, aside = predict(fits=fits)[0], predict(fits=fits, aside=frozenset({"gbdt"}))[0]
+    together, apart = predict(fits=fits)[0], predict(fits=fits, beside=frozenset({"gbdt"}))[0]
     for member in fits:
-        np.testing.assert_array_equal(aside.own[member], beside.own[member])
-        np.testing.assert_array_equal(aside.without[member], beside.without[member])
+        np.testing.assert_array_equal(apart.oof[member], together.oof[member])
+        np.testing.assert_array_equal(apart.nested_oof[member], together.nested_oof[member])
 
 
 def test_every_model_has_a_seed_of_its_own_which_the_seed_of_the_build_decides():
@@ -170,7 +178,7 @@ def test_every_model_has_a_seed_of_its_own_which_the_seed_of_the_build_decides()
             seeds.append(seed)
             return Memory(inputs, log_price, seed, before)
 
-        predict_out_of_fold(inputs_of(), LOG_PRICE, FOLD, {"mlp": note}, seed=seed)
+        predict_out_of_fold(training_of(inputs_of()), {"mlp": note}, seed=seed)
         return seeds
 
     first, second = seeds_of(0), seeds_of(1)
@@ -179,10 +187,10 @@ def test_every_model_has_a_seed_of_its_own_which_the_seed_of_the_build_decides()
     assert min(first) >= 0
 
 
-@pytest.mark.parametrize("aside", [frozenset(), frozenset({"gbdt"}), frozenset({"mlp", "gbdt"})])
-def test_progress_counts_up_to_every_model(aside):
+@pytest.mark.parametrize("beside", [frozenset(), frozenset({"gbdt"}), frozenset({"mlp", "gbdt"})])
+def test_progress_counts_up_to_every_model(beside):
     told = []
-    predict(fits={"mlp": Memory, "gbdt": Memory}, aside=aside, report=lambda *news: told.append(news))
+    predict(fits={"mlp": Memory, "gbdt": Memory}, beside=beside, report=lambda *news: told.append(news))
     total = 2 * (FOLDS + FOLDS * (FOLDS - 1) // 2)
     assert {news[0] for news in told} == {"fitting models"}
     assert told[-1] == ("fitting models", total, total)
@@ -201,33 +209,33 @@ def test_a_fit_that_fails_ends_the_work_with_its_own_error(member):
         return Memory(inputs, log_price, seed, before)
 
     with pytest.raises(ArithmeticError, match="no"):
-        predict(fits={"mlp": note, "gbdt": note, member: fail}, aside=frozenset({"gbdt"}))
+        predict(fits={"mlp": note, "gbdt": note, member: fail}, beside=frozenset({"gbdt"}))
     assert len(fitted) <= FOLDS + FOLDS * (FOLDS - 1) // 2
 
 
 def test_what_is_written_is_read_back_as_it_was(tmp_path):
     oof, _ = predict(fits={"mlp": Memory, "gbdt": Absentee})
-    write_out_of_fold(tmp_path, oof)
-    back = read_out_of_fold(tmp_path)
+    oof.write(tmp_path)
+    back = OutOfFold.read(tmp_path)
     np.testing.assert_array_equal(back.fold, oof.fold)
     assert back.fold.dtype == np.int8
-    assert list(back.own) == list(back.without) == ["mlp", "gbdt"]
-    for member in oof.own:
-        np.testing.assert_array_equal(back.own[member], oof.own[member])
-        np.testing.assert_array_equal(back.without[member], oof.without[member])
-    np.testing.assert_array_equal(back.held()["mlp"], oof.held()["mlp"])
+    assert list(back.oof) == list(back.nested_oof) == ["mlp", "gbdt"]
+    for member in oof.oof:
+        np.testing.assert_array_equal(back.oof[member], oof.oof[member])
+        np.testing.assert_array_equal(back.nested_oof[member], oof.nested_oof[member])
+    np.testing.assert_array_equal(back.nested()["mlp"], oof.nested()["mlp"])
 
 
 def test_rows_in_another_order_are_predicted_the_same():
     shuffled = np.random.default_rng(5).permutation(ROWS)
     oof, _ = predict()
     again, _ = predict(LOG_PRICE[shuffled], inputs=inputs_of().take(shuffled), fold=FOLD[shuffled])
-    np.testing.assert_array_equal(again.own["mlp"], oof.own["mlp"][shuffled])
-    np.testing.assert_allclose(again.without["mlp"], oof.without["mlp"][:, shuffled])
+    np.testing.assert_array_equal(again.oof["mlp"], oof.oof["mlp"][shuffled])
+    np.testing.assert_allclose(again.nested_oof["mlp"], oof.nested_oof["mlp"][:, shuffled])
 
 
 def test_a_fold_whose_rows_have_all_been_removed_still_counts(tmp_path):
     oof, _ = predict()
     left = oof.take(np.flatnonzero(FOLD != FOLDS - 1))
-    write_out_of_fold(tmp_path, left)
-    assert left.folds == read_out_of_fold(tmp_path).folds == FOLDS
+    left.write(tmp_path)
+    assert left.folds == OutOfFold.read(tmp_path).folds == FOLDS

@@ -2,18 +2,19 @@
 
 import math
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from engine.ensemble.blend import blend
 from engine.ensemble.correction import shift, weights
-from engine.ensemble.cross_fit import Fitted
+from engine.ensemble.cross_fit import QueryParameters
 from engine.ensemble.interval import Interval
-from engine.ensemble.price_model import Bank, Models, PriceModel, load_models, save_models
-from engine.ensemble.stacker import Goods, Stacker, amounts, features
-from engine.members.kernel_ridge import Kernel
-from engine.members.lightgbm import Gbdt
+from engine.ensemble.price_model import Models, PriceModel, load_models, save_models
+from engine.ensemble.stacker import Stacker, features
+from engine.members.kernel_ridge import KernelRidge
+from engine.members.lightgbm import LightGbm
 from engine.members.neural import NeuralMember
 from engine.settings.schema import CorrectionParameters, Fit, NetworkSettings, StackerSettings
 from engine.settings.schema import Gbdt as GbdtSettings
@@ -22,12 +23,17 @@ from index.search.neighbours import BandIndex, Neighbours
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 INTERVAL = Interval((3.0,), (-0.2, -0.4), (0.3, 0.9))
-FITTED = Fitted(
-    {"mlp": 0.5, "gbdt": 0.3, "lexical": 0.2},
-    CorrectionParameters(4, 0.8, 2.0, 0.5),
-    CorrectionParameters(8, 0.8, 2.0, 0.5),
-    INTERVAL,
-)
+FITTED = QueryParameters({"mlp": 0.5, "gbdt": 0.3, "lexical": 0.2}, CorrectionParameters(4, 0.8, 2.0, 0.5), INTERVAL)
+
+
+class Rows(NamedTuple):
+    """What the price model reads of a reference set."""
+
+    index: Any
+    log_price: Any
+    unit: Any
+    log_amount: Any
+    residual: Any
 
 
 class Guess:
@@ -63,14 +69,16 @@ def rows(make_items):
         "space": inputs.vectors["name"],
         "log_price": log_price,
         "residual": np.sin(np.arange(50.0)) / 3,
-        "goods": Goods(log_price, inputs.unit, amounts(inputs)),
+        "unit": inputs.unit,
+        "log_amount": inputs.log_amount,
         "fold": np.arange(50) % 2,
     }
 
 
-def model_of(rows, members=MODELS, stacks=()) -> PriceModel:
+def model_of(rows, members=MODELS, stackers=()) -> PriceModel:
     index = BandIndex(rows["space"], rows["log_price"], groups=rows["fold"])
-    return PriceModel(Models(members, stacks), FITTED, Bank(index, rows["goods"], rows["residual"]), EVIDENCE)
+    reference = Rows(index, *(rows[name] for name in ("log_price", "unit", "log_amount", "residual")))
+    return PriceModel(Models(members, stackers), FITTED, reference, EVIDENCE)
 
 
 @pytest.fixture
@@ -112,16 +120,18 @@ def test_one_item_is_priced_as_in_a_batch(model, make_items):
 @pytest.mark.parametrize(
     "changed", [{"k": 1}, {"band": 0.1}, {"band": math.inf}, {"decay": 50.0}, {"alpha": 1.0}], ids=str
 )
-def test_a_query_may_bring_its_own_knobs_and_the_fitted_ones_stay(model, rows, make_items, changed):
+def test_a_query_may_bring_its_own_parameters_and_the_fitted_ones_stay(model, rows, make_items, changed):
     inputs, _ = make_items(20)
-    space, knobs = inputs.vectors["name"], replace(FITTED.knobs, **changed)
-    before, asked = model.estimate(inputs, space), model.estimate(inputs, space, knobs)
-    near = BandIndex(rows["space"], rows["log_price"]).search(space, asked.base.blended, k=knobs.k, band=knobs.band)
-    np.testing.assert_allclose(asked.answer, asked.base.blended + shift(near, rows["residual"], knobs))
-    np.testing.assert_allclose(asked.weight, weights(near, knobs.decay))
+    space, correction = inputs.vectors["name"], replace(FITTED.correction, **changed)
+    before, asked = model.estimate(inputs, space), model.estimate(inputs, space, correction)
+    near = BandIndex(rows["space"], rows["log_price"]).search(
+        space, asked.base.blended, k=correction.k, band=correction.band
+    )
+    np.testing.assert_allclose(asked.answer, asked.base.blended + shift(near, rows["residual"], correction))
+    np.testing.assert_allclose(asked.weight, weights(near, correction.decay))
     assert not np.allclose(asked.shift, before.shift)
     np.testing.assert_array_equal(model.estimate(inputs, space).answer, before.answer)
-    assert model.fitted == FITTED
+    assert model.parameters == FITTED
 
 
 def test_nobody_in_the_band_leaves_the_blend_and_says_so(rows, make_items):
@@ -147,7 +157,7 @@ def test_neighbours_alone_are_the_weighted_mean_of_the_nearest_prices_without_a_
     inputs, _ = make_items(10)
     space = inputs.vectors["name"].copy()
     space[3] = 0
-    alone = model.neighbours_alone(space, FITTED.knobs)
+    alone = model.neighbours_alone(space, FITTED.correction)
     for row in range(10):
         cosine = rows["space"].astype(np.float64) @ space[row].astype(np.float64)
         near = np.argsort(-cosine, kind="stable")[:4]
@@ -161,7 +171,7 @@ def test_the_stack_leaves_the_blend_by_what_the_nearest_in_its_band_cost_and_is_
 ):
     inputs, _ = make_items(20)
     space = inputs.vectors["name"]
-    estimate = model_of(rows, stacks=[Leave(share) for share in shares]).estimate(inputs, space)
+    estimate = model_of(rows, stackers=[Leave(share) for share in shares]).estimate(inputs, space)
     for row in range(20):
         cosine, blended = rows["space"] @ space[row], estimate.base.blended[row]
         within = np.flatnonzero(np.abs(rows["log_price"] - blended) <= EVIDENCE.band)
@@ -169,13 +179,15 @@ def test_the_stack_leaves_the_blend_by_what_the_nearest_in_its_band_cost_and_is_
         assert estimate.base.stacked[row] == pytest.approx(blended + np.mean(shares) * missed, abs=1e-5)
     near = BandIndex(rows["space"], rows["log_price"]).search(space, estimate.base.stacked, k=4, band=0.8)
     np.testing.assert_array_equal(estimate.near.rows, near.rows)
-    np.testing.assert_allclose(estimate.answer, estimate.base.stacked + shift(near, rows["residual"], FITTED.knobs))
+    np.testing.assert_allclose(
+        estimate.answer, estimate.base.stacked + shift(near, rows["residual"], FITTED.correction)
+    )
 
 
 def test_unseen_asks_each_fold_s_models_alone_and_hears_no_row_of_that_fold(rows, make_items):
     inputs, _ = make_items(50, seed=8)  # the catalogue's own rows
     space, stacks = rows["space"], [Leave(0.2), Leave(0.6)]
-    expected = model_of(rows, stacks=stacks).unseen(inputs, space, rows["fold"]).last
+    expected = model_of(rows, stackers=stacks).unseen(inputs, space, rows["fold"]).last
     for row in range(50):
         fold, asked = rows["fold"][row], inputs.take(np.array([row]))
         blended = sum(FITTED.weights[m] * MODELS[m][fold].predict(asked)[0] for m in MODELS)
@@ -193,8 +205,10 @@ def trained(make_items):
     trees = GbdtSettings(rounds=2, least_rows_in_leaf=5, least_rows_of_word=5)
     members = {
         "mlp": [NeuralMember.fit(inputs, log_price, gated, seed) for seed in (0, 1)],
-        "kernel": [Kernel.fit(inputs, log_price, KernelSettings(landmarks=30 + seed), seed=seed) for seed in (0, 1)],
-        "gbdt": [Gbdt.fit(inputs, log_price, trees, seed=seed, threads=1, fitted={}) for seed in (0, 1)],
+        "kernel": [
+            KernelRidge.fit(inputs, log_price, KernelSettings(landmarks=30 + seed), seed=seed) for seed in (0, 1)
+        ],
+        "gbdt": [LightGbm.fit(inputs, log_price, trees, seed=seed, threads=1, fitted={}) for seed in (0, 1)],
         "lexical": [NeuralMember.fit(inputs, log_price, words, seed) for seed in (0, 1)],
     }
     stack = StackerSettings(rounds=2, least_rows_in_leaf=5, feature_fraction=1.0)
@@ -207,21 +221,22 @@ def table_of(members, inputs):
     """What a stack reads of items that have no neighbours."""
     each = {member: models[0].predict(inputs) for member, models in members.items()}
     nobody, rows = np.full((len(inputs), 3), -1), np.zeros(1)
-    goods = Goods(rows, rows.astype(np.int64), rows)
+    one = Rows(None, rows, rows.astype(np.int64), rows, rows)
     blended = np.mean(list(each.values()), axis=0)
-    return features(each, blended, inputs, Neighbours(nobody, np.zeros(nobody.shape, np.float32)), goods), blended
+    return features(each, blended, inputs, Neighbours(nobody, np.zeros(nobody.shape, np.float32)), one), blended
 
 
 def test_saved_models_come_back_by_member_and_fold_with_what_was_fitted(make_items, tmp_path):
     models, (unseen, _) = trained(make_items), make_items(10, seed=5)
-    fitted = replace(FITTED, knobs=replace(FITTED.knobs, band=math.inf))
+    fitted = replace(FITTED, correction=replace(FITTED.correction, band=math.inf))
     save_models(tmp_path, models, fitted)
     loaded, fitted_back = load_models(tmp_path)
     assert fitted_back == fitted
     assert list(loaded.members) == list(models.members)
     table = table_of(models.members, unseen)
     predicted, back = (
-        [each.predict(unseen) for of in some.members.values() for each in of] + [s.predict(*table) for s in some.stacks]
+        [each.predict(unseen) for of in some.members.values() for each in of]
+        + [s.predict(*table) for s in some.stackers]
         for some in (models, loaded)
     )
     np.testing.assert_allclose(back, predicted, rtol=1e-6)
@@ -229,8 +244,8 @@ def test_saved_models_come_back_by_member_and_fold_with_what_was_fitted(make_ite
 
 
 def test_models_without_a_stack_come_back_without_one(make_items, tmp_path):
-    save_models(tmp_path, replace(trained(make_items), stacks=()), FITTED)
-    assert not load_models(tmp_path)[0].stacks
+    save_models(tmp_path, replace(trained(make_items), stackers=()), FITTED)
+    assert not load_models(tmp_path)[0].stackers
 
 
 def test_models_lie_on_the_disk_as_safetensors_text_and_json_alone(make_items, tmp_path):

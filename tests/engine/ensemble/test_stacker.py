@@ -1,12 +1,15 @@
 """Claims about the stack: what it reads, row by row, and that no row hears its own price or its fold's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from engine.ensemble.blend import Weights, blend
 from engine.ensemble.out_of_fold import STACKER, OutOfFold
-from engine.ensemble.stacker import AMOUNT_SLOPE, Catalogue, Goods, Stacker, amounts, features, stack_out_of_fold
+from engine.ensemble.stacker import AMOUNT_SLOPE, Stacker, features, stack_out_of_fold
 from engine.features.inputs import NUMBERS
+from engine.features.training_set import TrainingSet
 from engine.settings.schema import StackerSettings
 from index.search.neighbours import BandIndex, Neighbours
 
@@ -18,14 +21,16 @@ FOLDS = 4
 def catalogue(make_items):
     inputs, log_price = make_items(150, seed=2)
     inputs.numbers[:, NUMBERS.index("amount_unknown")] = np.arange(150) % 5 == 0
-    return Catalogue(inputs, Goods(log_price, inputs.unit, amounts(inputs)), inputs.vectors["name"])
+    return TrainingSet(
+        inputs, log_price, inputs.vectors["name"], np.arange(150), (np.arange(150) % FOLDS).astype(np.int8)
+    )
 
 
 @pytest.fixture
 def oof(catalogue):
     """Members that miss by chance, each world by its own."""
     random = np.random.default_rng(1)
-    log_price, fold = catalogue.goods.log_price, (np.arange(150) % FOLDS).astype(np.int8)
+    log_price, fold = catalogue.log_price, catalogue.fold
     own = {m: log_price + random.normal(0, 0.5, 150) for m in ("mlp", "gbdt")}
     return OutOfFold(fold, own, {m: log_price + random.normal(0, 0.5, (FOLDS, 150)) for m in own})
 
@@ -38,16 +43,15 @@ WEIGHTS = Weights(
 
 def slow_evidence(row, blended, near, catalogue):
     """One row's likeness and prices of neighbours, one neighbour at a time."""
-    goods = catalogue.goods
-    mine = amounts(catalogue.inputs)[row]
+    mine = catalogue.inputs.log_amount[row]
     apart, adjusted, same = [], [], 0
     for j in near:
-        apart.append(goods.log_price[j] - blended)
-        more = mine - goods.log_amount[j]
-        fits = goods.unit[j] == catalogue.inputs.unit[row] and not np.isnan(more)
+        apart.append(catalogue.log_price[j] - blended)
+        more = mine - catalogue.log_amount[j]
+        fits = catalogue.unit[j] == catalogue.inputs.unit[row] and not np.isnan(more)
         same += fits
         adjusted.append(apart[-1] + (AMOUNT_SLOPE * more if fits else 0))
-    alike = [float(catalogue.space[j] @ catalogue.space[row]) for j in near]
+    alike = [float(catalogue.search_vectors[j] @ catalogue.search_vectors[row]) for j in near]
     if not near:
         return [np.nan] * 9 + [0.0]
     return [
@@ -57,14 +61,14 @@ def slow_evidence(row, blended, near, catalogue):
 
 
 def test_the_table_says_what_members_item_and_neighbours_say_row_by_row(catalogue, oof):
-    blended = blend(oof.own, WEIGHTS.whole)
+    blended = blend(oof.oof, WEIGHTS.whole)
     blended[7] += 30  # where nobody's price is
-    index = BandIndex(catalogue.space, catalogue.goods.log_price)
-    near = index.search(catalogue.space, blended, k=SMALL.k, band=0.2)
+    index = BandIndex(catalogue.search_vectors, catalogue.log_price)
+    near = index.search(catalogue.search_vectors, blended, k=SMALL.k, band=0.2)
     assert 0 < (~near.found).sum() < near.found.size
-    table = features(oof.own, blended, catalogue.inputs, near, catalogue.goods)
+    table = features(oof.oof, blended, catalogue.inputs, near, catalogue)
     for row in range(150):
-        members = [oof.own["mlp"][row], oof.own["gbdt"][row]]
+        members = [oof.oof["mlp"][row], oof.oof["gbdt"][row]]
         said = [m - blended[row] for m in members] + [blended[row], np.std(members), *catalogue.inputs.numbers[row]]
         rows = near.rows[row][near.found[row]].tolist()
         slow = [*said, catalogue.inputs.unit[row], *slow_evidence(row, blended[row], rows, catalogue)]
@@ -73,20 +77,20 @@ def test_the_table_says_what_members_item_and_neighbours_say_row_by_row(catalogu
 
 def test_an_item_without_neighbours_or_amount_is_stacked_all_the_same(catalogue, oof):
     nobody = Neighbours(np.full((150, 5), -1), np.zeros((150, 5), np.float32))
-    blended = blend(oof.own, WEIGHTS.whole)
-    table = features(oof.own, blended, catalogue.inputs, nobody, catalogue.goods)
-    stack = Stacker.fit(table, blended, catalogue.goods.log_price, SMALL, seed=0)
+    blended = blend(oof.oof, WEIGHTS.whole)
+    table = features(oof.oof, blended, catalogue.inputs, nobody, catalogue)
+    stack = Stacker.fit(table, blended, catalogue.log_price, SMALL, seed=0)
     assert np.isfinite(stack.predict(table, blended)).all()
 
 
 def test_a_stack_learns_whom_to_trust_and_comes_back_from_the_disk(tmp_path, catalogue, oof):
     """One member is right about cheap items, the other about dear ones: no single weight can say that."""
-    log_price = catalogue.goods.log_price
+    log_price = catalogue.log_price
     cheap = log_price < np.median(log_price)
     members = {"mlp": log_price - np.where(cheap, 0, 1.0), "gbdt": log_price + np.where(cheap, 1.0, 0)}
     blended = blend(members, {"mlp": 0.5, "gbdt": 0.5})
     nobody = Neighbours(np.full((150, 5), -1), np.zeros((150, 5), np.float32))
-    table = features(members, blended, catalogue.inputs, nobody, catalogue.goods)
+    table = features(members, blended, catalogue.inputs, nobody, catalogue)
     stack = Stacker.fit(table, blended, log_price, StackerSettings(least_rows_in_leaf=5, feature_fraction=1.0), seed=0)
     predicted = stack.predict(table, blended)
     assert np.abs(predicted - log_price).mean() < 0.5 * np.abs(blended - log_price).mean()
@@ -97,18 +101,18 @@ def test_a_stack_learns_whom_to_trust_and_comes_back_from_the_disk(tmp_path, cat
 def test_the_same_seed_grows_the_same_stacks(catalogue, oof):
     one, again = (stack_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=4)[0] for _ in range(2))
     other = stack_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=5)[0]
-    np.testing.assert_array_equal(one.own[STACKER], again.own[STACKER])
-    assert not np.array_equal(one.own[STACKER], other.own[STACKER])
+    np.testing.assert_array_equal(one.oof[STACKER], again.oof[STACKER])
+    assert not np.array_equal(one.oof[STACKER], other.oof[STACKER])
 
 
 def test_every_prediction_is_by_stacks_that_left_out_what_they_must(catalogue, oof):
     stacked, stacks = stack_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=0)
     for f in range(FOLDS):
-        world = {m: each[f] for m, each in oof.without.items()}
-        own, here = {m: np.where(oof.fold == f, oof.own[m], world[m]) for m in world}, oof.fold == f
+        world = {m: each[f] for m, each in oof.nested_oof.items()}
+        own, here = {m: np.where(oof.fold == f, oof.oof[m], world[m]) for m in world}, oof.fold == f
         slow = fitted(world, {f}, f, catalogue, oof.fold)
         np.testing.assert_array_equal(
-            stacked.own[STACKER][here], slow.predict(*lines(own, {f}, f, catalogue, oof.fold))[here]
+            stacked.oof[STACKER][here], slow.predict(*lines(own, {f}, f, catalogue, oof.fold))[here]
         )
         table = lines(own, {f}, f, catalogue, oof.fold)
         np.testing.assert_array_equal(stacks[f].predict(*table), slow.predict(*table))
@@ -116,9 +120,9 @@ def test_every_prediction_is_by_stacks_that_left_out_what_they_must(catalogue, o
         for g in set(range(FOLDS)) - {f}:
             one_less, there = fitted(world, {f, g}, f, catalogue, oof.fold), oof.fold == g
             expected = one_less.predict(*lines(world, {f, g}, f, catalogue, oof.fold))
-            np.testing.assert_array_equal(stacked.without[STACKER][f, there], expected[there])
+            np.testing.assert_array_equal(stacked.nested_oof[STACKER][f, there], expected[there])
             as_queries += one_less.predict(*lines(world, {f}, f, catalogue, oof.fold)) / (FOLDS - 1)
-        np.testing.assert_allclose(stacked.without[STACKER][f, here], as_queries[here], atol=1e-12)
+        np.testing.assert_allclose(stacked.nested_oof[STACKER][f, here], as_queries[here], atol=1e-12)
 
 
 def lines(members, out, f, catalogue, fold):
@@ -126,11 +130,12 @@ def lines(members, out, f, catalogue, fold):
     blended, table = blend(members, WEIGHTS.by_fold[f]), []
     for row in range(len(fold)):
         heard = np.array([j for j in range(len(fold)) if fold[j] not in out and fold[j] != fold[row]])
-        index = BandIndex(catalogue.space[heard], catalogue.goods.log_price[heard])
-        near = index.search(catalogue.space[[row]], blended[[row]], k=SMALL.k, band=SMALL.band)
+        index = BandIndex(catalogue.search_vectors[heard], catalogue.log_price[heard])
+        near = index.search(catalogue.search_vectors[[row]], blended[[row]], k=SMALL.k, band=SMALL.band)
+        numbered = Neighbours(np.where(near.found, heard[near.rows], -1), near.similarity)
         said = {m: each[[row]] for m, each in members.items()}
         one = catalogue.inputs.take(np.array([row]))
-        table.append(features(said, blended[[row]], one, near, catalogue.goods.take(heard))[0])
+        table.append(features(said, blended[[row]], one, numbered, catalogue)[0])
     return np.array(table), blended
 
 
@@ -138,16 +143,16 @@ def fitted(members, out, f, catalogue, fold):
     table, blended = lines(members, out, f, catalogue, fold)
     seen = ~np.isin(fold, list(out))
     seed = 0 * FOLDS**2 + sum(out)
-    return Stacker.fit(table[seen], blended[seen], catalogue.goods.log_price[seen], SMALL, seed=seed)
+    return Stacker.fit(table[seen], blended[seen], catalogue.log_price[seen], SMALL, seed=seed)
 
 
 @pytest.mark.parametrize("row", [0, 40, 149])
 def test_a_price_a_thousand_times_higher_moves_no_prediction_of_its_own_fold(row, catalogue, oof):
     before = stack_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=0)[0]
-    dearer = Goods(catalogue.goods.log_price.copy(), catalogue.goods.unit, catalogue.goods.log_amount)
-    dearer.log_price[row] += np.log(1000)
-    after = stack_out_of_fold(oof, WEIGHTS, catalogue._replace(goods=dearer), SMALL, seed=0)[0]
+    dearer = catalogue.log_price.copy()
+    dearer[row] += np.log(1000)
+    after = stack_out_of_fold(oof, WEIGHTS, replace(catalogue, log_price=dearer), SMALL, seed=0)[0]
     here = oof.fold == oof.fold[row]
-    np.testing.assert_array_equal(after.own[STACKER][here], before.own[STACKER][here])
-    np.testing.assert_array_equal(after.without[STACKER][oof.fold[row]], before.without[STACKER][oof.fold[row]])
-    assert not np.array_equal(after.own[STACKER][~here], before.own[STACKER][~here])
+    np.testing.assert_array_equal(after.oof[STACKER][here], before.oof[STACKER][here])
+    np.testing.assert_array_equal(after.nested_oof[STACKER][oof.fold[row]], before.nested_oof[STACKER][oof.fold[row]])
+    assert not np.array_equal(after.oof[STACKER][~here], before.oof[STACKER][~here])

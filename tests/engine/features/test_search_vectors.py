@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from engine.features.inputs import WORD_KINDS, Inputs, hash_words
-from engine.features.lsa import KINDS, WordSpace
-from engine.features.search_vectors import Space, joined
+from engine.features.lsa import KINDS, Lsa
+from engine.features.search_vectors import SearchVectorizer, joined
 from engine.features.tfidf import weigh_words, word_table
 from engine.settings.schema import Correction, Settings
 
@@ -57,14 +57,14 @@ def test_an_item_that_lacks_a_view_is_placed_by_the_other_and_one_that_lacks_bot
 def test_the_space_holds_the_views_that_the_settings_name_and_comes_back_from_the_disk(parts, tmp_path):
     settings = Settings(correction=Correction(search_vectors=parts))
     inputs = inputs_of()
-    space = Space.fit(inputs, settings)
+    space = SearchVectorizer.fit(inputs, settings)
     views = {"name": inputs.vectors["minilm_name"], "text": inputs.vectors["minilm_text"]}
     if space.words is not None:
         views["words"] = space.words.vectors(inputs.words)
     np.testing.assert_array_equal(space.vectors(inputs), joined([views[part] for part in parts]))
     space.save(tmp_path)
     assert len(list(tmp_path.iterdir())) == ("words" in parts)
-    np.testing.assert_array_equal(Space.load(tmp_path, settings).vectors(inputs), space.vectors(inputs))
+    np.testing.assert_array_equal(SearchVectorizer.load(tmp_path, settings).vectors(inputs), space.vectors(inputs))
 
 
 def test_a_word_weighs_the_logarithm_of_how_rare_it_is_and_one_that_a_single_row_has_nothing():
@@ -100,27 +100,27 @@ def test_with_as_many_directions_as_rows_the_word_space_keeps_every_cosine():
     table = word_table(words, weighed).toarray()
     there = np.linalg.norm(table, axis=1) > 0
     unit = table[there] / np.linalg.norm(table[there], axis=1, keepdims=True)
-    seen = WordSpace.fit(words, seed=0).vectors(words)[there]
+    seen = Lsa.fit(words, seed=0).vectors(words)[there]
     np.testing.assert_allclose(seen @ seen.T, unit @ unit.T, atol=2e-3)
 
 
 def test_an_item_without_known_words_has_no_place_among_the_words():
-    space = WordSpace.fit(hash_words(NAMES, TEXTS), seed=0)
+    space = Lsa.fit(hash_words(NAMES, TEXTS), seed=0)
     assert not space.vectors(hash_words(["", "zzz"], ["", "qqq"])).any()
 
 
 @pytest.mark.parametrize("names", [["", ""], ["tea", "soda"], ["tea", "tea"]], ids=["silent", "unalike", "one word"])
 def test_a_catalogue_with_next_to_no_words_has_a_word_space_all_the_same(names, tmp_path):
     words = hash_words(names, names)
-    space = WordSpace.fit(words, seed=0)
+    space = Lsa.fit(words, seed=0)
     assert space.vectors(words).shape[0] == 2
     space.save(tmp_path)
-    np.testing.assert_array_equal(WordSpace.load(tmp_path).vectors(words), space.vectors(words))
+    np.testing.assert_array_equal(Lsa.load(tmp_path).vectors(words), space.vectors(words))
 
 
 def test_a_large_catalogue_is_fitted_on_some_of_its_rows_and_the_seed_says_which(monkeypatch):
     monkeypatch.setattr("engine.features.lsa.MOST_ROWS", 8)
     words = hash_words(NAMES, TEXTS)
-    one, again, other = (WordSpace.fit(words, seed).vectors(words) for seed in (0, 0, 1))
+    one, again, other = (Lsa.fit(words, seed).vectors(words) for seed in (0, 0, 1))
     np.testing.assert_array_equal(one, again)
     assert one.shape != other.shape or not np.allclose(one, other)

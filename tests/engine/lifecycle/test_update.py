@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engine.serving.reference import open_comparables, read_comparables
 
 from engine.ensemble.blend import blend
 from engine.ensemble.out_of_fold import read_out_of_fold
@@ -22,7 +23,6 @@ from engine.features.inputs import make_inputs
 from engine.lifecycle import update as growth
 from engine.lifecycle.update import add_items, compact_index, read_ids, remove_items
 from engine.serving.pricer import Item, Pricer
-from engine.serving.reference import open_comparables, read_comparables
 from index.catalogue.items import Columns, read_catalogue
 from index.errors import DataRefused, IndexLocked, IndexUnusable, UsageError
 from index.search.neighbours import BandIndex

@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 
 from engine.features.inputs import NUMBERS, WORD_KINDS, Inputs, hash_words
 from engine.features.tfidf import weigh_words
-from engine.members.kernel_ridge import REACH, SHARPNESS, Kernel
+from engine.members.kernel_ridge import REACH, SHARPNESS, KernelRidge
 from engine.settings.schema import Kernel as KernelSettings
 
 SETTINGS = KernelSettings(ridge=0.5)
@@ -64,15 +64,15 @@ def ridge(train, log_price, asked, settings, words=None):
 
 
 def test_without_learned_words_it_is_kernel_ridge_regression_pair_by_pair(monkeypatch):
-    monkeypatch.setattr(Kernel, "_learn_words", lambda *_: None)
+    monkeypatch.setattr(KernelRidge, "_learn_words", lambda *_: None)
     (train, log_price), (asked, _) = shop(60), shop(20, seed=1)
-    predicted = Kernel.fit(train, log_price, SETTINGS, seed=0).predict(asked)
+    predicted = KernelRidge.fit(train, log_price, SETTINGS, seed=0).predict(asked)
     np.testing.assert_allclose(predicted, ridge(train, log_price, asked, SETTINGS), atol=2e-3)
 
 
 def test_words_that_move_the_price_come_to_weigh_more_than_words_that_do_not():
     train, log_price = shop(300)
-    model = Kernel.fit(train, log_price, SETTINGS, seed=0)
+    model = KernelRidge.fit(train, log_price, SETTINGS, seed=0)
     before = weigh_words(train.words)["name"]
     gained = model._words["name"].weight / before.weight  # what the price taught: no answer shows it by itself
     said = hash_words(["tea", "brand1"], ["", ""])
@@ -82,31 +82,31 @@ def test_words_that_move_the_price_come_to_weigh_more_than_words_that_do_not():
 
 def test_with_learned_words_it_is_kernel_ridge_regression_on_those():
     (train, log_price), (asked, _) = shop(60), shop(20, seed=1)
-    model = Kernel.fit(train, log_price, SETTINGS, seed=0)
+    model = KernelRidge.fit(train, log_price, SETTINGS, seed=0)
     slow = ridge(train, log_price, asked, SETTINGS, model._words)
     np.testing.assert_allclose(model.predict(asked), slow, atol=2e-3)
 
 
 def test_it_learns_the_law_of_the_shop():
     (train, log_price), (asked, truth) = shop(400), shop(100, seed=1)
-    predicted = Kernel.fit(train, log_price, SETTINGS, seed=0).predict(asked)
+    predicted = KernelRidge.fit(train, log_price, SETTINGS, seed=0).predict(asked)
     assert np.abs(predicted - truth).mean() < 0.15 < 0.5 * np.abs(np.median(log_price) - truth).mean()
 
 
 def test_landmarks_that_are_all_rows_are_no_landmarks_at_all():
     """The subset of regressors with every row for a landmark solves K K a + ridge K a = K y, which is the full fit."""
     (train, log_price), (asked, _) = shop(80), shop(20, seed=1)
-    whole = Kernel.fit(train, log_price, SETTINGS, seed=0).predict(asked)
-    nearly = Kernel.fit(train, log_price, replace(SETTINGS, landmarks=79), seed=0).predict(asked)
+    whole = KernelRidge.fit(train, log_price, SETTINGS, seed=0).predict(asked)
+    nearly = KernelRidge.fit(train, log_price, replace(SETTINGS, landmarks=79), seed=0).predict(asked)
     assert np.abs(whole - nearly).max() < 0.1
-    few = Kernel.fit(train, log_price, replace(SETTINGS, landmarks=10), seed=0).predict(asked)
+    few = KernelRidge.fit(train, log_price, replace(SETTINGS, landmarks=10), seed=0).predict(asked)
     assert np.abs(whole - few).mean() > np.abs(whole - nearly).mean()
 
 
 def test_twins_among_the_landmarks_break_nothing():
     inputs, log_price = shop(40)
     twins = inputs.take(np.tile(np.arange(40), 3))
-    model = Kernel.fit(twins, np.tile(log_price, 3), replace(SETTINGS, landmarks=100), seed=0)
+    model = KernelRidge.fit(twins, np.tile(log_price, 3), replace(SETTINGS, landmarks=100), seed=0)
     assert np.abs(model.predict(inputs) - log_price).mean() < 0.3
 
 
@@ -114,17 +114,17 @@ def test_twins_among_the_landmarks_break_nothing():
 def test_a_model_comes_back_from_the_disk_and_the_same_seed_makes_the_same_bytes(tmp_path, landmarks):
     (train, log_price), (asked, _) = shop(60), shop(20, seed=1)
     settings = replace(SETTINGS, landmarks=landmarks)
-    model, again = (Kernel.fit(train, log_price, settings, seed=3) for _ in range(2))
+    model, again = (KernelRidge.fit(train, log_price, settings, seed=3) for _ in range(2))
     model.save(tmp_path / "one.safetensors")
     again.save(tmp_path / "two.safetensors")
     assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
-    np.testing.assert_array_equal(Kernel.load(tmp_path / "one.safetensors").predict(asked), model.predict(asked))
+    np.testing.assert_array_equal(KernelRidge.load(tmp_path / "one.safetensors").predict(asked), model.predict(asked))
 
 
 def test_a_batch_of_many_is_predicted_as_one_by_one(monkeypatch):
     monkeypatch.setattr("engine.members.kernel_ridge.ROWS_AT_ONCE", 7)
     (train, log_price), (asked, _) = shop(60), shop(20, seed=1)
-    model = Kernel.fit(train, log_price, SETTINGS, seed=0)
+    model = KernelRidge.fit(train, log_price, SETTINGS, seed=0)
     alone = [model.predict(asked.take(np.array([row])))[0] for row in range(20)]
     np.testing.assert_allclose(model.predict(asked), alone, atol=1e-5)
 
@@ -134,20 +134,20 @@ def test_an_item_that_is_like_nothing_is_worth_the_median_but_for_its_numbers():
     vectors = {name: np.zeros((1, each.shape[1]), np.float32) for name, each in train.vectors.items()}
     words = csr_matrix((1, train.words.shape[1]), dtype=np.float32)
     far = Inputs(vectors, np.full((1, len(NUMBERS)), 1e6, np.float32), np.array([2]), words)
-    predicted = Kernel.fit(train, log_price, SETTINGS, seed=0).predict(far)[0]
+    predicted = KernelRidge.fit(train, log_price, SETTINGS, seed=0).predict(far)[0]
     assert predicted == pytest.approx(np.median(log_price), abs=0.2)
 
 
 def test_items_without_words_and_vectors_are_fitted_on_their_numbers():
     train, log_price = shop(60)
     bare = replace(train, vectors={}, words=csr_matrix(train.words.shape, dtype=np.float32))
-    predicted = Kernel.fit(bare, log_price, SETTINGS, seed=0).predict(bare)
+    predicted = KernelRidge.fit(bare, log_price, SETTINGS, seed=0).predict(bare)
     assert np.corrcoef(predicted, log_price)[0, 1] > 0.5
 
 
 def test_prices_that_are_all_one_are_predicted_as_that_one():
     train, _ = shop(30)
-    predicted = Kernel.fit(train, np.full(30, 2.5), SETTINGS, seed=0).predict(shop(5, seed=1)[0])
+    predicted = KernelRidge.fit(train, np.full(30, 2.5), SETTINGS, seed=0).predict(shop(5, seed=1)[0])
     np.testing.assert_allclose(predicted, 2.5, atol=1e-6)
 
 
@@ -156,8 +156,8 @@ def test_every_kind_of_words_is_read():
     for kind, columns in WORD_KINDS.items():
         deaf = train.words.toarray()
         deaf[:, columns] = 0
-        changed = Kernel.fit(replace(train, words=csr_matrix(deaf)), log_price, SETTINGS, seed=0).predict(train)
-        assert not np.allclose(changed, Kernel.fit(train, log_price, SETTINGS, seed=0).predict(train)), kind
+        changed = KernelRidge.fit(replace(train, words=csr_matrix(deaf)), log_price, SETTINGS, seed=0).predict(train)
+        assert not np.allclose(changed, KernelRidge.fit(train, log_price, SETTINGS, seed=0).predict(train)), kind
 
 
 def test_a_constant_number_has_no_spread_whatever_its_last_bits():
@@ -166,5 +166,5 @@ def test_a_constant_number_has_no_spread_whatever_its_last_bits():
     assert inputs.numbers.std(axis=0)[6] > 1e-6
     asked = inputs.take(np.arange(20))
     moved = replace(asked, numbers=asked.numbers + np.float32(1e-4) * np.eye(len(NUMBERS), dtype=np.float32)[6])
-    kernel = Kernel.fit(inputs, log_price, replace(SETTINGS, landmarks=300), seed=0)
+    kernel = KernelRidge.fit(inputs, log_price, replace(SETTINGS, landmarks=300), seed=0)
     np.testing.assert_allclose(kernel.predict(moved), kernel.predict(asked), atol=1e-3)

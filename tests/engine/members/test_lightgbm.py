@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from engine.members.lightgbm import Gbdt
+from engine.members.lightgbm import LightGbm
 from engine.settings.schema import Gbdt as Settings
 
 WORDS = Settings(
@@ -20,8 +20,8 @@ every = pytest.mark.parametrize(
 )
 
 
-def fit(inputs, log_price, settings, seed=0) -> Gbdt:
-    return Gbdt.fit(inputs, log_price, settings, seed=seed, threads=1, fitted={})
+def fit(inputs, log_price, settings, seed=0) -> LightGbm:
+    return LightGbm.fit(inputs, log_price, settings, seed=seed, threads=1, fitted={})
 
 
 def without_photographs(inputs):
@@ -41,7 +41,7 @@ def test_a_saved_model_prices_as_it_did(make_items, settings, tmp_path):
     inputs, log_price = make_items(100)
     fitted, unseen = fit(inputs, log_price, settings), make_items(20, seed=3)[0]
     fitted.save(tmp_path / "member.txt")
-    loaded = Gbdt.load(tmp_path / "member.txt", {})
+    loaded = LightGbm.load(tmp_path / "member.txt", {})
     np.testing.assert_allclose(loaded.predict(unseen), fitted.predict(unseen), rtol=1e-12)
     loaded.save(tmp_path / "again.txt")
     assert (tmp_path / "again.txt").read_bytes() == (tmp_path / "member.txt").read_bytes()
@@ -59,7 +59,7 @@ def test_the_same_seed_prices_the_same_and_another_seed_otherwise(make_items, se
 def test_the_trees_are_the_same_whatever_the_number_of_threads(make_items, settings):
     inputs, log_price = make_items(200)
     few = replace(settings, rounds=3)
-    one, two = (Gbdt.fit(inputs, log_price, few, seed=0, threads=n, fitted={}).predict(inputs) for n in (1, 2))
+    one, two = (LightGbm.fit(inputs, log_price, few, seed=0, threads=n, fitted={}).predict(inputs) for n in (1, 2))
     np.testing.assert_array_equal(one, two)
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from engine.members.catboost import Catboost
-from engine.members.lightgbm import Gbdt
+from engine.members.catboost import CatBoost
+from engine.members.lightgbm import LightGbm
 from engine.members.neural import NeuralMember
 from engine.members.tree_features import TreeTable
-from engine.members.xgboost import Xgboost
+from engine.members.xgboost import XgBoost
 from engine.settings.schema import DeepTrees, Fit, NetworkSettings
 from engine.settings.schema import Gbdt as GbdtSettings
 from index.catalogue.units import UNITS
@@ -19,9 +19,9 @@ from index.errors import DataRefused, UsageError
 
 ALL = {"rounds": 30, "learning_rate": 0.3, "feature_fraction": 1.0, "row_fraction": 1.0, "least_rows_of_word": 5}
 KINDS = {
-    "gbdt": (Gbdt, GbdtSettings(**ALL, leaves=7, least_rows_in_leaf=5), "txt"),
-    "xgboost": (Xgboost, DeepTrees(**ALL, depth=3), "ubj"),
-    "catboost": (Catboost, DeepTrees(**ALL, depth=3), "cbm"),
+    "gbdt": (LightGbm, GbdtSettings(**ALL, leaves=7, least_rows_in_leaf=5), "txt"),
+    "xgboost": (XgBoost, DeepTrees(**ALL, depth=3), "ubj"),
+    "catboost": (CatBoost, DeepTrees(**ALL, depth=3), "cbm"),
 }
 every = pytest.mark.parametrize("kind", KINDS)
 reads = pytest.mark.parametrize("reads", [("words",), ("vectors",), ("fused",), ("words", "vectors", "fused")], ids=str)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engine.serving.reference import read_comparables
 
 from engine.ensemble.cross_fit import answer_out_of_fold
 from engine.ensemble.out_of_fold import STACKER, read_out_of_fold
@@ -19,7 +20,6 @@ from engine.lifecycle.build import build_index
 from engine.lifecycle.update import add_items
 from engine.metrics import smape
 from engine.serving.pricer import Item, Pricer
-from engine.serving.reference import read_comparables
 from engine.settings.read import settings_from
 from engine.settings.schema import Settings, StackerSettings
 from engine.tuning import tune as room

@@ -142,9 +142,7 @@ def test_published_weights_with_another_hash_are_refused_before_they_are_read(
     folder = published["efficientnet_b0"].parent
     monkeypatch.setattr(hub, "locate", lambda spec, path: folder)
     monkeypatch.setattr(timm, "read_network", lambda spec, weights: pytest.fail("was read"))
-    with pytest.raises(
-        DataRefused, match=r"is not the file that efficientnet-b0 was published with .* not d569899762"
-    ):
+    with pytest.raises(DataRefused, match=r"is not the file that efficientnet-b0 was published with .* not d569899762"):
         open_encoder("efficientnet-b0")
 
 

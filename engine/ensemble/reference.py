@@ -1,0 +1,90 @@
+"""What a query may use of the catalogue: every row's search vector, price, amount, residual, and what to show of it.
+
+Drawn from the items and the models at build, in one Arrow file in price order (`index.search.table`); what the search's
+backend keeps for itself lies beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from index.arrays import Float32, Float64, Int8, Int64
+from index.search.backends import AUTO, NOWHERE, Paths, at_open, choose, write_backend
+from index.search.neighbours import BandIndex
+from index.search.table import FOLD, LOG_PRICE, SearchTable
+from index.storage.layout import REFERENCE, search_paths
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from engine.features.training_set import TrainingSet
+
+SHOWN = ("item_id", "name", "image")
+
+
+class ReferenceSet:
+    """m rows of the catalogue that prices are compared with, known by their number in it."""
+
+    def __init__(self, table: SearchTable, search: str = AUTO, paths: Paths = NOWHERE) -> None:
+        """`search` names the backend, which finds at its one of `paths` what it keeps on the disk."""
+        self.table = table
+        self.log_price: Float64 = table.column(LOG_PRICE)  # (m,), as all below
+        self.unit: Int64 = table.column("unit")
+        self.log_amount: Float64 = table.column("log_amount")  # of the whole listing; NaN where unknown
+        self.residual: Float64 = table.column("residual")  # log price less what models that never saw the row expected
+        self.fold: Int8 = table.column(FOLD)  # of the models that never saw the row
+        self._search, self._paths = search, paths
+
+    @classmethod
+    def build(cls, items: pa.Table, rows: TrainingSet, residual: Float64) -> Self:
+        """From n `items` (schema `ITEMS`) and what the models know of them; `residual` (n,).
+
+        Raises DataRefused for NaN or infinity.
+        """
+        import pyarrow as pa
+
+        columns = {"unit": rows.unit, "log_amount": rows.log_amount, "residual": residual}
+        beside = items.select(SHOWN)
+        for name, values in columns.items():
+            beside = beside.append_column(name, pa.array(values))
+        return cls(SearchTable.build(beside, rows.log_price, rows.fold, rows.search_vectors))
+
+    @classmethod
+    def open(cls, folder: Path, search: str = AUTO) -> Self:
+        """That of a generation; the manifest has checked the file before."""
+        return cls(SearchTable.open(folder / REFERENCE), search, search_paths(folder))
+
+    def write(self, folder: Path, search: str = AUTO) -> None:
+        """Into a generation, with what the backend `search` keeps beside it."""
+        self.table.write(folder / REFERENCE)
+        order = self.table.order
+        write_backend(choose(search, *order.vectors.shape), order, search_paths(folder))
+
+    def merged(self, removed: Int64, added: ReferenceSet | None) -> ReferenceSet:
+        """These rows but `removed` (r,), and then the `added` ones."""
+        return ReferenceSet(self.table.merged(removed, added.table if added else None))
+
+    def rebuilt(self) -> ReferenceSet:
+        """The same rows, as if they had been written at once."""
+        return ReferenceSet(self.table.rebuilt())
+
+    def with_residual(self, residual: Float64) -> ReferenceSet:
+        """The same rows with other residuals (m,)."""
+        return ReferenceSet(self.table.with_column("residual", residual))
+
+    @cached_property
+    def index(self) -> BandIndex:
+        """To search among the rows that have a vector, by what was written for it; its groups are the folds."""
+        return BandIndex.of(self.table.order, at_open(self._search, self._paths), self._paths)
+
+    def search_vectors(self) -> Float32:
+        """(m, dim) in the order of the catalogue: a copy."""
+        return self.table.vectors()
+
+    def shown(self, rows: Sequence[int] | Int64) -> list[dict[str, Any]]:
+        """item_id, name and image of some rows."""
+        shown: list[dict[str, Any]] = self.table.table.select(SHOWN).take(self.table.position[rows]).to_pylist()
+        return shown

@@ -1,0 +1,201 @@
+"""Rows in price order as one Arrow file that is mapped into memory: vectors, codes for a scan, and any columns beside.
+
+To open it sorts nothing, copies no vector, and reads none before it is needed. Rows without a vector, which nobody can
+find, come last. It knows nothing of what the other columns mean.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from index.arrays import Float32, Float64, Int8, Int64
+from index.search.dense import SCAN_ROWS
+from index.search.int8_codes import Codes, Head, Level, encode_rows
+from index.search.price_order import PriceOrder, positions_by_price, present, refuse_unless_finite
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+ROW, LOG_PRICE, FOLD, VECTORS = "row", "log_price", "fold", "search_vectors"  # columns that every table has
+CODE, COARSE = "code", "coarse"  # what the names of the columns begin with that a scan reads
+FOUND, DIRECTIONS = b"found", b"directions"  # metadata: rows with a vector; the directions of the coarse codes
+
+
+class SearchTable:
+    """m rows, known by their number in the catalogue."""
+
+    def __init__(self, table: pa.Table) -> None:
+        row, found = table[ROW].to_numpy(), int(table.schema.metadata[FOUND])
+        self.table = table
+        self.position = np.empty(len(row), np.int64)  # (m,) of each row, by its number
+        self.position[row] = np.arange(len(row))
+        self.order = PriceOrder(
+            _matrix(table[VECTORS])[:found],
+            table[LOG_PRICE].to_numpy()[:found].astype(np.float32),
+            row[:found],
+            table[FOLD].to_numpy()[:found].astype(np.int64),
+            _read_codes(table, found),
+        )
+
+    @classmethod
+    def build(cls, beside: pa.Table, log_price: Float64, fold: Int8, vectors: Float32) -> Self:
+        """From n rows in the catalogue's order, each (n,) or (n, dim); `beside` holds the other columns.
+
+        Raises DataRefused for NaN or infinity.
+        """
+        import pyarrow as pa
+
+        there = present(vectors, "row of the catalogue")
+        refuse_unless_finite(log_price, "log prices", "row of the catalogue")
+        found = positions_by_price(log_price.astype(np.float32), there)
+        row = np.concatenate([found, np.flatnonzero(~there)])
+        columns = {ROW: row, LOG_PRICE: log_price[row], FOLD: fold[row]}
+        table = _appended(
+            beside.take(row).combine_chunks().replace_schema_metadata(),
+            {**{name: pa.array(values) for name, values in columns.items()}, VECTORS: _lists(vectors[row])},
+        )
+        return cls(_finished(table, len(found)))
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """What `write` wrote; whoever calls has checked the file's hash."""
+        import pyarrow as pa
+
+        return cls(pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks())
+
+    def write(self, path: Path) -> None:
+        """As an Arrow file of one chunk, so that arrays map without a copy."""
+        import pyarrow as pa
+
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, self.table.schema) as writer:
+            writer.write_table(self.table, max_chunksize=max(1, self.table.num_rows))
+
+    def column(self, name: str) -> NDArray[Any]:
+        """(m,) in the order of the catalogue: a copy."""
+        values: NDArray[Any] = self.table[name].to_numpy()
+        return values[self.position]
+
+    def vectors(self) -> Float32:
+        """(m, dim) in the order of the catalogue: a copy."""
+        return _matrix(self.table[VECTORS])[self.position]
+
+    def with_column(self, name: str, values: NDArray[Any]) -> SearchTable:
+        """The same with other values (m,), in the order of the catalogue, of a column that is not searched by."""
+        return SearchTable(_replaced(self.table, name, values[self.table[ROW].to_numpy()]))
+
+    def rebuilt(self) -> SearchTable:
+        """The same rows with codes by directions of their own."""
+        return SearchTable(_finished(_without_codes(self.table), len(self.order.rows)))
+
+    def merged(self, removed: Int64, added: SearchTable | None) -> SearchTable:
+        """What `build` would make of these rows but `removed` (r,), and then the `added` ones: by a merge.
+
+        What lies between two added or removed rows is copied as it is. Rows keep their codes, and added ones get theirs
+        by the directions that were fixed when the table was first built.
+        """
+        import pyarrow as pa
+
+        table, found, row = self.table, len(self.order.rows), self.table[ROW].to_numpy()
+        stays = np.ones(len(row), np.bool_)
+        stays[removed] = False
+        kept = np.flatnonzero(stays[row])
+        first, rest = kept[kept < found], kept[kept >= found]
+        pieces = [_replaced(table, ROW, (np.cumsum(stays) - 1)[row])]
+        if added is not None:
+            new, count, added_found = added.table, added.table.num_rows, len(added.order.rows)
+            new = _replaced(new, ROW, new[ROW].to_numpy() + int(stays.sum()))
+            place = np.searchsorted(self.order.log_price[first], added.order.log_price, side="right")
+            first = np.insert(first, place, len(row) + np.arange(added_found))
+            rest = np.concatenate([rest, len(row) + np.arange(added_found, count)])
+            if CODE in table.column_names:
+                new = _with_codes(_without_codes(new), self.order.codes)
+            pieces.append(new.select(table.column_names))
+        merged = _gathered(pa.concat_tables(pieces), np.concatenate([first, rest]))
+        return SearchTable(_finished(merged.replace_schema_metadata(table.schema.metadata), len(first)))
+
+
+def _finished(table: pa.Table, found: int) -> pa.Table:
+    """With codes where there are rows enough for a scan, and with the number of rows that can be found."""
+    if found < SCAN_ROWS:
+        table = _without_codes(table)
+    elif CODE not in table.column_names:
+        table = _with_codes(table)
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), FOUND: str(found).encode()})
+
+
+def _with_codes(table: pa.Table, like: Codes | None = None) -> pa.Table:
+    """With the columns that a scan reads; the directions of `like` where it is given."""
+    import pyarrow as pa
+
+    codes = encode_rows(_matrix(table[VECTORS]), like)
+    columns, metadata = _code_columns(CODE, codes.whole), {}
+    if codes.head is not None:
+        columns |= {**_code_columns(COARSE, codes.head.level), f"{COARSE}_rest": pa.array(codes.head.rest)}
+        metadata[DIRECTIONS] = codes.head.projection.astype("<f4").tobytes()
+    return _appended(table, columns).replace_schema_metadata(metadata)
+
+
+def _without_codes(table: pa.Table) -> pa.Table:
+    plain = [name for name in table.column_names if not name.startswith((CODE, COARSE))]
+    return table.select(plain).replace_schema_metadata()
+
+
+def _gathered(table: pa.Table, position: Int64) -> pa.Table:
+    """Rows at `position` in one chunk; runs of them are copied whole, which is what a merge mostly consists of."""
+    import pyarrow as pa
+
+    ends = np.flatnonzero(np.diff(position) != 1) + 1
+    starts, lengths = position[np.r_[0, ends]], np.diff(np.r_[0, ends, len(position)])
+    pieces = [table.slice(start, length) for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)]
+    return pa.concat_tables(pieces).combine_chunks()
+
+
+def _replaced(table: pa.Table, name: str, values: NDArray[Any]) -> pa.Table:
+    import pyarrow as pa
+
+    return table.set_column(table.column_names.index(name), name, pa.array(values))
+
+
+def _appended(table: pa.Table, columns: dict[str, Any]) -> pa.Table:
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    return table
+
+
+def _code_columns(name: str, level: Level) -> dict[str, Any]:
+    import pyarrow as pa
+
+    return {name: _lists(level.code), f"{name}_scale": pa.array(level.scale), f"{name}_error": pa.array(level.error)}
+
+
+def _read_codes(table: Any, found: int) -> Codes | None:
+    if CODE not in table.column_names:
+        return None
+    head = None
+    if COARSE in table.column_names:
+        dim = table[VECTORS].type.list_size
+        directions = np.frombuffer(table.schema.metadata[DIRECTIONS], "<f4").reshape(-1, dim)
+        assert table[COARSE].type.list_size >= len(directions), (table[COARSE].type, directions.shape)
+        head = Head(_level(table, COARSE, found), table[f"{COARSE}_rest"].to_numpy()[:found], directions)
+    return Codes(_level(table, CODE, found), head)
+
+
+def _level(table: Any, name: str, found: int) -> Level:
+    scale, error = (table[f"{name}_{part}"].to_numpy()[:found] for part in ("scale", "error"))
+    return Level(_matrix(table[name])[:found], scale, error)
+
+
+def _lists(matrix: NDArray[Any]) -> Any:
+    import pyarrow as pa
+
+    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), matrix.shape[1])
+
+
+def _matrix(column: Any) -> NDArray[Any]:
+    lists = column.chunk(0)
+    matrix: NDArray[Any] = lists.flatten().to_numpy().reshape(-1, lists.type.list_size)
+    return matrix
