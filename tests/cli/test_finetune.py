@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,30 +93,41 @@ def test_an_unknown_setting_is_refused_by_name(command: Price, tmp_path: Path) -
     assert answer.code == 2 and "'epoch'" in answer.err and "'epochs'" in answer.err
 
 
+STOPPED = """
+import os, sys
+from pathlib import Path
+import cli
+
+how, replace = int(sys.argv.pop(1)), Path.replace
+
+def replace_and_stop(self, target):
+    replaced = replace(self, target)
+    if Path(target).name == "checkpoint.safetensors":
+        os.kill(os.getpid(), how)
+    return replaced
+
+Path.replace = replace_and_stop
+cli.main()
+"""
+
+
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_process_that_is_stopped_goes_on_and_ends_as_if_it_were_not(
     command: Price, tmp_path: Path, priced_words: Path, how: signal.Signals
 ) -> None:
-    more = ("--epochs", "30", "--json")
+    more = ("--epochs", "4", "--json")
     arguments = ["finetune", priced_words, "-o", tmp_path / "out", "--config", tmp_path / "price.toml", *more]
-    script = "import cli, sys; cli.main()"
     settings = (tmp_path / "price.toml").read_text()
-    (tmp_path / "price.toml").write_text(settings + "patience = 30\n")
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments), "--device", "cpu"],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    (tmp_path / "price.toml").write_text(settings + "patience = 4\n")
+    stopped = subprocess.run(
+        [sys.executable, "-c", STOPPED, str(int(how)), *map(str, arguments), "--device", "cpu"],
+        cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    checkpoint = tmp_path / "out.partial" / "checkpoint.safetensors"
-    deadline = time.monotonic() + 240
-    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(how)
-    out, err = process.communicate(timeout=240)
+    assert (stopped.returncode, stopped.stdout) == (130 if how is signal.SIGINT else -how, ""), stopped.stderr
     if how is signal.SIGINT:
-        assert (process.returncode, out) == (130, ""), err
-        assert "Interrupted" in err.splitlines()[-1]
-    assert checkpoint.exists() and not (tmp_path / "out").exists()
+        assert "Interrupted" in stopped.stderr.splitlines()[-1]
+    assert (tmp_path / "out.partial" / "checkpoint.safetensors").exists() and not (tmp_path / "out").exists()
     assert command(*more).code == 0
     resumed = (tmp_path / "out" / "model.safetensors").read_bytes()
     again = command(*more, "--overwrite")
