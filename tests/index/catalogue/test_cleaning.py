@@ -85,6 +85,6 @@ def test_only_what_is_asked_for_is_done():
     "text", ["9" * 200_000 + "x", "1," * 100_000, "1,111" * 50_000, "1." * 100_000, "🎉 " * 100_000]
 )
 def test_no_text_makes_it_slow(text):
-    started = time.perf_counter()
+    started = time.thread_time()
     clean(text, ("emoji", "numbers"))
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2  # of the processor's time: it takes 0.03 at most

@@ -140,9 +140,11 @@ def test_a_name_of_nothing_but_numbers_is_its_own_key() -> None:
 
 @pytest.mark.parametrize("unit", ["1", "\n", "Item Name:\n", "- \n", "Value: 1\n", "½ ", "Bullet Point 1: 1\n", "a. "])
 def test_a_megabyte_of_anything_is_parsed_at_once(unit: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     name_key(parse_fields((unit * 1_000_000)[:1_000_000]).name)
-    assert time.perf_counter() - started < 2
+    assert (
+        time.thread_time() - started < 5
+    )  # of the processor's time: it takes 0.7 at most; what is not linear takes minutes
 
 
 def test_whatever_is_written_the_fields_are_whole() -> None:

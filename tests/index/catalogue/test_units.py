@@ -223,9 +223,9 @@ def test_words_are_left_without_amounts_and_packs_but_with_other_numbers() -> No
     "unit", ["1", "1 ", "1,", "1/", "1 1/", "pack of ", "1 pack ", "1x", "12 oz ", "12 fl. ", "-", "½"]
 )
 def test_a_megabyte_of_anything_is_read_at_once(unit: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     read_quantity((unit * 1_000_000)[:1_000_000])
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1  # of the processor's time: it takes 0.04 at most
 
 
 def test_whatever_is_written_the_quantity_is_sane() -> None:
