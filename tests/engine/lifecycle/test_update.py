@@ -355,23 +355,33 @@ def test_growth_compacts_by_itself_and_compact_when_asked(own_index: Path, write
 
 def test_a_reader_keeps_its_answers_while_the_index_grows_and_shrinks(own_index: Path, write: Any) -> None:
     pricer, answers, errors = Pricer.open(own_index), [], []
-    query, done = Item("Herbal tea, 16 count"), threading.Event()
+    query, done, answered = Item("Herbal tea, 16 count"), threading.Event(), threading.Semaphore(0)
     first = pricer.price([query])[0]
 
     def read() -> None:
         try:
             while not done.is_set():
                 answers.append(pricer.price([query])[0])
+                answered.release()
         except BaseException as error:  # whatever a reader meets is what this test is about
             errors.append(error)
             raise
+
+    def wait_for_answers() -> None:
+        """Until one has begun and ended from here on: the next may have begun before."""
+        while answered.acquire(blocking=False):
+            pass
+        assert all(answered.acquire(timeout=120) for _ in range(2)), errors
 
     reader = threading.Thread(target=read)
     reader.start()
     try:
         add_items(write([("near", query.text, "", str(first.price - first.parts["shift"]))]), own_index)
+        wait_for_answers()
         remove_items(ids_of(own_index)[:60], own_index)
+        wait_for_answers()
         compact_index(own_index)
+        wait_for_answers()
     finally:
         done.set()
         reader.join()

@@ -1,11 +1,10 @@
-"""Are hub files asked for by their commit, found again offline, and given up within seconds when they cannot be had?"""
+"""Are hub files asked for by their commit, found again offline, and given up at once when they cannot be had?"""
 
 import http.server
 import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +15,13 @@ from index.encoders.hub import is_here
 
 ROOT = Path(__file__).parents[3]
 LOCATE = """
-import sys
+import sys, time
 from dataclasses import replace
 from index.encoders import ENCODERS
 from index.encoders.hub import is_here, locate
 from index.errors import PriceError
 name = sys.argv[1]
+time.sleep = lambda seconds: sys.exit(f"waited {seconds} s to try again")
 if "unpinned" in sys.argv:
     ENCODERS[name] = replace(ENCODERS[name], revision=None)
 print(is_here(name))
@@ -85,7 +85,8 @@ def locate(name: str, home: Path, endpoint: str, *, offline: bool = False, unpin
         "HF_HUB_OFFLINE": "1" if offline else "0",
     }
     command = [sys.executable, "-c", LOCATE, name, *(["unpinned"] if unpinned else [])]
-    answer = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    answer = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
     return answer.stdout.splitlines()
 
 
@@ -113,10 +114,8 @@ def test_a_hub_that_refuses_is_one_sentence(hub: type[Hub], tmp_path: Path) -> N
     assert said.startswith("DownloadNeeded marqo-b needs open_clip_model.safetensors of Marqo/")
 
 
-def test_a_hub_that_does_not_answer_is_given_up_within_seconds(tmp_path: Path) -> None:
-    start = time.monotonic()
+def test_a_hub_that_does_not_answer_is_given_up_after_one_try(tmp_path: Path) -> None:
     _, said, _ = locate("mobilenet-v2", tmp_path, "http://127.0.0.1:9")
-    assert time.monotonic() - start < 10
     assert said.startswith("DownloadNeeded mobilenet-v2 needs model.safetensors of timm/mobilenetv2_100.ra_in1k")
     assert "does not answer" in said
     assert "--image-encoder mobilenet-v2@FOLDER" in said
