@@ -1,5 +1,6 @@
 """Is a variant the index with one part left out, and priced as honestly as the index itself?"""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -294,7 +295,8 @@ def test_refits_say_how_long_they_take_before_they_begin(shop: Any) -> None:
     said: list[str] = []
     table = ablate(shop.index, parts=("quantities",), refit=True, report=lambda stage, done, total: said.append(stage))
     assert [row.variant for row in table.rows] == ["the index as it is", "without amount, pack and unit"]
-    assert said[:2] == ["timing a fit of each member", "refitting, which takes about 1 minutes"]
+    assert said[0] == "timing a fit of each member"
+    assert re.fullmatch(r"refitting, which takes about [1-9]\d* minutes", said[1])  # as many as that timing makes it
     assert set(said[2:]) == {"scoring variants"}
 
 
