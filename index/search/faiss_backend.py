@@ -2,13 +2,14 @@
 
 The lists are trained, written and read by FAISS; a search returns the rows that it finds best, and the definition of
 `index.search.similarity` orders them. Below IVF_ROWS all rows are looked at; above, those of the likeliest lists,
-which may miss a neighbour.
+which may miss a neighbour. Where FAISS has a GPU, lists are searched there first.
 """
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 
@@ -22,6 +23,9 @@ PROBED = 1 / 16  # share of the lists that are looked into
 LEAST_PROBED = 24
 ROWS_PER_LIST = 64  # that the lists are trained on
 SPARE = 8  # rows fetched beyond k: float32 sums may order those near the k-th differently
+FETCHED_FROM_GPU = 8  # times as many rows: a GPU's lists know no bands, and what lies outside is dropped
+MOST_ON_GPU = 2048  # rows that FAISS can fetch from a GPU at once, and lists that it can look into there
+NONE = np.zeros(0, np.int64)
 
 
 class FaissSearch:
@@ -31,6 +35,7 @@ class FaissSearch:
         self._rows = rows
         self._index = index
         self._groups = GroupPositions(rows.groups)
+        self._gpu = _gpu_copy(index)
 
     @classmethod
     def open(cls, rows: PriceOrder, path: Path | None) -> Self:
@@ -52,19 +57,28 @@ class FaissSearch:
         self, queries: Float32, start: Int64, end: Int64, excluded_group: Int64, k: int
     ) -> tuple[Int64, Float32]:
         """See `index.search.backends.Backend`."""
+        fetched = self._gpu.likeliest(queries, FETCHED_FROM_GPU * (k + SPARE)) if self._gpu else [NONE] * len(queries)
         bands = zip(start.tolist(), end.tolist(), excluded_group.tolist(), strict=True)
         candidates = (
-            (query, self._positions(queries[query], first, last, group, min(k + SPARE, last - first)))
-            for query, (first, last, group) in enumerate(bands)
-            if first < last
+            (query, self._positions(queries[query], band, min(k + SPARE, band[1] - band[0]), fetched[query]))
+            for query, band in enumerate(bands)
+            if band[0] < band[1]
         )
         return rank_candidates(self._rows, queries, candidates, k)
 
-    def _positions(self, query: Float32, first: int, last: int, group: int, count: int) -> Int64:
-        """The likeliest `count` of the positions [first, last) that are not the group's, or fewer."""
-        parameters = self._parameters(first, last, self._groups.within(group, first, last))
-        position = self._index.search(query[None], count, params=parameters)[1][0]
-        return np.sort(position[position >= 0])
+    def _positions(self, query: Float32, band: tuple[int, int, int], count: int, fetched: Int64) -> Int64:
+        """The likeliest `count` of the positions in a band (first, last, excluded group), or fewer.
+
+        They are among those `fetched` whatever the price, or the lists are searched again, in the band alone.
+        """
+        first, last, group = band
+        inside = fetched[(fetched >= first) & (fetched < last)]
+        if group >= 0:
+            inside = inside[self._rows.groups[inside] != group]
+        if len(inside) < count:
+            parameters = self._parameters(first, last, self._groups.within(group, first, last))
+            inside = self._index.search(query[None], count, params=parameters)[1][0]
+        return np.sort(inside[inside >= 0])
 
     def _parameters(self, first: int, last: int, excluded: Int64) -> Any:
         import faiss
@@ -74,8 +88,47 @@ class FaissSearch:
             chosen = faiss.IDSelectorAnd(chosen, faiss.IDSelectorNot(faiss.IDSelectorBatch(excluded)))
         if isinstance(self._index, faiss.IndexFlat):
             return faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]  # FAISS adds them as it is imported
-        probed = min(self._index.nlist, max(LEAST_PROBED, round(PROBED * self._index.nlist)))
-        return faiss.SearchParametersIVF(sel=chosen, nprobe=probed)  # type: ignore[call-arg]
+        return faiss.SearchParametersIVF(sel=chosen, nprobe=_probed(self._index))  # type: ignore[call-arg]
+
+
+class _GpuLists:
+    """The lists of an index on a GPU, which are searched whatever the price.
+
+    FAISS's indexes on a GPU know no selector of ids, and say nothing where one is given to them.
+    """
+
+    def __init__(self, index: Any) -> None:
+        import faiss
+
+        self._resources = faiss.StandardGpuResources()  # the memory that the copy works in lives as long as it
+        self._index = cast(Any, faiss.index_cpu_to_gpu(self._resources, 0, index))
+        self._index.nprobe = min(MOST_ON_GPU, _probed(index))
+        self._one_at_a_time = threading.Lock()  # an index on a GPU may not be searched by two threads at once
+
+    def likeliest(self, queries: Float32, count: int) -> Int64:
+        """(n, `count`, or what is possible) positions for each query, the likeliest first; -1 for none."""
+        with self._one_at_a_time:
+            positions: Int64 = self._index.search(queries, min(count, MOST_ON_GPU))[1]
+        return positions
+
+
+def _gpu_copy(index: Any) -> _GpuLists | None:
+    """The lists on a GPU, where there are lists, and a build of FAISS with a GPU that has room for them."""
+    import faiss
+
+    gpus = getattr(faiss, "get_num_gpus", lambda: 0)()
+    if not gpus or isinstance(index, faiss.IndexFlat):
+        return None
+    try:
+        return _GpuLists(index)
+    except RuntimeError:  # what FAISS raises where the GPU has too little memory; the index in hand finds the same
+        return None
+
+
+def _probed(index: Any) -> int:
+    """How many of its lists are looked into for a query."""
+    lists: int = index.nlist
+    return min(lists, max(LEAST_PROBED, round(PROBED * lists)))
 
 
 def _trained(vectors: Float32) -> Any:

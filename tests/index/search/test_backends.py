@@ -279,6 +279,82 @@ def test_an_approximate_backend_gives_true_similarities_in_the_band_and_most_of_
     assert found / (case.want[0] >= 0).sum() > 0.8
 
 
+class FakeGpu:
+    """What a FAISS with a GPU adds to the module: a copy of the lists that takes no selector and few rows at once."""
+
+    def __init__(self, monkeypatch, memory=True):
+        import faiss
+
+        self.fetched, self.asked_again, self.inside = [], 0, faiss.SearchParametersIVF
+        monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1, raising=False)
+        monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+        monkeypatch.setattr(faiss, "index_cpu_to_gpu", self.copy if memory else self.refuse, raising=False)
+        again = FaissSearch._parameters
+        monkeypatch.setattr(FaissSearch, "_parameters", lambda *given: (self.count(), again(*given))[1])
+
+    def count(self):
+        self.asked_again += 1
+
+    def copy(self, resources, device, index):
+        assert device == 0
+        self.index, self.nprobe = index, 1
+        return self
+
+    def refuse(self, *_):
+        raise RuntimeError("Error in virtual void* faiss::gpu::StandardGpuResourcesImpl::allocMemory")
+
+    def search(self, queries, k):
+        assert k <= 2048 and self.nprobe <= 2048
+        self.fetched.append((len(queries), k))
+        return self.index.search(queries, k, params=self.inside(nprobe=self.nprobe))
+
+
+@pytest.fixture
+def all_lists(monkeypatch):
+    """Lists that are looked into one and all: what they find is exact."""
+    monkeypatch.setattr(faiss_search, "IVF_ROWS", 1000)
+    monkeypatch.setattr(faiss_search, "PROBED", 1.0)
+
+
+@pytest.mark.parametrize("k", [1, 9, 400])
+@pytest.mark.parametrize("made", [scattered, in_few_directions, spiked])
+def test_lists_on_a_gpu_find_what_plain_products_find_in_each_band(made, k, all_lists, monkeypatch):
+    case, gpu = Case(made, 2000, 64, asked=20, k=k), FakeGpu(monkeypatch)
+    case.check(FaissSearch.open(case.order, None))
+    assert gpu.fetched == [(30, min(8 * (k + 8), 2048))]
+    assert gpu.nprobe == round(2000**0.5)
+    assert gpu.asked_again < 30 or k == 400
+
+
+def test_a_band_that_holds_too_few_of_what_the_gpu_found_is_searched_again(all_lists, monkeypatch):
+    case, gpu = Case(scattered, 2000, 64, band=0.05), FakeGpu(monkeypatch)
+    case.check(FaissSearch.open(case.order, None))
+    assert gpu.asked_again > 40
+
+
+def test_a_band_as_wide_as_the_index_is_searched_on_the_gpu_alone(all_lists, monkeypatch):
+    case, gpu = Case(scattered, 2000, 64, band=math.inf), FakeGpu(monkeypatch)
+    case.check(FaissSearch.open(case.order, None))
+    assert gpu.asked_again == 0
+
+
+def test_a_gpu_without_room_for_the_lists_is_not_used(all_lists, monkeypatch):
+    case, gpu = Case(scattered, 2000, 64), FakeGpu(monkeypatch, memory=False)
+    case.check(FaissSearch.open(case.order, None))
+    assert gpu.fetched == []
+
+
+def test_few_rows_that_need_no_lists_stay_off_the_gpu_and_so_does_a_faiss_that_knows_none(all_lists, monkeypatch):
+    import faiss
+
+    gpu = FakeGpu(monkeypatch)
+    few, many = Case(scattered, 500, 32), Case(scattered, 2000, 32)
+    few.check(FaissSearch.open(few.order, None))
+    monkeypatch.delattr(faiss, "get_num_gpus")
+    many.check(FaissSearch.open(many.order, None))
+    assert gpu.fetched == []
+
+
 @pytest.mark.parametrize("name", [FAISS, LANCE])
 def test_a_group_of_a_thousand_rows_is_left_out_like_any_other(name, tmp_path):
     """The groups of an index are its folds: a third of the rows in each."""
