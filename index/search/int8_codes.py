@@ -8,10 +8,10 @@ and Schwarz bound what a product of codes misses:
 so a row whose score and bound together stay below the k-th best row's score less its bound is no neighbour, and what is
 left is scored by the vectors themselves: the result is exact, whatever the codes lose.
 
-The head is a shorter first look. With P the directions that carry most of the rows' length (principal components),
-q.x = Pq.Px + (the rest of q).(the rest of x), and the second term is at most the product of the two rests' lengths.
-On text vectors a third of the dimensions holds nine tenths of the length, and the head rules out all but one row in a
-hundred at a third of the memory traffic. Where no such directions are found there is no head.
+Coarse codes come first: those of a projection. With P the directions that carry most of the rows' length (principal
+components), q.x = Pq.Px + (q outside of P).(x outside of P), and the second term is at most the product of those two
+lengths. On text vectors a third of the dimensions holds nine tenths of the length, and the coarse codes rule out all
+but one row in a hundred at a third of the memory traffic. Where no such directions are found there is no projection.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from index.arrays import Float32, Float64, Int8, chunks
 
 LARGEST = 127  # of a row's code; -128 is left out, so that every code has its opposite
 WIDTH_STEP = 64  # codes are padded to a multiple: no remainder loop in a scan
-HEAD_ENERGY = 0.9  # share of the squared lengths that a head must hold
-HEAD_SHARE = 0.5  # a head wider than this share of the codes would save too little
-WIDEST = 2048  # vectors with more numbers get no head: finding its directions takes the cube of them
-SAMPLED_ROWS = 20_000  # from which the directions of the head are drawn
+ENERGY = 0.9  # share of the squared lengths that a projection must hold
+WIDEST_SHARE = 0.5  # a projection wider than this share of the codes would save too little
+WIDEST = 2048  # vectors with more numbers get no projection: finding its directions takes the cube of them
+SAMPLED_ROWS = 20_000  # from which the directions of a projection are drawn
 CHUNK_ROWS = 8192  # encoded at once
 ROUNDING = 1e-5  # what float32 may have lost in an error or a length: they are stored that much too large
 SLACK = 1e-5  # what float32 may lose in a score and its bound, and directions by not being quite orthonormal
@@ -43,37 +43,37 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Head:
-    """The first look: projections of the rows as bytes."""
+class Projection:
+    """The rows' projections as bytes."""
 
     level: Level  # width: the directions
-    rest: Float32  # (m,) length of what lies outside the directions, rounded up
-    projection: Float32  # (directions, dim) orthonormal rows
+    outside_norm: Float32  # (m,) length of what lies outside the directions, rounded up
+    directions: Float32  # (directions, dim) orthonormal rows
 
 
 @dataclass(frozen=True)
 class Codes:
-    """m rows as bytes, and perhaps a shorter look at them."""
+    """m rows as bytes, and perhaps their projections, which are shorter."""
 
     whole: Level
-    head: Head | None
+    coarse: Projection | None
 
 
 def encode_rows(vectors: Float32, like: Codes | None = None) -> Codes:
-    """The codes of (m, dim) unit rows, with the head of `like` if given; memory beside the result is a chunk's."""
+    """The codes of (m, dim) unit rows, projected as `like` if given; memory beside the result is a chunk's."""
     whole = empty_level(*vectors.shape)
-    projection = head_directions(vectors) if like is None else like.head.projection if like.head else None
-    head = None
-    if projection is not None:
-        head = Head(empty_level(len(vectors), len(projection)), np.empty(len(vectors), np.float32), projection)
-    codes = Codes(whole, head)
+    directions = main_directions(vectors) if like is None else like.coarse.directions if like.coarse else None
+    coarse = None
+    if directions is not None:
+        coarse = Projection(empty_level(len(vectors), len(directions)), np.empty(len(vectors), np.float32), directions)
+    codes = Codes(whole, coarse)
     for part in chunks(len(vectors), CHUNK_ROWS):
         encode_chunk(vectors[part], codes, part)
     return codes
 
 
 def empty_level(rows: int, dim: int) -> Level:
-    """Room for the codes of `rows` vectors."""
+    """What the codes of `rows` vectors are written into."""
     width = -(-dim // WIDTH_STEP) * WIDTH_STEP
     return Level(np.zeros((rows, width), np.int8), np.empty(rows, np.float32), np.empty(rows, np.float32))
 
@@ -81,15 +81,15 @@ def empty_level(rows: int, dim: int) -> Level:
 def encode_chunk(vectors: Float32, codes: Codes, place: slice) -> None:
     """Write the codes of some rows into `place` of `codes`."""
     _quantise(vectors, codes.whole, place)
-    if codes.head is None:
+    if codes.coarse is None:
         return
-    exact, directions = vectors.astype(np.float64), codes.head.projection.astype(np.float64)
+    exact, directions = vectors.astype(np.float64), codes.coarse.directions.astype(np.float64)
     projected = exact @ directions.T
-    _quantise(projected.astype(np.float32), codes.head.level, place)
-    codes.head.rest[place] = _length(exact - projected @ directions) + ROUNDING
+    _quantise(projected.astype(np.float32), codes.coarse.level, place)
+    codes.coarse.outside_norm[place] = _length(exact - projected @ directions) + ROUNDING
 
 
-def head_directions(vectors: Float32) -> Float32 | None:
+def main_directions(vectors: Float32) -> Float32 | None:
     """(directions, dim) orthonormal rows that hold most of the length; None where too many would be needed.
 
     Drawn from a sample, which costs tightness where it misleads, never exactness. The directions are turned among
@@ -100,12 +100,12 @@ def head_directions(vectors: Float32) -> Float32 | None:
         return None
     energy, directions = np.linalg.eigh(sample.T @ sample)
     share = np.cumsum(energy[::-1]) / energy.sum()
-    width = -(-(int(np.searchsorted(share, HEAD_ENERGY)) + 1) // WIDTH_STEP) * WIDTH_STEP
-    if width > HEAD_SHARE * vectors.shape[1]:
+    width = -(-(int(np.searchsorted(share, ENERGY)) + 1) // WIDTH_STEP) * WIDTH_STEP
+    if width > WIDEST_SHARE * vectors.shape[1]:
         return None
-    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((width, width)))[0]
-    projection: Float32 = (turn @ directions[:, ::-1][:, :width].T).astype(np.float32)
-    return projection
+    rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((width, width)))[0]
+    turned: Float32 = (rotation @ directions[:, ::-1][:, :width].T).astype(np.float32)
+    return turned
 
 
 def _quantise(values: Float32, level: Level, place: slice) -> None:

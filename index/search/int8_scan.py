@@ -1,6 +1,6 @@
-"""Exact search over byte codes: scan, keep what may be among the nearest, score that by the vectors themselves.
+"""Search exactly over byte codes: scan, keep what may be among the nearest, score that by the vectors themselves.
 
-Few queries scan their bands one by one, first by the codes' head. Many are multiplied at once: queries in price order
+Few queries scan their bands one by one, first by the coarse codes. Many are multiplied at once: queries in price order
 share a tile of rows, and each keeps its candidates from the tile of products while that is still in the cache. The
 products are of int8 and exact where the processor has instructions for them; elsewhere float32 holds the same integers.
 """
@@ -37,77 +37,86 @@ class Scan:
     """Search in the codes of `rows`, which are made here if they were not before."""
 
     def __init__(self, rows: PriceOrder, threads: int | None = None) -> None:
-        from index.search import (
-            int8_loops as kernels,  # compiles, which is why nobody imports it before there is something to scan
-        )
+        from index.search import int8_loops as loops  # compiles: not before there is something to scan
 
-        self._kernels = kernels
+        self._loops = loops
         self._rows = _unwritable(rows)
         self._codes: Codes = _unwritable(rows.codes or encode_rows(rows.vectors))
-        self._whole = _Asker(self._codes.whole)
-        head = self._codes.head
-        self._look = self._whole if head is None else _Asker(head.level, head.projection)
-        self._rest = self._codes.whole.error if head is None else head.rest  # of no account where there is no head
+        self._whole = QueryEncoder(self._codes.whole)
+        coarse = self._codes.coarse
+        self._coarse = self._whole if coarse is None else QueryEncoder(coarse.level, coarse.directions)
+        # Of no account where there is no projection: what lies outside of one is nothing then.
+        self._outside_norm = self._codes.whole.error if coarse is None else coarse.outside_norm
         self._threads = threads or available_threads()
         self._pool = ThreadPoolExecutor(max(1, self._threads - 1), thread_name_prefix="scan")
         self._product: _Product | None = None
 
-    def search(self, queries: Float32, start: Int64, end: Int64, barred: Int64, k: int) -> tuple[Int64, Float32]:
+    def search(
+        self, queries: Float32, start: Int64, end: Int64, excluded_group: Int64, k: int
+    ) -> tuple[Int64, Float32]:
         """For n unit queries in price order: (n, k) rows, -1 for none, and (n, k) similarity.
 
-        Positions [start, end) are a query's own; `barred` (n,) the group that it must not see, -1 for none.
+        Positions [start, end) are a query's own; `excluded_group` (n,) the group that it must not see, -1 for none.
         """
         if len(queries) == 1 and not self._is_shared(int(end[0] - start[0])):
-            return self._alone(queries, (int(start[0]), int(end[0])), int(barred[0]), k)
+            return self._alone(queries, (int(start[0]), int(end[0])), int(excluded_group[0]), k)
         nearest, similarity = no_neighbours(len(queries), k)
-        offsets, position = self._candidates(queries, start, end, barred, k)
+        offsets, position = self._candidates(queries, start, end, excluded_group, k)
 
         def rank(begin: int, stop: int) -> None:
-            self._kernels.rank(
+            self._loops.rank(
                 self._rows.vectors, self._rows.rows, queries, offsets, position, k, nearest, similarity, begin, stop
             )
 
         self._share(rank, len(queries))
         return nearest, similarity
 
-    def _candidates(self, queries: Float32, start: Int64, end: Int64, barred: Int64, k: int) -> tuple[Int64, Int64]:
+    def _candidates(
+        self, queries: Float32, start: Int64, end: Int64, excluded_group: Int64, k: int
+    ) -> tuple[Int64, Int64]:
         """Each query's candidates, one after another, as (n + 1,) offsets and positions."""
         found: list[Int64] = []
-        most = max(BATCHED, min(TILE_QUERIES, CANDIDATE_BYTES // (16 * room_for(k))))
+        most = max(BATCHED, min(TILE_QUERIES, CANDIDATE_BYTES // (16 * capacity_for(k))))
         for tile in tiles(start, end, queries=most, waste=TILE_WASTE):
-            part = (queries[tile], start[tile], end[tile], barred[tile], k)
+            part = (queries[tile], start[tile], end[tile], excluded_group[tile], k)
             found += self._one_by_one(*part) if len(part[0]) < BATCHED else self._at_once(*part)
         offsets = np.zeros(len(queries) + 1, np.int64)
-        np.cumsum([len(each) for each in found], out=offsets[1:])
+        np.cumsum([len(positions) for positions in found], out=offsets[1:])
         return offsets, np.concatenate(found)
 
     def _is_shared(self, rows: int) -> bool:
         """Whether one query's scan of so many rows pays for waking another thread."""
-        return self._threads > 1 and rows * self._look.level.code.shape[1] >= SHARED_BYTES
+        return self._threads > 1 and rows * self._coarse.level.code.shape[1] >= SHARED_BYTES
 
-    def _alone(self, query: Float32, band: tuple[int, int], barred: int, k: int) -> tuple[Int64, Float32]:
+    def _alone(self, query: Float32, band: tuple[int, int], excluded_group: int, k: int) -> tuple[Int64, Float32]:
         nearest, similarity = no_neighbours(1, k)
-        rows, whole, look = self._rows, self._codes.whole, self._look.level
-        values, rest = self._look.project(query)
-        self._kernels.search_one(
-            rows.vectors, rows.rows, rows.groups, barred, query, k, np.float32(SLACK),
-            look.code, look.scale, look.error, self._rest, values, rest, self._look.longest,
+        rows, whole, coarse = self._rows, self._codes.whole, self._coarse.level
+        values, outside_norm = self._coarse.project(query)
+        self._loops.search_one(
+            rows.vectors, rows.rows, rows.groups, excluded_group, query, k, np.float32(SLACK),
+            coarse.code, coarse.scale, coarse.error, self._outside_norm, values, outside_norm, self._coarse.longest,
             whole.code, whole.scale, whole.error, self._whole.longest, LARGEST_INT16,
-            *band, room_for(k), nearest, similarity,
+            *band, capacity_for(k), nearest, similarity,
         )  # fmt: skip
         return nearest, similarity
 
-    def _one_by_one(self, queries: Float32, start: Int64, end: Int64, barred: Int64, k: int) -> list[Int64]:
-        rows, room, whole, look = self._rows, room_for(k), self._codes.whole, self._look.level
-        rest = self._rest
-        code, numbers = self._whole.ask(queries, LARGEST_INT16)
-        look_code, look_numbers = self._look.ask(queries, LARGEST_INT16) if self._codes.head else (code, numbers)
+    def _one_by_one(self, queries: Float32, start: Int64, end: Int64, excluded_group: Int64, k: int) -> list[Int64]:
+        rows, capacity, whole, coarse = self._rows, capacity_for(k), self._codes.whole, self._coarse.level
+        code, numbers = self._whole.encode(queries, LARGEST_INT16)
+        coarse_code, coarse_numbers = (
+            self._coarse.encode(queries, LARGEST_INT16) if self._codes.coarse else (code, numbers)
+        )
 
         def scan(query: int, first: int, last: int) -> Int64:
-            position, low, high = np.empty(room, np.int64), np.empty(room, np.float32), np.empty(room, np.float32)
-            count = self._kernels.nominate(
-                rows.vectors, rows.rows, rows.groups, barred[query], queries[query], k,
-                np.float32(SLACK), look.code, look.scale, look.error, rest, look_code[query], look_numbers[query],
+            position, low, high = (
+                np.empty(capacity, np.int64),
+                np.empty(capacity, np.float32),
+                np.empty(capacity, np.float32),
+            )
+            count = self._loops.collect_candidates(
+                rows.vectors, rows.rows, rows.groups, excluded_group[query], queries[query], k,
+                np.float32(SLACK), coarse.code, coarse.scale, coarse.error, self._outside_norm,
+                coarse_code[query], coarse_numbers[query],
                 whole.code, whole.scale, whole.error, code[query], numbers[query],
                 first, last, position, low, high,
             )  # fmt: skip
@@ -118,31 +127,34 @@ class Scan:
             if not self._is_shared(last - first):
                 return scan(query, first, last)
             cuts = np.linspace(first, last, self._threads + 1).astype(int).tolist()
-            others = [self._pool.submit(scan, query, *ends) for ends in pairwise(cuts[1:])]
-            return np.concatenate([scan(query, cuts[0], cuts[1]), *(other.result() for other in others)])
+            futures = [self._pool.submit(scan, query, *ends) for ends in pairwise(cuts[1:])]
+            return np.concatenate([scan(query, cuts[0], cuts[1]), *(future.result() for future in futures)])
 
         return [parts(query) for query in range(len(queries))]
 
-    def _at_once(self, queries: Float32, start: Int64, end: Int64, barred: Int64, k: int) -> list[Int64]:
+    def _at_once(self, queries: Float32, start: Int64, end: Int64, excluded_group: Int64, k: int) -> list[Int64]:
         product, whole, rows = self._multiplier(), self._codes.whole, self._rows
-        code, numbers = self._whole.ask(queries, product.largest)
+        code, numbers = self._whole.encode(queries, product.largest)
         units, lengths, _, more = (np.ascontiguousarray(column) for column in numbers.T)
-        n, room = len(queries), room_for(k)
-        position, low, high = np.empty((n, room), np.int64), *(np.empty((n, room), np.float32) for _ in range(2))
-        bars, counts = np.full(n, -np.inf, np.float32), np.zeros(n, np.int64)
+        n, capacity = len(queries), capacity_for(k)
+        position, low, high = (
+            np.empty((n, capacity), np.int64),
+            *(np.empty((n, capacity), np.float32) for _ in range(2)),
+        )
+        thresholds, counts = np.full(n, -np.inf, np.float32), np.zeros(n, np.int64)
         multiply = product.of(code)
         for at in range(int(start[0]), int(end[-1]), TILE_ROWS):
             products = multiply(at, min(at + TILE_ROWS, int(end[-1])))
 
             def select(begin: int, stop: int, products: Any = products, at: int = at) -> None:
-                self._kernels.select(
+                self._loops.select(
                     products, at, whole.scale, whole.error, units, lengths, more, start, end,
-                    rows.vectors, rows.rows, rows.groups, barred, queries, k, np.float32(SLACK),
-                    bars, counts, position, low, high, begin, stop,
+                    rows.vectors, rows.rows, rows.groups, excluded_group, queries, k, np.float32(SLACK),
+                    thresholds, counts, position, low, high, begin, stop,
                 )  # fmt: skip
 
             self._share(select, n)
-        self._kernels.settle(k, counts, position, low, high, 0, n)
+        self._loops.prune(k, counts, position, low, high, 0, n)
         return [position[query, : counts[query]] for query in range(n)]
 
     def _multiplier(self) -> _Product:
@@ -157,32 +169,32 @@ class Scan:
             work(0, queries)
             return
         cuts = np.linspace(0, queries, threads + 1).astype(int).tolist()
-        others = [self._pool.submit(work, *ends) for ends in pairwise(cuts[1:])]
+        futures = [self._pool.submit(work, *ends) for ends in pairwise(cuts[1:])]
         work(cuts[0], cuts[1])
-        for other in others:
-            other.result()
+        for future in futures:
+            future.result()
 
 
-class _Asker:
-    """Turns queries into numbers to multiply the codes of a level with."""
+class QueryEncoder:
+    """Turn queries into numbers to multiply the codes of a level with."""
 
-    def __init__(self, level: Level, projection: Float32 | None = None) -> None:
+    def __init__(self, level: Level, directions: Float32 | None = None) -> None:
         from index.search.int8_loops import encode
 
-        self._encode = encode
+        self._loop = encode
         self.level = level
-        self._directions: Float64 | None = None if projection is None else projection.astype(np.float64)
+        self._directions: Float64 | None = None if directions is None else directions.astype(np.float64)
         self.longest = 1.01 + float(level.error.max(initial=0))  # of scale * code of a row
 
-    def ask(self, queries: Float32, largest: int) -> tuple[NDArray[np.integer], Float32]:
+    def encode(self, queries: Float32, largest: int) -> tuple[NDArray[np.integer], Float32]:
         """(n, width) codes up to `largest`: 127 or less (int8) or more (int16), which no sum of products overflows.
 
         And (n, 4) numbers: scale; length; length outside the directions; what a score may be off for every row alike.
         """
-        values, rest = self.project(queries)
+        values, outside_norm = self.project(queries)
         code = np.zeros((len(queries), self.level.code.shape[1]), np.int8 if largest <= LARGEST else np.int16)
         numbers = np.empty((len(queries), 4), np.float32)
-        self._encode(values, rest, largest, self.longest, SLACK, code, numbers)
+        self._loop(values, outside_norm, largest, self.longest, SLACK, code, numbers)
         return code, numbers
 
     def project(self, queries: Float32) -> tuple[Float64, Float64]:
@@ -210,22 +222,22 @@ class _Product:
         """A function from a range of rows to (queries, rows) int32 products with their codes."""
         import torch
 
-        asked = torch.from_numpy(queries)
+        code = torch.from_numpy(queries)
         if self._bytes:
-            return lambda first, last: torch._int_mm(asked, self._code[first:last].T).numpy()
-        wide = asked.float()
+            return lambda first, last: torch._int_mm(code, self._code[first:last].T).numpy()
+        wide = code.float()
         return lambda first, last: (wide @ self._code[first:last].float().T).int().numpy()
 
 
 def _unwritable(part: Any) -> Any:
-    """The same with arrays that cannot be written, as those of a mapped file: kernels are compiled once for both."""
+    """The same with arrays that cannot be written, as those of a mapped file: loops are compiled once for both."""
     changes = {}
-    for each in fields(part):
-        value = getattr(part, each.name)
+    for field in fields(part):
+        value = getattr(part, field.name)
         if isinstance(value, np.ndarray):
             value = value.view()
             value.flags.writeable = False
-        changes[each.name] = _unwritable(value) if is_dataclass(value) else value
+        changes[field.name] = _unwritable(value) if is_dataclass(value) else value
     return replace(part, **changes)
 
 
@@ -239,10 +251,10 @@ def multiplies_bytes() -> bool:
 def available_threads() -> int:
     """The cores that this process may use, or fewer where OMP_NUM_THREADS says so."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(wanted)) if wanted.isdigit() and int(wanted) else cores
+    requested = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(requested)) if requested.isdigit() and int(requested) else cores
 
 
-def room_for(k: int) -> int:
+def capacity_for(k: int) -> int:
     """Candidates that a query may hold before those out of reach are dropped."""
     return max(4 * k, k + 256)

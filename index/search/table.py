@@ -13,7 +13,7 @@ import numpy as np
 
 from index.arrays import Float32, Float64, Int8, Int64
 from index.search.dense import SCAN_ROWS
-from index.search.int8_codes import Codes, Head, Level, encode_rows
+from index.search.int8_codes import Codes, Level, Projection, encode_rows
 from index.search.price_order import PriceOrder, positions_by_price, present, refuse_unless_finite
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ROW, LOG_PRICE, FOLD, VECTORS = "row", "log_price", "fold", "search_vectors"  # columns that every table has
 CODE, COARSE = "code", "coarse"  # what the names of the columns begin with that a scan reads
+OUTSIDE_NORM = f"{COARSE}_outside_norm"
 FOUND, DIRECTIONS = b"found", b"directions"  # metadata: rows with a vector; the directions of the coarse codes
 
 
@@ -133,9 +134,9 @@ def _with_codes(table: pa.Table, like: Codes | None = None) -> pa.Table:
 
     codes = encode_rows(_matrix(table[VECTORS]), like)
     columns, metadata = _code_columns(CODE, codes.whole), {}
-    if codes.head is not None:
-        columns |= {**_code_columns(COARSE, codes.head.level), f"{COARSE}_rest": pa.array(codes.head.rest)}
-        metadata[DIRECTIONS] = codes.head.projection.astype("<f4").tobytes()
+    if codes.coarse is not None:
+        columns |= _code_columns(COARSE, codes.coarse.level) | {OUTSIDE_NORM: pa.array(codes.coarse.outside_norm)}
+        metadata[DIRECTIONS] = codes.coarse.directions.astype("<f4").tobytes()
     return _appended(table, columns).replace_schema_metadata(metadata)
 
 
@@ -175,13 +176,13 @@ def _code_columns(name: str, level: Level) -> dict[str, Any]:
 def _read_codes(table: Any, found: int) -> Codes | None:
     if CODE not in table.column_names:
         return None
-    head = None
+    coarse = None
     if COARSE in table.column_names:
         dim = table[VECTORS].type.list_size
         directions = np.frombuffer(table.schema.metadata[DIRECTIONS], "<f4").reshape(-1, dim)
         assert table[COARSE].type.list_size >= len(directions), (table[COARSE].type, directions.shape)
-        head = Head(_level(table, COARSE, found), table[f"{COARSE}_rest"].to_numpy()[:found], directions)
-    return Codes(_level(table, CODE, found), head)
+        coarse = Projection(_level(table, COARSE, found), table[OUTSIDE_NORM].to_numpy()[:found], directions)
+    return Codes(_level(table, CODE, found), coarse)
 
 
 def _level(table: Any, name: str, found: int) -> Level:

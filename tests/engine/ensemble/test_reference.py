@@ -81,8 +81,8 @@ def test_a_large_file_holds_what_it_is_scanned_by_and_is_searched_without_a_copy
     order = opened.table.order
     made = encode_rows(vectors[order.rows])
     np.testing.assert_array_equal(order.codes.whole.code, made.whole.code)
-    np.testing.assert_array_equal(order.codes.head.level.code, made.head.level.code)
-    np.testing.assert_array_equal(order.codes.head.projection, made.head.projection)
+    np.testing.assert_array_equal(order.codes.coarse.level.code, made.coarse.level.code)
+    np.testing.assert_array_equal(order.codes.coarse.directions, made.coarse.directions)
     assert not any(each.flags.owndata or each.flags.writeable for each in (order.vectors, order.codes.whole.code))
     want = BandIndex(vectors, log_price).search(vectors, log_price, k=7, band=0.8)
     np.testing.assert_array_equal(opened.index.search(vectors, log_price, k=7, band=0.8).rows, want.rows)

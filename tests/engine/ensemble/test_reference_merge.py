@@ -77,11 +77,11 @@ def assert_equal(merged, fresh):
     if "code" in merged.table.column_names:
         whole, found = merged.order.codes.whole, merged.order.vectors
         np.testing.assert_array_equal(whole.code, fresh.order.codes.whole.code)
-        head = merged.order.codes.head
-        if head is not None:
-            seen = head.level.scale[:, None] * head.level.code[:, : len(head.projection)]
-            off = np.linalg.norm(found @ head.projection.T - seen, axis=1)
-            assert (off <= head.level.error + 1e-5).all()  # each row has its own bytes, not its neighbour's
+        coarse = merged.order.codes.coarse
+        if coarse is not None:
+            seen = coarse.level.scale[:, None] * coarse.level.code[:, : len(coarse.directions)]
+            off = np.linalg.norm(found @ coarse.directions.T - seen, axis=1)
+            assert (off <= coarse.level.error + 1e-5).all()  # each row has its own bytes, not its neighbour's
 
 
 def test_any_sequence_of_merges_is_what_a_fresh_file_of_the_rows_would_be(tmp_path, scanned):
@@ -134,7 +134,7 @@ def test_the_scan_of_a_merged_file_finds_what_brute_force_does(tmp_path, monkeyp
     for name in ("old", "grown"):
         (tmp_path / name).mkdir()
     rows.build().write(tmp_path / "old")
-    assert ReferenceSet.open(tmp_path / "old").table.order.codes.head is not None
+    assert ReferenceSet.open(tmp_path / "old").table.order.codes.coarse is not None
     ReferenceSet.open(tmp_path / "old").merged(removed, new.build()).write(tmp_path / "grown")
     rows = joined(rows, removed, new)
     centre = rows.log_price

@@ -71,8 +71,8 @@ class Case:
         self.queries = np.concatenate([vectors[rows:], vectors[: asked // 2]])
         centre = np.sort(random.normal(1.5, 0.6, len(self.queries)))
         start, end = self.order.range_of(centre, band)
-        barred = random.integers(-1, rows // 3 + 1, len(self.queries))
-        self.asked = (self.queries, start, end, barred, k)
+        excluded = random.integers(-1, rows // 3 + 1, len(self.queries))
+        self.asked = (self.queries, start, end, excluded, k)
         self.want = SliceSearch(self.order).search(*self.asked)
 
     def check(self, backend):
@@ -133,15 +133,15 @@ def test_a_similarity_has_the_same_bits_from_numpy_and_from_compiled_loops(dim):
 @pytest.mark.parametrize("seed", range(8))
 def test_the_first_bar_is_never_above_the_kth_row_that_may_be_seen(seed):
     """Rows are their own codes here: the products say how similar each is, and `error` by how much that is off."""
-    from index.search.int8_loops import _first_bar
+    from index.search.int8_loops import _first_threshold
 
     random = np.random.default_rng(seed)
     products, groups = random.integers(-1000, 1000, 400).astype(np.int32), random.integers(0, 3, 400)
     scale, error = np.ones(400, np.float32), random.uniform(0, 50, 400).astype(np.float32)
     groups[np.argsort(products)[-40:]] = 1  # the best are barred
     unit, length, extra = np.float32(1), np.float32(1), np.float32(5)
-    for barred, seen in ((-1, groups >= 0), (1, groups != 1)):
-        bar = _first_bar(products, scale, error, groups, barred, unit, length, extra, 9)
+    for excluded, seen in ((-1, groups >= 0), (1, groups != 1)):
+        bar = _first_threshold(products, scale, error, groups, excluded, unit, length, extra, 9)
         assert -np.inf < bar <= np.sort((products - error - extra)[seen])[-9] + 0.01
 
 
@@ -167,20 +167,20 @@ def test_no_row_is_further_from_its_codes_than_they_say(made):
     vectors = made(np.random.default_rng(1), 400, 256)
     codes = encode_rows(vectors)
     for level, values in [(codes.whole, vectors)] + (
-        [(codes.head.level, vectors @ codes.head.projection.T)] if codes.head else []
+        [(codes.coarse.level, vectors @ codes.coarse.directions.T)] if codes.coarse else []
     ):
         decoded = level.scale[:, None].astype(np.float64) * level.code[:, : values.shape[1]]
         assert np.all(np.linalg.norm(values - decoded, axis=1) <= level.error)
         assert level.error.mean() < 0.2
-    if codes.head:
-        inside = vectors.astype(np.float64) @ codes.head.projection.T @ codes.head.projection
-        assert np.all(np.linalg.norm(vectors - inside, axis=1) <= codes.head.rest)
+    if codes.coarse:
+        inside = vectors.astype(np.float64) @ codes.coarse.directions.T @ codes.coarse.directions
+        assert np.all(np.linalg.norm(vectors - inside, axis=1) <= codes.coarse.outside_norm)
 
 
 def test_a_head_is_made_where_few_directions_hold_the_length_and_not_elsewhere():
     random = np.random.default_rng(2)
-    assert encode_rows(in_few_directions(random, 500, 256)).head.projection.shape == (64, 256)
-    assert encode_rows(scattered(random, 500, 256)).head is None
+    assert encode_rows(in_few_directions(random, 500, 256)).coarse.directions.shape == (64, 256)
+    assert encode_rows(scattered(random, 500, 256)).coarse is None
 
 
 def test_a_head_leaves_few_rows_to_the_whole_codes(monkeypatch):
@@ -189,8 +189,8 @@ def test_a_head_leaves_few_rows_to_the_whole_codes(monkeypatch):
     kind = in_few_directions(random, 1000, 256)
     vectors = np.concatenate([kind, unit(kind[:1] + 0.02 * random.standard_normal((40, 256)))])
     codes = encode_rows(vectors)
-    inside = vectors @ codes.head.projection.T
-    above = inside @ inside[0] + codes.head.level.error + codes.head.rest * codes.head.rest[0]
+    inside = vectors @ codes.coarse.directions.T
+    above = inside @ inside[0] + codes.coarse.level.error + codes.coarse.outside_norm * codes.coarse.outside_norm[0]
     assert (above > np.sort(vectors @ vectors[0])[-20]).sum() < 200
 
 
@@ -200,7 +200,7 @@ def test_codes_made_by_chunks_are_the_same(monkeypatch):
     monkeypatch.setattr(quantise, "CHUNK_ROWS", 64)
     parts = encode_rows(vectors)
     np.testing.assert_array_equal(whole.whole.code, parts.whole.code)
-    np.testing.assert_array_equal(whole.head.level.code, parts.head.level.code)
+    np.testing.assert_array_equal(whole.coarse.level.code, parts.coarse.level.code)
 
 
 def test_codes_that_cannot_be_written_are_scanned_alike():
@@ -267,13 +267,13 @@ def test_an_approximate_backend_gives_true_similarities_in_the_band_and_most_of_
     monkeypatch.setattr(module, "IVF_ROWS", 1000)
     case = Case(in_few_directions, 2000, 64, asked=20)
     rows, similarity = opened.open(case.order, None).search(*case.asked)
-    _, start, end, barred, _ = case.asked
+    _, start, end, excluded, _ = case.asked
     position = {row: place for place, row in enumerate(case.order.rows)}
     found = 0
     for query, line in enumerate(rows):
         for row, score in zip(line[line >= 0], similarity[query], strict=False):
             place = position[row]
-            assert start[query] <= place < end[query] and case.order.groups[place] != barred[query]
+            assert start[query] <= place < end[query] and case.order.groups[place] != excluded[query]
             assert score == np.float32(case.queries[query].astype(float) @ case.order.vectors[place].astype(float))
         found += len(np.intersect1d(line[line >= 0], case.want[0][query]))
     assert found / (case.want[0] >= 0).sum() > 0.8
