@@ -21,7 +21,7 @@ from engine.settings.schema import Settings
 from index.arrays import Float32, Float64, Int64
 from index.embedding.columns import modalities
 from index.errors import DataRefused
-from index.storage.generations import Hold, hold_current
+from index.storage.generations import GenerationLease, lease_current
 from index.storage.items_table import ItemStore
 from index.storage.manifest import Manifest, read_manifest
 
@@ -30,7 +30,7 @@ from index.storage.manifest import Manifest, read_manifest
 class ScorableRows:
     """n rows of the current generation, which stays on the disk while this object lives."""
 
-    lease: Hold
+    lease: GenerationLease
     manifest: Manifest
     settings: Settings
     number: Int64  # (n,) in the catalogue
@@ -55,7 +55,7 @@ class ScorableRows:
 
 def open_scorable_rows(index_dir: Path) -> ScorableRows:
     """Raises IndexUnusable, and DataRefused where so many rows were removed that too few are left to score."""
-    lease = hold_current(index_dir)
+    lease = lease_current(index_dir)
     manifest = read_manifest(lease.folder)
     settings = settings_from(manifest.settings)
     reference, oof = ReferenceSet.open(lease.folder), OutOfFold.read(lease.folder)

@@ -53,7 +53,7 @@ class Work:
 
 @contextmanager
 def working(target: Path, *, overwrite: bool) -> Iterator[Work]:
-    """Hold the target. Raises UsageError for one that may not be written, IndexLocked while another process works."""
+    """GenerationLease the target. Raises UsageError for one that may not be written, IndexLocked while another process works."""
     folder = _beside(target, ".partial")
     try:
         _mend(target)

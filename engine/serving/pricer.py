@@ -27,7 +27,7 @@ from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused
 from index.photographs.source import Photographs
 from index.progress import Report, silent
-from index.storage.generations import Hold, hold_current
+from index.storage.generations import GenerationLease, lease_current
 from index.storage.manifest import Manifest, read_manifest
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Pricer:
         self.search_vectorizer = SearchVectorizer.load(folder, self.settings)
         self.encoders = Encoders(modalities(self.settings.views), runtime, self.manifest.encoders)
         self._threads = threads
-        self._lease: Hold | None = None
+        self._lease: GenerationLease | None = None
 
     @classmethod
     def open(cls, index_dir: str | Path, runtime: Runtime = AUTO, threads: int | None = None) -> Self:
@@ -118,7 +118,7 @@ class Pricer:
 
         It stays on the disk while the pricer lives, whatever is built or added meanwhile.
         """
-        lease = hold_current(Path(index_dir))
+        lease = lease_current(Path(index_dir))
         pricer = cls(lease.folder, runtime, threads)
         pricer._lease = lease
         return pricer

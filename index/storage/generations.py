@@ -1,14 +1,14 @@
 """Open the current generation of an index for reading, and put a new one in its place.
 
     price-index/
-      CURRENT            the name of the generation in force
+      CURRENT            the name of the current generation
       gen-000001/        a finished generation: nothing in it ever changes
       gen-000002.partial a build at work, or what a killed one left
       lock               held by the one process that may write; never removed
       cache/             encodings, kept from build to build
 
-A build writes beside, renames, and swaps CURRENT last. So a killed build leaves the old generation in force, whatever
-the moment, and a reader keeps the generation that it opened: one that somebody holds is never removed.
+A build writes beside, renames, and swaps CURRENT last. So a killed build leaves the old generation current,
+whatever the moment, and a reader keeps the generation that it opened: one that is leased is never removed.
 """
 
 import contextlib
@@ -25,36 +25,36 @@ from index.files import PARTIAL, atomic_write, exclusive_lock, fsync, fsync_tree
 from index.storage.layout import CACHE, CURRENT, LOCK, MANIFEST, photograph_cache
 
 # CACHE, PARTIAL and photograph_cache until those who take them from here ask the layout and `index.files`.
-__all__ = ["CACHE", "PARTIAL", "Hold", "current_generation", "hold_current", "photograph_cache", "writing"]
+__all__ = ["CACHE", "PARTIAL", "GenerationLease", "current_generation", "lease_current", "photograph_cache", "writing"]
 
 _FINISHED = re.compile(r"gen-([0-9]{6,})")
 _ANY = re.compile(r"gen-([0-9]{6,})(\.partial)?")
 
 
-def current_generation(index: Path) -> Path:
-    """The folder of the generation in force. IndexUnusable says why there is none, and what to do."""
-    build = f"`price build-index CATALOGUE --index {index}`"
-    if not index.exists():
-        raise IndexUnusable(f"There is no index at {index}: make one with {build}.")
-    if not index.is_dir():
-        raise IndexUnusable(f"{index} is a file, not an index: name the index's folder with --index.")
-    if not (index / CURRENT).exists():
-        if any(_ANY.fullmatch(entry.name) for entry in index.iterdir()):
+def current_generation(index_dir: Path) -> Path:
+    """The folder of the current generation. IndexUnusable says why there is none, and what to do."""
+    build = f"`price build-index CATALOGUE --index {index_dir}`"
+    if not index_dir.exists():
+        raise IndexUnusable(f"There is no index at {index_dir}: make one with {build}.")
+    if not index_dir.is_dir():
+        raise IndexUnusable(f"{index_dir} is a file, not an index: name the index's folder with --index.")
+    if not (index_dir / CURRENT).exists():
+        if any(_ANY.fullmatch(entry.name) for entry in index_dir.iterdir()):
             raise IndexUnusable(
-                f"The index at {index} is half-built, because its first build has not finished: wait for it, or run "
-                f"{build} again, which keeps the encoding already done."
+                f"The index at {index_dir} is half-built, because its first build has not finished: wait for it, or "
+                f"run {build} again, which keeps the encoding already done."
             )
-        raise IndexUnusable(f"{index} holds no index (there is no file {CURRENT} in it): make one with {build}.")
-    name = _read_current(index)
+        raise IndexUnusable(f"{index_dir} holds no index (there is no file {CURRENT} in it): make one with {build}.")
+    name = _read_current(index_dir)
     if not _FINISHED.fullmatch(name):
-        raise IndexUnusable(f"{index / CURRENT} names no generation ({name[:40]!r}): run {build} again.")
-    if not (index / name).is_dir():
-        raise IndexUnusable(f"{index / CURRENT} names {name}, which is not there: run {build} again.")
-    return index / name
+        raise IndexUnusable(f"{index_dir / CURRENT} names no generation ({name[:40]!r}): run {build} again.")
+    if not (index_dir / name).is_dir():
+        raise IndexUnusable(f"{index_dir / CURRENT} names {name}, which is not there: run {build} again.")
+    return index_dir / name
 
 
-class Hold:
-    """A reader's hold on a generation: while this object lives, and its process, no writer removes the folder."""
+class GenerationLease:
+    """A reader's lease of a generation: while this object lives, and its process, no writer removes the folder."""
 
     def __init__(self, folder: Path, handle: int | None) -> None:
         self.folder = folder
@@ -62,37 +62,37 @@ class Hold:
             weakref.finalize(self, os.close, handle)
 
 
-def hold_current(index: Path) -> Hold:
-    """The generation in force, held for a reader. Raises IndexUnusable as `current_generation` does."""
+def lease_current(index_dir: Path) -> GenerationLease:
+    """The current generation, leased to a reader. Raises IndexUnusable as `current_generation` does."""
     while True:
-        folder = current_generation(index)
+        folder = current_generation(index_dir)
         try:
             handle = os.open(folder / MANIFEST, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            if current_generation(index) == folder:
-                return Hold(folder, None)  # what is wrong with it is said by who reads the manifest
+            if current_generation(index_dir) == folder:
+                return GenerationLease(folder, None)  # what is wrong with it is said by who reads the manifest
             continue  # replaced and removed since its name was read
-        hold = Hold(folder, handle)
+        lease = GenerationLease(folder, handle)
         with contextlib.suppress(OSError):  # a disk without locks, where nobody can write either
             fcntl.flock(handle, fcntl.LOCK_SH)
         if (folder / MANIFEST).exists():  # or a writer had the lock first, to remove it
-            return hold
+            return lease
 
 
 @contextlib.contextmanager
-def writing(index: Path) -> Iterator[Path]:
-    """Hold the index for writing and yield a fresh folder; leaving the block without an error puts it in force.
+def writing(index_dir: Path) -> Iterator[Path]:
+    """GenerationLease the index for writing and yield a fresh folder; leaving the block without an error makes it current.
 
-    The folder must hold its manifest by then. Any error removes the folder and leaves the old generation in force.
+    The folder must hold its manifest by then. Any error removes the folder and leaves the old generation current.
     Raises IndexLocked, at once, if another process is writing, and UsageError if the folder cannot be used.
     """
-    _prepare(index)
-    with _locked(index):
-        for generation in _generations(index):
+    _prepare(index_dir)
+    with _locked(index_dir):
+        for generation in _generations(index_dir):
             if generation.name.endswith(PARTIAL):
                 shutil.rmtree(generation, ignore_errors=True)  # no reason to fail: the next build tries again
-        final = index / f"gen-{_newest(index) + 1:06d}"
-        partial = index / (final.name + PARTIAL)
+        final = index_dir / f"gen-{_newest(index_dir) + 1:06d}"
+        partial = index_dir / (final.name + PARTIAL)
         partial.mkdir()
         try:
             yield partial
@@ -102,75 +102,80 @@ def writing(index: Path) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)  # what cannot be removed now is removed by the next build
             raise
-        fsync(index)
-        _put_in_force(index, final.name)
-        for generation in _generations(index):
+        fsync(index_dir)
+        _make_current(index_dir, final.name)
+        for generation in _generations(index_dir):
             if generation != final:
-                _remove_unless_held(generation)
+                _remove_unless_leased(generation)
 
 
-def _prepare(index: Path) -> None:
+def _prepare(index_dir: Path) -> None:
     """Make the index's folder; refuse one that holds something else, for building there would scatter files in it."""
     try:
-        index.mkdir(parents=True, exist_ok=True)
-        names = {entry.name for entry in index.iterdir() if not entry.name.startswith(".")}
+        index_dir.mkdir(parents=True, exist_ok=True)
+        names = {entry.name for entry in index_dir.iterdir() if not entry.name.startswith(".")}
     except OSError as error:
         raise UsageError(
-            f"{index} cannot hold an index ({error.strerror}): name another folder with --index."
+            f"{index_dir} cannot hold an index ({error.strerror}): name another folder with --index."
         ) from error
     foreign = sorted(name for name in names - {CACHE} if not _ANY.fullmatch(name))
     if foreign and not names & {CURRENT, LOCK}:
-        raise UsageError(f"{index} holds other files ({foreign[0]!r}) and no index: name another folder with --index.")
+        raise UsageError(
+            f"{index_dir} holds other files ({foreign[0]!r}) and no index: name another folder with --index."
+        )
 
 
 @contextlib.contextmanager
-def _locked(index: Path) -> Iterator[None]:
-    """Hold the lock until the block ends or the process dies."""
+def _locked(index_dir: Path) -> Iterator[None]:
+    """GenerationLease the lock until the block ends or the process dies."""
 
     def busy(holder: str) -> str:
-        return f"The index at {index} is being written by {holder}: wait until that is done, or name another --index."
+        return (
+            f"The index at {index_dir} is being written by {holder}: wait until that is done, or name another --index."
+        )
 
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(exclusive_lock(index / LOCK, busy))
+            held.enter_context(exclusive_lock(index_dir / LOCK, busy))
         except OSError as error:
             if error.filename is None:  # the file could be opened
                 raise UsageError(
-                    f"{index} cannot be locked ({error.strerror}): name a folder on a local disk."
+                    f"{index_dir} cannot be locked ({error.strerror}): name a folder on a local disk."
                 ) from error
             raise UsageError(
-                f"{index} cannot be written ({error.strerror}): name another folder with --index."
+                f"{index_dir} cannot be written ({error.strerror}): name another folder with --index."
             ) from error
         yield
 
 
-def _put_in_force(index: Path, name: str) -> None:
+def _make_current(index_dir: Path, name: str) -> None:
     """Swap CURRENT in one step: a reader sees the old name or the new one, never half of one."""
-    with atomic_write(index / CURRENT) as partial:
+    with atomic_write(index_dir / CURRENT) as partial:
         partial.write_text(name + "\n", encoding="ascii")
-    fsync(index)
+    fsync(index_dir)
 
 
-def _read_current(index: Path) -> str:
+def _read_current(index_dir: Path) -> str:
     try:
-        return (index / CURRENT).read_bytes()[:200].decode("utf-8", "replace").removesuffix("\n")
+        return (index_dir / CURRENT).read_bytes()[:200].decode("utf-8", "replace").removesuffix("\n")
     except OSError as error:
         raise IndexUnusable(
-            f"{index / CURRENT} cannot be read ({error.strerror}): mend its permissions, or build into another --index."
+            f"{index_dir / CURRENT} cannot be read ({error.strerror}): mend its permissions, or build into another "
+            "--index."
         ) from error
 
 
-def _generations(index: Path) -> list[Path]:
-    return [entry for entry in index.iterdir() if _ANY.fullmatch(entry.name)]
+def _generations(index_dir: Path) -> list[Path]:
+    return [entry for entry in index_dir.iterdir() if _ANY.fullmatch(entry.name)]
 
 
-def _newest(index: Path) -> int:
+def _newest(index_dir: Path) -> int:
     """The highest number in use, finished or not, so that no name is ever given twice while it can be seen."""
-    return max((int(match[1]) for entry in index.iterdir() if (match := _ANY.fullmatch(entry.name))), default=0)
+    return max((int(match[1]) for entry in index_dir.iterdir() if (match := _ANY.fullmatch(entry.name))), default=0)
 
 
-def _remove_unless_held(generation: Path) -> None:
-    """Under a lock, so that a reader who comes now finds it gone. What is held now, a later write tries again."""
+def _remove_unless_leased(generation: Path) -> None:
+    """Under a lock, so that a reader who comes now finds it gone. What is leased now, a later write tries again."""
     try:
         manifest = os.open(generation / MANIFEST, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

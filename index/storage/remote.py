@@ -1,7 +1,7 @@
 """Bring an index that is named by a URI from its object store to this machine, once.
 
 `s3://`, `gs://`, `abfss://`, `hdfs://` and `file://` by Arrow's own file systems; credentials are looked for where they
-look (environment, profile, the machine's role). Only the generation in force is brought, file by file as its manifest
+look (environment, profile, the machine's role). Only the current generation is brought, file by file as its manifest
 names them, each checked by its sha256 while it is written; what is here already is not brought again.
 """
 
@@ -26,7 +26,7 @@ from index.storage.layout import CURRENT, MANIFEST
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-CACHE = "PRICE_CACHE"
+CACHE_VARIABLE = "PRICE_CACHE"
 """The environment's variable that names the folder in which indexes are kept that were brought here."""
 CHUNK = 2**23  # bytes
 ABANDONED = 24 * 3600  # seconds without a byte after which nobody is bringing an index any more
@@ -67,7 +67,7 @@ def _open(uri: str) -> tuple[FileSystem, str]:
 def _folder(shown: str) -> Path:
     """Where this machine keeps the index of a URI."""
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    cache = Path(os.environ.get(CACHE) or Path(home) / "price-engine")
+    cache = Path(os.environ.get(CACHE_VARIABLE) or Path(home) / "price-engine")
     return cache / "indexes" / hashlib.sha256(shown.encode()).hexdigest()[:32]
 
 
@@ -174,5 +174,5 @@ def _local_refusals(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError(
             f"The index cannot be kept in {folder} ({error.strerror or error}): mend that, or name another folder with "
-            f"the environment's {CACHE}."
+            f"the environment's {CACHE_VARIABLE}."
         ) from error

@@ -420,8 +420,8 @@ else:
     [
         ("grow_table", "after", "add"),
         ("merge_comparables", "after", "remove"),
-        ("_put_in_force", "before", "remove"),
-        ("_put_in_force", "after", "remove"),
+        ("_make_current", "before", "remove"),
+        ("_make_current", "after", "remove"),
     ],
 )
 def test_a_kill_leaves_the_old_index_in_force_or_the_whole_new_one(
@@ -433,7 +433,7 @@ def test_a_kill_leaves_the_old_index_in_force_or_the_whole_new_one(
     killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     finished = [*known, "n0", "n1", "n2", "n3"] if change == "add" else known[5:]
-    assert ids_of(own_index) == (finished if (step, when) == ("_put_in_force", "after") else known)
+    assert ids_of(own_index) == (finished if (step, when) == ("_make_current", "after") else known)
     read_manifest(current_generation(own_index))
     shrunk = remove_items([known[9]], own_index)
     assert shrunk.rows == len(ids_of(own_index)) and known[9] not in ids_of(own_index)
