@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.finetune.network import PHOTOGRAPH, TEXT, Seen, chunks
 from index.catalogue.fields import parse_fields
-from index.photographs.source import ImageRefused
+from index.photographs.formats import ImageRefused
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

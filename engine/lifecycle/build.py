@@ -67,7 +67,7 @@ def build_index(
         encoders = Encoders(modalities(settings.views), runtime)
         records = encoders.records()  # opens them all: what cannot be had is said before the catalogue is read
         read = read_catalogue(catalogue, columns or Columns(), priced=True, report=report)
-        fingerprints = read_fingerprints(photographs, read.items["image"].to_pylist())
+        fingerprints = read_fingerprints(photographs, read.items["image"].to_pylist(), report)
         items = with_duplicate_keys(read.items, fingerprints.of(read.items["image"].to_pylist()))
         keys = {column: items[column].to_pylist() for column in ("name_key", "image", "fingerprint")}
         groups = duplicate_groups(*keys.values())
@@ -80,7 +80,7 @@ def build_index(
         settings = replace(settings, folds=folds)
         fold = assign_folds(groups, folds, settings.seed, log_price)
         records = mark_finetuned(records, items, keys["fingerprint"], groups)
-        vectors, absent = encoders.encode(items, photographs, index_dir / CACHE, report)
+        vectors, absent = encoders.encode(items, photographs, index_dir / CACHE, report, fingerprints)
         del encoders  # some hundred megabytes that the models need now
         inputs = make_inputs(items, vectors)
         vectorizer = SearchVectorizer.fit(inputs, settings)

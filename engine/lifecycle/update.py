@@ -203,7 +203,7 @@ def _added(
     """Search vector, prediction and residual of each new row, by models trained on neither it nor a near-duplicate."""
     import pyarrow as pa
 
-    fingerprints = read_fingerprints(photographs, items["image"].to_pylist())
+    fingerprints = read_fingerprints(photographs, items["image"].to_pylist(), report)
     items = with_duplicate_keys(items, fingerprints.of(items["image"].to_pylist()))
     features = pricer.features(items, photographs, cache=cache, fingerprints=fingerprints, report=report)
     report("predicting", 0, None)

@@ -219,7 +219,7 @@ class Pricer:
     ) -> ItemFeatures:
         """Encode n items and read what their words say; `cache` keeps encodings by content, for which `fingerprints`
         of the photographs spare hashing them again."""
-        vectors, absent = self.encoders.encode(items, photographs, cache, report)
+        vectors, absent = self.encoders.encode(items, photographs, cache, report, fingerprints)
         if not self.looks_at_photographs:
             absent = [NO_PHOTOGRAPHS] * items.num_rows
         report("features", 0, None)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from index.encoders import Encoder
+    from index.photographs.fingerprints import Fingerprints
     from index.photographs.source import Photographs
 
 TEXT_VIEWS = ("name", "bullets", "text", "details")
@@ -156,8 +157,9 @@ class Encoders:
         photographs: Photographs,
         cache: Path | None = None,
         report: Report = silent,
+        fingerprints: Fingerprints | None = None,
     ) -> tuple[dict[str, Float32], list[str | None]]:
-        """Encode n items of schema `ITEMS` in every modality.
+        """Encode n items of schema `ITEMS` in every modality; `fingerprints` of their photographs spare a reading.
 
         Returns modality -> (n, dim) unit rows, zero where absent; and (n,) why the photograph is absent, None where
         it is not. Raises what opening an encoder raises, and PriceError for an encoder that answers with anything else.
@@ -178,10 +180,12 @@ class Encoders:
                     continue
                 if modality.view == PAIR:
                     texts = _texts(items, modality)
-                    seen = embed_pairs(encoder, texts, images, photographs, cache=kept, report=report)
+                    embedded = embed_pairs(
+                        encoder, texts, images, photographs, cache=kept, report=report, fingerprints=fingerprints
+                    )
                 else:
-                    seen = embed_photographs(encoder, images, photographs, kept, report)
-                vectors[modality.name], absent = seen.vectors, seen.absent
+                    embedded = embed_photographs(encoder, images, photographs, kept, report, fingerprints=fingerprints)
+                vectors[modality.name], absent = embedded.vectors, embedded.absent
         return vectors, absent
 
 

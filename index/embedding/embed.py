@@ -1,4 +1,4 @@
-"""What are the unit vectors of these items? Batched by size, each distinct text or photograph once, resumable.
+"""Texts and photographs to unit vectors: batched by size, each distinct one encoded once, resumable.
 
 What has been encoded is kept in a cache by content, so that a second build, or one after a kill, encodes only what is
 new. An encoder knows one batch at a time (`index.encoders`); photographs come from `index.photographs.source`.
@@ -11,21 +11,20 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from index.arrays import chunks
 from index.embedding.vector_cache import VectorCache
 from index.encoders import Encoder
 from index.errors import PriceError
-from index.photographs.source import ImageRefused, Photographs
+from index.photographs.fingerprints import READERS, Fingerprints, read_fingerprints
+from index.photographs.formats import ImageRefused
+from index.photographs.source import Photographs
 from index.progress import Report, silent
 
 NO_PHOTOGRAPH = "no photograph given"
-_DECODERS = 4  # threads; Pillow and hashlib let go of the interpreter
-_CHUNK = 1024  # photographs asked for at a time
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -63,13 +62,12 @@ def embed_texts(
     for the memory fails at once and the time left is not underrated.
     """
     keys = [_content(text.encode("utf-8", "surrogatepass")) if text.strip() else None for text in texts]
-    wanted = {key: text for key, text in zip(keys, texts, strict=True) if key is not None}
+    text_of = {key: text for key, text in zip(keys, texts, strict=True) if key is not None}
 
     def batches(missing: list[bytes]) -> Batches:
-        missing = sorted(missing, key=lambda key: encoder.length(wanted[key]), reverse=True)
-        for start in range(0, len(missing), encoder.batch_size):
-            part = missing[start : start + encoder.batch_size]
-            yield _Batch(part, [wanted[key] for key in part])
+        missing = sorted(missing, key=lambda key: encoder.length(text_of[key]), reverse=True)
+        for run in chunks(len(missing), encoder.batch_size):
+            yield _Batch(missing[run], [text_of[key] for key in missing[run]])
 
     return _embed(encoder, keys, batches, cache, partial(report, f"texts ({encoder.spec.name})"))
 
@@ -80,19 +78,24 @@ def embed_photographs(
     photographs: Photographs,
     cache: VectorCache | None = None,
     report: Report = silent,
+    *,
+    fingerprints: Fingerprints | None = None,
 ) -> PhotographVectors:
     """Vectors of the photographs that can be had, and for each of the others its reason. PriceError as `embed_texts`.
 
-    `photographs` is asked from several threads at once. Without a cache a photograph is known by its reference alone,
-    so that a query, whose photograph may have to be fetched, asks for it once.
+    `photographs` is read from several threads at once. `fingerprints` of the references, where they are known already,
+    spare a second reading. Without them and without a cache a photograph is known by its reference alone, so that a
+    query, whose photograph may have to be fetched, reads it once.
     """
-    contents, refused = _contents(photographs, references, cache is not None, report)
+    if fingerprints is None and cache is not None:
+        fingerprints = read_fingerprints(photographs, references, report)
+    contents, refused = _contents(references, fingerprints)
     keys = [None if reference is None else contents.get(reference) for reference in references]
-    wanted = {content: reference for reference, content in reversed(contents.items())}  # the first of those alike
+    reference_of = {content: reference for reference, content in reversed(contents.items())}  # the first of equal ones
     broken: dict[bytes, str] = {}
 
     def batches(missing: list[bytes]) -> Batches:
-        return _decoded(photographs, [(key, wanted[key]) for key in missing], encoder.batch_size, broken)
+        return _decoded(photographs, [(key, reference_of[key]) for key in missing], encoder.batch_size, broken)
 
     vectors = _embed(encoder, keys, batches, cache, partial(report, f"photographs ({encoder.spec.name})"))
     absent = [
@@ -110,46 +113,48 @@ def embed_pairs(
     *,
     cache: VectorCache | None = None,
     report: Report = silent,
+    fingerprints: Fingerprints | None = None,
 ) -> PhotographVectors:
     """Vectors of text and photograph together; of one alone where the other is missing.
 
     An item with neither is a zero row. `absent` speaks of the photographs, as in `embed_photographs`.
     """
-    contents, refused = _contents(photographs, references, cache is not None, report)
-    few = len(contents) <= encoder.batch_size  # then they stay decoded, so that a query fetches its photograph once
+    if fingerprints is None and cache is not None:
+        fingerprints = read_fingerprints(photographs, references, report)
+    contents, refused = _contents(references, fingerprints)
+    keep = len(contents) <= encoder.batch_size  # so few stay decoded, so that a query fetches its photograph once
 
-    def look(reference: str) -> np.ndarray | str | None:
+    def decode(reference: str) -> np.ndarray | str | None:
         try:
             pixels = photographs.read(reference)
         except ImageRefused as error:
             return str(error.reason)
-        return pixels if few else None
+        return pixels if keep else None
 
     # All are decoded before anything is encoded: what an item's vector is made of must not depend on the cache.
-    with ThreadPoolExecutor(_DECODERS) as pool:
-        looked = dict(zip(contents, pool.map(look, contents), strict=True))
-    refused |= {reference: found for reference, found in looked.items() if isinstance(found, str)}
+    with ThreadPoolExecutor(READERS) as pool:
+        decoded = dict(zip(contents, pool.map(decode, contents), strict=True))
+    refused |= {reference: reason for reference, reason in decoded.items() if isinstance(reason, str)}
     usable = [reference if reference is not None and reference not in refused else None for reference in references]
-    wanted: dict[bytes, tuple[str, str | None]] = {}
+    pair_of: dict[bytes, tuple[str, str | None]] = {}
     keys: list[bytes | None] = []
     for text, reference in zip(texts, usable, strict=True):
-        said = text.encode("utf-8", "surrogatepass") if text.strip() else b""
-        shown = contents[reference] if reference is not None else b""
-        keys.append(_content(said + b"\0" + shown) if said or shown else None)
-        wanted[keys[-1] or b""] = (text, reference)
+        words = text.encode("utf-8", "surrogatepass") if text.strip() else b""
+        content = contents[reference] if reference is not None else b""
+        keys.append(_content(words + b"\0" + content) if words or content else None)
+        pair_of[keys[-1] or b""] = (text, reference)
 
     def read(key: bytes) -> tuple[str, np.ndarray | None]:
-        text, reference = wanted[key]
+        text, reference = pair_of[key]
         if reference is None:
             return text, None
-        kept = looked[reference]
-        return text, kept if isinstance(kept, np.ndarray) else photographs.read(reference)
+        pixels = decoded[reference]
+        return text, pixels if isinstance(pixels, np.ndarray) else photographs.read(reference)
 
     def batches(missing: list[bytes]) -> Batches:
-        with ThreadPoolExecutor(_DECODERS) as pool:
-            for start in range(0, len(missing), encoder.batch_size):
-                part = missing[start : start + encoder.batch_size]
-                yield _Batch(part, list(pool.map(read, part)))
+        with ThreadPoolExecutor(READERS) as pool:
+            for run in chunks(len(missing), encoder.batch_size):
+                yield _Batch(missing[run], list(pool.map(read, missing[run])))
 
     vectors = _embed(encoder, keys, batches, cache, partial(report, f"texts with photographs ({encoder.spec.name})"))
     absent = [NO_PHOTOGRAPH if reference is None else refused.get(reference) for reference in references]
@@ -224,41 +229,27 @@ def _checked(encoder: Encoder, vectors: np.ndarray, count: int) -> np.ndarray:
 
 
 def _contents(
-    photographs: Photographs, references: Sequence[str | None], cached: bool, report: Report
+    references: Sequence[str | None], fingerprints: Fingerprints | None
 ) -> tuple[dict[str, bytes], dict[str, str]]:
-    """What each reference is known by (its bytes, or its name where not `cached`), or why it cannot be read."""
-    distinct = list(dict.fromkeys(reference for reference in references if reference is not None))
-    if not cached:
+    """What each reference is known by (its bytes, or its name without `fingerprints`), or why it is refused."""
+    distinct = dict.fromkeys(reference for reference in references if reference is not None)
+    if fingerprints is None:
         return {reference: _content(reference.encode("utf-8", "surrogatepass")) for reference in distinct}, {}
-
-    def look(reference: str) -> str | ImageRefused:
-        try:
-            return photographs.fingerprint(reference)
-        except ImageRefused as error:
-            return error
-
-    contents: dict[str, bytes] = {}
-    refused: dict[str, str] = {}
-    with ThreadPoolExecutor(_DECODERS) as pool:
-        for start in range(0, len(distinct), _CHUNK):
-            part = distinct[start : start + _CHUNK]
-            for reference, found in zip(part, pool.map(look, part), strict=True):
-                if isinstance(found, ImageRefused):
-                    refused[reference] = str(found.reason)
-                else:
-                    contents[reference] = bytes.fromhex(found)
-            report("reading photographs", start + len(part), len(distinct))
-    return contents, refused
+    known, refused = fingerprints.known, fingerprints.refused
+    return (
+        {reference: bytes.fromhex(known[reference]) for reference in distinct if reference in known},
+        {reference: refused[reference] for reference in distinct if reference in refused},
+    )
 
 
-def _decoded(photographs: Photographs, wanted: list[tuple[bytes, str]], size: int, broken: dict[bytes, str]) -> Batches:
+def _decoded(photographs: Photographs, keyed: list[tuple[bytes, str]], size: int, broken: dict[bytes, str]) -> Batches:
     """Batches of `size` photographs, in order; the reasons go into `broken`.
 
     While the encoder has one batch, as many photographs again are decoded and wait: never more, for they are large.
     """
-    pool = ThreadPoolExecutor(_DECODERS)
+    pool = ThreadPoolExecutor(READERS)
     try:
-        todo = deque(wanted)
+        todo = deque(keyed)
         waiting: deque[tuple[bytes, Future[np.ndarray]]] = deque()
         batch = _Batch([], [])
         while todo or waiting:

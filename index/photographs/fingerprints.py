@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from index.arrays import chunks
-from index.photographs.source import ImageRefused, Photographs
+from index.photographs.formats import ImageRefused
+from index.photographs.source import Photographs
 from index.progress import Report, silent
 
-READERS = 4  # threads; reading and hashing let go of the interpreter
+READERS = 4  # threads that read, hash or decode; all of these let go of the interpreter
 _CHUNK = 1024  # photographs between two reports of progress
 
 

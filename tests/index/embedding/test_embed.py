@@ -17,11 +17,13 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from index.embedding import embed as embedding
 from index.embedding.embed import embed_photographs, embed_texts
 from index.embedding.vector_cache import VectorCache
 from index.errors import IndexUnusable, PriceError
-from index.photographs.source import ImageRefused, Photographs, Reason
+from index.photographs import fingerprints as fingerprinting
+from index.photographs.fingerprints import Fingerprints, read_fingerprints
+from index.photographs.formats import ImageRefused, Reason
+from index.photographs.source import Photographs
 
 ROOT = Path(__file__).parents[3]
 DIM = 8
@@ -551,6 +553,21 @@ def test_without_a_cache_a_photograph_is_asked_for_once_in_all() -> None:
     np.testing.assert_array_equal(made.vectors[0], made.vectors[2])
 
 
+def test_fingerprints_that_are_known_spare_a_reading_and_change_no_vector_and_no_reason(cache: VectorCache) -> None:
+    shelf = {**shelf_of(3), "gone.jpg": Reason.MISSING, "same.jpg": photograph(0), "others.jpg": photograph(9)}
+    references = ["0.jpg", None, "gone.jpg", "cut.jpg", "same.jpg", "2.jpg", "0.jpg"]
+    photographs = FakePhotographs({**shelf, "cut.jpg": photograph(7)}, truncated=["cut.jpg"])
+    expected = embed_all(FakeEncoder(), references, photographs, cache=cache)
+    fingerprints = read_fingerprints(cast(Photographs, photographs), [*references, "others.jpg"])
+    photographs.asked_log.clear()
+    for kept in (None, cache):
+        found = embed_all(FakeEncoder(), references, photographs, cache=kept, fingerprints=fingerprints)
+        np.testing.assert_array_equal(found.vectors, expected.vectors)
+        assert found.absent == expected.absent
+    assert photographs.asked_log == []
+    assert "others.jpg" not in photographs.read_log
+
+
 def test_a_photograph_that_is_kept_is_not_decoded_again_and_a_broken_one_is_tried_again(cache: VectorCache) -> None:
     photographs = FakePhotographs(shelf_of(3), truncated=["1.jpg"])
     for _ in range(2):
@@ -572,7 +589,7 @@ def test_batches_of_photographs_are_full_and_in_order_whatever_is_broken_between
 def test_work_goes_on_across_the_chunks_in_which_photographs_are_asked_for(
     cache: VectorCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding, "_CHUNK", 7)
+    monkeypatch.setattr(fingerprinting, "_CHUNK", 7)
     shelf = shelf_of(30)
     encoder = FakeEncoder(batch_size=4)
     said = Said()
@@ -680,3 +697,17 @@ def test_a_broken_photograph_of_a_pair_is_counted_in_the_second_build_too(tmp_pa
         with VectorCache(tmp_path, "pairs 1", 2) as cache:
             reasons.append(embed_pairs(Pairs(), ["tea"], ["cut.jpg"], Broken(), cache=cache).reasons)
     assert reasons[0] == reasons[1]
+
+
+def test_a_pair_takes_fingerprints_that_are_known_and_keeps_its_reasons():
+    from index.embedding.embed import embed_pairs
+
+    class Unread(Broken):
+        def fingerprint(self, reference):
+            raise AssertionError("was read again")
+
+    fingerprints = Fingerprints({"cut.jpg": "00" * 32}, {"gone.jpg": "missing"})
+    items = ["tea", "cup", ""], ["cut.jpg", "gone.jpg", None]
+    embedded = embed_pairs(Pairs(), *items, Unread(), fingerprints=fingerprints)
+    assert embedded.absent == ["truncated", "missing", "no photograph given"]
+    assert embedded.vectors.any(1).tolist() == [True, True, False]
