@@ -21,7 +21,7 @@ import render
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from index.catalogue.items import Columns
+    from index.catalogue.columns import Columns
     from index.encoders.device import Runtime
 
 INTERRUPTED, FAULT, USAGE = 130, 1, 2
@@ -607,7 +607,7 @@ def _runtime(options: dict[str, Any]) -> Runtime:
 
 
 def _columns(options: dict[str, Any]) -> Columns:
-    from index.catalogue.items import Columns
+    from index.catalogue.columns import Columns
 
     return Columns(**{name: options.pop(f"{name}_column") for name, _, _ in COLUMN_OPTIONS})
 

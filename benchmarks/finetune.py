@@ -37,9 +37,10 @@ from engine.metrics import bootstrap, paired_bootstrap, row_smape
 from engine.serving.pricer import Item, Pricer
 from engine.settings.finetuning import FinetuneSettings
 from engine.settings.read import read_settings
+from index.catalogue.columns import Columns
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
-from index.catalogue.items import Columns, read_catalogue
+from index.catalogue.items import read_catalogue
 from index.encoders.device import AUTO
 from index.photographs.source import Photographs
 

@@ -23,12 +23,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+from engine.serving.reference import open_comparables
 
 from engine.features.inputs import make_inputs
 from engine.lifecycle.update import add_items, remove_items
 from engine.serving.pricer import Pricer
-from engine.serving.reference import open_comparables
-from index.catalogue.items import Columns, read_catalogue
+from index.catalogue.columns import Columns
+from index.catalogue.items import read_catalogue
 from index.photographs.source import Photographs
 from index.search.neighbours import BandIndex
 from index.storage.generations import CACHE, current_generation, photograph_cache

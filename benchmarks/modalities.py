@@ -20,9 +20,10 @@ from engine.folds import assign_folds
 from engine.members.neural import NeuralMember
 from engine.metrics import bootstrap, paired_bootstrap, row_smape
 from engine.settings.schema import Settings
+from index.catalogue.columns import Columns
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
-from index.catalogue.items import Columns, read_catalogue
+from index.catalogue.items import read_catalogue
 from index.embedding.columns import Encoders, modalities
 from index.photographs.source import Photographs
 

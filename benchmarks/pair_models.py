@@ -13,13 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from engine.serving.reference import read_comparables
 
 from engine.ensemble.blend import blend
 from engine.ensemble.correction import shift
 from engine.ensemble.out_of_fold import read_out_of_fold
 from engine.ensemble.price_model import load_models
 from engine.metrics import bootstrap, row_smape
-from engine.serving.reference import read_comparables
 from index.search.neighbours import BandIndex
 from index.storage.generations import current_generation
 

@@ -39,9 +39,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-
 from engine.serving.reference import Comparables, read_comparables, write_comparables
-from index.catalogue.items import Columns, read_catalogue
+
+from index.catalogue.columns import Columns
+from index.catalogue.items import read_catalogue
 from index.storage.generations import current_generation
 from index.storage.items_table import ItemStore, write_items
 from index.storage.manifest import read_manifest

@@ -19,12 +19,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+from engine.serving.reference import read_comparables
 from safetensors import safe_open
 
 from engine.ensemble.cross_fit import cross_fit
 from engine.ensemble.out_of_fold import read_out_of_fold
 from engine.metrics import bootstrap, paired_bootstrap, row_smape
-from engine.serving.reference import read_comparables
 from engine.settings.presets import PRESETS
 from engine.settings.read import settings_from
 from index.storage.generations import current_generation

@@ -23,16 +23,17 @@ import time
 from pathlib import Path
 
 import numpy as np
+from engine.serving.reference import read_comparables
 
 from engine.ensemble.cross_fit import cross_fit
 from engine.ensemble.out_of_fold import read_out_of_fold
 from engine.folds import assign_folds
 from engine.metrics import smape
-from engine.serving.reference import read_comparables
 from engine.settings.read import settings_from
+from index.catalogue.columns import Columns
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
-from index.catalogue.items import Columns, read_catalogue
+from index.catalogue.items import read_catalogue
 from index.storage.generations import current_generation
 from index.storage.manifest import read_manifest
 

@@ -333,6 +333,7 @@ def sets(arguments: argparse.Namespace) -> Iterator[tuple[str, PriceOrder, np.nd
         yield size, order, vectors[rows:], log_price[rows:] + random.normal(0, 0.3, 10_000)
     if arguments.index:
         from engine.serving.reference import open_comparables
+
         from index.storage.generations import current_generation
 
         order = open_comparables(current_generation(arguments.index)).order

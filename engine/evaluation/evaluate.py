@@ -13,9 +13,10 @@ from engine.evaluation.caveats import caveats_on_file, caveats_out_of_fold
 from engine.evaluation.report import Evaluation, evaluate
 from engine.evaluation.scorable import open_scorable_rows
 from engine.serving.pricer import Pricer
+from index.catalogue.columns import Columns
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
-from index.catalogue.items import Columns, read_catalogue
+from index.catalogue.items import read_catalogue
 from index.encoders.device import AUTO, Runtime
 from index.photographs.source import Photographs
 from index.progress import Report, silent

@@ -22,9 +22,10 @@ from engine.finetune.trainable_encoders import WEIGHTS
 from engine.finetune.training import Course, Training
 from engine.finetune.workspace import FINETUNE, PHOTOGRAPHS, Work, working
 from engine.folds import MOST_FOLDS, assign_folds, refuse_too_few_groups
+from index.catalogue.columns import Columns
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
-from index.catalogue.items import Columns, read_catalogue
+from index.catalogue.items import read_catalogue
 from index.encoders.device import Device, Runtime
 from index.errors import DataRefused, UsageError
 from index.photographs.fingerprints import read_fingerprints

@@ -16,7 +16,7 @@ import numpy as np
 from engine.finetune.network import SCALED_ON, chunks
 from engine.metrics import smape
 from engine.networks.losses import make_loss
-from index.catalogue.items import HIGHEST_PRICE, LOWEST_PRICE
+from index.catalogue.prices import HIGHEST_PRICE, LOWEST_PRICE
 from index.errors import UsageError
 from index.progress import Report, silent
 

@@ -21,8 +21,9 @@ from engine.folds import LEAST_GROUPS_PER_FOLD, assign_folds, folds_for, refuse_
 from engine.lifecycle.generation import finish, new_manifest, write_ensemble, write_rejected, write_rows
 from engine.members.registry import require_members
 from engine.settings.schema import Settings
+from index.catalogue.columns import Columns
 from index.catalogue.duplicates import duplicate_groups, with_duplicate_keys
-from index.catalogue.items import Columns, read_catalogue
+from index.catalogue.items import read_catalogue
 from index.embedding.columns import Encoders, modalities
 from index.encoders.device import AUTO, Runtime
 from index.photographs.fingerprints import read_fingerprints

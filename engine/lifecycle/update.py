@@ -25,9 +25,10 @@ from engine.lifecycle.drift import Drift, drift_of
 from engine.lifecycle.generation import finish, link_unchanged, write_rejected
 from engine.serving.pricer import Pricer
 from index.arrays import Float32, Float64, Int64
+from index.catalogue.columns import Columns, ColumnSpec
 from index.catalogue.duplicates import with_duplicate_keys
-from index.catalogue.items import Catalogue, Columns, read_catalogue
-from index.catalogue.reader import Wanted, read_rows
+from index.catalogue.items import Catalogue, read_catalogue
+from index.catalogue.reader import read_rows
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused, UsageError
 from index.files import PARTIAL
@@ -181,7 +182,7 @@ def compact_index(index_dir: Path, report: Report = silent) -> UpdateResult:
 def read_ids(path: Path, column: str) -> list[str]:
     """The ids in a column of a CSV or Parquet file. DataRefused for a file or a row that cannot be read."""
     ids = []
-    for row in (row for rows in read_rows(path, [Wanted("id", column, True)]) for row in rows):
+    for row in (row for rows in read_rows(path, [ColumnSpec("id", column, True)]) for row in rows):
         if row.fault or not (row.cells[0] or "").strip():
             raise DataRefused(f"{path} has no id in line {row.line} ({row.fault or 'empty'}): mend that line.")
         ids.append(str(row.cells[0]).strip())

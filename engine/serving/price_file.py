@@ -35,7 +35,8 @@ from engine.serving.shards import (
     working,
     write_table,
 )
-from index.catalogue.items import Columns, make_items
+from index.catalogue.columns import Columns
+from index.catalogue.items import make_items
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused, IndexUnusable, PriceError, UsageError
 from index.files import sha256_file

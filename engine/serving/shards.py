@@ -23,7 +23,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from index.catalogue.items import Columns, Judge, Reject, wanted_columns, write_rejects
+from index.catalogue.columns import Columns, column_specs
+from index.catalogue.items import Reject, RowValidator, write_rejects
 from index.catalogue.reader import read_rows
 from index.errors import UsageError
 from index.files import PARTIAL, atomic_write, exclusive_lock, fsync, sha256_file
@@ -252,8 +253,8 @@ def _is_whole(path: Path, sha256: str) -> bool:
 
 def cut(items: Path, columns: Columns, parts: Path, shard_rows: int, report: Report) -> tuple[int, int]:
     """Write the shards of a file; (shards, rows). Holds one of them. DataRefused for a file that is none of items."""
-    validator = Judge(items, columns, priced=False, unique=False)
-    rows = (row for batch in read_rows(items, wanted_columns(columns, priced=False)) for row in batch)
+    validator = RowValidator(items, columns, priced=False, unique=False)
+    rows = (row for batch in read_rows(items, column_specs(columns, priced=False)) for row in batch)
     shards = 0
     while table := _shard(validator, rows, shard_rows):
         write_table(items_file(parts, shards), table)
@@ -263,7 +264,7 @@ def cut(items: Path, columns: Columns, parts: Path, shard_rows: int, report: Rep
     return shards, validator.read
 
 
-def _shard(validator: Judge, rows: Iterator[Row], most: int) -> pa.Table | None:
+def _shard(validator: RowValidator, rows: Iterator[Row], most: int) -> pa.Table | None:
     """The next rows: item_id, text, image and, for one that is no item, column and reason."""
     import pyarrow as pa
 
@@ -271,14 +272,13 @@ def _shard(validator: Judge, rows: Iterator[Row], most: int) -> pa.Table | None:
     taken: list[tuple[str, str, str, int, str, str]] = []
     characters = 0
     for row in islice(rows, most):
-        reject = validator.fault(row)
-        item_id, text, image = ((cell or "") for cell in row.cells[:3])
-        if reject:
-            shown = item_id.strip().encode("utf-8", "replace").decode("utf-8")
-            taken.append((shown, "", "", row.line, reject.column, reject.reason))
+        verdict = validator.validate(row)
+        if isinstance(verdict, Reject):
+            shown = (row.cells[0] or "").strip().encode("utf-8", "replace").decode("utf-8")
+            taken.append((shown, "", "", row.line, verdict.column, verdict.reason))
         else:
-            taken.append((item_id.strip(), text, image.strip(), row.line, "", ""))
-        characters += len(text)
+            taken.append((verdict.item_id, verdict.text, verdict.image, row.line, "", ""))
+        characters += len(row.cells[1] or "")
         if characters > SHARD_CHARACTERS:
             break
     if not taken:

@@ -1,4 +1,4 @@
-"""Which rows of a file are items? CSV or Parquet -> items (Arrow, one schema) + rejects (line, column, reason).
+"""Items of a file: its rows -> items (Arrow, one schema) and rejects (line, column, reason).
 
 A bad row never stops a build and never vanishes: rows read = items + rejects, always. A file that cannot be worked with
 as a whole is refused in one sentence (`DataRefused`).
@@ -6,17 +6,20 @@ as a whole is refused in one sentence (`DataRefused`).
 
 import csv
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
+from index.catalogue.columns import Columns, column_specs
 from index.catalogue.fields import parse_fields
-from index.catalogue.reader import NOT_UTF8, Row, Wanted, read_rows
+from index.catalogue.prices import HIGHEST_PRICE, LOWEST_PRICE, read_price
+from index.catalogue.reader import NOT_UTF8, Row, read_rows, shown
 from index.errors import DataRefused
+from index.files import atomic_write
 from index.progress import Report, silent
 
 ITEMS = pa.schema(
@@ -32,22 +35,7 @@ ITEMS = pa.schema(
     ]
 )
 CELL_LIMIT = 1_000_000  # characters
-LOWEST_PRICE, HIGHEST_PRICE = 1e-6, 1e12  # what is outside is a slip, and float32 would lose it
 UNDECODED_LIMIT = 0.01  # share of rows with bytes that are not UTF-8, above which the file as a whole is not UTF-8
-
-_NUMBER = re.compile(r"[+-]?(?:\d{1,400}\.?\d{0,400}|\.\d{1,400})(?:e[+-]?\d{1,9})?", re.IGNORECASE | re.ASCII)
-_DECIMAL_COMMA = re.compile(r"(\d{1,20}),(\d{1,2})", re.ASCII)  # "12,50"; "1,299" could be either and is refused
-_NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which column of the file is what. The defaults are the challenge's; a default `image` may be missing."""
-
-    id: str = "sample_id"
-    text: str = "catalog_content"
-    image: str = "image_link"
-    price: str = "price"
 
 
 @dataclass(frozen=True)
@@ -57,7 +45,21 @@ class Reject:
     line: int
     item_id: str
     column: str  # "" where the row as a whole is at fault
-    reason: str  # what comes before a colon is the same for all rows of its kind
+    reason: str
+
+    @property
+    def kind(self) -> str:
+        """The reason without what differs from row to row: what is counted."""
+        return self.reason.partition(":")[0].partition(" (")[0]
+
+
+class Item(NamedTuple):
+    """The cells of a row that is an item."""
+
+    item_id: str
+    text: str
+    image: str  # "" for none
+    price: float | None  # money; None where the cell holds no price
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ class Catalogue:
 
     @property
     def rejected(self) -> Counter[str]:
-        """How many rows are no items, by reason."""
-        return Counter(reject.reason.partition(":")[0].partition(" (")[0] for reject in self.rejects)
+        """How many rows were rejected, by the kind of reason."""
+        return Counter(reject.kind for reject in self.rejects)
 
 
 def read_catalogue(path: Path, columns: Columns, *, priced: bool, report: Report = silent) -> Catalogue:
@@ -79,14 +81,17 @@ def read_catalogue(path: Path, columns: Columns, *, priced: bool, report: Report
     Without `priced` the price column may be missing and its cells may be anything (null where no price), and a row may
     have a photograph in place of text. Raises `DataRefused` for a file that is no catalogue or has no usable row.
     """
-    judge = Judge(path, columns, priced=priced, unique=True)
-    tables, rejects = [ITEMS.empty_table()], []
-    for rows in read_rows(path, wanted_columns(columns, priced)):
-        verdicts = [judge.fault(row) for row in rows]
-        rejects += [reject for reject in verdicts if reject]
-        tables.append(_items([row for row, reject in zip(rows, verdicts, strict=True) if not reject]))
-        report("reading", judge.read, None)
-    judge.refuse_if_unusable()
+    validator = RowValidator(path, columns, priced=priced, unique=True)
+    tables: list[pa.Table] = [ITEMS.empty_table()]
+    rejects: list[Reject] = []
+    for rows in read_rows(path, column_specs(columns, priced=priced)):
+        verdicts = [validator.validate(row) for row in rows]
+        rejects += [verdict for verdict in verdicts if isinstance(verdict, Reject)]
+        if items := [verdict for verdict in verdicts if isinstance(verdict, Item)]:
+            ids, texts, images, prices = zip(*items, strict=True)
+            tables.append(make_items(ids, texts, images, prices))
+        report("reading", validator.read, None)
+    validator.refuse_if_unusable()
     return Catalogue(pa.concat_tables(tables), rejects)
 
 
@@ -119,39 +124,18 @@ def make_items(
     return pa.Table.from_arrays(arrays, schema=ITEMS)
 
 
-def read_price(cell: str | None) -> float:
-    """A price in money. Raises `ValueError` with the reason for one that cannot be a price."""
-    written = (cell or "").strip()
-    if not written:
-        raise ValueError("no price")
-    if _NOT_FINITE.fullmatch(written):
-        raise ValueError(f"price is not finite: {written}")
-    if comma := _DECIMAL_COMMA.fullmatch(written):
-        written = f"{comma[1]}.{comma[2]}"
-    if not _NUMBER.fullmatch(written):
-        raise ValueError(f"price is not a plain number: {_short(written)}")
-    price = float(written)
-    if price <= 0:
-        raise ValueError(f"price is not positive: {_short(written)}")
-    if not LOWEST_PRICE <= price <= HIGHEST_PRICE:
-        raise ValueError(f"price is beyond {LOWEST_PRICE:g} to {HIGHEST_PRICE:g}: {_short(written)}")
-    return price
-
-
 def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
     """Write rejects as CSV. A cell that a spreadsheet would take for a formula gets a ' in front."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(field.name for field in fields(Reject))
         writer.writerows(
             (reject.line, _inert(reject.item_id), _inert(reject.column), _inert(reject.reason)) for reject in rejects
         )
-    partial.replace(path)
 
 
-class Judge:
-    """Says of each row whether it is an item. Of two usable rows with one id only the first is, if `unique`."""
+class RowValidator:
+    """Tells items from rejects. Of two usable rows with one id only the first is an item, if `unique`."""
 
     def __init__(self, path: Path, columns: Columns, *, priced: bool, unique: bool) -> None:
         self.read = 0  # rows
@@ -160,40 +144,42 @@ class Judge:
         self._priced = priced
         self._unique = unique
         self._seen: set[str] = set()
-        self._kinds: Counter[tuple[str, str]] = Counter()  # of rejects: column, reason
+        self._kinds: Counter[tuple[str, str]] = Counter()  # of rejects: column, kind of reason
         self._first_reject = 0  # its line
 
-    def fault(self, row: Row) -> Reject | None:
-        """The first thing wrong with a row; None for an item."""
+    def validate(self, row: Row) -> Item | Reject:
+        """Return the item that a row is, or the first thing wrong with it."""
         self.read += 1
-        item_id = (row.cells[0] or "").strip()
+        item_id, text, image, price_cell = (cell or "" for cell in row.cells)
+        item_id, price = item_id.strip(), None
         column, reason = self._first_fault(row, item_id)
+        if not reason:
+            try:
+                price = read_price(price_cell)
+            except ValueError as error:  # of an item to be priced, its own price is only kept where it is one
+                column, reason = (self._columns.price, str(error)) if self._priced else ("", "")
         if reason:
-            self._kinds[column, reason.partition(":")[0].partition(" (")[0]] += 1
+            reject = Reject(row.line, shown(item_id), column, reason)
+            self._kinds[column, reject.kind] += 1
             self._first_reject = self._first_reject or row.line
-            return Reject(row.line, _short(item_id), column, reason)
+            return reject
         if self._unique:
             self._seen.add(item_id)
-        return None
+        return Item(item_id, text, image.strip(), price)
 
     def _first_fault(self, row: Row, item_id: str) -> tuple[str, str]:
-        """(column, reason), ("", "") for none."""
+        """(column, reason) of whatever is wrong but the price, ("", "") for nothing."""
         columns = self._columns
         if row.fault:
             return "", row.fault
         for name, cell in zip((columns.id, columns.text, columns.image, columns.price), row.cells, strict=True):
             if reason := _cell_fault(cell or ""):
                 return name, reason
-        _, text, image, price = ((cell or "").strip() for cell in row.cells)
+        _, text, image, _ = ((cell or "").strip() for cell in row.cells)
         if not item_id or item_id in self._seen:
             return columns.id, "an id seen before" if item_id else "no id"
         if not text and (self._priced or not image):
             return columns.text, "no text" if self._priced else "no text and no photograph"
-        try:
-            if self._priced:
-                read_price(price)
-        except ValueError as error:
-            return columns.price, str(error)
         return "", ""
 
     def refuse_if_unusable(self) -> None:
@@ -217,41 +203,6 @@ def _cell_fault(cell: str) -> str:
     if "\0" in cell:
         return "a NUL byte"
     return f"a cell over {CELL_LIMIT} characters: {len(cell)}" if len(cell) > CELL_LIMIT else ""
-
-
-def wanted_columns(columns: Columns, priced: bool) -> list[Wanted]:
-    """The columns in the order id, text, image, price. One that an option names must be there."""
-    usual = Columns()
-    return [
-        Wanted("id", columns.id, True),
-        Wanted("text", columns.text, True),
-        Wanted("image", columns.image, columns.image != usual.image),
-        Wanted("price", columns.price, priced or columns.price != usual.price),
-    ]
-
-
-def _items(rows: Sequence[Row]) -> pa.Table:
-    cells = [[cell or "" for cell in row.cells] for row in rows]
-    return make_items(
-        [item_id.strip() for item_id, *_ in cells],
-        [text for _, text, *_ in cells],
-        [image.strip() for _, _, image, _ in cells],
-        [_price_or_none(price) for *_, price in cells],
-    )
-
-
-def _price_or_none(cell: str) -> float | None:
-    """For items to be priced, whose own price is only kept where it is one."""
-    try:
-        return read_price(cell)
-    except ValueError:
-        return None
-
-
-def _short(words: str) -> str:
-    """What a reject shows of a cell: no more than a line, and nothing that UTF-8 cannot write."""
-    shown = words if len(words) <= 80 else words[:79] + "…"
-    return shown.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
 
 
 def _inert(cell: str) -> str:

@@ -1,21 +1,19 @@
-"""Which rows does a file hold? CSV or Parquet, told apart by the bytes, as cells of the wanted columns, in batches.
+"""Rows of a file: CSV or Parquet, told apart by the bytes, as cells of the columns asked for, in batches.
 
 Whole files are refused here (`DataRefused`, one sentence): missing, a folder, empty, UTF-16, no text at all, damaged
 Parquet, doubled or missing columns. A row that cannot be cut into cells is passed on with its fault: what becomes of it
-is decided by who asked. A wrong column is the data refused (exit 3), not a usage error, also where an option named it:
+is decided by the caller. A wrong column is the data refused (exit 3), not a usage error, also where an option named it:
 which of the two is wrong only the user knows.
 """
 
 import csv
-import difflib
 import io
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from index.catalogue.columns import ColumnSpec, find_columns
 from index.errors import DataRefused
 
 if TYPE_CHECKING:
@@ -38,39 +36,20 @@ _OTHER_KINDS = {
     b"\xd0\xcf\x11\xe0": "is a spreadsheet: export it as CSV (UTF-8) or Parquet",
     b"\x1f\x8b": "is compressed: unpack it first",
 }
-# What other catalogues call these columns: a suggestion where no name looks alike.
-_ALIASES = {
-    "id": ("id", "sku", "asin", "code", "key"),
-    "text": ("text", "content", "title", "name", "description"),
-    "image": ("image", "photo", "picture", "img"),
-    "price": ("price", "cost", "value"),
-}
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A column to read: its role ("id", "text", "image", "price"), its name, and whether the file may lack it."""
-
-    role: str
-    name: str
-    required: bool
 
 
 class Row(NamedTuple):
-    """`line`: where the row starts, the header's line being 1; in Parquet the row's number. `cells`: as wanted.
+    """One row of a file."""
 
-    `fault`: why the row could not be cut into cells, "" if it could.
-    """
-
-    line: int
-    cells: tuple[str | None, ...]
-    fault: str
+    line: int  # where it starts, the header's line being 1; in Parquet the row's number
+    cells: tuple[str | None, ...]  # of the columns asked for, in their order
+    fault: str  # why the row could not be cut into cells, "" if it could
 
 
-def read_rows(path: Path, wanted: Sequence[Wanted]) -> Iterator[list[Row]]:
+def read_rows(path: Path, specs: Sequence[ColumnSpec]) -> Iterator[list[Row]]:
     """The rows of a CSV or Parquet file in batches, in memory bounded by a batch. Raises `DataRefused`."""
     head = _first_bytes(path)
-    rows = _parquet_rows(path, wanted) if head.startswith(b"PAR1") else _csv_rows(path, head, wanted)
+    rows = _parquet_rows(path, specs) if head.startswith(b"PAR1") else _csv_rows(path, head, specs)
     batch: list[Row] = []
     characters = 0
     for row in rows:
@@ -80,6 +59,12 @@ def read_rows(path: Path, wanted: Sequence[Wanted]) -> Iterator[list[Row]]:
             yield batch
             batch, characters = [], 0
     yield batch
+
+
+def shown(cell: str) -> str:
+    """Return what a message shows of a cell: no more than a line, and nothing that UTF-8 cannot write."""
+    short = cell if len(cell) <= 80 else cell[:79] + "…"
+    return short.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -104,16 +89,16 @@ def _first_bytes(path: Path) -> bytes:
     return head
 
 
-def _csv_rows(path: Path, head: bytes, wanted: Sequence[Wanted]) -> Iterator[Row]:
+def _csv_rows(path: Path, head: bytes, specs: Sequence[ColumnSpec]) -> Iterator[Row]:
     csv.field_size_limit(max(csv.field_size_limit(), LINE_LIMIT))  # the module has one limit, for everybody
     with path.open("rb") as raw:
         text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        reader = csv.reader(_lines(path, text), delimiter=_delimiter(head, wanted), strict=True)
+        reader = csv.reader(_lines(path, text), delimiter=_delimiter(head, specs), strict=True)
         records = _records(path, reader)
         _, header, fault = next(records, (0, [], "no text"))
         if fault or any(_UNDECODED.search(name) or "\0" in name for name in header):
             raise DataRefused(f"{path} has no readable header ({fault or NOT_UTF8}): save it as CSV in UTF-8.")
-        places = _find_columns(path, header, wanted)
+        places = find_columns(path, header, specs)
         for start, cells, unread in records:
             chosen = tuple(cells[place] if place is not None and place < len(cells) else None for place in places)
             if unread:
@@ -161,47 +146,25 @@ def _span(start: int, end: int) -> str:
     return f" (lines {start} to {end}: is a quote missing?)" if end > start else ""
 
 
-def _delimiter(head: bytes, wanted: Sequence[Wanted]) -> str:
-    """The delimiter by which the header shows most of the wanted columns, and of those equal the most columns."""
+def _delimiter(head: bytes, specs: Sequence[ColumnSpec]) -> str:
+    """The delimiter by which the header shows most of the columns to read, and of those equal the most columns."""
     first_line = head.decode("utf-8-sig", "replace").lstrip().splitlines()[0]
 
     def shows(delimiter: str) -> tuple[int, int]:
         names = [name.strip(' "') for name in first_line.split(delimiter)]
-        return sum(column.name in names for column in wanted), len(names)
+        return sum(spec.name in names for spec in specs), len(names)
 
     return max(_DELIMITERS, key=shows)
 
 
-def _find_columns(path: Path, header: Sequence[str], wanted: Sequence[Wanted]) -> list[int | None]:
-    """The place of each wanted column, None for one that the file may lack and does."""
-    names = [name.strip() for name in header]
-    doubled = [name for name, times in Counter(names).items() if times > 1 and name]
-    if doubled:
-        raise DataRefused(f"{path} has more than one column {doubled[0]!r}: rename all but one.")
-    for column in wanted:
-        if column.required and column.name not in names:
-            raise DataRefused(
-                f"{path} has no column {column.name!r} for the {column.role}{_suggestion(column, names) or '.'} "
-                f"Its columns are: {', '.join(names[:20])}. Name the right one with --{column.role}-column."
-            )
-    return [names.index(column.name) if column.name in names else None for column in wanted]
-
-
-def _suggestion(column: Wanted, names: Sequence[str]) -> str:
-    folded = {name.casefold(): name for name in names if name}
-    alike = difflib.get_close_matches(column.name.casefold(), folded, n=1)
-    alike = alike or [name for alias in _ALIASES.get(column.role, ()) for name in folded if alias in name]
-    return f": did you mean {folded[alike[0]]!r}?" if alike else ""
-
-
-def _parquet_rows(path: Path, wanted: Sequence[Wanted]) -> Iterator[Row]:
+def _parquet_rows(path: Path, specs: Sequence[ColumnSpec]) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
             header = file.schema_arrow.names
-            names = [None if place is None else header[place] for place in _find_columns(path, header, wanted)]
+            names = [None if place is None else header[place] for place in find_columns(path, header, specs)]
             line = 1
             for batch in file.iter_batches(BATCH, columns=[name for name in names if name is not None]):
                 columns = [

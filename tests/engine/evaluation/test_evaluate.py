@@ -10,7 +10,8 @@ import pytest
 from engine.evaluation.evaluate import evaluate_index, evaluate_labelled
 from engine.metrics import coverage, smape
 from engine.serving.pricer import Item, Pricer
-from index.catalogue.items import Columns, read_catalogue
+from index.catalogue.columns import Columns
+from index.catalogue.items import read_catalogue
 from index.embedding import columns
 from index.encoders import open_encoder
 from index.errors import DataRefused, IndexUnusable

@@ -16,7 +16,7 @@ from engine.lifecycle.build import build_index
 from engine.serving.pricer import Item, Pricer
 from engine.settings.read import read_settings
 from engine.settings.schema import Settings
-from index.catalogue.items import Columns
+from index.catalogue.columns import Columns
 from index.errors import DataRefused
 from index.storage.generations import current_generation
 from index.storage.items_table import ItemStore

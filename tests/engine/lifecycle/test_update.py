@@ -23,7 +23,8 @@ from engine.features.inputs import make_inputs
 from engine.lifecycle import update as growth
 from engine.lifecycle.update import add_items, compact_index, read_ids, remove_items
 from engine.serving.pricer import Item, Pricer
-from index.catalogue.items import Columns, read_catalogue
+from index.catalogue.columns import Columns
+from index.catalogue.items import read_catalogue
 from index.errors import DataRefused, IndexLocked, IndexUnusable, UsageError
 from index.search.neighbours import BandIndex
 from index.storage.generations import current_generation, writing

@@ -33,7 +33,7 @@ from engine.serving.shards import (
     working,
     write_table,
 )
-from index.catalogue.items import Columns
+from index.catalogue.columns import Columns
 from index.embedding.columns import Encoders
 from index.errors import DataRefused, IndexLocked, IndexUnusable, PriceError, UsageError
 from index.photographs.source import Photographs

@@ -1,4 +1,4 @@
-"""Which rows of a file are items? Claims about what is kept, rejected (and why), and refused as a whole."""
+"""Rows of a file that are items: claims about what is kept, rejected (and why), and refused as a whole."""
 
 import csv
 import math
@@ -12,17 +12,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from index.catalogue import reader as rows_module
+from index.catalogue.columns import Columns, ColumnSpec
 from index.catalogue.items import (
     CELL_LIMIT,
     ITEMS,
     Catalogue,
-    Columns,
+    Item,
     Reject,
+    RowValidator,
     make_items,
     read_catalogue,
-    read_price,
     write_rejects,
 )
+from index.catalogue.reader import Row
 from index.errors import DataRefused
 
 HEADER = "sample_id,catalog_content,image_link,price"
@@ -105,7 +107,7 @@ def test_a_batch_ends_early_where_cells_are_huge(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(rows_module, "BATCH_CHARACTERS", 100)
     path = tmp_path / "huge.csv"
     path.write_text(HEADER + "".join(f"\n{n},{'soap ' * 30},,1" for n in range(3)))
-    wanted = [rows_module.Wanted("text", "catalog_content", True)]
+    wanted = [ColumnSpec("text", "catalog_content", True)]
     assert [len(batch) for batch in rows_module.read_rows(path, wanted)] == [1, 1, 1, 0]
 
 
@@ -355,7 +357,31 @@ def test_a_damaged_parquet_file_is_read_or_refused_and_nothing_else(tmp_path: Pa
     assert refused > 20
 
 
-# Items without a file, prices, and the rejects' own file
+def test_rejects_are_counted_by_what_their_reasons_have_in_common(tmp_path: Path) -> None:
+    catalogue = read_lines(
+        tmp_path, GOOD, "2,Acme,,free", "3,Acme,,dear", "4,,,1", "1,Acme,,2", "5,Acme", "6,Acme,,1,1"
+    )
+    assert catalogue.rejected == {
+        "price is not a plain number": 2,
+        "no text": 1,
+        "an id seen before": 1,
+        "2 cells where the header has 4": 1,
+        "5 cells where the header has 4": 1,
+    }
+
+
+def test_a_validator_returns_what_it_read_of_a_row(tmp_path: Path) -> None:
+    row = Row(2, (" 1 ", " Acme ", " a.jpg ", " 4,50 "), "")
+    for priced in (True, False):
+        validator = RowValidator(tmp_path, Columns(), priced=priced, unique=True)
+        assert validator.validate(row) == Item("1", " Acme ", "a.jpg", 4.5)
+    unpriced = validator.validate(Row(3, ("2", "Acme", None, "free"), ""))
+    assert unpriced == Item("2", "Acme", "", None)
+    assert validator.validate(row) == Reject(2, "1", "sample_id", "an id seen before")
+    assert validator.read == 3
+
+
+# Items without a file, and the rejects' own file
 
 
 def test_items_are_made_from_columns_for_a_query() -> None:
@@ -377,13 +403,6 @@ def test_prices_given_with_columns_are_money_and_must_be_positive() -> None:
 def test_a_text_that_no_file_could_hold_is_refused() -> None:
     with pytest.raises(DataRefused, match="not Unicode"):
         make_items(["a"], ["caf\udce9"], [None])
-
-
-@pytest.mark.parametrize(
-    ("cell", "price"), [("4.5", 4.5), (" 4 ", 4), (".5", 0.5), ("1e3", 1000), ("+2", 2), ("12,50", 12.5), ("5.", 5)]
-)
-def test_a_price_is_read_as_a_plain_number(cell: str, price: float) -> None:
-    assert read_price(cell) == price
 
 
 def test_rejects_are_written_so_that_a_spreadsheet_runs_none_of_them(tmp_path: Path) -> None:
