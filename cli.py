@@ -541,22 +541,15 @@ def fetch_command(catalogue: Path, index: Path, *, as_json: bool, **options: Any
     """
     from index.catalogue.items import read_catalogue
     from index.photographs.fetch import Limits
-    from index.photographs.fetch_all import fetch_all
+    from index.photographs.fetch_all import FetchSettings, fetch_all
     from index.storage.generations import photograph_cache
 
     with render.Progress() as progress:
         items = read_catalogue(catalogue, _columns(options), priced=False, report=progress.report).items
         links = [link for link in items["image"].to_pylist() if link and link.lower().startswith(("http:", "https:"))]
         limits = Limits(allow_private_addresses=options.pop("allow_private_addresses"))
-        retry_remembered = options.pop("again")
-        fetched = fetch_all(
-            links,
-            photograph_cache(index),
-            report=progress.report,
-            limits=limits,
-            retry_remembered=retry_remembered,
-            **options,
-        )
+        settings = FetchSettings(limits=limits, retry_remembered=options.pop("again"), **options)
+        fetched = fetch_all(links, photograph_cache(index), settings=settings, report=progress.report)
     if as_json:
         _print_json(fetched.plain())
         return

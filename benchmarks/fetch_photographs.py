@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from index.photographs.cache import PhotographCache
 from index.photographs.fetch import Limits, Network
-from index.photographs.fetch_all import fetch_all
+from index.photographs.fetch_all import FetchSettings, fetch_all
 from index.photographs.source import Photographs
 
 PHOTOGRAPHS = 2_000
@@ -187,9 +187,7 @@ def fetch_once(port: int, cache: Path) -> None:
     result = fetch_all(
         urls_of(port),
         cache,
-        concurrency=32,
-        per_host=8,
-        limits=LIMITS,
+        settings=FetchSettings(concurrency=32, per_host=8, limits=LIMITS),
         network=network,
         report=lambda stage, done, total: print(done, flush=True),
     )

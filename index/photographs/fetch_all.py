@@ -1,8 +1,9 @@
-"""How are the photographs of a whole catalogue fetched, and what came of it?
+"""Fetching of a whole catalogue's photographs, and the account of what came of it.
 
-Concurrently, a few at a time from any one host. What can succeed later is tried again, later and later, with jitter so
-that the tries do not fall in step; what cannot is remembered, and a rerun does not ask. One thread decides and records;
-the others each run `index.photographs.fetch.fetch`, the same code that fetches the photograph of a query.
+They are fetched concurrently, a few at a time from any one host. What can succeed later is tried again, later and
+later, with jitter so that the tries do not fall in step; what cannot is remembered, and a rerun does not ask. One
+thread decides and records; the others each run `index.photographs.fetch.fetch`, the same code that fetches the
+photograph of a query.
 """
 
 import heapq
@@ -34,7 +35,7 @@ NAME_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a bulk fetch waits before it tries a photograph again, in seconds, and when it stops asking a host."""
+    """Patience of a bulk fetch: seconds before it tries a photograph again, and when it stops asking a host."""
 
     first_wait: float = 0.5
     factor: float = 2.0
@@ -47,12 +48,24 @@ class Patience:
         return min(self.longest_wait, self.first_wait * self.factor**attempt) * jitter.uniform(0.5, 1.0)
 
 
-PATIENCE = Patience()
+@dataclass(frozen=True)
+class FetchSettings:
+    """How a bulk fetch goes about it."""
+
+    concurrency: int = 16  # photographs at a time
+    per_host: int = 8  # of them, from any one host
+    retries: int = 3  # attempts after the first
+    retry_remembered: bool = False  # ask again for what an earlier run gave up for good
+    limits: Limits = LIMITS  # of each fetch
+    patience: Patience = Patience()
+
+
+DEFAULTS = FetchSettings()
 
 
 @dataclass
 class FetchReport:
-    """What came of every URL: `urls` is the sum of `fetched`, `cached`, `given_up` and `remembered`."""
+    """Account of every URL: `urls` is the sum of `fetched`, `cached`, `given_up` and `remembered`."""
 
     urls: int = 0  # different ones
     fetched: int = 0
@@ -69,7 +82,7 @@ class FetchReport:
         return self.fetched + self.cached + self.given_up.total() + self.remembered.total()
 
     def plain(self) -> dict[str, int | float | dict[str, int]]:
-        """The same as JSON can hold it, the most frequent reason first."""
+        """Return the counts as JSON can hold them, the most frequent reason first."""
         counted = {name: getattr(self, name) for name in ("given_up", "remembered", "retried")}
         return {
             **{name: getattr(self, name) for name in ("urls", "fetched", "cached", "bytes")},
@@ -82,37 +95,32 @@ def fetch_all(
     urls: Iterable[str],
     cache_dir: Path,
     *,
-    concurrency: int = 16,
-    per_host: int = 8,
-    retries: int = 3,
+    settings: FetchSettings = DEFAULTS,
     report: Report = silent,
-    limits: Limits = LIMITS,
-    patience: Patience = PATIENCE,
-    retry_remembered: bool = False,
     network: Network = SYSTEM,
     jitter: random.Random | None = None,
 ) -> FetchReport:
     """Fetch every photograph that the cache does not hold, and say what came of each. No URL raises.
 
-    `urls` may repeat; `retries` counts the attempts after the first; `retry_remembered` asks again for what an earlier
-    run gave up for good. A run that was killed is continued by the same call. `report` hears the stage "photographs".
+    `urls` may repeat. A run that was killed is continued by the same call. Progress has the stage "photographs".
+    Raises DataRefused where the cache cannot be used.
     """
     started = time.monotonic()
     cache = PhotographCache(cache_dir)
     result = FetchReport()
-    line = _Line(_unsettled(urls, cache, result, limits, retry_remembered), per_host)
+    line = _Line(_unsettled(urls, cache, result, settings), settings.per_host)
     cache.sweep()
     network = replace(network, resolve=_Names(network.resolve))
     jitter = jitter or random.Random()  # noqa: S311 - spreads load, hides nothing
-    with closing(cache.connect()) as links, ThreadPoolExecutor(concurrency, "fetch") as pool:
+    with closing(cache.connect()) as links, ThreadPoolExecutor(settings.concurrency, "fetch") as pool:
         running: dict[Future[_Outcome], _Job] = {}
         while running or line.next_due() is not None:
-            while len(running) < concurrency and (job := line.take()):
-                running[pool.submit(_attempt, job, cache, limits, network, patience)] = job
-            for future in _finished(running, line, concurrency):
+            while len(running) < settings.concurrency and (job := line.take()):
+                running[pool.submit(_attempt, job, cache, settings, network)] = job
+            for future in _finished(running, line, settings.concurrency):
                 job, outcome = running.pop(future), future.result()
                 line.leave(job, outcome)
-                delay = _delay(job, outcome, retries, patience, jitter)
+                delay = _delay(job, outcome, settings, jitter)
                 if outcome.refusal is not None and delay is not None:
                     result.retried[outcome.refusal.reason] += 1
                     line.again(job, delay, whole_host=outcome.asked_to_wait is not None)
@@ -123,18 +131,16 @@ def fetch_all(
     return result
 
 
-def _unsettled(
-    urls: Iterable[str], cache: PhotographCache, result: FetchReport, limits: Limits, retry_remembered: bool
-) -> list[str]:
+def _unsettled(urls: Iterable[str], cache: PhotographCache, result: FetchReport, settings: FetchSettings) -> list[str]:
     """The URLs that must be asked for; the others are counted into `result`."""
-    known = cache.find_all()
+    known, allow_private = cache.find_all(), settings.limits.allow_private_addresses
     unsettled = []
     for url in dict.fromkeys(map(key, urls)):
         result.urls += 1
         link = known.get(url)
         if link and link.digest and cache.has(link.digest):
             result.cached += 1
-        elif link and link.reason and not retry_remembered and link.stands(limits.allow_private_addresses):
+        elif link and link.reason and not settings.retry_remembered and link.stands(allow_private):
             result.remembered[link.reason] += 1
         else:
             unsettled.append(url)
@@ -164,7 +170,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What one attempt brought: a photograph by its hash, or a refusal."""
+    """Result of one attempt: a photograph by its hash, or a refusal."""
 
     digest: str = ""
     size: int = 0
@@ -177,7 +183,7 @@ class _Outcome:
 
 
 class _Line:
-    """Where URLs wait for their moment and for a place at their host."""
+    """Queue in which URLs wait for their moment and for a place at their host."""
 
     def __init__(self, urls: Sequence[str], per_host: int) -> None:
         self._per_host = per_host
@@ -185,7 +191,7 @@ class _Line:
         self._waiting = [_Job(0.0, number, url, hosts[_host_name(url)]) for number, url in enumerate(urls)]
 
     def next_due(self) -> float | None:
-        """When the next URL may be tried; None when none waits but for another's place."""
+        """Return when the next URL may be tried; None when none waits but for another's place."""
         return self._waiting[0].due if self._waiting else None
 
     def take(self) -> _Job | None:
@@ -243,12 +249,12 @@ class _Names:
         return addresses
 
 
-def _attempt(job: _Job, cache: PhotographCache, limits: Limits, network: Network, patience: Patience) -> _Outcome:
+def _attempt(job: _Job, cache: PhotographCache, settings: FetchSettings, network: Network) -> _Outcome:
     """Fetch one photograph into the cache; runs in a thread of the pool."""
-    if job.host.silence >= patience.silence:
+    if job.host.silence >= settings.patience.silence:
         return _Outcome(refusal=FetchRefused(Reason.HOST_SILENT))
     try:
-        data = fetch(job.url, limits=limits, network=network)
+        data = fetch(job.url, limits=settings.limits, network=network)
     except ImageRefused as refusal:
         return _Outcome(refusal=refusal)
     return _Outcome(cache.write(data), len(data))
@@ -264,14 +270,14 @@ def _finished(running: Mapping[Future[_Outcome], _Job], line: _Line, concurrency
     return ()
 
 
-def _delay(job: _Job, outcome: _Outcome, retries: int, patience: Patience, jitter: random.Random) -> float | None:
+def _delay(job: _Job, outcome: _Outcome, settings: FetchSettings, jitter: random.Random) -> float | None:
     """Seconds until another attempt; None when this one is the last."""
-    if outcome.refusal is None or outcome.refusal.reason not in RETRIED or job.attempt >= retries:
+    if outcome.refusal is None or outcome.refusal.reason not in RETRIED or job.attempt >= settings.retries:
         return None
-    wait_for = patience.wait(job.attempt, jitter)
+    wait_for = settings.patience.wait(job.attempt, jitter)
     if outcome.asked_to_wait is None:
         return wait_for
-    return outcome.asked_to_wait + wait_for if outcome.asked_to_wait <= patience.longest_asked else None
+    return outcome.asked_to_wait + wait_for if outcome.asked_to_wait <= settings.patience.longest_asked else None
 
 
 def _settle(

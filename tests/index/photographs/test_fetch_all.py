@@ -22,7 +22,7 @@ from PIL import Image
 from index.errors import DataRefused
 from index.photographs.cache import STALE_SECONDS, Link, PhotographCache
 from index.photographs.fetch import Limits, Network, system_connect
-from index.photographs.fetch_all import FetchReport, Patience, fetch_all
+from index.photographs.fetch_all import FetchReport, FetchSettings, Patience, fetch_all
 from index.photographs.formats import Reason
 from index.photographs.source import Photographs
 
@@ -105,7 +105,8 @@ def shop() -> Iterator[Shop]:
 
 
 def go(urls: Sequence[str], cache: Path, *, retries: int = 2, limits: Limits = OWN) -> FetchReport:
-    result = fetch_all(urls, cache, retries=retries, limits=limits, patience=QUICK, jitter=random.Random(0))  # noqa: S311
+    settings = FetchSettings(retries=retries, limits=limits, patience=QUICK)
+    result = fetch_all(urls, cache, settings=settings, jitter=random.Random(0))  # noqa: S311
     assert result.settled == result.urls
     return result
 
@@ -157,7 +158,7 @@ def test_what_was_remembered_is_asked_again_on_demand(shop: Shop, tmp_path: Path
     urls = shop.urls("flaky-404/1")
     assert go(urls, tmp_path).given_up == {Reason.NOT_FOUND: 1}
     assert go(urls, tmp_path).remembered == {Reason.NOT_FOUND: 1}
-    assert fetch_all(urls, tmp_path, limits=OWN, retry_remembered=True).fetched == 1
+    assert fetch_all(urls, tmp_path, settings=FetchSettings(limits=OWN, retry_remembered=True)).fetched == 1
     assert go(urls, tmp_path).cached == 1
 
 
@@ -204,7 +205,7 @@ def test_no_host_gets_more_than_its_share_at_once(shop: Shop, tmp_path: Path) ->
     shop.before_answer = lambda path: together.wait()
     urls = shop.urls(*(f"ok/{number}" for number in range(24)))
     network = Network(connect=connections.connect)
-    result = fetch_all(urls, tmp_path, concurrency=12, per_host=3, limits=OWN, network=network)
+    result = fetch_all(urls, tmp_path, network=network, settings=FetchSettings(concurrency=12, per_host=3, limits=OWN))
     assert result.fetched == 24
     assert (connections.most_open, connections.open) == (3, 0)
 
@@ -224,14 +225,15 @@ def test_a_busy_host_does_not_hold_up_another(shop: Shop, tmp_path: Path) -> Non
     order: list[int] = []
     network = Network(resolve=lambda host, port: ["127.0.0.1"])
     report = lambda stage, done, total: order.append(done)  # noqa: E731
-    fetch_all([*busy, *other], tmp_path, concurrency=4, per_host=1, limits=OWN, network=network, report=report)
+    settings = FetchSettings(concurrency=4, per_host=1, limits=OWN)
+    fetch_all([*busy, *other], tmp_path, network=network, report=report, settings=settings)
     assert list(shop.asked).index("/ok/77") < 2
     assert order == list(range(1, 14))
 
 
 def test_a_host_that_asks_for_a_wait_is_left_alone_for_that_long(shop: Shop, tmp_path: Path) -> None:
     urls = shop.urls("busy-1/1", *(f"ok/{number}" for number in range(2, 12)))
-    result = fetch_all(urls, tmp_path, concurrency=4, per_host=1, limits=OWN, patience=QUICK)
+    result = fetch_all(urls, tmp_path, settings=FetchSettings(concurrency=4, per_host=1, limits=OWN, patience=QUICK))
     assert result.fetched == 11
     assert result.retried == {Reason.TOO_MANY_REQUESTS: 1}
     assert shop.asked_at[1] - shop.asked_at[0] > 0.9
@@ -255,10 +257,10 @@ def test_a_host_that_never_answers_is_given_up_on_and_not_remembered(tmp_path: P
     network = Network(resolve=lambda host, port: ["93.184.216.34"], connect=dead)  # type: ignore[arg-type]
     urls = [f"https://dead.test/{number}" for number in range(500)]
     patience = Patience(first_wait=0.01, silence=20)
-    result = fetch_all(urls, tmp_path, patience=patience, network=network)
+    result = fetch_all(urls, tmp_path, network=network, settings=FetchSettings(patience=patience))
     assert result.given_up[Reason.HOST_SILENT] > 400
     assert len(tried) < 20 + 16
-    again = fetch_all(urls[:1], tmp_path, patience=patience, network=network)
+    again = fetch_all(urls[:1], tmp_path, network=network, settings=FetchSettings(patience=patience))
     assert again.given_up == {Reason.CONNECTION_FAILED: 1}
 
 
@@ -270,7 +272,9 @@ def test_a_name_is_looked_up_once_for_many_photographs(shop: Shop, tmp_path: Pat
         return ["127.0.0.1"]
 
     urls = [url.replace("127.0.0.1", "shop.test") for url in shop.urls(*(f"ok/{number}" for number in range(20)))]
-    result = fetch_all(urls, tmp_path, concurrency=2, limits=OWN, network=Network(resolve=resolve))
+    result = fetch_all(
+        urls, tmp_path, network=Network(resolve=resolve), settings=FetchSettings(concurrency=2, limits=OWN)
+    )
     assert result.fetched == 20
     assert len(asked) <= 2  # two threads may both be the first
 
@@ -288,12 +292,12 @@ def test_waits_grow_and_are_spread() -> None:
 CHILD = """
 import sys
 from pathlib import Path
-from index.photographs.fetch_all import fetch_all
+from index.photographs.fetch_all import FetchSettings, fetch_all
 from index.photographs.fetch import Limits
 urls = [sys.argv[2] + str(number) for number in range(200)]
 report = lambda stage, done, total: print(done, flush=True)
 limits = Limits(seconds=60, allow_private_addresses=True)
-fetch_all(urls, Path(sys.argv[1]), concurrency=4, per_host=4, report=report, limits=limits)
+fetch_all(urls, Path(sys.argv[1]), report=report, settings=FetchSettings(concurrency=4, per_host=4, limits=limits))
 """
 
 
@@ -327,7 +331,7 @@ def test_an_interrupt_loses_nothing_that_was_reported(shop: Shop, tmp_path: Path
 
     urls = shop.urls(*(f"ok/{number}" for number in range(40)))
     with pytest.raises(KeyboardInterrupt):
-        fetch_all(urls, tmp_path, limits=OWN, report=interrupt)
+        fetch_all(urls, tmp_path, report=interrupt, settings=FetchSettings(limits=OWN))
     assert go(urls, tmp_path).cached >= 10
 
 
