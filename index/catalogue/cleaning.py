@@ -1,6 +1,6 @@
-"""How is a text put before an encoder reads it? Emoji away, numbers in words: what a published system did, as options.
+"""Cleaning of a text before an encoder reads it: emoji removed, numbers in words; each of them an option.
 
-Source: the cleaning of the towers-knn system. A text is left as it is but for what is asked for.
+Source: the cleaning of the towers-knn system. A text is left as it is but for the steps that are named.
 """
 
 import re
@@ -20,20 +20,20 @@ _GROUPS = ("", "thousand", "million", "billion", "trillion")
 _LONGEST = 3 * len(_GROUPS)  # digits; a longer number is an identifier, and read digit by digit
 
 
-def clean(text: str, how: Sequence[str]) -> str:
-    """`text` without emoji where `how` names "emoji", with numbers spelled out where it names "numbers"."""
-    for name in how:
+def clean(text: str, steps: Sequence[str]) -> str:
+    """Return `text` without emoji where `steps` names "emoji", with numbers in words where it names "numbers"."""
+    for name in steps:
         text = _STEPS[name](text)
     return text
 
 
 def without_emoji(text: str) -> str:
-    """Each run of emoji becomes a blank where words would meet, and nothing elsewhere."""
+    """Turn each run of emoji into a blank where words would meet, and nothing elsewhere."""
     return re.sub(r"(?<=\S)\0(?=\S)", " ", _EMOJI.sub("\0", text)).replace("\0", "")
 
 
 def spelled_out(text: str) -> str:
-    """ "12.5 oz, 1,200 ct" -> "twelve point five oz, one thousand two hundred ct"; codes such as B07 stay."""
+    """Spell numbers out: "12.5 oz, 1,200 ct" -> "twelve point five oz, one thousand two hundred ct"; B07 stays."""
     return _NUMBER.sub(lambda found: _spell(found[1].replace(",", ""), found[2] or ""), text)
 
 

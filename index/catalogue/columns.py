@@ -19,7 +19,7 @@ _ALIASES = {
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of the file is what. The defaults are the challenge's; a default `image` may be missing."""
+    """Names of a file's columns. The defaults are the challenge's; a default `image` may be missing."""
 
     id: str = "sample_id"
     text: str = "catalog_content"

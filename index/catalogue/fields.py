@@ -1,4 +1,4 @@
-"""Which parts has an item's text? Name, bullet points, description, and how much of it there is.
+"""Parts of an item's text: name, bullet points, description, and how much of the item there is.
 
 Two kinds of text are read. A labelled one has lines "Item Name:", "Bullet Point 1:", "Product Description:", "Value:"
 and "Unit:" (the challenge's form); any other is free text, whose name is its first line or, where that is long, its
@@ -7,7 +7,7 @@ first sentence.
 `Value:` is believed as it stands and never multiplied by the pack. Measured on a real catalogue, where the name says
 both size and pack: Value is the total in 89 of 100 listings, the size of one in 5, and neither in 6, and nothing else
 in the listing tells which. Without a usable Value the total is read from the name, and in free text from what follows
-the name if the name says nothing; descriptions of labelled listings are not asked, they speak of servings and recipes.
+the name if the name says nothing; descriptions of labelled listings are not read, they speak of servings and recipes.
 """
 
 import re
@@ -23,7 +23,7 @@ LINE_LIMIT = 200  # a first line of free text up to this long is the name as a w
 _LABEL = re.compile(r"\s{0,9}(item name|bullet point|product description|value|unit)(?: ?\d{1,3})?:", re.IGNORECASE)
 _BULLET = re.compile(r"\s{0,9}[-*•‣▪–—]\s")
 _SENTENCE_END = re.compile(r"(?<=[.!?;|])\s")
-_UNIT_UNSAID = frozenset(("", "none", "nan", "null", "n/a", "na", "-"))
+_UNIT_UNSTATED = frozenset(("", "none", "nan", "null", "n/a", "na", "-"))
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,13 @@ class Fields:
 def parse_fields(text: str) -> Fields:
     """Read any text, however odd: what it does not say is empty, None, `none` or a pack of 1. Linear in its length."""
     sections = _sections(text)
-    said = {label: " ".join(part.split()) for label, part in sections}  # said twice: the last, after any description
-    if said.keys() <= {"", "value", "unit"}:
+    # Of a label that comes twice, the last part counts.
+    last_parts = {label: " ".join(part.split()) for label, part in sections}
+    if last_parts.keys() <= {"", "value", "unit"}:
         fields = _free_fields("\n".join(part for label, part in sections if label == ""))
     else:
-        fields = _labelled_fields([(label, " ".join(part.split())) for label, part in sections], said)
-    stated = _stated(said.get("value", ""), said.get("unit", ""))
+        fields = _labelled_fields([(label, " ".join(part.split())) for label, part in sections], last_parts)
+    stated = _stated(last_parts.get("value", ""), last_parts.get("unit", ""))
     return replace(fields, amount=stated[0], unit=stated[1]) if stated else fields
 
 
@@ -64,7 +65,7 @@ def details(text: str) -> str:
 
 
 def name_key(name: str) -> str:
-    """What the sizes of one item have in common: the name's words without numbers, amounts, packs and punctuation.
+    """Return what the sizes of one item share: the name's words without numbers, amounts, packs and punctuation.
 
     "Acme Tea, 12 Ounce (Pack of 6)" and "ACME Tea 20oz" share a key. A name of nothing else is its own key.
     """
@@ -89,18 +90,18 @@ def _sections(text: str) -> list[tuple[str, str]]:
 
 def _stated(value: str, unit: str) -> tuple[float, str] | None:
     """The amount that `Value:` and `Unit:` lines state, in the canonical member; None where they state none."""
-    canonical, one = (NONE, 1.0) if unit.casefold() in _UNIT_UNSAID else find_unit(unit)
+    canonical, factor = (NONE, 1.0) if unit.casefold() in _UNIT_UNSTATED else find_unit(unit)
     try:
-        amount = float(value) * one
+        amount = float(value) * factor
     except ValueError:
         return None
     return (amount, canonical) if is_sane(amount) else None
 
 
-def _labelled_fields(sections: list[tuple[str, str]], said: dict[str, str]) -> Fields:
+def _labelled_fields(sections: list[tuple[str, str]], last_parts: dict[str, str]) -> Fields:
     bullets = tuple(part for label, part in sections if label == "bullet point" and part)
     description = " ".join(part for label, part in sections if label in ("product description", "") and part)
-    name = _bounded(said.get("item name") or (*bullets, description)[0], NAME_LIMIT)
+    name = _bounded(last_parts.get("item name") or (*bullets, description)[0], NAME_LIMIT)
     quantity = read_quantity(name)
     return Fields(name, bullets, description, quantity.amount, quantity.unit, quantity.pack)
 

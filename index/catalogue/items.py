@@ -71,7 +71,7 @@ class Catalogue:
 
     @property
     def rejected(self) -> Counter[str]:
-        """How many rows were rejected, by the kind of reason."""
+        """Count of rejected rows, by the kind of reason."""
         return Counter(reject.kind for reject in self.rejects)
 
 

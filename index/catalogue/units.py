@@ -1,4 +1,4 @@
-"""How much of it is there? The table of unit spellings, and the grammar of amounts and packs in a listing's words.
+"""Amounts of an item: the table of unit spellings, and the grammar of amounts and packs in a listing's words.
 
 `find_unit` looks one spelling up. `read_quantity` reads words such as "Acme Soda, 6 x 330 ml" into one total in the
 unit's canonical member. Every repeat in every pattern is bounded, no pattern starts inside a run of digits or letters,
@@ -87,11 +87,11 @@ _HOLDERS = frozenset(
 
 @dataclass(frozen=True)
 class Quantity:
-    """`amount`: the listing's total in `unit`'s canonical member, None if unsaid; `pack`: as said, 1 if unsaid."""
+    """Amount and pack of a listing, as its words state them."""
 
-    amount: float | None
+    amount: float | None  # the listing's total in `unit`'s canonical member, None if unstated
     unit: str
-    pack: int
+    pack: int  # 1 if unstated
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class _Amount:
     size: float  # in `unit`'s canonical member, of one
     unit: str
     spelling: str
-    times: int  # said beside it: 6 in "6 x 330 ml"
+    times: int  # stated beside it: 6 in "6 x 330 ml"
 
 
 def _normalise(spelling: str) -> str:
@@ -108,12 +108,12 @@ def _normalise(spelling: str) -> str:
 
 
 def find_unit(spelling: str) -> tuple[str, float]:
-    """The canonical member that a spelling belongs to, and how many of it one is; (`other`, 1.0) for an unknown one."""
+    """Return a spelling's canonical member, and how many of that one unit is; (`other`, 1.0) for an unknown one."""
     return SPELLINGS.get(_normalise(spelling), (OTHER, 1.0))
 
 
 def is_sane(amount: float) -> bool:
-    """Whether an amount can be one: finite, positive, and within what float32 and a warehouse hold."""
+    """Tell whether an amount can be one: finite, positive, and within what float32 and a warehouse hold."""
     return MIN_AMOUNT <= amount <= MAX_AMOUNT
 
 
@@ -175,7 +175,7 @@ _FRACTIONS = str.maketrans(
 
 
 def read_quantity(words: str) -> Quantity:
-    """What `words` say of amount and pack. Of two amounts ("12 oz (340 g)") the first counts; they are never summed.
+    """Read amount and pack from `words`. Of two amounts ("12 oz (340 g)") the first counts; they are never summed.
 
     Weight and volume go before areas, then counts, lengths, and last strengths ("500 mg").
     """
@@ -217,12 +217,12 @@ def _take_packs(words: str) -> tuple[int, str]:
 def _amounts(words: str) -> Iterator[_Amount]:
     for found in _amount_pattern().finditer(words):
         number, lots = _number(found["number"])
-        unit, one = find_unit(found["unit"])
+        unit, factor = find_unit(found["unit"])
         times = lots * int(found["times"] or 1) * int(found["by"] or 1)
         if unit in ("millimetre", "square metre"):
             times = 1  # "8 x 10 in" is a shape
         if number > 0 and times > 0:
-            yield _Amount(number * one, unit, _normalise(found["unit"]), times)
+            yield _Amount(number * factor, unit, _normalise(found["unit"]), times)
 
 
 def _number(written: str) -> tuple[float, int]:
@@ -231,9 +231,9 @@ def _number(written: str) -> tuple[float, int]:
         whole, above, below = (int(part) for part in mixed.groups())
         return (whole + above / below if below else 0.0), 1
     if "/" in written:
-        lots, each = written.split("/")
-        usual = each in ("2", "3", "4", "8", "16") and 0 < int(lots) < int(each) and gcd(int(lots), int(each)) == 1
-        return (int(lots) / int(each), 1) if usual else (float(each), int(lots))
+        lots, size = written.split("/")
+        usual = size in ("2", "3", "4", "8", "16") and 0 < int(lots) < int(size) and gcd(int(lots), int(size)) == 1
+        return (int(lots) / int(size), 1) if usual else (float(size), int(lots))
     if re.fullmatch(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", written):  # 1,500 and 1,234,567.5
         return float(written.replace(",", "")), 1
     if re.fullmatch(r"[1-9]\d{0,2}(?:\.\d{3})+,\d+", written):  # 1.500,5

@@ -40,7 +40,7 @@ VECTOR_PREFIX = "vector_"
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """Which views of an item are encoded, and by what; encoders are NAME or NAME@PATH."""
+    """Views of an item that are encoded, and the encoders of each: NAME or NAME@PATH."""
 
     text_encoders: tuple[str, ...]
     image_encoders: tuple[str, ...]
@@ -95,7 +95,7 @@ def space_columns(views: Views, space: tuple[str, ...]) -> list[str]:
 
 
 def _views(encoder: str, kind: Literal["text", "image"], views: tuple[str, ...]) -> tuple[str, ...]:
-    """Which columns an encoder makes where it is named for words ("text") or photographs ("image")."""
+    """Views that an encoder has a column for where it is named for words ("text") or photographs ("image")."""
     spec = find_spec(encoder)
     if spec.family == "none":
         return ()
@@ -168,24 +168,24 @@ class Encoders:
         vectors: dict[str, Float32] = {}
         absent: list[str | None] = [None] * len(images)
         for modality in self.modalities:
-            built = self._built.get(vector_column(modality.name))
+            name, built = modality.name, self._built.get(vector_column(modality.name))
             if built and modality.view == PHOTOGRAPH and not any(images):
-                vectors[modality.name] = np.zeros((len(images), built.dim), np.float32)  # no need to open the encoder
+                vectors[name] = np.zeros((len(images), built.dim), np.float32)  # no need to open the encoder
                 absent = [NO_PHOTOGRAPH] * len(images)
                 continue
             encoder = self.get(modality)
             with _open_cache(cache, encoder, report) as kept:
-                if modality.view in TEXT_VIEWS:
-                    vectors[modality.name] = embed_texts(encoder, _texts(items, modality), kept, report)
-                    continue
-                if modality.view == PAIR:
+                if modality.view == PHOTOGRAPH:
+                    vectors[name], absent = embed_photographs(
+                        encoder, images, photographs, kept, report, fingerprints=fingerprints
+                    )
+                elif modality.view == PAIR:
                     texts = _texts(items, modality)
-                    embedded = embed_pairs(
+                    vectors[name], absent = embed_pairs(
                         encoder, texts, images, photographs, cache=kept, report=report, fingerprints=fingerprints
                     )
                 else:
-                    embedded = embed_photographs(encoder, images, photographs, kept, report, fingerprints=fingerprints)
-                vectors[modality.name], absent = embedded.vectors, embedded.absent
+                    vectors[name] = embed_texts(encoder, _texts(items, modality), kept, report)
         return vectors, absent
 
 

@@ -6,16 +6,15 @@ new. An encoder knows one batch at a time (`index.encoders`); photographs come f
 
 import contextlib
 import hashlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from index.arrays import chunks
+from index.arrays import Float32, chunks
 from index.embedding.vector_cache import VectorCache
 from index.encoders import Encoder
 from index.errors import PriceError
@@ -27,22 +26,11 @@ from index.progress import Report, silent
 NO_PHOTOGRAPH = "no photograph given"
 
 
-@dataclass(frozen=True)
-class PhotographVectors:
+class PhotographVectors(NamedTuple):
     """A vector per row; and for a row without a usable photograph the reason."""
 
-    vectors: np.ndarray  # (n, dim) float32
+    vectors: Float32  # (n, dim)
     absent: list[str | None]  # (n,) None where the photograph was used
-
-    @property
-    def has_image(self) -> np.ndarray:
-        """(n,) bool."""
-        return np.array([reason is None for reason in self.absent], bool)
-
-    @property
-    def reasons(self) -> Counter[str]:
-        """How many rows are without a photograph, by reason."""
-        return Counter(reason for reason in self.absent if reason is not None)
 
 
 class _Batch(NamedTuple):
@@ -55,8 +43,8 @@ Batches = Generator[_Batch, None, None]
 
 def embed_texts(
     encoder: Encoder, texts: Sequence[str], cache: VectorCache | None = None, report: Report = silent
-) -> np.ndarray:
-    """(n, dim) float32 unit rows; an empty text is a zero row. PriceError if the encoder answers with anything else.
+) -> Float32:
+    """Texts to (n, dim) float32 unit rows; an empty one to a zero row. PriceError if the encoder answers with another.
 
     Batches are filled in order of length, so that little of them is padding, the longest first, so that one too large
     for the memory fails at once and the time left is not underrated.

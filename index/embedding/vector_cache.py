@@ -1,4 +1,4 @@
-"""Which vectors are already known? Encodings by content, in one SQLite file per encoder, resumable at any moment."""
+"""Cache of vectors by content, in one SQLite file per encoder, resumable at any moment."""
 
 import contextlib
 import hashlib
@@ -38,7 +38,7 @@ class VectorCache:
         self._attempt(lambda connection: None)
 
     def get(self, key: bytes) -> np.ndarray | None:
-        """The (dim,) float32 vector kept for a content, or None."""
+        """Return the (dim,) float32 vector kept for a content, or None."""
         select = "SELECT vector, checksum FROM vectors WHERE key = ?"
         row = self._attempt(lambda connection: connection.execute(select, (key,)).fetchone())
         if row is None or not isinstance(row[0], bytes):
@@ -123,7 +123,7 @@ def _lay_out(connection: sqlite3.Connection) -> None:
 
 
 def _is_damage(error: Exception) -> bool:
-    """Whether a new file would help. A full disk or a folder without permission is not the file's fault."""
+    """Tell whether a new file would help. A full disk or a folder without permission is not the file's fault."""
     if not isinstance(error, sqlite3.DatabaseError):
         return False
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_NOTADB)  # ours has none

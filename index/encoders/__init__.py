@@ -18,7 +18,7 @@ __all__ = ["ENCODERS", "Encoder", "EncoderSpec", "Modality", "find_spec", "open_
 
 
 def find_spec(name: str) -> EncoderSpec:
-    """The catalogue's entry for NAME or NAME@PATH; an unknown name is a UsageError that suggests the nearest."""
+    """Return the catalogue's entry for NAME or NAME@PATH; an unknown name is a UsageError that suggests the nearest."""
     plain = name.partition("@")[0]
     if plain in ENCODERS:
         return ENCODERS[plain]
@@ -45,7 +45,7 @@ def open_encoder(name: str, *, device: str = "auto", precision: str = "auto") ->
 
 
 def _open(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Encoder:
-    """Each family's own file, imported when it is asked for."""
+    """Open with the family's own file, which is imported when it is first needed."""
     if spec.family == "sentence":
         from index.encoders.sentence import open_sentence
 

@@ -79,7 +79,7 @@ class BertShape:
 
 @dataclass(frozen=True)
 class Spans:
-    """Where each text lies among the packed tokens of a batch: padding is never multiplied."""
+    """Place of each text among the packed tokens of a batch: padding is never multiplied."""
 
     lengths: list[int]  # of each text, in tokens
     present: Tensor  # (n, t) bool, false where padding would be
@@ -105,7 +105,7 @@ class Layer(nn.Module):
         """hidden (tokens, width) fp32 to the same."""
         dtype = self.widen.weight.dtype
         joint = self.query_key_value(hidden.to(dtype)).unflatten(1, (3, self.heads, -1))
-        attend = attend_each if hidden.device.type == "cpu" else attend_padded
+        attend = attend_by_text if hidden.device.type == "cpu" else attend_padded
         hidden = self.attention_norm(hidden + self.attended(attend(joint, spans).flatten(1)))
         return self.output_norm(hidden + self.narrow(F.gelu(self.widen(hidden.to(dtype)))))  # type: ignore[no-any-return]
 
@@ -172,7 +172,7 @@ class Bert(nn.Module):
         return tensors
 
 
-def attend_each(joint: Tensor, spans: Spans) -> Tensor:
+def attend_by_text(joint: Tensor, spans: Spans) -> Tensor:
     """Attention text by text: on a CPU faster than the library's, whose heads of 32 numbers it was not made for.
 
     joint (tokens, 3, heads, d) of queries, keys and values to (tokens, heads, d).
@@ -188,7 +188,7 @@ def attend_each(joint: Tensor, spans: Spans) -> Tensor:
 
 
 def attend_padded(joint: Tensor, spans: Spans) -> Tensor:
-    """The same for a GPU: all texts at once, by the library's own attention over padded tokens."""
+    """Attention for a GPU: all texts at once, by the library's own attention over padded tokens."""
     query, key, value = _unpack(joint, spans.present).permute(2, 0, 3, 1, 4)  # (n, heads, t, d) each
     mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=spans.present[:, None, None, :])
     return mixed.transpose(1, 2)[spans.present]

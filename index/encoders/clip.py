@@ -44,7 +44,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Parts:
-    """What open_clip makes of a configuration: the two towers and what goes before each."""
+    """Parts that open_clip makes of a configuration: the two towers and what goes before each."""
 
     model: Any
     tokenise: Callable[[list[str]], "torch.Tensor"]
@@ -54,10 +54,10 @@ class Parts:
 class Clip(Encoder):
     """An encoder of texts or photographs: a batch holds one kind, and both kinds share a space."""
 
-    def __init__(self, spec: EncoderSpec, identity: str, parts: Parts, run: Device) -> None:
-        super().__init__(spec, identity, run.batch_size(spec))
+    def __init__(self, spec: EncoderSpec, identity: str, parts: Parts, device: Device) -> None:
+        super().__init__(spec, identity, device.batch_size(spec))
         self._parts = parts
-        self._run = run
+        self._device = device
 
     def prepare(self, batch: Sequence[str] | Sequence[np.ndarray]) -> Prepared:
         """Texts to token ids, or photographs (h, w, 3) uint8 to normalised squares."""
@@ -71,19 +71,19 @@ class Clip(Encoder):
         return Prepared(False, torch.stack(squares))
 
     def forward(self, prepared: Prepared) -> Float32:
-        """What was prepared to unit rows (n, dim) float32."""
+        """A prepared batch to unit rows (n, dim) float32."""
         import torch
 
         model = self._parts.model
         tower = model.encode_text if prepared.texts else model.encode_image
-        with torch.inference_mode(), self._run.products():
-            return to_unit_rows(tower(prepared.tensor.to(self._run.device)))
+        with torch.inference_mode(), self._device.products():
+            return to_unit_rows(tower(prepared.tensor.to(self._device.device)))
 
 
 def open_two_towers(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Clip:
-    """The encoder with its published weights, or those at `path`: a folder, or a file where the rest is open_clip's."""
+    """Open the encoder with the published weights, or those at `path`: a folder, or a file for open_clip's own."""
     require_library("open_clip", spec, "open_clip_torch")
-    run = runtime.resolve(gpu="fp16")
+    device = runtime.resolve(gpu="fp16")
     folder = None if path is not None and path.is_file() else hub.locate(spec, path)
     weights = hub.weight_files(folder, WEIGHTS)[0] if folder is not None else path
     assert weights is not None
@@ -93,10 +93,10 @@ def open_two_towers(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> C
     read = [weights, *(file for file in beside if file.is_file())]
     hashes = check_hashes(spec, read)
     parts = _build(config, weights, folder)
-    parts.model.to(run.device)
+    parts.model.to(device.device)
     side, length = config["model_cfg"]["vision_cfg"]["image_size"], config["model_cfg"]["text_cfg"]["context_length"]
     spec = replace(spec, dim=config["model_cfg"]["embed_dim"], image_size=side, max_length=length)
-    return Clip(spec, identity_of(spec, hashes), parts, run)
+    return Clip(spec, identity_of(spec, hashes), parts, device)
 
 
 def _read_config(spec: EncoderSpec, folder: Path | None) -> dict[str, Any]:
@@ -119,12 +119,12 @@ def _refuse_reaching_out(path: Path, config: dict[str, Any]) -> None:
     """A configuration may name other models to download and code to run; neither is done."""
     try:
         text, vision = config["model_cfg"]["text_cfg"], config["model_cfg"]["vision_cfg"]
-        asked = {**text.get("tokenizer_kwargs", {}), **text, **vision, **config["model_cfg"]}
+        options = {**text.get("tokenizer_kwargs", {}), **text, **vision, **config["model_cfg"]}
         sizes = [config["model_cfg"]["embed_dim"], text["context_length"], vision["image_size"]]
     except (KeyError, TypeError, AttributeError) as error:
         raise DataRefused(f"{path} is not an open_clip configuration ({error!r}).") from error
     for key in ("trust_remote_code", "hf_model_name", "multimodal_cfg"):
-        if asked.get(key):
+        if options.get(key):
             raise DataRefused(f"{path} asks for {key}, which is never done: bring a model without it.")
     if not all(isinstance(size, int) for size in sizes):
         raise DataRefused(f"{path} gives sizes that are not whole numbers: {sizes}.")

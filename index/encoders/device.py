@@ -46,7 +46,7 @@ class Runtime:
         return Device(chosen, getattr(torch, DTYPES[name]))
 
     def resolve_for_training(self) -> Device:
-        """As `resolve`, where `auto` is bf16 if the device has instructions for it; UsageError for fp16."""
+        """Resolve for training, where `auto` is bf16 if the device has instructions for it; UsageError for fp16."""
         if self.precision == "fp16":
             raise UsageError("precision fp16 loses small gradients: give bf16 or fp32.")
         return self.resolve(cpu="bf16")

@@ -22,7 +22,7 @@ PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def is_here(name: str) -> bool:
-    """Whether the named encoder could be opened now without a download."""
+    """Tell whether the named encoder could be opened now without a download."""
     spec = ENCODERS[name]
     if spec.source.startswith("package:"):
         return _package_root(spec) is not None
@@ -30,7 +30,7 @@ def is_here(name: str) -> bool:
 
 
 def locate(spec: EncoderSpec, path: Path | None) -> Path:
-    """The folder with the encoder's files: the user's own, or the published ones. Raises DownloadNeeded."""
+    """Return the folder with the encoder's files: the user's own, or the published ones. Raises DownloadNeeded."""
     if path is not None:
         return path
     if spec.source.startswith("package:"):
@@ -39,7 +39,7 @@ def locate(spec: EncoderSpec, path: Path | None) -> Path:
 
 
 def weight_files(folder: Path, name: str) -> list[Path]:
-    """The file `name` in the folder, or the shards that its index lists. Refused where there is neither."""
+    """Return the file `name` in the folder, or the shards that its index lists. Refused where there is neither."""
     whole, index = folder / name, folder / f"{name}.index.json"
     if whole.is_file():
         return [whole]
@@ -51,7 +51,7 @@ def weight_files(folder: Path, name: str) -> list[Path]:
 
 
 def shard_names(index: Path) -> list[str]:
-    """The files that a `*.safetensors.index.json` names, each once."""
+    """List the files that a `*.safetensors.index.json` names, each once."""
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, AttributeError) as error:

@@ -49,15 +49,17 @@ class Tokens:
 class Sentence(Encoder):
     """A text encoder. `open_sentence` makes one from files."""
 
-    def __init__(self, spec: EncoderSpec, identity: str, tokeniser: "Tokenizer", network: Network, run: Device) -> None:
-        super().__init__(spec, identity, run.batch_size(spec))
+    def __init__(
+        self, spec: EncoderSpec, identity: str, tokeniser: "Tokenizer", network: Network, device: Device
+    ) -> None:
+        super().__init__(spec, identity, device.batch_size(spec))
         self._tokeniser = tokeniser
         self._network = network
-        self._device = run.device
+        self._device = device.device
         self._pool = POOLINGS[spec.pooling]
 
     def length(self, item: str) -> int:
-        """What to sort by, so that a batch holds texts of one length: characters, which cost nothing to count."""
+        """Return the number of characters, by which a batch is given texts of one length: it costs nothing to count."""
         return len(item)
 
     def prepare(self, batch: Sequence[str]) -> Tokens:
@@ -95,8 +97,11 @@ POOLINGS = {"mean": pool_mean, "last": pool_last}
 
 
 def open_sentence(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Sentence:
-    """The encoder with its published weights, or those at `path`: a folder of the same layout, or, where the rest is
-    installed with the engine (minilm), a safetensors file. Refusals: DataRefused, UsageError, DownloadNeeded."""
+    """Open the encoder with its published weights, or those at `path`.
+
+    That is a folder of the same layout or, where the rest is installed with the engine (minilm), a safetensors file.
+    Raises DataRefused, UsageError or DownloadNeeded.
+    """
     build = {"bert": _open_bert, "qwen3": _open_qwen3}[spec.architecture]
     if path is not None and path.is_file():
         refuse_unsafe(path)
@@ -112,14 +117,14 @@ def _open_bert(spec: EncoderSpec, folder: Path, weights: list[Path], runtime: Ru
     """A BERT by our own forward pass: see `index.encoders.bert`."""
     from index.encoders.bert import Bert
 
-    run = runtime.resolve(cpu="bf16")
+    device = runtime.resolve(cpu="bf16")
     hashes = check_hashes(spec, [*weights, folder / "tokenizer.json", folder / "config.json"])
     shape = _bert_shape(folder / "config.json")
     tensors = read_tensors(weights[0], shape.tensors(), shape.unread())
-    network = Bert(shape, tensors, dtype=run.dtype).to(run.device).eval()
+    network = Bert(shape, tensors, dtype=device.dtype).to(device.device).eval()
     tokeniser = read_tokeniser(folder / "tokenizer.json", min(spec.max_length, shape.positions), side="right")
     spec = replace(spec, dim=shape.width)
-    return Sentence(spec, identity_of(spec, hashes), tokeniser, network, run)
+    return Sentence(spec, identity_of(spec, hashes), tokeniser, network, device)
 
 
 def _open_qwen3(spec: EncoderSpec, folder: Path, weights: list[Path], runtime: Runtime) -> Sentence:
@@ -127,10 +132,10 @@ def _open_qwen3(spec: EncoderSpec, folder: Path, weights: list[Path], runtime: R
     guard_torchvision()
     from transformers.models.qwen3 import Qwen3Config, Qwen3Model
 
-    run = runtime.resolve()
+    device = runtime.resolve()
     hashes = check_hashes(spec, [*weights, folder / "tokenizer.json", folder / "config.json"])
     config = read_model_config(folder / "config.json", Qwen3Config)
-    model = read_model(Qwen3Model, config, folder, weights, run)
+    model = read_model(Qwen3Model, config, folder, weights, device)
     tokeniser = read_tokeniser(folder / "tokenizer.json", spec.max_length, side="left")
     spec = replace(spec, dim=min(spec.dim, config.hidden_size))
 
@@ -138,7 +143,7 @@ def _open_qwen3(spec: EncoderSpec, folder: Path, weights: list[Path], runtime: R
         hidden: torch.Tensor = model(input_ids=ids, attention_mask=present.long(), use_cache=False).last_hidden_state
         return hidden.float()
 
-    return Sentence(spec, identity_of(spec, hashes), tokeniser, network, run)
+    return Sentence(spec, identity_of(spec, hashes), tokeniser, network, device)
 
 
 def valid_texts(texts: Sequence[str], max_length: int) -> list[str]:
@@ -170,8 +175,8 @@ def _bert_shape(path: Path) -> "BertShape":
     from index.encoders.bert import BertShape
 
     config = read_config(path)
-    wanted = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
-    for key, value in wanted.items():
+    expected = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
+    for key, value in expected.items():
         if config.get(key, value) != value:
             raise DataRefused(f"{path} says {key} {config[key]!r}: only a BERT with {key} {value!r} is read here.")
     try:

@@ -35,10 +35,10 @@ DEVIATION = (0.229, 0.224, 0.225)
 class Timm(Encoder):
     """A photograph encoder: the network's pooled features before its classifier, at unit length."""
 
-    def __init__(self, spec: EncoderSpec, identity: str, network: Any, run: Device) -> None:
-        super().__init__(spec, identity, run.batch_size(spec))
+    def __init__(self, spec: EncoderSpec, identity: str, network: Any, device: Device) -> None:
+        super().__init__(spec, identity, device.batch_size(spec))
         self._network = network
-        self._run = run
+        self._device = device
 
     def prepare(self, batch: Sequence[np.ndarray]) -> np.ndarray:
         """Photographs (h, w, 3) uint8 to squares (n, side, side, 3) uint8.
@@ -54,10 +54,9 @@ class Timm(Encoder):
         """Squares to unit rows (n, dim) float32."""
         import torch
 
-        device, dtype = self._run.device, self._run.dtype
         with torch.inference_mode():
-            pixels = normalised(torch.from_numpy(prepared).to(device))
-            return to_unit_rows(self._network(pixels.to(dtype)))
+            pixels = normalised(torch.from_numpy(prepared).to(self._device.device))
+            return to_unit_rows(self._network(pixels.to(self._device.dtype)))
 
 
 def normalised(squares: "torch.Tensor") -> "torch.Tensor":
@@ -69,24 +68,24 @@ def normalised(squares: "torch.Tensor") -> "torch.Tensor":
 
 
 def open_timm(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Timm:
-    """The encoder with its published weights, or those at `path`: a safetensors file, or a folder with one."""
+    """Open the encoder with its published weights, or those at `path`: a safetensors file, or a folder with one."""
     import torch
 
     require_library("timm", spec, "timm")
-    run = runtime.resolve(gpu="fp16")
+    device = runtime.resolve(gpu="fp16")
     if path is not None and path.is_file():
         weights = path
     else:
         weights = hub.weight_files(hub.locate(spec, path), "model.safetensors")[0]
     refuse_unsafe(weights)
     hashes = check_hashes(spec if path is None else without_known_hashes(spec), [weights])
-    network = fold_norms(read_network(spec, weights)).to(run.device, run.dtype)
+    network = fold_norms(read_network(spec, weights)).to(device.device, device.dtype)
     network.to(memory_format=torch.channels_last)  # nearly halves the time of a convolution on a CPU
-    return Timm(spec, identity_of(spec, hashes), network, run)
+    return Timm(spec, identity_of(spec, hashes), network, device)
 
 
 def read_network(spec: EncoderSpec, weights: Path) -> Any:
-    """The network without its classifier, filled and checked, as it was trained: its batch norms are apart."""
+    """Read the network without its classifier, filled and checked, as it was trained: its batch norms are apart."""
     import torch
 
     guard_torchvision()
@@ -106,7 +105,7 @@ def read_network(spec: EncoderSpec, weights: Path) -> Any:
 
 
 def fold_norms(network: Any) -> Any:
-    """The same network with each batch norm multiplied into the convolution before it, leaving its activation.
+    """Return the same network with each batch norm multiplied into the convolution before it, leaving its activation.
 
     In use a batch norm is a fixed scale and shift; done apart it takes a third of the time (measured on a CPU).
     """

@@ -67,15 +67,15 @@ class Parts:
 class VisionLanguage(Encoder):
     """An encoder of pairs. A pair without a photograph is a text alone; without a text, a photograph alone."""
 
-    def __init__(self, spec: EncoderSpec, identity: str, parts: Parts, run: Device) -> None:
-        super().__init__(spec, identity, run.batch_size(spec))
+    def __init__(self, spec: EncoderSpec, identity: str, parts: Parts, device: Device) -> None:
+        super().__init__(spec, identity, device.batch_size(spec))
         self._network = parts.network
         self._tokeniser = parts.tokeniser
         self._processor = parts.processor
         self._patch = parts.tokeniser.token_to_id(PATCH) or 0
         # Tokens with a meaning of their own, which no text of a user's may bring in.
         self._reserved = [token.content for token in parts.tokeniser.get_added_tokens_decoder().values()]
-        self._device = run.device
+        self._device = device.device
 
     def length(self, item: Pair) -> int:
         """Characters, and for a photograph about the characters of as many tokens."""
@@ -87,8 +87,8 @@ class VisionLanguage(Encoder):
         import torch
 
         photographs = [_widened(photograph) for _, photograph in batch if photograph is not None]
-        seen = self._processor(photographs, return_tensors="pt") if photographs else {}
-        grid = seen.get("image_grid_thw")
+        processed = self._processor(photographs, return_tensors="pt") if photographs else {}
+        grid = processed.get("image_grid_thw")
         merged = [] if grid is None else (grid.prod(1) // self._processor.merge_size**2).tolist()
         patches = iter(merged)
         texts = valid_texts([text for text, _ in batch], self.spec.max_length)
@@ -99,7 +99,7 @@ class VisionLanguage(Encoder):
         encodings = self._tokeniser.encode_batch_fast(rows)
         ids = torch.tensor([encoding.ids for encoding in encodings])
         present = torch.tensor([encoding.attention_mask for encoding in encodings], dtype=torch.bool)
-        return Pairs(ids, present, seen.get("pixel_values"), grid)
+        return Pairs(ids, present, processed.get("pixel_values"), grid)
 
     def _conversation(self, text: str, patches: int) -> str:
         """One item as the chat that the model was trained on. The text is cut so that the frame is always whole."""
@@ -107,8 +107,8 @@ class VisionLanguage(Encoder):
             text = text.replace(token, " ")
         ends = self._tokeniser.encode(text, add_special_tokens=False).offsets
         cut = ends[self.spec.max_length - 1][1] if len(ends) > self.spec.max_length else len(text)
-        seen = PHOTOGRAPH.format(patches=PATCH * patches) if patches else ""
-        return BEFORE.format(prompt=self.spec.prompt) + seen + text[:cut] + AFTER
+        photograph = PHOTOGRAPH.format(patches=PATCH * patches) if patches else ""
+        return BEFORE.format(prompt=self.spec.prompt) + photograph + text[:cut] + AFTER
 
     def forward(self, prepared: Pairs) -> Float32:
         """A prepared batch to unit rows (n, dim) float32."""
@@ -127,19 +127,19 @@ class VisionLanguage(Encoder):
 
 
 def open_vision_language(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> VisionLanguage:
-    """The encoder with its published weights, or those of the folder `path`."""
+    """Open the encoder with its published weights, or those of the folder `path`."""
     guard_torchvision()
     from transformers.models.qwen3_vl import Qwen3VLConfig, Qwen3VLModel
 
     if path is not None and path.is_file():
         refuse_unsafe(path)
         path = path.parent
-    run = runtime.resolve()
+    device = runtime.resolve()
     folder = hub.locate(spec, path)
     weights = hub.weight_files(folder, "model.safetensors")
     hashes = check_hashes(spec, [*weights, *(folder / name for name, _ in spec.files[1:])])
     config = read_model_config(folder / "config.json", Qwen3VLConfig)
-    network = read_model(Qwen3VLModel, config, folder, weights, run)
+    network = read_model(Qwen3VLModel, config, folder, weights, device)
     processor = _processor(folder, spec.image_size)
     tokeniser = read_tokeniser(folder / "tokenizer.json", None, side="right")
     lacking = [marker for marker in MARKERS if tokeniser.token_to_id(marker) is None]
@@ -148,7 +148,7 @@ def open_vision_language(spec: EncoderSpec, path: Path | None, runtime: Runtime)
             f"{folder / 'tokenizer.json'} is not this model's tokeniser: {lacking or PATCH} is not its own."
         )
     spec = replace(spec, dim=min(spec.dim, config.text_config.hidden_size))
-    return VisionLanguage(spec, identity_of(spec, hashes), Parts(network, tokeniser, processor), run)
+    return VisionLanguage(spec, identity_of(spec, hashes), Parts(network, tokeniser, processor), device)
 
 
 def _processor(folder: Path, side: int) -> Any:

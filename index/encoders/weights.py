@@ -72,11 +72,11 @@ def check_hashes(spec: EncoderSpec, paths: Sequence[Path]) -> dict[str, str]:
     known = dict(spec.files)
     found = {path.name: sha256_of(path) for path in paths}
     for path in paths:
-        wanted = known.get(path.name)
-        if wanted and found[path.name] != wanted:
+        expected = known.get(path.name)
+        if expected and found[path.name] != expected:
             raise DataRefused(
                 f"{path} is not the file that {spec.name} was published with (its sha256 begins "
-                f"{found[path.name][:12]}, not {wanted[:12]}): install it again, or use {spec.name}@PATH for another."
+                f"{found[path.name][:12]}, not {expected[:12]}): install it again, or use {spec.name}@PATH for another."
             )
     return found
 
@@ -160,16 +160,16 @@ def check_tensors(path: Path, found: Shapes, expected: Shapes, unread: Shapes) -
     extra = sorted(found.keys() - expected.keys() - unread.keys())
     known = {**unread, **expected}
     bent = sorted(name for name in known.keys() & found.keys() if found[name] != known[name])
-    complaints = [f"it lacks {_some(missing)}"] if missing else []
-    complaints += [f"it has {_some(extra)}, which the model has not"] if extra else []
+    complaints = [f"it lacks {_listed(missing)}"] if missing else []
+    complaints += [f"it has {_listed(extra)}, which the model has not"] if extra else []
     complaints += [f"its {name} is {found[name]} and not {known[name]}" for name in bent[:1]]
     if complaints:
         raise DataRefused(f"{path} does not fit its model: {'; '.join(complaints)}.")
 
 
-def _some(names: list[str]) -> str:
-    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + rest
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def to_unit_rows(vectors: "torch.Tensor") -> Float32:

@@ -1,6 +1,6 @@
-"""Which internet addresses may a photograph be fetched from?
+"""Internet addresses that a photograph may be fetched from: the public ones.
 
-Public ones. A URL in a catalogue is a stranger's wish, and this machine can reach what the stranger cannot: itself,
+A URL in a catalogue is a stranger's wish, and this machine can reach what the stranger cannot: itself,
 its neighbours, a cloud's metadata service. The lists follow IANA's special-purpose registries (RFC 6890 and later).
 They are written out, and asked together with `ipaddress`, because that changes its mind between Python versions.
 """

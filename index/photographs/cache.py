@@ -1,4 +1,4 @@
-"""Which photographs has this machine fetched, and what did it learn about the others?
+"""Cache of fetched photographs on this machine, and of the reasons why others cannot be had.
 
     photographs.sqlite    URL -> hash of the photograph, or the reason why asking again is no use
     ab/abcdef...          a photograph, named by the SHA-256 of its bytes; two URLs with one photograph share it
@@ -43,19 +43,19 @@ STALE_SECONDS = 3600
 
 @dataclass(frozen=True)
 class Link:
-    """What is known of a URL: the `digest` of its photograph, or the `reason` why there is none; never both."""
+    """Record of a URL: the `digest` of its photograph, or the `reason` why there is none; never both."""
 
     url: str
     digest: str | None
     reason: Reason | None
 
     def stands(self, allow_private_addresses: bool) -> bool:
-        """Whether this may be acted on: an address that was blocked is asked again once private ones are allowed."""
+        """Tell whether this may be acted on: a blocked address is asked again once private ones are allowed."""
         return not (self.reason is Reason.BLOCKED_ADDRESS and allow_private_addresses)
 
 
 def key(url: str) -> str:
-    """The spelling under which a URL is known: a fragment is not sent, and so does not tell two photographs apart."""
+    """Return the spelling under which a URL is known: without its fragment, which is never sent to a server."""
     return url.strip().partition("#")[0].encode("utf-8", "replace").decode("utf-8")
 
 
@@ -82,7 +82,7 @@ class PhotographCache:
             return links
 
     def find(self, url: str) -> Link | None:
-        """What is known of this URL; None if it was never settled."""
+        """Return what is known of this URL; None if it was never settled."""
         if not self._links.exists():
             return None
         with closing(self.connect()) as links:
@@ -90,16 +90,16 @@ class PhotographCache:
         return _link(*row) if row else None
 
     def find_all(self) -> dict[str, Link]:
-        """All that is known, by `key`."""
+        """Return all that is known, by `key`."""
         with closing(self.connect()) as links:
             return {row[0]: _link(*row) for row in links.execute("SELECT url, digest, reason FROM links")}
 
     def has(self, digest: str) -> bool:
-        """Whether a photograph of this name lies here, unread."""
+        """Tell whether a photograph of this name lies here, without reading it."""
         return self._path(digest).is_file()
 
     def read(self, digest: str) -> bytes | None:
-        """The photograph of this hash; None if it is gone or no longer hashes to its name."""
+        """Return the photograph of this hash; None if it is gone or no longer hashes to its name."""
         try:
             data = self._path(digest).read_bytes()
         except FileNotFoundError:

@@ -95,7 +95,7 @@ def _hush_pillow() -> None:
 
 
 def _is_cut_short(data: bytes, kind: str) -> bool:
-    """Whether a file that would not decode lacks its end."""
+    """Tell whether a file that would not decode lacks its end."""
     if kind == "JPEG":
         end = data.rfind(b"\xff\xd9")
         return end < 0 or end < data.rfind(b"\xff\xda")

@@ -1,4 +1,4 @@
-"""How is one photograph fetched from the web, safely?
+"""Fetching of one photograph from the web, safely.
 
 A URL comes from a catalogue or a query, so it may be anyone's. One request, on one connection that is made here:
 
@@ -50,7 +50,7 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What one fetch may take."""
+    """Limits of one fetch."""
 
     seconds: float = 10.0  # in all, redirects included
     size: int = MAX_BYTES
@@ -88,7 +88,7 @@ def system_tls() -> ssl.SSLContext:
 
 @dataclass(frozen=True)
 class Network:
-    """How a name becomes addresses, an address a connection, and a connection secret; tests put their own here."""
+    """Ways from a name to addresses, to a connection, and to an encrypted one; tests put their own here."""
 
     resolve: Callable[[str, int], Sequence[str]] = system_resolve
     connect: Callable[[str, int, float], socket.socket] = system_connect

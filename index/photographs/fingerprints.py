@@ -18,7 +18,7 @@ _CHUNK = 1024  # photographs between two reports of progress
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """What the photographs of a catalogue are known by; each distinct reference is in one of the two."""
+    """Fingerprints by reference, and reasons where there is none; each distinct reference is in one of the two."""
 
     known: dict[str, str]  # reference -> hex SHA-256 of the bytes
     refused: dict[str, str]  # reference -> reason, for a photograph that cannot be read

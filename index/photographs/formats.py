@@ -1,7 +1,7 @@
-"""What counts as a photograph, and why is one refused?
+"""Formats of photographs, and the reasons why one is refused.
 
-A closed set of reasons, so that a build can count what it left out; and the four formats, told by their first bytes.
-Neither a file's name nor a server's Content-Type is believed.
+The reasons are a closed set, so that a build can count what it left out. The four formats are told by their first
+bytes: neither a file's name nor a server's Content-Type is believed.
 """
 
 from enum import StrEnum
@@ -14,7 +14,7 @@ HEAD_BYTES = 1024
 
 
 class Reason(StrEnum):
-    """Why a photograph could not be had. The phrases are stable: reports count by them."""
+    """Reason why a photograph could not be had. The phrases are stable: reports count by them."""
 
     # of the reference
     MISSING = "missing"

@@ -23,7 +23,7 @@ from index.photographs.formats import MAX_BYTES, ImageRefused, Reason
 
 
 class Photographs:
-    """Where photographs are looked for, and what may be read on the way. Holds nothing open: use it from any thread.
+    """Places where photographs are looked for, and what may be read there. Holds nothing open: use it from any thread.
 
     - `image_dir`: a URL's photograph lies here under the last part of the URL's path; relative references lie below it
     - `base_dir`: relative references lie below it too (the catalogue's own folder)

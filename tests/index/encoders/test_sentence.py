@@ -311,7 +311,7 @@ def test_a_checkpoint_saved_with_its_writing_head_is_read_without_it(
 def test_attention_text_by_text_agrees_with_the_librarys_over_padding(precision: str) -> None:
     import torch
 
-    from index.encoders.bert import Spans, attend_each, attend_padded
+    from index.encoders.bert import Spans, attend_by_text, attend_padded
 
     torch.manual_seed(6)
     lengths = [5, 1, 9]
@@ -319,4 +319,6 @@ def test_attention_text_by_text_agrees_with_the_librarys_over_padding(precision:
     joint = torch.randn(sum(lengths), 3, 4, 8).to(getattr(torch, precision))
     spans = Spans(lengths, present)
     tolerance = 1e-5 if precision == "float32" else 2e-2
-    torch.testing.assert_close(attend_each(joint, spans), attend_padded(joint, spans), atol=tolerance, rtol=tolerance)
+    torch.testing.assert_close(
+        attend_by_text(joint, spans), attend_padded(joint, spans), atol=tolerance, rtol=tolerance
+    )
