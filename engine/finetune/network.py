@@ -108,9 +108,9 @@ class PriceNetwork:
             made = [self.vectors(seen)[0] for seen in some]
         for kind, scaled in self.head.scaled_vectors.items():
             rows = torch.cat([vectors[kind] for vectors in made]).cpu().numpy()
-            scaled.learn(rows[rows.any(axis=1)])  # type: ignore[operator]
-        self.head.scaled_numbers.learn(numbers)
-        self.head.price.learn(np.asarray(log_price, np.float32)[:, None])
+            scaled.fit(rows[rows.any(axis=1)])  # type: ignore[operator]
+        self.head.scaled_numbers.fit(numbers)
+        self.head.price.fit(np.asarray(log_price, np.float32)[:, None])
 
     def groups(self, settings: FinetuneSettings) -> list[dict[str, Any]]:
         """What AdamW takes: parameters by how fast they learn (`rate`), norms and biases without decay."""
@@ -154,21 +154,18 @@ def open_towers(settings: FinetuneSettings, device: str) -> dict[str, Tower]:
 
 def make_network(towers: dict[str, Tower], settings: FinetuneSettings) -> PriceNetwork:
     """A head of random weights on the towers, with LoRA beside their products where it is asked for."""
+    from engine.networks.batch import HeadShape
     from engine.networks.gated import GatedHead
 
     for tower in towers.values():
         if settings.train == "lora":
             _adapt(tower, settings)
-    head = GatedHead(
-        dims={kind: tower.encoder.dim for kind, tower in towers.items()},
-        words=0,
-        numbers=len(NUMBERS),
-        units=len(UNITS),
-        width=settings.width,
-        dropout=settings.dropout,
+    dims = {kind: tower.encoder.dim for kind, tower in towers.items()}
+    shape = HeadShape(
+        dims, words=0, numbers=len(NUMBERS), units=len(UNITS), width=settings.width, dropout=settings.dropout
     )
     device = next(next(iter(towers.values())).module.parameters()).device
-    return PriceNetwork(towers, head.to(device))
+    return PriceNetwork(towers, GatedHead(shape).to(device))
 
 
 def merge_adapters(network: PriceNetwork) -> None:

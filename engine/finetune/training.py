@@ -217,7 +217,7 @@ def predict(network: PriceNetwork, shelf: Shelf, rows: Rows, machine: Device) ->
     order = np.argsort(shelf.lengths()[rows], kind="stable")[::-1]
     for part in chunks(order, ASKED_AT_ONCE):
         with torch.no_grad(), machine.products():
-            predicted = network.head.price.undo(network.forward(shelf.seen(rows[part])))
+            predicted = network.head.price.inverse_transform(network.forward(shelf.seen(rows[part])))
         answer[part] = predicted.cpu().numpy()
     return np.clip(answer, math.log(LOWEST_PRICE), math.log(HIGHEST_PRICE))
 

@@ -1,32 +1,32 @@
-"""A neural member of the blend: networks of different seeds, averaged; fitted, asked, saved and loaded."""
+"""A neural member of the blend: networks of different seeds, averaged; fitted, saved and loaded."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from engine.networks.training import fit_network
 from engine.settings.schema import BOUNDED
+from index.arrays import chunks
 from index.catalogue.units import UNITS
 from index.errors import UsageError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
     from torch import Tensor
 
     from engine.features.inputs import Inputs
     from engine.networks.batch import Batch
     from engine.networks.fused_head import FusedHead
-    from engine.networks.price_range import PriceRange
-    from engine.networks.standardise import Standardise
+    from engine.networks.scaling import PriceRange, Standardise
     from engine.networks.words import WordsHead
     from engine.settings.schema import NetworkSettings
+    from index.arrays import Float32, Float64, Int64
 
     Head = FusedHead | WordsHead
 
@@ -51,7 +51,7 @@ class Shape:
 class NeuralMember:
     """Heads of one shape; `predict` averages them."""
 
-    def __init__(self, heads: list[Head], shape: Shape, columns: NDArray[np.int64]) -> None:
+    def __init__(self, heads: list[Head], shape: Shape, columns: Int64) -> None:
         self._heads = heads
         self._shape = shape
         self._columns = columns  # of Inputs.words: those that are known
@@ -60,7 +60,7 @@ class NeuralMember:
     def fit(
         cls,
         inputs: Inputs,
-        log_price: NDArray[np.float64],
+        log_price: Float64,
         settings: NetworkSettings,
         seed: int,
         *,
@@ -68,6 +68,8 @@ class NeuralMember:
     ) -> Self:
         """Trained on all of `inputs`; `log_price` (n,). UsageError, with the member's `name`, where it diverges."""
         import torch
+
+        from engine.networks.words import WordsHead
 
         dims = {name: vectors.shape[1] for name, vectors in inputs.vectors.items()}
         bounded = settings.fit.loss in BOUNDED
@@ -78,38 +80,41 @@ class NeuralMember:
 
         def make_head() -> Head:
             head = _make_head(shape, len(columns))
-            head.learn(inputs)
-            head.price.learn(price)
+            head.fit_scales(inputs)
+            head.price.fit(price)
             return head
 
-        scaled = _price_scale(shape)
-        scaled.learn(price)
-        target = scaled(torch.from_numpy(price)).squeeze(1)
+        scale = _price_scale(shape)
+        scale.fit(price)
+        target = scale(torch.from_numpy(price)).squeeze(1)
         heads = [
             fit_network(
                 make_head,
                 lambda rows: _batch(inputs, words, rows),
                 target,
                 settings.fit,
-                seed * 1000 + member,
-                scale=float(scaled.scale),
+                seed * 1000 + network,
+                scale=float(scale.scale),
             )
-            for member in range(settings.members)
+            for network in range(settings.members)
         ]
-        network = cls([_halved(head) for head in heads], shape, columns)
-        network._refuse_diverged(inputs, settings, name)
-        return network
+        for head in heads:
+            if isinstance(head, WordsHead):  # its largest part by far, and no price moves by a tenth of 1 %
+                head.words.half()
+        member = cls(heads, shape, columns)
+        member._refuse_diverged(inputs, settings, name)
+        return member
 
-    def predict(self, inputs: Inputs) -> NDArray[np.float64]:
+    def predict(self, inputs: Inputs) -> Float64:
         """Log price (n,)."""
         import torch
 
         def mean(batch: Batch) -> Tensor:
-            return torch.stack([head.price.undo(head(batch)) for head in self._heads]).mean(dim=0)
+            return torch.stack([head.price.inverse_transform(head(batch)) for head in self._heads]).mean(dim=0)
 
-        return self._asked(mean, inputs).astype(np.float64)
+        return self._in_batches(mean, inputs).astype(np.float64)
 
-    def fused(self, inputs: Inputs) -> NDArray[np.float32]:
+    def fused(self, inputs: Inputs) -> Float32:
         """(n, last width) what the last hidden layer makes of n items: that of the first network.
 
         Networks of other seeds lay the same out in directions of their own, whose mean would be of none.
@@ -118,15 +123,15 @@ class NeuralMember:
 
         head = self._heads[0]
         assert isinstance(head, FusedHead), self._shape.head
-        return self._asked(head.fused, inputs)
+        return self._in_batches(head.fused, inputs)
 
-    def _asked(self, question: Callable[[Batch], Tensor], inputs: Inputs) -> NDArray[Any]:
-        """The answers for all of `inputs`, a few thousand at a time."""
+    def _in_batches(self, forward: Callable[[Batch], Tensor], inputs: Inputs) -> Float32:
+        """What `forward` makes of all of `inputs`, a few thousand at a time."""
         import torch
 
-        words = _weighted(inputs.words, self._columns)
+        words, rows = _weighted(inputs.words, self._columns), np.arange(len(inputs))
         with torch.inference_mode():
-            parts = [question(_batch(inputs, words, rows)).numpy() for rows in _runs(len(inputs))]
+            parts = [forward(_batch(inputs, words, rows[part])).numpy() for part in chunks(len(rows), ROWS_AT_ONCE)]
         return np.concatenate(parts)
 
     def _refuse_diverged(self, inputs: Inputs, settings: NetworkSettings, name: str) -> None:
@@ -152,7 +157,7 @@ class NeuralMember:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """A network as it was saved."""
+        """A member as it was saved."""
         import torch
         from safetensors import safe_open
 
@@ -177,13 +182,13 @@ class NeuralMember:
 
 def _price_scale(shape: Shape) -> Standardise | PriceRange:
     """What makes log price the target, and a prediction log price."""
-    from engine.networks.price_range import PriceRange
-    from engine.networks.standardise import Standardise
+    from engine.networks.scaling import PriceRange, Standardise
 
     return PriceRange() if shape.bounded else Standardise(1)
 
 
 def _make_head(shape: Shape, words: int) -> Head:
+    from engine.networks.batch import HeadShape
     from engine.networks.cross_attention import CrossAttentionHead
     from engine.networks.fusion import FusionHead
     from engine.networks.gated import GatedHead
@@ -191,7 +196,7 @@ def _make_head(shape: Shape, words: int) -> Head:
     from engine.networks.towers import TowersHead
     from engine.networks.words import WordsHead
 
-    heads: dict[str, Callable[..., Head]] = {
+    heads: dict[str, Callable[[HeadShape], Head]] = {
         "gated": GatedHead,
         "fusion": FusionHead,
         "towers": TowersHead,
@@ -199,19 +204,12 @@ def _make_head(shape: Shape, words: int) -> Head:
         "mlp": MlpHead,
         "words": WordsHead,
     }
-    head = heads[shape.head](
-        dims=shape.dims,
-        words=words,
-        numbers=shape.numbers,
-        units=len(UNITS),
-        width=shape.width,
-        dropout=shape.dropout,
-    )
+    head = heads[shape.head](HeadShape(shape.dims, words, shape.numbers, len(UNITS), shape.width, shape.dropout))
     head.price = _price_scale(shape)
     return head
 
 
-def _weighted(words: csr_matrix, columns: NDArray[np.int64]) -> csr_matrix:
+def _weighted(words: csr_matrix, columns: Int64) -> csr_matrix:
     """(n, known words): the known words of each item, each row of the norm WORDS_NORM."""
     known = words[:, columns]
     count = np.diff(known.indptr)
@@ -219,33 +217,20 @@ def _weighted(words: csr_matrix, columns: NDArray[np.int64]) -> csr_matrix:
     return known
 
 
-def _batch(inputs: Inputs, words: csr_matrix, rows: NDArray[np.int64]) -> Batch:
+def _batch(inputs: Inputs, words: csr_matrix, rows: Int64) -> Batch:
     """The tensors of some rows."""
     import torch
 
     from engine.networks.batch import Batch
 
     vectors = {name: torch.from_numpy(value[rows]) for name, value in inputs.vectors.items()}
-    said = words[rows]
+    own_words = words[rows]
     return Batch(
         vectors=vectors,
         present=torch.stack([value.any(dim=1) for value in vectors.values()], dim=1),
         numbers=torch.from_numpy(inputs.numbers[rows]),
         unit=torch.from_numpy(inputs.unit[rows]),
-        words=torch.from_numpy(said.indices.astype(np.int64)),
-        word_starts=torch.from_numpy(said.indptr[:-1].astype(np.int64)),
-        word_weights=torch.from_numpy(said.data),
+        words=torch.from_numpy(own_words.indices.astype(np.int64)),
+        word_starts=torch.from_numpy(own_words.indptr[:-1].astype(np.int64)),
+        word_weights=torch.from_numpy(own_words.data),
     )
-
-
-def _runs(rows: int) -> Iterator[NDArray[np.int64]]:
-    for start in range(0, rows, ROWS_AT_ONCE):
-        yield np.arange(start, min(start + ROWS_AT_ONCE, rows))
-
-
-def _halved(head: Any) -> Any:
-    """The head with its word table, by far its largest part, in half precision: no price moves by a tenth of 1 %."""
-    words = getattr(head, "words", None)
-    if words is not None:
-        words.half()
-    return head

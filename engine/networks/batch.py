@@ -1,8 +1,25 @@
-"""What every head is called with."""
+"""What every head is built from and called with: its shape, and the tensors of some items."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class HeadShape:
+    """Sizes of a head's inputs and layers; each head says which of them it uses, and what `width` is of."""
+
+    dims: Mapping[str, int]  # modality -> width of its vectors
+    words: int  # known words
+    numbers: int
+    units: int
+    width: int
+    dropout: float
+
+    def __post_init__(self) -> None:
+        assert self.width > 0 and 0 <= self.dropout < 1, (self.width, self.dropout)
 
 
 class Batch(NamedTuple):

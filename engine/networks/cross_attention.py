@@ -4,12 +4,10 @@ Source: what the towers-knn system tried in the place of its towers; the attenti
 each modality as one token. An absent modality is attended to by none.
 """
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
-from engine.networks.batch import Batch
+from engine.networks.batch import Batch, HeadShape
 from engine.networks.fused_head import FusedHead
 
 ATTENTIONS = 4  # heads of the attention, each of a fourth of the width
@@ -18,15 +16,13 @@ ATTENTIONS = 4  # heads of the attention, each of a fourth of the width
 class CrossAttentionHead(FusedHead):
     """Batch of n items -> (n,) standardised log price, from vectors, numbers and unit.
 
-    `dims`: modality -> width of its vectors; `numbers`, `units`: how many of each; `width`: of a token, a multiple of
-    ATTENTIONS.
+    `width`: of a token, a multiple of ATTENTIONS.
     """
 
-    def __init__(
-        self, *, dims: Mapping[str, int], words: int, numbers: int, units: int, width: int, dropout: float
-    ) -> None:
-        assert width > 0 and width % ATTENTIONS == 0 and 0 <= dropout < 1, (width, dropout)
-        super().__init__(dims=dims, numbers=numbers, units=units)
+    def __init__(self, shape: HeadShape) -> None:
+        super().__init__(shape)
+        width, dropout = shape.width, shape.dropout
+        assert width % ATTENTIONS == 0, width
         self.projections = nn.ModuleDict({name: nn.Linear(size, width) for name, size in self.sizes.items()})
         self.kind = nn.Parameter(0.02 * torch.randn(len(self.sizes), width))  # tells the tokens apart
         self.before = nn.LayerNorm(width)
@@ -44,9 +40,9 @@ class CrossAttentionHead(FusedHead):
         self.out = nn.Linear(width, 1)
 
     def fused(self, batch: Batch) -> Tensor:
-        given, present = self.modalities(batch)
-        each = [project(given[name]) for name, project in self.projections.items()]
-        tokens = self.dropout(torch.stack(each, dim=1) + self.kind)  # (n, modalities, width)
+        vectors, present = self.modalities(batch)
+        projected = [project(vectors[name]) for name, project in self.projections.items()]
+        tokens = self.dropout(torch.stack(projected, dim=1) + self.kind)  # (n, modalities, width)
         tokens = tokens + self.dropout(self.heard(self._attended(self.before(tokens), present)))
         tokens = tokens + self.block(tokens)
         fused: Tensor = self.last((tokens * present.unsqueeze(2)).sum(dim=1))  # to which their mean would be the same
@@ -54,7 +50,7 @@ class CrossAttentionHead(FusedHead):
 
     def _attended(self, tokens: Tensor, present: Tensor) -> Tensor:
         n, modalities, width = tokens.shape
-        asked = self.asked(tokens).view(n, modalities, 3, ATTENTIONS, width // ATTENTIONS)
-        query, key, value = asked.permute(2, 0, 3, 1, 4)  # each (n, attentions, modalities, width / attentions)
-        heard = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=present[:, None, None, :])
-        return heard.transpose(1, 2).reshape(n, modalities, width)
+        projected = self.asked(tokens).view(n, modalities, 3, ATTENTIONS, width // ATTENTIONS)
+        query, key, value = projected.permute(2, 0, 3, 1, 4)  # each (n, attentions, modalities, width / attentions)
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=present[:, None, None, :])
+        return mixed.transpose(1, 2).reshape(n, modalities, width)

@@ -1,4 +1,4 @@
-"""What do the heads that fuse an item's modalities share? Scaled inputs, the mask, and the last hidden layer by name.
+"""The base of heads that fuse an item's modalities: scaled inputs, the mask, and the last hidden layer by name.
 
 A modality is one kind of vectors; the numbers and the unit together are one more, which every item has, where a head
 reads them at all.
@@ -6,19 +6,17 @@ reads them at all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import sqrt
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from engine.networks.price_range import PriceRange
-from engine.networks.standardise import FARTHEST, Standardise
+from engine.networks.scaling import FARTHEST, PriceRange, Standardise
 
 if TYPE_CHECKING:
     from engine.features.inputs import Inputs
-    from engine.networks.batch import Batch
+    from engine.networks.batch import Batch, HeadShape
 
 UNIT_DIM = 32  # of the learned embedding of the unit
 FIELDS = "fields"  # the modality of numbers and unit
@@ -31,38 +29,38 @@ would come in at thousands of them, and leave with any price at all."""
 class FusedHead(nn.Module):
     """Batch of n items -> (n,) standardised log price: `out` of what `fused` makes of them.
 
-    `dims`: modality -> width of its vectors; `numbers`, `units`: how many of each, read where `fields` says so.
+    Numbers and unit are read where `fields` says so.
     """
 
     out: nn.Module  # (n, last width) -> (n, 1)
 
-    def __init__(self, *, dims: Mapping[str, int], numbers: int, units: int, fields: bool = True) -> None:
+    def __init__(self, shape: HeadShape, *, fields: bool = True) -> None:
         super().__init__()
         self.price: Standardise | PriceRange = Standardise(1)
         self.scaled_vectors = nn.ModuleDict(
-            {name: Standardise(dim, shared=True, least=LEAST_SPREAD / sqrt(dim)) for name, dim in dims.items()}
+            {name: Standardise(dim, shared=True, least=LEAST_SPREAD / sqrt(dim)) for name, dim in shape.dims.items()}
         )
-        self.sizes = dict(dims)  # modality -> width, in the order of `modalities`
+        self.sizes = dict(shape.dims)  # modality -> width, in the order of `modalities`
         if fields:
-            self.scaled_numbers = Standardise(numbers, farthest=FARTHEST)
-            self.unit = nn.Embedding(units, UNIT_DIM)
-            self.sizes[FIELDS] = numbers + UNIT_DIM
+            self.scaled_numbers = Standardise(shape.numbers, farthest=FARTHEST)
+            self.unit = nn.Embedding(shape.units, UNIT_DIM)
+            self.sizes[FIELDS] = shape.numbers + UNIT_DIM
 
-    def learn(self, inputs: Inputs) -> None:
-        """The scales of training rows: of vectors, by the rows that have them."""
+    def fit_scales(self, inputs: Inputs) -> None:
+        """Take the scales of training rows: of vectors, by the rows that have them."""
         for name, scaled in self.scaled_vectors.items():
             assert isinstance(scaled, Standardise)
-            scaled.learn(inputs.vectors[name][inputs.vectors[name].any(axis=1)])
+            scaled.fit(inputs.vectors[name][inputs.vectors[name].any(axis=1)])
         if FIELDS in self.sizes:
-            self.scaled_numbers.learn(inputs.numbers)
+            self.scaled_numbers.fit(inputs.numbers)
 
     def modalities(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         """Modality -> (n, width) scaled, and (n, modalities) bool: which of them each item has."""
-        each = {name: scaled(batch.vectors[name]) for name, scaled in self.scaled_vectors.items()}
+        scaled = {name: scale(batch.vectors[name]) for name, scale in self.scaled_vectors.items()}
         if FIELDS not in self.sizes:
-            return each, batch.present
-        each[FIELDS] = torch.cat([self.scaled_numbers(batch.numbers), self.unit(batch.unit)], dim=1)
-        return each, torch.cat([batch.present, batch.present.new_ones(len(batch.unit), 1)], dim=1)
+            return scaled, batch.present
+        scaled[FIELDS] = torch.cat([self.scaled_numbers(batch.numbers), self.unit(batch.unit)], dim=1)
+        return scaled, torch.cat([batch.present, batch.present.new_ones(len(batch.unit), 1)], dim=1)
 
     def fused(self, batch: Batch) -> Tensor:
         """(n, last width): the last hidden layer, which other members may read."""
@@ -73,9 +71,9 @@ class FusedHead(nn.Module):
         return price
 
 
-def masked(each: list[Tensor], present: Tensor) -> Tensor:
+def masked(modalities: list[Tensor], present: Tensor) -> Tensor:
     """(n, modalities, width), zero where absent."""
-    return torch.stack(each, dim=1) * present.unsqueeze(2)
+    return torch.stack(modalities, dim=1) * present.unsqueeze(2)
 
 
 def beside_mask(shown: Tensor, present: Tensor) -> Tensor:

@@ -4,26 +4,21 @@ Source: the clip-fusion system, whose mask of rows without a usable photograph t
 alone: neither the numbers nor the unit.
 """
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 
-from engine.networks.batch import Batch
+from engine.networks.batch import Batch, HeadShape
 from engine.networks.fused_head import FusedHead, beside_mask, masked
 
 
 class FusionHead(FusedHead):
     """Batch of n items -> (n,) standardised log price, from vectors.
 
-    `dims`: modality -> width of its vectors; `width`: of the latent space. An item without any vector is priced by its
-    mask.
+    `width`: of the latent space. An item without any vector is priced by its mask.
     """
 
-    def __init__(
-        self, *, dims: Mapping[str, int], words: int, numbers: int, units: int, width: int, dropout: float
-    ) -> None:
-        assert width > 0 and 0 <= dropout < 1, (width, dropout)
-        super().__init__(dims=dims, numbers=numbers, units=units, fields=False)
+    def __init__(self, shape: HeadShape) -> None:
+        super().__init__(shape, fields=False)
+        dims, width, dropout = shape.dims, shape.width, shape.dropout
         self.projections = nn.ModuleDict({name: nn.Linear(dim, width) for name, dim in dims.items()})
         self.regression = nn.Sequential(
             nn.Linear(len(dims) * (width + 1), width),
@@ -36,7 +31,7 @@ class FusionHead(FusedHead):
         self.out = nn.Linear(width // 2 or 1, 1)
 
     def fused(self, batch: Batch) -> Tensor:
-        given, present = self.modalities(batch)
-        each = [project(given[name]) for name, project in self.projections.items()]
-        fused: Tensor = self.regression(beside_mask(masked(each, present), present))
+        vectors, present = self.modalities(batch)
+        projected = [project(vectors[name]) for name, project in self.projections.items()]
+        fused: Tensor = self.regression(beside_mask(masked(projected, present), present))
         return fused

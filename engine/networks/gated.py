@@ -4,12 +4,10 @@ Source: the gated-ensemble system (46.81 SMAPE in the Amazon ML Challenge 2025),
 modality, item by item. Ours also closes the gate of a modality that is absent.
 """
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
-from engine.networks.batch import Batch
+from engine.networks.batch import Batch, HeadShape
 from engine.networks.fused_head import FIELDS, FusedHead, beside_mask, masked
 
 GATE_WIDTH = 64
@@ -18,20 +16,17 @@ GATE_WIDTH = 64
 class GatedHead(FusedHead):
     """Batch of n items -> (n,) standardised log price, from vectors, numbers and unit.
 
-    `dims`: modality -> width of its vectors; `numbers`, `units`: how many of each. Numbers and unit together are one
-    more modality, which is always present.
+    `width`: of each projection. Numbers and unit together are one more modality, which is always present.
     """
 
-    def __init__(
-        self, *, dims: Mapping[str, int], words: int, numbers: int, units: int, width: int, dropout: float
-    ) -> None:
-        assert width > 0 and 0 <= dropout < 1, (width, dropout)
-        super().__init__(dims=dims, numbers=numbers, units=units)
+    def __init__(self, shape: HeadShape) -> None:
+        super().__init__(shape)
+        width, dropout = shape.width, shape.dropout
 
         def project(size: int) -> nn.Module:
             return nn.Sequential(nn.Linear(size, width), nn.LayerNorm(width), nn.GELU(), nn.Dropout(dropout))
 
-        self.projections = nn.ModuleDict({name: project(dim) for name, dim in dims.items()})
+        self.projections = nn.ModuleDict({name: project(dim) for name, dim in shape.dims.items()})
         self.fields = project(self.sizes[FIELDS])
         modalities = len(self.sizes)
         self.gate = nn.Sequential(
@@ -47,11 +42,11 @@ class GatedHead(FusedHead):
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
 
     def fused(self, batch: Batch) -> Tensor:
-        given, mask = self.modalities(batch)
-        each = [project(given[name]) for name, project in self.projections.items()]
-        each.append(self.fields(given[FIELDS]))
-        shown = masked(each, mask)
-        weight = self.gate(beside_mask(shown, mask)).masked_fill(~mask, -torch.inf).softmax(dim=1)
+        vectors, present = self.modalities(batch)
+        projected = [project(vectors[name]) for name, project in self.projections.items()]
+        projected.append(self.fields(vectors[FIELDS]))
+        shown = masked(projected, present)
+        weight = self.gate(beside_mask(shown, present)).masked_fill(~present, -torch.inf).softmax(dim=1)
         fused: Tensor = (weight.unsqueeze(2) * shown).sum(dim=1)  # (n, width)
         mixed: Tensor = fused + self.block(fused)
         return mixed

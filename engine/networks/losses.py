@@ -1,4 +1,4 @@
-"""What a head is trained to make small, on (standardised) log price.
+"""Losses: what a head is trained to make small, on (standardised) log price.
 
 Each loss takes (predicted, target), both (n,) tensors, and returns a scalar. SMAPE is `200 * mean(tanh(|dlog| / 2))`,
 a robust L1 on log price, so the losses that behave like L1 predict the median, which is what SMAPE rewards.

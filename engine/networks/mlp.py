@@ -4,11 +4,9 @@ Source: the end-to-end system (MiniLM and EfficientNet-B0, each projected to 256
 it knows of quantities stands in its text: it reads neither the numbers nor the unit.
 """
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 
-from engine.networks.batch import Batch
+from engine.networks.batch import Batch, HeadShape
 from engine.networks.fused_head import FusedHead, beside_mask, masked
 from engine.networks.present_norm import PresentNorm
 
@@ -16,15 +14,12 @@ from engine.networks.present_norm import PresentNorm
 class MlpHead(FusedHead):
     """Batch of n items -> (n,) standardised log price, from vectors.
 
-    `dims`: modality -> width of its vectors; `width`: of each projection. The layers are of twice, once and a quarter
-    of it: 512, 256, 64 for 256.
+    `width`: of each projection. The layers are of twice, once and a quarter of it: 512, 256, 64 for 256.
     """
 
-    def __init__(
-        self, *, dims: Mapping[str, int], words: int, numbers: int, units: int, width: int, dropout: float
-    ) -> None:
-        assert width > 0 and 0 <= dropout < 1, (width, dropout)
-        super().__init__(dims=dims, numbers=numbers, units=units, fields=False)
+    def __init__(self, shape: HeadShape) -> None:
+        super().__init__(shape, fields=False)
+        dims, width, dropout = shape.dims, shape.width, shape.dropout
         self.projections = nn.ModuleDict({name: nn.Linear(dim, width) for name, dim in dims.items()})
 
         def layer(size: int, out: int) -> nn.Module:
@@ -37,7 +32,7 @@ class MlpHead(FusedHead):
         self.out = nn.Linear(last, 1)
 
     def fused(self, batch: Batch) -> Tensor:
-        given, present = self.modalities(batch)
-        each = [project(given[name]) for name, project in self.projections.items()]
-        fused: Tensor = self.layers(beside_mask(masked(each, present), present))
+        vectors, present = self.modalities(batch)
+        projected = [project(vectors[name]) for name, project in self.projections.items()]
+        fused: Tensor = self.layers(beside_mask(masked(projected, present), present))
         return fused

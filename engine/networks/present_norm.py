@@ -1,4 +1,4 @@
-"""Batch normalisation over the rows that are there.
+"""Batch normalisation over the rows that are present.
 
 Source: Ioffe and Szegedy, 2015. An absent photograph is a row of zeros; counted in, the share of photographs in a batch
 would move the scale of those that are present.

@@ -5,11 +5,9 @@ dimensions, four of them concatenated to 2,048. Ours gives numbers and unit a to
 modalities are absent.
 """
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 
-from engine.networks.batch import Batch
+from engine.networks.batch import Batch, HeadShape
 from engine.networks.fused_head import FusedHead, beside_mask, masked
 from engine.networks.present_norm import PresentNorm
 
@@ -31,14 +29,12 @@ class Layer(nn.Module):
 class TowersHead(FusedHead):
     """Batch of n items -> (n,) standardised log price, from vectors, numbers and unit.
 
-    `dims`: modality -> width of its vectors; `numbers`, `units`: how many of each; `width`: of a tower.
+    `width`: of a tower.
     """
 
-    def __init__(
-        self, *, dims: Mapping[str, int], words: int, numbers: int, units: int, width: int, dropout: float
-    ) -> None:
-        assert width > 0 and 0 <= dropout < 1, (width, dropout)
-        super().__init__(dims=dims, numbers=numbers, units=units)
+    def __init__(self, shape: HeadShape) -> None:
+        super().__init__(shape)
+        width, dropout = shape.width, shape.dropout
         self.towers = nn.ModuleDict({name: Layer(size, width, dropout) for name, size in self.sizes.items()})
         self.layers = nn.Sequential(
             Layer(len(self.sizes) * (width + 1), 2 * width, dropout), Layer(2 * width, width, dropout)
@@ -46,7 +42,7 @@ class TowersHead(FusedHead):
         self.out = nn.Linear(width, 1)
 
     def fused(self, batch: Batch) -> Tensor:
-        given, present = self.modalities(batch)
-        each = [tower(given[name], present[:, place]) for place, (name, tower) in enumerate(self.towers.items())]
-        fused: Tensor = self.layers(beside_mask(masked(each, present), present))
+        vectors, present = self.modalities(batch)
+        towered = [tower(vectors[name], present[:, place]) for place, (name, tower) in enumerate(self.towers.items())]
+        fused: Tensor = self.layers(beside_mask(masked(towered, present), present))
         return fused

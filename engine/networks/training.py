@@ -7,14 +7,14 @@ batch. Randomness is the caller's seed alone; the global generator is left as it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from engine.networks.losses import make_loss
+from index.arrays import chunks
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor, nn
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
@@ -22,19 +22,20 @@ if TYPE_CHECKING:
     from engine.networks.batch import Batch
     from engine.networks.losses import Loss
     from engine.settings.schema import Fit
+    from index.arrays import Int64
 
-    Rows = NDArray[np.int64]
+Network = TypeVar("Network", bound="nn.Module")
 
 
 def fit_network(
-    make_network: Callable[[], nn.Module],
-    batch_of: Callable[[Rows], Batch],
+    make_network: Callable[[], Network],
+    batch_of: Callable[[Int64], Batch],
     target: Tensor,
     settings: Fit,
     seed: int,
     *,
     scale: float = 1.0,
-) -> nn.Module:
+) -> Network:
     """A network trained on `target` (n,), in evaluation mode; `scale` is what one of it is in log price."""
     import torch
 
@@ -56,7 +57,7 @@ def fit_network(
     return network.eval()
 
 
-def _epochs(n: int, settings: Fit, random: np.random.Generator) -> Iterator[list[Rows]]:
+def _epochs(n: int, settings: Fit, random: np.random.Generator) -> Iterator[list[Int64]]:
     """Each epoch's batches: every row once, in a new order; the batch doubles after each epoch up to `largest_batch`.
 
     A growing batch does what a falling learning rate does, at a lower price (Smith et al., 2018).
@@ -64,7 +65,7 @@ def _epochs(n: int, settings: Fit, random: np.random.Generator) -> Iterator[list
     size = settings.batch_size
     for _ in range(settings.epochs):
         order = random.permutation(n)
-        batches = [order[start : start + size] for start in range(0, n, size)]
+        batches = [order[rows] for rows in chunks(n, size)]
         # A last batch of one row teaches nothing but noise.
         yield batches[:-1] if n > 1 and len(batches[-1]) == 1 else batches
         size = max(size, min(2 * size, settings.largest_batch))

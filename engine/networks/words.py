@@ -6,15 +6,13 @@ words says which brand and which size, where a sentence vector says what kind of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from engine.networks.batch import Batch
-from engine.networks.price_range import PriceRange
-from engine.networks.standardise import FARTHEST, Standardise
+from engine.networks.batch import Batch, HeadShape
+from engine.networks.scaling import FARTHEST, PriceRange, Standardise
 
 if TYPE_CHECKING:
     from engine.features.inputs import Inputs
@@ -27,20 +25,18 @@ LAST_WIDTH = 64
 class WordsHead(nn.Module):
     """Batch of n items -> (n,) standardised log price, from words, numbers and unit.
 
-    `words`, `numbers`, `units`: how many of each.
+    `width`: of a word's weights.
     """
 
-    def __init__(
-        self, *, dims: Mapping[str, int], words: int, numbers: int, units: int, width: int, dropout: float
-    ) -> None:
+    def __init__(self, shape: HeadShape) -> None:
         super().__init__()
-        assert width > 0 and 0 <= dropout < 1, (width, dropout)
+        width, dropout = shape.width, shape.dropout
         self.price: Standardise | PriceRange = Standardise(1)
-        self.scaled_numbers = Standardise(numbers, farthest=FARTHEST)
-        self.words = nn.EmbeddingBag(words, width, mode="sum")
+        self.scaled_numbers = Standardise(shape.numbers, farthest=FARTHEST)
+        self.words = nn.EmbeddingBag(shape.words, width, mode="sum")
         nn.init.normal_(self.words.weight, std=FIRST_SPREAD)
-        self.unit = nn.Embedding(units, UNIT_DIM)
-        self.fields = nn.Linear(numbers + UNIT_DIM, width)
+        self.unit = nn.Embedding(shape.units, UNIT_DIM)
+        self.fields = nn.Linear(shape.numbers + UNIT_DIM, width)
         self.layers = nn.Sequential(
             nn.ReLU(),
             nn.Dropout(dropout),
@@ -50,14 +46,14 @@ class WordsHead(nn.Module):
             nn.Linear(LAST_WIDTH, 1),
         )
 
-    def learn(self, inputs: Inputs) -> None:
-        """The scale of training rows' numbers."""
-        self.scaled_numbers.learn(inputs.numbers)
+    def fit_scales(self, inputs: Inputs) -> None:
+        """Take the scale of training rows' numbers."""
+        self.scaled_numbers.fit(inputs.numbers)
 
     def forward(self, batch: Batch) -> Tensor:
         weights = batch.word_weights.to(self.words.weight.dtype)  # the table is kept in half precision once trained
-        said = self.words(batch.words, batch.word_starts, per_sample_weights=weights).float()
+        words = self.words(batch.words, batch.word_starts, per_sample_weights=weights).float()
         numbers = self.scaled_numbers(batch.numbers)
         fields = self.fields(torch.cat([numbers, self.unit(batch.unit)], dim=1))
-        price: Tensor = self.layers(said + fields).squeeze(1)
+        price: Tensor = self.layers(words + fields).squeeze(1)
         return price

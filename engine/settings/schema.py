@@ -27,7 +27,7 @@ from index.search.backends import AUTO, BACKENDS
 
 LOSSES = ("smooth_l1", "l1", "mse", "smape", "minmax_bce")  # see `engine.networks.losses`
 BOUNDED = frozenset({"minmax_bce"})
-"""Losses whose target lies between 0 and 1, and whose prediction is its logit (`engine.networks.price_range`)."""
+"""Losses whose target lies between 0 and 1, and whose prediction is its logit (`engine.networks.scaling`)."""
 SCHEDULES = ("one_cycle", "constant", "cosine_restarts")
 FUSED_HEADS = ("gated", "fusion", "towers", "cross_attention", "mlp")  # of vectors; see `engine.networks`
 HEADS = (*FUSED_HEADS, "words")

@@ -182,7 +182,7 @@ def test_the_word_table_is_kept_in_half_precision_and_moves_no_price_by_a_thousa
     tensors, metadata = stored(tmp_path / "member.safetensors")
     assert {name for name, value in tensors.items() if value.dtype == torch.float16} == {"0.words.weight"}
     assert json.loads(metadata["network"])["shape"]["head"] == "words"
-    monkeypatch.setattr(network, "_halved", lambda head: head)
+    monkeypatch.setattr(torch.nn.EmbeddingBag, "half", lambda table: table)
     whole = NeuralMember.fit(inputs, log_price, WORDS, 0)
     difference = np.abs(whole.predict(inputs) - halved.predict(inputs)).max()
     assert 0 < difference < 1e-3

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from engine.networks.batch import Batch
+from engine.networks.batch import Batch, HeadShape
 from engine.networks.cross_attention import CrossAttentionHead
 from engine.networks.fusion import FusionHead
 from engine.networks.gated import GatedHead
 from engine.networks.mlp import MlpHead
 from engine.networks.present_norm import PresentNorm
-from engine.networks.price_range import PriceRange
-from engine.networks.standardise import Standardise
+from engine.networks.scaling import PriceRange, Standardise
 from engine.networks.towers import TowersHead
 from engine.networks.words import WordsHead
 
@@ -55,7 +54,7 @@ def row_of(batch: Batch, row: int) -> Batch:
 
 def head_of(kind, seed=0, dropout=0.5):
     torch.manual_seed(seed)
-    return kind(dims=DIMS, words=WORDS, numbers=NUMBERS, units=UNITS, width=8, dropout=dropout)
+    return kind(HeadShape(DIMS, WORDS, NUMBERS, UNITS, width=8, dropout=dropout))
 
 
 @pytest.fixture(params=[*VECTOR_HEADS, WordsHead])
@@ -114,17 +113,16 @@ def test_dropout_is_at_work_in_training_alone(head):
         assert not torch.equal(head(batch), head(batch))
 
 
-@pytest.mark.parametrize("kind", [*VECTOR_HEADS, WordsHead])
 @pytest.mark.parametrize("wrong", [{"width": 0}, {"dropout": 1.0}, {"dropout": -0.1}])
-def test_a_width_or_dropout_that_cannot_be_is_our_mistake(kind, wrong):
+def test_a_width_or_dropout_that_cannot_be_is_our_mistake(wrong):
     sizes = {"dims": DIMS, "words": WORDS, "numbers": NUMBERS, "units": UNITS, "width": 8, "dropout": 0.0}
     with pytest.raises(AssertionError):
-        kind(**{**sizes, **wrong})
+        HeadShape(**{**sizes, **wrong})
 
 
 def test_a_width_that_does_not_part_among_the_attentions_is_our_mistake():
     with pytest.raises(AssertionError):
-        CrossAttentionHead(dims=DIMS, words=WORDS, numbers=NUMBERS, units=UNITS, width=10, dropout=0.0)
+        CrossAttentionHead(HeadShape(DIMS, WORDS, NUMBERS, UNITS, width=10, dropout=0.0))
 
 
 def test_what_stands_in_an_absent_photograph_changes_no_price(vector_head):
@@ -285,17 +283,17 @@ def test_a_word_table_in_half_precision_says_the_same_to_a_thousandth(words_head
 def test_standardised_training_rows_have_mean_0_and_spread_1():
     rows = (np.random.default_rng(0).normal(size=(500, 3)) * [1, 10, 0.01] + [5, -3, 0]).astype(np.float32)
     scaled = Standardise(3)
-    scaled.learn(rows)
+    scaled.fit(rows)
     values = scaled(torch.from_numpy(rows)).numpy()
     np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(values.std(axis=0), 1, rtol=1e-4)
-    np.testing.assert_allclose(scaled.undo(torch.from_numpy(values)).numpy(), rows, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(scaled.inverse_transform(torch.from_numpy(values)).numpy(), rows, rtol=1e-4, atol=1e-4)
 
 
 def test_a_shared_scale_keeps_the_lengths_of_directions():
     rows = (np.random.default_rng(0).normal(size=(500, 3)) * [1, 2, 4] + 5).astype(np.float32)
     scaled = Standardise(3, shared=True)
-    scaled.learn(rows)
+    scaled.fit(rows)
     values = scaled(torch.from_numpy(rows)).numpy()
     np.testing.assert_allclose(
         values.std(axis=0) / values.std(axis=0)[0], rows.std(axis=0) / rows.std(axis=0)[0], rtol=1e-4
@@ -305,45 +303,45 @@ def test_a_shared_scale_keeps_the_lengths_of_directions():
 
 def test_a_constant_column_becomes_zero_and_never_infinite():
     scaled = Standardise(2)
-    scaled.learn(np.array([[3, 1], [3, 2]], np.float32))
+    scaled.fit(np.array([[3, 1], [3, 2]], np.float32))
     assert scaled(torch.tensor([[3.0, 1.0], [4.0, 1.0]]))[:, 0].tolist() == [0, 1]
 
 
 def test_a_spread_below_the_least_counts_as_that_and_one_above_as_it_is():
     rows = np.array([[1.0, 0.0], [-1.0, 0.001]])
     scaled = Standardise(2, least=0.1)
-    scaled.learn(rows)
+    scaled.fit(rows)
     np.testing.assert_allclose(scaled.scale, [1.0, 0.1])
     shared = Standardise(2, shared=True, least=5.0)
-    shared.learn(rows)
+    shared.fit(rows)
     np.testing.assert_allclose(shared.scale, [5.0])
 
 
 def test_nothing_is_scaled_where_no_row_was_seen():
     scaled = Standardise(2)
-    scaled.learn(np.empty((0, 2), np.float32))
+    scaled.fit(np.empty((0, 2), np.float32))
     assert scaled(torch.tensor([[3.0, 4.0]])).tolist() == [[3, 4]]
 
 
 def test_undo_takes_prices_in_one_dimension():
     scaled = Standardise(1)
-    scaled.learn(np.array([[1], [3]], np.float32))
-    assert scaled.undo(torch.tensor([-1.0, 0.0, 1.0])).tolist() == [1, 2, 3]
+    scaled.fit(np.array([[1], [3]], np.float32))
+    assert scaled.inverse_transform(torch.tensor([-1.0, 0.0, 1.0])).tolist() == [1, 2, 3]
 
 
 def test_scaling_is_saved_with_the_network():
     scaled, loaded = Standardise(2), Standardise(2)
-    scaled.learn(np.array([[1, 5], [3, 9]], np.float32))
+    scaled.fit(np.array([[1, 5], [3, 9]], np.float32))
     loaded.load_state_dict(scaled.state_dict())
     assert loaded(torch.tensor([[1.0, 9.0]])).tolist() == [[-1, 1]]
 
 
 @pytest.mark.parametrize("rows", [1000, 7051])
 def test_a_column_that_is_constant_over_many_rows_is_not_scaled(rows):
-    from engine.networks.standardise import Standardise
+    from engine.networks.scaling import Standardise
 
     scaled = Standardise(3)
-    scaled.learn(np.full((rows, 3), np.log1p(2), np.float32))
+    scaled.fit(np.full((rows, 3), np.log1p(2), np.float32))
     assert scaled.scale.tolist() == [1, 1, 1]
 
 
@@ -351,7 +349,7 @@ def test_a_column_that_is_constant_over_many_rows_is_not_scaled(rows):
 def test_a_number_far_beyond_the_training_rows_carries_no_price_away(kind):
     with torch.random.fork_rng(devices=[]):
         head = settled(head_of(kind))
-    head.scaled_numbers.learn(np.eye(NUMBERS, dtype=np.float32)[:1].repeat(500, axis=0) + np.eye(500, NUMBERS) * 0.01)
+    head.scaled_numbers.fit(np.eye(NUMBERS, dtype=np.float32)[:1].repeat(500, axis=0) + np.eye(500, NUMBERS) * 0.01)
     batch = batch_of()
     with torch.inference_mode():
         far = head(batch._replace(numbers=torch.full_like(batch.numbers, 5.0)))
@@ -385,15 +383,15 @@ def test_fewer_rows_than_have_a_spread_are_scaled_by_what_was_learned_and_teach_
 def test_a_place_in_the_range_of_prices_is_undone_from_its_logit():
     scaled = PriceRange()
     price = np.array([[1.0], [2.0], [5.0]], np.float32)
-    scaled.learn(price)
+    scaled.fit(price)
     place = scaled(torch.from_numpy(price)).squeeze(1)
     assert place.tolist() == [0, 0.25, 1]
-    again = scaled.undo(torch.logit(place, eps=1e-6))
+    again = scaled.inverse_transform(torch.logit(place, eps=1e-6))
     torch.testing.assert_close(again, torch.tensor([1.0, 2.0, 5.0]), atol=1e-4, rtol=0)
 
 
 def test_prices_that_are_all_alike_have_no_range_and_no_infinity():
     scaled = PriceRange()
-    scaled.learn(np.full((4, 1), 2.5, np.float32))
+    scaled.fit(np.full((4, 1), 2.5, np.float32))
     assert scaled(torch.full((4, 1), 2.5)).tolist() == [[0]] * 4
-    assert float(scaled.undo(torch.tensor([-20.0]))) == pytest.approx(2.5, abs=1e-6)
+    assert float(scaled.inverse_transform(torch.tensor([-20.0]))) == pytest.approx(2.5, abs=1e-6)

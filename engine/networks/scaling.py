@@ -1,11 +1,12 @@
-"""Scaling that is learned from training rows and saved with the network."""
+"""Scales of inputs and prices, fitted on training rows and saved with the network."""
 
 from math import inf
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from index.arrays import Float32, Float64
 
 FARTHEST = 10.0
 """Spreads from the mean at which a number of an item is cut off. A column that hardly varies in training has next to no
@@ -13,7 +14,7 @@ spread: a query unlike it would come in at hundreds of them, and leave with any 
 
 
 class Standardise(nn.Module):
-    """(n, size) -> (n, size) of mean 0 and spread 1 on the rows that `learn` saw.
+    """(n, size) -> (n, size) of mean 0 and spread 1 on the rows that `fit` saw.
 
     With `shared`, one scale for all columns: the directions of a vector keep their lengths. What lies beyond `farthest`
     spreads is cut off there, and a spread below `least` counts as that.
@@ -28,7 +29,7 @@ class Standardise(nn.Module):
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("scale", torch.ones(1 if shared else size))
 
-    def learn(self, rows: NDArray[np.floating]) -> None:
+    def fit(self, rows: Float32 | Float64) -> None:
         """From (n, size) training rows; without rows, nothing is scaled."""
         if not len(rows):
             return
@@ -43,6 +44,35 @@ class Standardise(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         return ((values - self.mean) / self.scale).clamp(-self._farthest, self._farthest)
 
-    def undo(self, values: Tensor) -> Tensor:
+    def inverse_transform(self, values: Tensor) -> Tensor:
         """(n,) or (n, size) standardised -> as it was."""
         return values * self.scale + self.mean
+
+
+class PriceRange(nn.Module):
+    """(n, 1) log price -> (n, 1) from 0 to 1, a place between the cheapest and the dearest row that `fit` saw.
+
+    Source: one of the targets that the towers-knn system tried: MinMax-scaled, with binary cross-entropy. A head
+    trained so answers the logit of the place, and can price nothing beyond what it has seen.
+    """
+
+    low: Tensor
+    scale: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("low", torch.zeros(1))
+        self.register_buffer("scale", torch.ones(1))
+
+    def fit(self, rows: Float32 | Float64) -> None:
+        """From (n, 1) training rows; where all are alike, nothing is scaled."""
+        spread = float(rows.max() - rows.min())
+        self.low.fill_(float(rows.min()))
+        self.scale.fill_(spread if spread > 1e-6 else 1.0)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return (values - self.low) / self.scale
+
+    def inverse_transform(self, logits: Tensor) -> Tensor:
+        """(n,) logits of places -> log price."""
+        return logits.sigmoid() * self.scale + self.low
