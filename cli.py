@@ -414,7 +414,7 @@ def finetune_command(catalogue: Path, target: Path, *, as_json: bool, **options:
     price finetune catalogue.csv -o tuned
     price build-index other.csv --text-encoder minilm@tuned
     """
-    from engine.finetune.run import finetune
+    from engine.finetune.run import FinetuneOptions, finetune
     from engine.settings.read import read_settings
 
     how = {name: options.pop(name) for name in ("image_dir", "device", "precision", "overwrite")}
@@ -423,7 +423,9 @@ def finetune_command(catalogue: Path, target: Path, *, as_json: bool, **options:
     given = {name: value for name, value in options.items() if value is not None}
     settings = read_settings(config, seed=seed, finetuned=given or None)
     with render.Progress() as progress:
-        done = finetune(catalogue, target, settings.finetuned, seed=settings.seed, report=progress.report, **how)
+        done = finetune(
+            catalogue, target, settings.finetuned, FinetuneOptions(seed=settings.seed, **how), progress.report
+        )
     if as_json:
         _print_json(done.to_json())
         return

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from engine.evaluation.ablation import Ablation
     from engine.evaluation.report import Evaluation, Score, Slice
-    from engine.finetune.run import Finetuned
+    from engine.finetune.run import FinetuneResult
     from engine.lifecycle.update import UpdateResult
     from engine.serving.price_file import PriceFileResult
     from engine.serving.pricer import Quote
@@ -169,13 +169,13 @@ def show_update(result: UpdateResult, index: Path) -> None:
         click.echo(f"Advice: {result.drift.advice}")
 
 
-def show_finetuned(done: Finetuned) -> None:
+def show_finetuned(done: FinetuneResult) -> None:
     """What came of a fine-tuning, epoch by epoch, and what to type next."""
     click.echo(f"{' and '.join(map(clean, done.encoders))} written: {done.rows:,} rows, {done.seconds:.0f} s.")
     print_counts("rows rejected", done.rejected)
-    for number, epoch in enumerate(done.course.curve):
+    for number, epoch in enumerate(done.state.curve):
         score = "" if epoch.smape is None else f", SMAPE {epoch.smape:.2f} on {done.validation_rows:,} rows kept aside"
-        taken = ", taken" if number == done.course.best else ""
+        taken = ", taken" if number == done.state.best else ""
         click.echo(f"Epoch {number + 1}: loss {epoch.loss:.4f}{score}{taken}.")
     click.echo(f"Next: price build-index other.csv --text-encoder {clean(done.encoders[0])}")
 

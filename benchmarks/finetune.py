@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.features.inputs import make_inputs
-from engine.finetune.examples import States
+from engine.finetune.examples import FrozenActivations
 from engine.folds import assign_folds
 from engine.lifecycle.build import build_index
 from engine.members.finetuned import FinetunedMember
@@ -65,12 +65,14 @@ def nested(groups: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
     return (np.random.default_rng(seed).permutation(len(label)) / len(label))[member]
 
 
-def by_member(inputs, log_price: np.ndarray, settings: FinetuneSettings, states: States, seed: int) -> Predict:
+def by_member(
+    inputs, log_price: np.ndarray, settings: FinetuneSettings, activations: FrozenActivations, seed: int
+) -> Predict:
     """Fit the member on some rows, price others."""
 
     def predict(there: np.ndarray, here: np.ndarray, share: float) -> np.ndarray:
         own = replace(settings, epochs=round(settings.epochs / share**0.5))
-        fitted = FinetunedMember.fit(inputs.take(there), log_price[there], own, seed=seed, states=states)
+        fitted = FinetunedMember.fit(inputs.take(there), log_price[there], own, seed=seed, activations=activations)
         return fitted.predict(inputs.take(here))
 
     return predict
@@ -132,10 +134,10 @@ def main() -> None:
     log_price = items["log_price"].to_numpy().astype(np.float64)
     groups = duplicate_groups([name_key(name) for name in items["name"].to_pylist()], items["image"].to_pylist())
     fold = assign_folds(groups, FOLDS, given.seed, log_price)
-    inputs, states, tuning = make_inputs(items, {}), States(), FinetuneSettings(epochs=given.epochs)
+    inputs, activations, tuning = make_inputs(items, {}), FrozenActivations(), FinetuneSettings(epochs=given.epochs)
     systems = {
-        "frozen": by_member(inputs, log_price, replace(tuning, layers=0), States(), given.seed),
-        "tuned": by_member(inputs, log_price, tuning, states, given.seed),
+        "frozen": by_member(inputs, log_price, replace(tuning, layers=0), FrozenActivations(), given.seed),
+        "tuned": by_member(inputs, log_price, tuning, activations, given.seed),
     }
     if given.blend:
         systems["blend"] = by_index(items, given)
@@ -166,13 +168,13 @@ def main() -> None:
                 seconds[system][point] += document["seconds"] / len(here)
             losses[system][point] = row_smape(np.exp(log_price[asked]), np.exp(np.concatenate(done)))
     twins = groups[asked]
-    device = AUTO.resolve_for_training()
     report = {
         "rows priced": len(asked),
         "folds priced": given.folds_run,
         "seed": given.seed,
         "epochs on all rows": given.epochs,
-        "machine": f"{device.device.type}, {device.precision}, {os.environ.get('OMP_NUM_THREADS', 'all')} thread(s)",
+        "machine": f"{AUTO.resolve_for_training().device.type}, {AUTO.resolve_for_training().precision}, "
+        f"{os.environ.get('OMP_NUM_THREADS', 'all')} thread(s)",
         "rows learned from": {share: round(n) for share, n in zip(SHARES, rows, strict=True)},
         "smape": {
             system: {

@@ -63,7 +63,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def exclusive_lock(path: Path, busy: Callable[[str], str]) -> Iterator[None]:
-    """GenerationLease the lock file `path`, made where it is not, until the block ends or the process dies.
+    """Hold the lock file `path`, made where it is not, until the block ends or the process dies.
 
     Raises IndexLocked at once where another process holds it, with the sentence that `busy` makes of who that is, and
     OSError where the file cannot be made or locked. The file itself stays: removing it is for who holds it.

@@ -1,4 +1,4 @@
-"""Can a training that was stopped go on? One file of tensors, with all else as JSON in its header.
+"""The checkpoint by which a stopped training goes on: one file of tensors, with all else as JSON in its header.
 
 One file, because two could be of two different steps after a kill; and a checksum of all of it, because nothing that
 reads safetensors would notice a flipped bit.
@@ -8,45 +8,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.networks.tensor_file import read_tensor_file, tensor_bytes
 from index.errors import DataRefused
+from index.files import atomic_write
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 2
+FORMAT = 3
 
 
 def write_checkpoint(path: Path, document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Replace the checkpoint in one step: a kill leaves the old one or the new one."""
-    from safetensors.torch import save
-
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     whole = {"format": FORMAT, **document}
-    header = json.dumps({**whole, "checksum": _checksum(whole, plain)}, allow_nan=False)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(save(plain, {"checkpoint": header}))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    header = json.dumps({**whole, "checksum": _checksum(whole, tensors)}, allow_nan=False)
+    with atomic_write(path) as partial:
+        partial.write_bytes(tensor_bytes(tensors, "checkpoint", header))
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """What was written, or None where nothing was. DataRefused for a damaged one."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     if not path.exists():
         return None
     refused = DataRefused(f"{path} is damaged: give --overwrite to begin anew.")
     try:
-        with safe_open(path, "pt") as file:
-            document = json.loads((file.metadata() or {}).get("checkpoint", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+        document, tensors = read_tensor_file(path, "checkpoint")
     except (SafetensorError, ValueError, OSError) as error:
         raise refused from error
     if not isinstance(document, dict):
@@ -63,7 +55,7 @@ def _checksum(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str
     """Of the header's values, and of each tensor's name, kind, shape and bytes."""
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
     for name in sorted(tensors):
-        tensor = tensors[name]
+        tensor = tensors[name].detach().cpu()
         digest.update(f"\0{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Which items does an encoder learn from, and which parts of them never change while it does?"""
+"""Items that an encoder learns from, and what its frozen layers make of them, which never changes while it does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.finetune.network import PHOTOGRAPH, TEXT, Seen, chunks
+from engine.finetune.network import NetworkBatch
+from engine.finetune.trainable_encoders import PHOTOGRAPH, TEXT
+from index.arrays import chunks
 from index.catalogue.fields import parse_fields
 from index.photographs.formats import ImageRefused
 
@@ -17,15 +19,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from engine.finetune.trainable_encoders import Tower
+    from engine.finetune.trainable_encoders import Encoders, TrainableEncoder
+    from index.arrays import Float32, Float64, Int64
     from index.encoders.device import Device
     from index.photographs.source import Photographs
     from index.progress import Report
 
-    Rows = NDArray[np.int64]
-
-KEPT_BYTES = 2**31  # of states; what does not fit is made again for each batch
-AT_ONCE = 64  # items whose states are made together
+Items = Sequence[str | None]  # texts, or references of photographs; None where there is nothing to read
+CAPACITY = 2**31  # bytes of activations; what does not fit is made again for each batch
+MADE_AT_ONCE = 64  # items whose activations are made together
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class Examples:
 
     texts: list[str]  # in the view that is read
     images: list[str | None]  # references
-    numbers: NDArray[np.float32]  # (n, len(NUMBERS))
-    unit: NDArray[np.int64]  # (n,)
-    log_price: NDArray[np.float64]  # (n,)
+    numbers: Float32  # (n, len(NUMBERS))
+    unit: Int64  # (n,)
+    log_price: Float64  # (n,)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -56,43 +58,49 @@ def viewed(texts: Sequence[str], view: str) -> list[str]:
     return [parse_fields(text).name for text in texts] if view == "name" else list(texts)
 
 
-class States:
-    """The towers' states of items by content: each made once and kept while there is room.
+class FrozenActivations:
+    """What the encoders' frozen layers make of items, by content: each made once and kept while there is room.
 
     Between fits on the same frozen stages they may be kept as well: they know nothing of prices.
     """
 
-    def __init__(self, photographs: Photographs | None = None, room: int = KEPT_BYTES) -> None:
+    def __init__(self, photographs: Photographs | None = None, capacity: int = CAPACITY) -> None:
         self._photographs = photographs
         self._kept: dict[tuple[str, str], Tensor | None] = {}
-        self._room = room
+        self._capacity = capacity
 
-    def keep(self, kind: str, tower: Tower, items: Sequence[str | None], machine: Device, report: Report) -> None:
-        """Make the states of all items ahead, the longest together, while there is room."""
-        missing = sorted({i for i in items if i is not None and (kind, i) not in self._kept}, key=lambda i: (len(i), i))
-        for done, part in enumerate(chunks(np.arange(len(missing)), AT_ONCE)):
-            if self._room <= 0:
+    def make_ahead(self, trainable: TrainableEncoder, items: Items, machine: Device, report: Report) -> None:
+        """Make the activations of all items ahead, the longest together, while there is room."""
+        missing = self._missing(trainable.kind, items)
+        missing.sort(key=lambda item: (len(item), item))
+        for part in chunks(len(missing), MADE_AT_ONCE):
+            if self._capacity <= 0:
                 return
-            names = [missing[place] for place in part]
-            for name, state in zip(names, self._make(kind, tower, names, machine), strict=True):
-                self._kept[kind, name] = state
-                self._room -= 0 if state is None else state.nbytes
-            report(f"what is frozen of {tower.encoder.spec.name}", done * AT_ONCE + len(part), len(missing))
+            for item, activation in zip(missing[part], self._make(trainable, missing[part], machine), strict=True):
+                self._kept[trainable.kind, item] = activation
+                self._capacity -= 0 if activation is None else activation.nbytes
+            report(f"what is frozen of {trainable.encoder.spec.name}", part.stop, len(missing))
 
-    def of(self, kind: str, tower: Tower, items: Sequence[str | None], machine: Device) -> list[Tensor | None]:
-        """(n,) the items' states; None where there is nothing to read."""
-        missing = [item for item in dict.fromkeys(items) if item is not None and (kind, item) not in self._kept]
-        made = dict(zip(missing, self._make(kind, tower, missing, machine), strict=True)) if missing else {}
-        return [None if item is None else made[item] if item in made else self._kept[kind, item] for item in items]
+    def of(self, trainable: TrainableEncoder, items: Items, machine: Device) -> list[Tensor | None]:
+        """(n,) the items' activations; None where there is nothing to read."""
+        missing = self._missing(trainable.kind, items)
+        made = dict(zip(missing, self._make(trainable, missing, machine), strict=True)) if missing else {}
+        return [
+            None if item is None else made[item] if item in made else self._kept[trainable.kind, item] for item in items
+        ]
 
-    def _make(self, kind: str, tower: Tower, items: list[str], machine: Device) -> list[Tensor | None]:
-        if kind == TEXT:
+    def _missing(self, kind: str, items: Items) -> list[str]:
+        """The items that are not kept, each once, in their order."""
+        return [item for item in dict.fromkeys(items) if item is not None and (kind, item) not in self._kept]
+
+    def _make(self, trainable: TrainableEncoder, items: list[str], machine: Device) -> list[Tensor | None]:
+        if trainable.kind == TEXT:
             with machine.products():
-                return list(tower.states(items))
+                return list(trainable.activations(items))
         pixels = [self._read(item) for item in items]
-        readable = [each for each in pixels if each is not None]
-        made = iter(tower.states(readable) if readable else [])
-        return [None if each is None else next(made) for each in pixels]
+        readable = [photograph for photograph in pixels if photograph is not None]
+        made = iter(trainable.activations(readable) if readable else [])
+        return [None if photograph is None else next(made) for photograph in pixels]
 
     def _read(self, reference: str) -> NDArray[np.uint8] | None:
         """A photograph that cannot be used is an absent one, as in a build."""
@@ -103,33 +111,31 @@ class States:
             return None
 
 
-class Shelf:
-    """Examples as the towers read them: rows in, what the network sees out."""
+class ExampleBatches:
+    """Examples as the encoders read them: rows in, a batch of the network out."""
 
-    def __init__(self, examples: Examples, towers: dict[str, Tower], states: States, machine: Device) -> None:
+    def __init__(self, examples: Examples, encoders: Encoders, activations: FrozenActivations, machine: Device) -> None:
         self.examples = examples
-        said = [text if text.strip() else None for text in examples.texts]  # a build gives a blank text no vector
-        self._items: dict[str, Sequence[str | None]] = {TEXT: said, PHOTOGRAPH: examples.images}
-        self._towers = towers
-        self._states = states
-        self._machine = machine
+        texts = [text if text.strip() else None for text in examples.texts]  # a build gives a blank text no vector
+        self._items: dict[str, Items] = {TEXT: texts, PHOTOGRAPH: examples.images}
+        self._encoders, self._activations, self._machine = encoders, activations, machine
 
-    def keep(self, report: Report) -> None:
+    def make_ahead(self, report: Report) -> None:
         """Make what is frozen ahead."""
-        for kind, tower in self._towers.items():
-            self._states.keep(kind, tower, self._items[kind], self._machine, report)
+        for kind, trainable in self._encoders.items():
+            self._activations.make_ahead(trainable, self._items[kind], self._machine, report)
 
-    def seen(self, rows: Rows) -> Seen:
-        """Of some rows, in that order."""
+    def batch(self, rows: Int64) -> NetworkBatch:
+        """Some rows, in that order."""
         import torch
 
-        states = {
-            kind: self._states.of(kind, tower, [self._items[kind][row] for row in rows], self._machine)
-            for kind, tower in self._towers.items()
+        activations = {
+            kind: self._activations.of(trainable, [self._items[kind][row] for row in rows], self._machine)
+            for kind, trainable in self._encoders.items()
         }
-        examples = self.examples
-        return Seen(states, torch.from_numpy(examples.numbers[rows]), torch.from_numpy(examples.unit[rows]))
+        numbers, unit = self.examples.numbers[rows], self.examples.unit[rows]
+        return NetworkBatch(activations, torch.from_numpy(numbers), torch.from_numpy(unit))
 
-    def lengths(self) -> NDArray[np.int64]:
+    def lengths(self) -> Int64:
         """(n,) what to sort by, so that a batch holds texts of one length."""
         return np.array([len(text) for text in self.examples.texts])

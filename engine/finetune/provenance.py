@@ -1,10 +1,10 @@
-"""Which rows was an encoder fine-tuned on, and are they here?
+"""Rows that an encoder was fine-tuned on, recognised where they come up again.
 
-An encoder that was tuned on a row has heard its price, and its twins': what is then scored "out of fold" is not. Such
-an index may still be wanted for its queries, so nothing is refused; but the number of rows concerned is kept in the
-manifest, and every evaluation says it.
+An encoder that was fine-tuned on a row knows its price, and its near-duplicates': what is then scored "out of fold" is
+not. Such an index may still be wanted for its queries, so nothing is refused; but the number of rows concerned is kept
+in the manifest, and every evaluation says it.
 
-A row is known by its *keys*: hashes of what makes twins of rows (`engine.folds`), and of its text.
+A row is known by its *keys*: hashes of what makes near-duplicates of rows (`engine.folds`), and of its text.
 """
 
 from __future__ import annotations
@@ -24,33 +24,38 @@ from index.catalogue.fields import name_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from numpy.typing import NDArray
 
+    from index.arrays import Int64
     from index.embedding.columns import EncoderRecord
 
-HEARD = "finetune"  # the key of the weights' metadata that holds the sha256 of FINETUNE
+RECORD_HASH = "finetune"  # the key of the weights' metadata that holds the sha256 of FINETUNE
 KEY_DIGITS = 16  # of a hash, in hexadecimal
 
 
 @dataclass(frozen=True)
-class Lineage:
+class Provenance:
     """What a fine-tuned encoder says of itself."""
 
-    keys: frozenset[str] | None  # of the rows that it, or what it was tuned from, was tuned on; None where unknown
+    keys: frozenset[str] | None  # of the rows that it, or what it started from, was trained on; None if unknown
 
-    def rows(self, keys: Sequence[set[str]], groups: NDArray[np.int64]) -> int | None:
-        """How many of these rows it was tuned on, they or their twins; None where that cannot be known."""
+    def rows(self, keys: Sequence[set[str]], groups: Int64) -> int | None:
+        """How many of these rows it was trained on, they or their near-duplicates; None where that cannot be known."""
         if self.keys is None:
             return None
-        heard = {group for own, group in zip(keys, groups.tolist(), strict=True) if own & self.keys}
-        return int(np.isin(groups, list(heard)).sum())
+        trained_on = {group for own, group in zip(keys, groups.tolist(), strict=True) if own & self.keys}
+        return int(np.isin(groups, list(trained_on)).sum())
 
 
 def row_keys(items: pa.Table, fingerprints: Sequence[str | None] | None = None) -> list[set[str]]:
     """(n,) the keys of items of schema `ITEMS`; `fingerprints` of their photographs' contents, where they are known."""
     names = [name_key(name) for name in items["name"].to_pylist()]
-    images = items["image"].to_pylist()
-    kinds = dict(zip(("name", "photograph", "content"), duplicate_keys(names, images, fingerprints), strict=True))
+    kinds = dict(
+        zip(
+            ("name", "photograph", "content"),
+            duplicate_keys(names, items["image"].to_pylist(), fingerprints),
+            strict=True,
+        )
+    )
     kinds["text"] = [" ".join(text.split()) for text in items["text"].to_pylist()]
     keys: list[set[str]] = [set() for _ in names]
     for kind, values in kinds.items():
@@ -60,7 +65,7 @@ def row_keys(items: pa.Table, fingerprints: Sequence[str | None] | None = None) 
     return keys
 
 
-def read_lineage(encoder: str) -> Lineage | None:
+def read_provenance(encoder: str) -> Provenance | None:
     """Of NAME@PATH; None for an encoder that was not fine-tuned by this engine."""
     _, at, given = encoder.partition("@")
     if not at:
@@ -72,45 +77,41 @@ def read_lineage(encoder: str) -> Lineage | None:
         written = (folder / FINETUNE).read_bytes()
         keys = json.loads(written)["keys"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return Lineage(None) if digest or (folder / FINETUNE).exists() else None
+        return Provenance(None) if digest or (folder / FINETUNE).exists() else None
     if digest != hashlib.sha256(written).hexdigest():
-        return Lineage(None)
-    return Lineage(None if keys is None else frozenset(keys))
+        return Provenance(None)
+    return Provenance(None if keys is None else frozenset(keys))
 
 
 def with_inherited(keys: set[str], encoders: Sequence[str]) -> list[str] | None:
-    """`keys`, and what the `encoders` that training starts from have heard before; None where one cannot tell."""
-    before = [lineage.keys for lineage in map(read_lineage, encoders) if lineage]
-    known = [heard for heard in before if heard is not None]
+    """`keys`, and those that the `encoders` it starts from were trained on before; None where one cannot tell."""
+    before = [provenance.keys for provenance in map(read_provenance, encoders) if provenance]
+    known = [trained_on for trained_on in before if trained_on is not None]
     return sorted(keys.union(*known)) if len(known) == len(before) else None
 
 
 def mark_finetuned(
-    records: Sequence[EncoderRecord],
-    items: pa.Table,
-    fingerprints: Sequence[str | None] | None,
-    groups: NDArray[np.int64],
+    records: Sequence[EncoderRecord], items: pa.Table, fingerprints: Sequence[str | None] | None, groups: Int64
 ) -> tuple[EncoderRecord, ...]:
-    """The records of a build, each with the number of its rows that its encoder was tuned on."""
-    lineages = {record.name: read_lineage(record.name) for record in records}
-    if not any(lineages.values()):
+    """The records of a build, each with the number of its rows that its encoder was trained on."""
+    provenances = {record.name: read_provenance(record.name) for record in records}
+    if not any(provenances.values()):
         return tuple(records)
     keys = row_keys(items, fingerprints)
-    rows = {name: lineage.rows(keys, groups) if lineage else 0 for name, lineage in lineages.items()}
+    rows = {name: provenance.rows(keys, groups) if provenance else 0 for name, provenance in provenances.items()}
     return tuple(replace(record, finetuned_rows=rows[record.name]) for record in records)
 
 
-def finetuned_notes(records: Sequence[EncoderRecord]) -> tuple[str, ...]:
-    """What a reader of a score over an index's rows must know: a sentence for each encoder concerned."""
+def finetuned_notes(records: Sequence[EncoderRecord], where: str = "rows of this index") -> tuple[str, ...]:
+    """What a reader of a score over the rows `where` must know: a sentence for each encoder concerned."""
     concerned = {record.name: record.finetuned_rows for record in records if record.finetuned_rows != 0}
-    return tuple(_note(name, rows, "rows of this index") for name, rows in concerned.items())
+    return tuple(_note(name, rows, where) for name, rows in concerned.items())
 
 
-def notes_on_file(records: Sequence[EncoderRecord], items: pa.Table, groups: NDArray[np.int64]) -> tuple[str, ...]:
-    """The same for a labelled file that is priced as queries: items of schema `ITEMS`, and their groups of twins."""
+def notes_on_file(records: Sequence[EncoderRecord], items: pa.Table, groups: Int64) -> tuple[str, ...]:
+    """The same for a labelled file that is priced as queries: items of schema `ITEMS`, and their duplicate groups."""
     marked = mark_finetuned([replace(record, finetuned_rows=0) for record in records], items, None, groups)
-    concerned = {record.name: record.finetuned_rows for record in marked if record.finetuned_rows != 0}
-    return tuple(_note(name, rows, "rows of this file") for name, rows in concerned.items())
+    return finetuned_notes(marked, "rows of this file")
 
 
 def _note(encoder: str, rows: int | None, where: str) -> str:
@@ -120,8 +121,8 @@ def _note(encoder: str, rows: int | None, where: str) -> str:
             f"from, is missing or was changed): if on {where}, this score is flattered."
         )
     return (
-        f"{encoder} was fine-tuned on {rows:,} {where} (on them or their twins), so this score is flattered: the "
-        "member finetuned, which is fine-tuned inside the folds, gives an honest one."
+        f"{encoder} was fine-tuned on {rows:,} {where} (on them or their near-duplicates), so this score is flattered: "
+        "the member finetuned, which is fine-tuned inside the folds, gives an honest one."
     )
 
 
@@ -135,7 +136,7 @@ def _digest_in(weights: Path) -> str | None:
 
     try:
         with safe_open(weights, "np") as file:
-            digest = (file.metadata() or {}).get(HEARD)
+            digest = (file.metadata() or {}).get(RECORD_HASH)
     except (SafetensorError, OSError):
         return None  # refused, with its reason, where it is opened as an encoder
     return digest if isinstance(digest, str) else None

@@ -1,4 +1,4 @@
-"""The whole of `price finetune`: a priced catalogue in, an encoder out."""
+"""Fine-tuning from end to end (`price finetune`): a priced catalogue in, an encoder out."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ import numpy as np
 
 from engine.features.inputs import make_inputs
 from engine.finetune.checkpoint import read_checkpoint, write_checkpoint
-from engine.finetune.examples import Examples, Shelf, States, viewed
-from engine.finetune.network import PHOTOGRAPH, TEXT, make_network, merge_adapters, open_towers, require_encoders
-from engine.finetune.provenance import HEARD, row_keys, with_inherited
-from engine.finetune.trainable_encoders import WEIGHTS
-from engine.finetune.training import Course, Training
-from engine.finetune.workspace import FINETUNE, PHOTOGRAPHS, Work, working
+from engine.finetune.examples import ExampleBatches, Examples, FrozenActivations, viewed
+from engine.finetune.network import make_network, merge_adapters, open_encoders, require_encoders
+from engine.finetune.provenance import RECORD_HASH, row_keys, with_inherited
+from engine.finetune.trainable_encoders import PHOTOGRAPH, TEXT, WEIGHTS
+from engine.finetune.training import Training, TrainingState
+from engine.finetune.workspace import FINETUNE, PHOTOGRAPHS, Workspace, open_workspace
 from engine.folds import MOST_FOLDS, assign_folds, refuse_too_few_groups
+from engine.networks.tensor_file import tensor_bytes
 from index.catalogue.columns import Columns
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
@@ -33,28 +34,40 @@ from index.photographs.source import Photographs
 from index.progress import Report, silent
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from engine.finetune.network import PriceNetwork
-    from engine.finetune.trainable_encoders import Tower
+    from engine.finetune.trainable_encoders import Encoders
     from engine.settings.finetuning import FinetuneSettings
+    from index.arrays import Int64
 
-    Rows = NDArray[np.int64]
-
-LEAST_GROUPS = 40  # of twins: below it there is nothing to learn from, and nothing to stop by
+LEAST_GROUPS = 40  # of near-duplicates: below it there is nothing to learn from, and nothing to stop by
 CHECKPOINT_EVERY = 60.0  # seconds
 FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Finetuned:
+class FinetuneOptions:
+    """How a run reads the catalogue, computes and writes."""
+
+    seed: int = 0
+    columns: Columns = Columns()  # noqa: RUF009 (frozen)
+    image_dir: Path | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    overwrite: bool = False  # a finished encoder, or the work on one that was begun otherwise
+
+
+DEFAULT_OPTIONS = FinetuneOptions()
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
     """What came of it."""
 
     encoders: list[str]  # as they are named in --text-encoder and --image-encoder
     rows: int
     rejected: Counter[str]  # by reason
     validation_rows: int
-    course: Course
+    state: TrainingState
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -64,9 +77,9 @@ class Finetuned:
             "rows": self.rows,
             "rejected": self.rejected.total(),
             "validation_rows": self.validation_rows,
-            "best_epoch": self.course.best + 1,
-            "smape": self.course.curve[self.course.best].smape,
-            "curve": self.course.to_json()["curve"],
+            "best_epoch": self.state.best + 1,
+            "smape": self.state.curve[self.state.best].smape,
+            "curve": asdict(self.state)["curve"],
             "seconds": self.seconds,
         }
 
@@ -76,9 +89,9 @@ class _Read:
     """The catalogue as it is learned from."""
 
     examples: Examples
-    training: Rows
-    validation: Rows
-    keys: list[str] | None  # of what the encoders will have heard; None where that cannot be told
+    training: Int64
+    validation: Int64
+    keys: list[str] | None  # of the rows that the encoders will have been trained on; None where that cannot be told
     rejected: Counter[str]
 
 
@@ -86,75 +99,62 @@ def finetune(
     catalogue: Path,
     target: Path,
     settings: FinetuneSettings,
-    *,
-    seed: int = 0,
-    columns: Columns | None = None,
-    image_dir: Path | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    overwrite: bool = False,
-    checkpoint_every: float = CHECKPOINT_EVERY,
+    options: FinetuneOptions = DEFAULT_OPTIONS,
     report: Report = silent,
-) -> Finetuned:
+) -> FinetuneResult:
     """Fine-tune on a priced catalogue and write the encoder to the folder `target`, or go on where that was stopped.
 
-    Raises DataRefused, UsageError, DownloadNeeded or IndexLocked; whatever happens, no more than `checkpoint_every`
+    Raises DataRefused, UsageError, DownloadNeeded or IndexLocked; whatever happens, no more than `CHECKPOINT_EVERY`
     seconds of training are lost, and a finished `target` stays what it was until the new one is whole.
     """
     started = time.monotonic()
     require_encoders(settings)
     if settings.layers == 0:
         raise UsageError("layers is 0: give a whole number of layers from 1, or the encoder stays what it is.")
-    machine = Runtime(device, precision).resolve_for_training()
-    photographs = Photographs(image_dir, None, catalogue.parent)
-    with working(target, overwrite=overwrite) as work:
-        towers = open_towers(settings, str(machine.device))
-        read = _read(catalogue, columns or Columns(), photographs, settings, seed=seed, report=report)
-        begun = _begun(settings, towers, read, seed, machine)
-        kept = _resumable(work, begun, overwrite)
-        with machine.repeatable(seed):
-            network = make_network(towers, settings)
-            shelf = Shelf(read.examples, towers, States(photographs), machine)
-            shelf.keep(report)
+    machine = Runtime(options.device, options.precision).resolve_for_training()
+    photographs = Photographs(options.image_dir, None, catalogue.parent)
+    with open_workspace(target, overwrite=options.overwrite) as workspace:
+        encoders = open_encoders(settings, str(machine.device))
+        read = _read(catalogue, photographs, settings, options, report)
+        conditions = _conditions(settings, encoders, read, options.seed, machine)
+        kept = _resumable(workspace, conditions, options.overwrite)
+        with machine.repeatable(options.seed):
+            network = make_network(encoders, settings)
+            batches = ExampleBatches(read.examples, encoders, FrozenActivations(photographs), machine)
+            batches.make_ahead(report)
             rows = read.training, read.validation
-            training = Training(network, shelf, rows, settings, seed=seed, machine=machine)
+            training = Training(network, batches, rows, settings, seed=options.seed, machine=machine)
             if kept is not None:
                 training.restore(*kept)
-            training.run(_keeper(work, training, begun, checkpoint_every), report)
+            training.run(_keeper(workspace, training, conditions), report)
             merge_adapters(network)
         report("writing the encoder", 0, None)
-        with work.finished() as folder:
-            _write(folder, network, training.course, begun, read.keys)
-    return Finetuned(
-        encoders=_names(target, towers),
+        with workspace.finished() as folder:
+            _write(folder, network, training.state, conditions, read.keys)
+    return FinetuneResult(
+        encoders=_names(target, encoders),
         rows=len(read.examples),
         rejected=read.rejected,
         validation_rows=len(read.validation),
-        course=training.course,
+        state=training.state,
         seconds=time.monotonic() - started,
     )
 
 
 def _read(
-    catalogue: Path,
-    columns: Columns,
-    photographs: Photographs,
-    settings: FinetuneSettings,
-    *,
-    seed: int,
-    report: Report,
+    catalogue: Path, photographs: Photographs, settings: FinetuneSettings, options: FinetuneOptions, report: Report
 ) -> _Read:
-    """The rows, and which of them say when to stop: a part that splits no group of twins."""
-    read = read_catalogue(catalogue, columns, priced=True, report=report)
+    """The rows, and which of them say when to stop: a part that splits no duplicate group."""
+    read = read_catalogue(catalogue, options.columns, priced=True, report=report)
     items = read.items
     images = items["image"].to_pylist()
-    seen = read_fingerprints(photographs, images).of(images)
+    contents = read_fingerprints(photographs, images, report).of(images)
     names = [name_key(name) for name in items["name"].to_pylist()]
-    groups = duplicate_groups(names, images, seen)
+    groups = duplicate_groups(names, images, contents)
     inputs = make_inputs(items, {})
     examples = Examples(
         texts=viewed(items["text"].to_pylist(), settings.view),
-        images=[image if content else None for image, content in zip(images, seen, strict=True)],
+        images=[image if content else None for image, content in zip(images, contents, strict=True)],
         numbers=inputs.numbers,
         unit=inputs.unit,
         log_price=items["log_price"].to_numpy().astype(np.float64),
@@ -164,13 +164,13 @@ def _read(
     if settings.validation:
         # A share too small for that gets one fold's worth: nobody asked for folds, and none may be refused.
         folds = min(max(2, round(1 / settings.validation)), MOST_FOLDS, len(np.unique(groups)))
-        fold = assign_folds(groups, folds, seed, examples.log_price)
-    keys = with_inherited(set().union(*row_keys(items, seen)), (settings.encoder, settings.image_encoder))
+        fold = assign_folds(groups, folds, options.seed, examples.log_price)
+    keys = with_inherited(set().union(*row_keys(items, contents)), (settings.encoder, settings.image_encoder))
     reasons = Counter(reject.reason.partition(":")[0].partition(" (")[0] for reject in read.rejects)
     return _Read(examples, np.flatnonzero(fold != 0), np.flatnonzero(fold == 0), keys, reasons)
 
 
-def _refuse(examples: Examples, groups: Rows) -> None:
+def _refuse(examples: Examples, groups: Int64) -> None:
     """What nothing can be learned from."""
     refuse_too_few_groups(groups, LEAST_GROUPS, f"is too few to fine-tune, which takes {LEAST_GROUPS}: add rows")
     if np.ptp(examples.log_price) == 0:
@@ -179,15 +179,15 @@ def _refuse(examples: Examples, groups: Rows) -> None:
         raise DataRefused("No usable row has words to read: name the column of words with --text-column.")
 
 
-def _begun(
-    settings: FinetuneSettings, towers: dict[str, Tower], read: _Read, seed: int, machine: Device
+def _conditions(
+    settings: FinetuneSettings, encoders: Encoders, read: _Read, seed: int, machine: Device
 ) -> dict[str, Any]:
     """All that the result depends on, as plain values: what a run that goes on must agree with."""
     import torch
 
     return {
         **asdict(settings),
-        **{f"{kind}_identity": tower.encoder.identity for kind, tower in towers.items()},
+        **{f"{kind}_identity": trainable.encoder.identity for kind, trainable in encoders.items()},
         "seed": seed,
         "device": machine.device.type,
         "precision": machine.precision,
@@ -198,67 +198,70 @@ def _begun(
     }
 
 
-def _resumable(work: Work, begun: dict[str, Any], overwrite: bool) -> tuple[Course, dict[str, Any]] | None:
+def _resumable(
+    workspace: Workspace, conditions: dict[str, Any], overwrite: bool
+) -> tuple[TrainingState, dict[str, Any]] | None:
     """How far an earlier run came. One that was begun otherwise is refused by what differs, or dropped if asked."""
     try:
-        kept = read_checkpoint(work.checkpoint)
+        kept = read_checkpoint(workspace.checkpoint)
     except DataRefused:
         if not overwrite:
             raise
-        kept = None
+        return None
     if kept is None:
         return None
     document, tensors = kept
-    earlier = document["begun"]
-    differs = next((name for name in begun if earlier.get(name) != begun[name]), None)
+    earlier = document["conditions"]
+    differs = next((name for name in conditions if earlier.get(name) != conditions[name]), None)
     if differs is None:
-        return Course.from_json(document["course"]), tensors
+        return TrainingState.from_json(document["state"]), tensors
     if overwrite:
         return None
-    before, now = earlier.get(differs), begun[differs]
+    before, now = earlier.get(differs), conditions[differs]
     what = "the catalogue has changed" if differs == "catalogue" else f"{differs} was {before!r} and is {now!r}"
     raise DataRefused(
-        f"{work.target} was begun otherwise and is unfinished: {what}. Give what it was begun with to go on, "
+        f"{workspace.target} was begun otherwise and is unfinished: {what}. Give what it was begun with to go on, "
         "--overwrite to begin anew, or another -o."
     )
 
 
-def _keeper(work: Work, training: Training, begun: dict[str, Any], every: float) -> Any:
+def _keeper(workspace: Workspace, training: Training, conditions: dict[str, Any]) -> Any:
     """Called after each step: writes the checkpoint when it is time, and after every epoch."""
     last = time.monotonic()
 
     def keep(epoch_over: bool) -> None:
         nonlocal last
-        if epoch_over or time.monotonic() - last >= every:
-            write_checkpoint(work.checkpoint, {"begun": begun, "course": training.course.to_json()}, training.tensors())
+        if epoch_over or time.monotonic() - last >= CHECKPOINT_EVERY:
+            write_checkpoint(
+                workspace.checkpoint, {"conditions": conditions, "state": asdict(training.state)}, training.tensors()
+            )
             last = time.monotonic()
 
     return keep
 
 
-def _write(folder: Path, network: PriceNetwork, course: Course, begun: dict[str, Any], keys: list[str] | None) -> None:
+def _write(
+    folder: Path, network: PriceNetwork, state: TrainingState, conditions: dict[str, Any], keys: list[str] | None
+) -> None:
     """Weights in the layout that `index.encoders` loads, and the record of how they came to be beside them."""
-    from safetensors.torch import save
-
     document = {
         "format": FORMAT,
         "engine_version": version("price-engine"),
-        **begun,
-        "curve": course.to_json()["curve"],
-        "best_epoch": course.best + 1,
+        **conditions,
+        "curve": asdict(state)["curve"],
+        "best_epoch": state.best + 1,
         "keys": keys,
     }
     record = (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()
-    for kind, tower in network.towers.items():
+    for kind, trainable in network.encoders.items():
         own = folder if kind == TEXT else folder / PHOTOGRAPHS
         own.mkdir(exist_ok=True)
-        weights = {name: value.detach().cpu().contiguous() for name, value in tower.tensors().items()}
-        # One key: safetensors writes several in any order, and the same weights must be the same bytes.
-        (own / WEIGHTS).write_bytes(save(weights, {HEARD: hashlib.sha256(record).hexdigest()}))
+        digest = hashlib.sha256(record).hexdigest()
+        (own / WEIGHTS).write_bytes(tensor_bytes(trainable.tensors(), RECORD_HASH, digest))
         (own / FINETUNE).write_bytes(record)
-        tower.copy_rest(own)
+        trainable.copy_rest(own)
 
 
-def _names(target: Path, towers: dict[str, Tower]) -> list[str]:
+def _names(target: Path, encoders: Encoders) -> list[str]:
     where = {TEXT: target, PHOTOGRAPH: target / PHOTOGRAPHS}
-    return [f"{tower.encoder.spec.name}@{where[kind]}" for kind, tower in towers.items()]
+    return [f"{trainable.encoder.spec.name}@{where[kind]}" for kind, trainable in encoders.items()]

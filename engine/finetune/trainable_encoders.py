@@ -1,7 +1,7 @@
-"""What can be trained of an encoder, and how does it become files again?
+"""Encoders as training sees them, and their way back to files.
 
-A tower is an encoder's network as training sees it: in stages from the input up, and in two halves. What is frozen at
-the bottom makes an item's *state*, which never changes and may be kept; what is above it makes vectors from states.
+A trainable encoder is a network in stages from the input up, and in two halves: what is frozen at the bottom makes an
+item's *activations*, which never change and may be kept; what is above it makes vectors from them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ if TYPE_CHECKING:
 
     from index.encoders import Encoder, EncoderSpec
 
+TEXT, PHOTOGRAPH = "text", "photograph"  # kinds of what is read
 WEIGHTS = "model.safetensors"
-TUNABLE = ("minilm", "qwen3-0.6b", "qwen3-4b", "mobilenet-v2", "efficientnet-b0")
+TRAINABLE = ("minilm", "qwen3-0.6b", "qwen3-4b", "mobilenet-v2", "efficientnet-b0")
 
 
-class Tower(ABC):
+class TrainableEncoder(ABC):
     """One encoder. `module` holds all that is trained or frozen, in `stages` from the input up."""
 
+    kind: str  # text or photograph
     module: nn.Module
     stages: list[tuple[str, ...]]  # beginnings of the parameters' names; the first stage is the input's embedding
-    beside: list[str]  # the products that LoRA is put beside, by name in `module`
+    lora_products: list[str]  # the products that LoRA is put beside, by name in `module`
     files: tuple[str, ...] = ()  # that are part of the encoder and that training does not change
 
     def __init__(self, encoder: Encoder, folder: Path) -> None:
@@ -50,16 +52,16 @@ class Tower(ABC):
         return next(i for i, beginnings in enumerate(self.stages) if parameter.startswith(beginnings))
 
     @abstractmethod
-    def states(self, items: Sequence[Any]) -> list[Tensor]:
+    def activations(self, items: Sequence[Any]) -> list[Tensor]:
         """What the frozen half makes of each item, on the network's device; without gradients."""
 
     @abstractmethod
-    def vectors(self, states: Sequence[Tensor]) -> Tensor:
-        """States of n items to their (n, dim) unit vectors, those that the encoder gives; with gradients."""
+    def vectors(self, activations: Sequence[Tensor]) -> Tensor:
+        """Activations of n items to their (n, dim) unit vectors, those that the encoder gives; with gradients."""
 
-    @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
         """The weights by their published names."""
+        return dict(self.module.state_dict())
 
     def train(self) -> None:
         """Into training: without dropout, and with the batch norms as they are, so that vectors are those of use."""
@@ -71,9 +73,10 @@ class Tower(ABC):
             shutil.copyfile(self.folder / name, folder / name)
 
 
-class BertTower(Tower):
-    """A BERT by our own forward pass (`index.encoders.bert`). A state is a text's ids, or its hidden vectors (t, w)."""
+class TrainableBert(TrainableEncoder):
+    """A BERT by our own forward pass (`index.encoders.bert`). An activation is a text's ids, or its hidden vectors."""
 
+    kind = TEXT
     files = ("tokenizer.json", "config.json")
 
     def __init__(self, encoder: Encoder, folder: Path, weights: Path, device: Any) -> None:
@@ -87,24 +90,24 @@ class BertTower(Tower):
         self.module: Bert = Bert(shape, tensors, dtype=torch.float32).to(device)
         self.stages = [("words", "positions", "norm."), *((f"layers.{layer}.",) for layer in range(shape.layers))]
         products = ("query_key_value", "attended", "widen", "narrow")
-        self.beside = [f"layers.{layer}.{name}" for layer in range(shape.layers) for name in products]
+        self.lora_products = [f"layers.{layer}.{name}" for layer in range(shape.layers) for name in products]
 
-    def states(self, items: Sequence[str]) -> list[Tensor]:
+    def activations(self, items: Sequence[str]) -> list[Tensor]:
         import torch
 
         tokens = self.encoder.prepare(items)
         ids = [row[here] for row, here in zip(tokens.ids, tokens.present, strict=True)]
         with torch.no_grad():
-            return self._climb(ids, 0, self.frozen)
+            return self._through_layers(ids, 0, self.frozen)
 
-    def vectors(self, states: Sequence[Tensor]) -> Tensor:
+    def vectors(self, activations: Sequence[Tensor]) -> Tensor:
         import torch
         from torch.nn.utils.rnn import pad_sequence
 
         from index.encoders.sentence import POOLINGS
 
-        hidden = pad_sequence(self._climb(list(states), self.frozen, len(self.stages)), batch_first=True)
-        lengths = torch.tensor([len(state) for state in states], device=hidden.device)
+        hidden = pad_sequence(self._through_layers(list(activations), self.frozen, len(self.stages)), batch_first=True)
+        lengths = torch.tensor([len(activation) for activation in activations], device=hidden.device)
         present = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
         pooled = POOLINGS[self.encoder.spec.pooling](hidden.float(), present)
         return torch.nn.functional.normalize(pooled, dim=1)
@@ -112,18 +115,18 @@ class BertTower(Tower):
     def tensors(self) -> dict[str, Tensor]:
         return self.module.published()
 
-    def _climb(self, states: list[Tensor], start: int, stop: int) -> list[Tensor]:
-        """Each text's state before stage `start` to that after the last stage before `stop`."""
+    def _through_layers(self, activations: list[Tensor], start: int, stop: int) -> list[Tensor]:
+        """Each text's activation before stage `start` to that after the last stage before `stop`."""
         import torch
         from torch.utils.checkpoint import checkpoint
 
         from index.encoders.bert import Spans
 
         if start == stop:
-            return states
+            return activations
         device = self.module.words.device
-        lengths = [len(state) for state in states]
-        packed = torch.cat(states).to(device)
+        lengths = [len(activation) for activation in activations]
+        packed = torch.cat(activations).to(device)
         span = torch.tensor(lengths, device=device)
         spans = Spans(lengths, torch.arange(max(lengths), device=device) < span[:, None])
         if start == 0:
@@ -134,9 +137,10 @@ class BertTower(Tower):
         return list(torch.split(packed, lengths))
 
 
-class Qwen3Tower(Tower):
-    """A Qwen3 decoder by transformers' own class. A state is a text's ids."""
+class TrainableQwen3(TrainableEncoder):
+    """A Qwen3 decoder by transformers' own class. An activation is a text's ids."""
 
+    kind = TEXT
     files = ("tokenizer.json", "config.json")
 
     def __init__(self, encoder: Encoder, folder: Path, weights: list[Path], device: str) -> None:
@@ -151,7 +155,7 @@ class Qwen3Tower(Tower):
         self.stages = [("embed_tokens.",), *((f"layers.{layer}.",) for layer in below), last]
         products = [f"self_attn.{name}_proj" for name in "qkvo"]
         products += [f"mlp.{name}_proj" for name in ("gate", "up", "down")]
-        self.beside = [f"layers.{layer}.{name}" for layer in range(len(model.layers)) for name in products]
+        self.lora_products = [f"layers.{layer}.{name}" for layer in range(len(model.layers)) for name in products]
 
     def train(self) -> None:
         self.module.train()
@@ -159,29 +163,28 @@ class Qwen3Tower(Tower):
         if self.recompute:
             model.gradient_checkpointing_enable({"use_reentrant": False})
 
-    def states(self, items: Sequence[str]) -> list[Tensor]:
+    def activations(self, items: Sequence[str]) -> list[Tensor]:
         tokens = self.encoder.prepare(items)
         return [row[here] for row, here in zip(tokens.ids, tokens.present, strict=True)]
 
-    def vectors(self, states: Sequence[Tensor]) -> Tensor:
+    def vectors(self, activations: Sequence[Tensor]) -> Tensor:
         import torch
 
         model: Any = self.module
-        longest = max(len(state) for state in states)
-        ids, present = (torch.zeros(len(states), longest, dtype=torch.int64) for _ in range(2))
-        for row, state in enumerate(states):  # padding stands on the left: the last token is the last column
-            ids[row, longest - len(state) :], present[row, longest - len(state) :] = state, 1
+        longest = max(len(activation) for activation in activations)
+        ids, present = (torch.zeros(len(activations), longest, dtype=torch.int64) for _ in range(2))
+        for row, activation in enumerate(activations):  # padding stands on the left: the last token is the last column
+            ids[row, longest - len(activation) :], present[row, longest - len(activation) :] = activation, 1
         hidden = model(
             input_ids=ids.to(model.device), attention_mask=present.to(model.device), use_cache=False
         ).last_hidden_state
         return torch.nn.functional.normalize(hidden[:, -1, : self.encoder.dim].float(), dim=1)
 
-    def tensors(self) -> dict[str, Tensor]:
-        return dict(self.module.state_dict())
 
+class TrainableTimm(TrainableEncoder):
+    """A convolutional network by timm. An activation is the photograph's (side, side, 3) uint8."""
 
-class TimmTower(Tower):
-    """A convolutional network by timm. A state is the photograph's square (side, side, 3) uint8."""
+    kind = PHOTOGRAPH
 
     def __init__(self, encoder: Encoder, folder: Path, weights: Path, device: Any) -> None:
         from torch import nn
@@ -193,39 +196,39 @@ class TimmTower(Tower):
         self.module = network
         blocks = ((f"blocks.{block}.",) for block in range(len(network.blocks)))
         self.stages = [("conv_stem.", "bn1."), *blocks, ("conv_head.", "bn2.")]
-        self.beside = [
+        self.lora_products = [
             name
             for name, part in network.named_modules()
             if isinstance(part, nn.Conv2d) and part.kernel_size == (1, 1) and part.groups == 1
         ]
 
     def train(self) -> None:
-        # A batch norm that counts a batch of 32 photographs forgets what ImageNet looked like; see `Tower.train`.
+        # A batch norm that counts a batch of 32 photographs forgets what ImageNet looked like.
         network: Any = self.module.eval()
         network.set_grad_checkpointing(self.recompute)
 
-    def states(self, items: Sequence[Any]) -> list[Tensor]:
+    def activations(self, items: Sequence[Any]) -> list[Tensor]:
         import torch
 
         return list(torch.from_numpy(self.encoder.prepare(items)))
 
-    def vectors(self, states: Sequence[Tensor]) -> Tensor:
+    def vectors(self, activations: Sequence[Tensor]) -> Tensor:
         import torch
 
         from index.encoders.timm import normalised
 
         device = next(self.module.parameters()).device
-        pooled = self.module(normalised(torch.stack(list(states)).to(device)))
+        pooled = self.module(normalised(torch.stack(list(activations)).to(device)))
         return torch.nn.functional.normalize(pooled.float(), dim=1)
 
-    def tensors(self) -> dict[str, Tensor]:
-        return dict(self.module.state_dict())
+
+Encoders = dict[str, TrainableEncoder]  # by kind
 
 
-def require_tunable(name: str, kind: str) -> EncoderSpec:
-    """The catalogue's entry of an encoder that can be tuned to read `kind` (text or image); UsageError for others."""
+def require_trainable(name: str, kind: str) -> EncoderSpec:
+    """The catalogue's entry of an encoder that can be trained to read `kind` (text or image); UsageError for others."""
     spec = find_spec(name)
-    able = [each for each in TUNABLE if kind in find_spec(each).modalities]
+    able = [encoder for encoder in TRAINABLE if kind in find_spec(encoder).modalities]
     if spec.name not in able:
         why = "has no weights to train" if spec.family in ("pixels", "none") else "cannot be fine-tuned here"
         what = {"text": "words", "image": "photographs"}[kind]
@@ -233,7 +236,7 @@ def require_tunable(name: str, kind: str) -> EncoderSpec:
     return spec
 
 
-def open_tower(name: str, device: str) -> Tower:
+def open_trainable(name: str, device: str) -> TrainableEncoder:
     """The encoder NAME or NAME@PATH, to be trained. Raises what `open_encoder` raises."""
     spec = find_spec(name)
     encoder = open_encoder(name, device=device, precision="fp32")  # which checks every file
@@ -242,6 +245,6 @@ def open_tower(name: str, device: str) -> Tower:
     folder = hub.locate(spec, None if alone and spec.source.startswith("package:") else given)
     on = Runtime(device, "fp32").resolve().device
     if spec.architecture == "qwen3":
-        return Qwen3Tower(encoder, folder, hub.weight_files(folder, WEIGHTS), device)
+        return TrainableQwen3(encoder, folder, hub.weight_files(folder, WEIGHTS), device)
     weights = alone or hub.weight_files(folder, WEIGHTS)[0]
-    return (BertTower if spec.architecture == "bert" else TimmTower)(encoder, folder, weights, on)
+    return (TrainableBert if spec.architecture == "bert" else TrainableTimm)(encoder, folder, weights, on)

@@ -1,4 +1,4 @@
-"""How does the network learn? Batches, rates, early stop; stoppable at any step.
+"""Training of the network: batches, rates, early stop; stoppable at any step.
 
 Whatever is random at a step is drawn from the seed and the step's number, so that a run that goes on from any of its
 steps ends as one that was never stopped. On a CPU, two runs with as many threads give the same bytes.
@@ -8,31 +8,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.finetune.network import SCALED_ON, chunks
+from engine.finetune.network import SCALED_ON
 from engine.metrics import smape
 from engine.networks.losses import make_loss
+from index.arrays import chunks
 from index.catalogue.prices import HIGHEST_PRICE, LOWEST_PRICE
 from index.errors import UsageError
 from index.progress import Report, silent
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
-    from engine.finetune.examples import Shelf
+    from engine.finetune.examples import ExampleBatches
     from engine.finetune.network import PriceNetwork
     from engine.settings.finetuning import FinetuneSettings
+    from index.arrays import Float64, Int64
     from index.encoders.device import Device
 
-    Rows = NDArray[np.int64]
-
 POOL = 50  # batches that are sorted by length together: enough to save padding, few enough to stay random
-ASKED_AT_ONCE = 64  # rows priced in one forward pass
+PRICED_AT_ONCE = 64  # rows priced in one forward pass
 LONGEST_GRADIENT = 1.0  # a longer one is cut to this norm
 
 
@@ -45,7 +44,7 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingState:
     """How far a training is: with the tensors beside it, all that it takes to go on."""
 
     step: int = 0  # steps done
@@ -53,13 +52,9 @@ class Course:
     curve: tuple[Epoch, ...] = ()
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Course:
-        """What `to_json` made."""
+    def from_json(cls, document: Mapping[str, Any]) -> TrainingState:
+        """What `dataclasses.asdict` made."""
         return cls(document["step"], document["loss"], tuple(Epoch(**epoch) for epoch in document["curve"]))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        return asdict(self)
 
     @property
     def best(self) -> int:
@@ -67,7 +62,7 @@ class Course:
         scores = [epoch.smape for epoch in self.curve if epoch.smape is not None]
         return int(np.argmin(scores)) if scores else len(self.curve) - 1
 
-    def over(self, settings: FinetuneSettings) -> bool:
+    def finished(self, settings: FinetuneSettings) -> bool:
         """Whether nothing is left to do."""
         return len(self.curve) >= settings.epochs or len(self.curve) - 1 - self.best >= settings.patience
 
@@ -78,8 +73,8 @@ class Training:
     def __init__(
         self,
         network: PriceNetwork,
-        shelf: Shelf,
-        rows: tuple[Rows, Rows],  # learned from; and those that say when to stop, which may be none
+        batches: ExampleBatches,
+        rows: tuple[Int64, Int64],  # learned from; and those that say when to stop, which may be none
         settings: FinetuneSettings,
         *,
         seed: int,
@@ -87,45 +82,41 @@ class Training:
     ) -> None:
         import torch
 
-        self.network, self.course = network, Course()
-        self._shelf, (self._rows, self._validation) = shelf, rows
+        self.network, self.state = network, TrainingState()
+        self._batches, (self._rows, self._validation) = batches, rows
         self._settings, self._seed, self._machine = settings, seed, machine
-        log_price = shelf.examples.log_price
-        some = np.random.default_rng(seed).permutation(self._rows)[:SCALED_ON]
+        log_price = batches.examples.log_price
+        sample = np.random.default_rng(seed).permutation(self._rows)[:SCALED_ON]
         network.eval()
         network.scale(
-            [shelf.seen(part) for part in chunks(some, ASKED_AT_ONCE)],
-            shelf.examples.numbers[self._rows],
+            [batches.batch(sample[part]) for part in chunks(len(sample), PRICED_AT_ONCE)],
+            batches.examples.numbers[self._rows],
             log_price[self._rows],
         )
         price = torch.from_numpy(log_price.astype(np.float32)).to(machine.device)
         self._target = network.head.price(price[:, None]).squeeze(1)  # (n,) standardised
         self._loss_of = make_loss("smooth_l1", beta=settings.beta)
-        self._optimiser = torch.optim.AdamW(network.groups(settings), fused=True)
+        self._optimiser = torch.optim.AdamW(network.parameter_groups(settings), fused=True)
         self._best: dict[str, Tensor] = {}
 
-    @property
-    def steps(self) -> int:
-        """Of all epochs, where no early stop saves any."""
-        return self._settings.epochs * len(self._batches(0))
-
     def run(self, keep: Callable[[bool], None] = lambda turn: None, report: Report = silent) -> None:
-        """Learn from where the course stands; `keep(an epoch is over)` is called after every step."""
+        """Learn from where the state stands; `keep(an epoch is over)` is called after every step."""
         import torch
 
-        total, batches = self.steps, self._batches(len(self.course.curve))
-        while not self.course.over(self._settings):
-            done = self.course.step - len(self.course.curve) * len(batches)
+        batches = self._epoch_batches(len(self.state.curve))
+        total = self._settings.epochs * len(batches)  # where no early stop saves any
+        while not self.state.finished(self._settings):
+            done = self.state.step - len(self.state.curve) * len(batches)
             for rows in batches[done:]:
-                torch.manual_seed(_mixed(self._seed, self.course.step))
+                torch.manual_seed(_mixed(self._seed, self.state.step))
                 loss = self._step(rows, total)
-                self.course = replace(self.course, step=self.course.step + 1, loss=self.course.loss + loss)
-                report(self._said(), self.course.step, total)
-                if self.course.step % len(batches):
+                self.state = replace(self.state, step=self.state.step + 1, loss=self.state.loss + loss)
+                report(self._stage(), self.state.step, total)
+                if self.state.step % len(batches):
                     keep(False)
             self._end_epoch(len(batches))
             keep(True)
-            batches = self._batches(len(self.course.curve))
+            batches = self._epoch_batches(len(self.state.curve))
         self._take_best()
 
     def tensors(self) -> dict[str, Tensor]:
@@ -136,11 +127,11 @@ class Training:
             tensors |= {f"{key}.{name}": value for key, value in self._optimiser.state.get(parameter, {}).items()}
         return tensors | {f"best.{name}": value for name, value in self._best.items()}
 
-    def restore(self, course: Course, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from what `tensors` gave when the course was this."""
+    def restore(self, state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` gave when the state was this."""
         import torch
 
-        self.course = course
+        self.state = state
         trained = self.network.trained()
         with torch.no_grad():
             for name, parameter in trained.items():
@@ -150,7 +141,7 @@ class Training:
                 self._optimiser.state[parameter] = there
         self._best = {name: tensors[f"best.{name}"] for name in trained if f"best.{name}" in tensors}
 
-    def _step(self, rows: Rows, total: int) -> float:
+    def _step(self, rows: Int64, total: int) -> float:
         """One step of the optimiser; the mean loss of its rows."""
         import torch
 
@@ -159,13 +150,13 @@ class Training:
         loss = 0.0
         for part in np.array_split(rows, min(self._settings.accumulate, len(rows))):
             with self._machine.products():
-                predicted = self.network.forward(self._shelf.seen(part))
+                predicted = self.network.forward(self._batches.batch(part))
             share = self._loss_of(predicted, self._target[part]) * (len(part) / len(rows))
             share.backward()  # type: ignore[no-untyped-call]
             loss += float(share.detach())
         self._require_finite(loss)
         torch.nn.utils.clip_grad_norm_(self.network.trained().values(), LONGEST_GRADIENT)
-        factor = rate_at(self.course.step, total, self._settings.warm_up)
+        factor = rate_at(self.state.step, total, self._settings.warm_up)
         for group in self._optimiser.param_groups:
             group["lr"] = group["rate"] * factor
         self._optimiser.step()
@@ -173,17 +164,17 @@ class Training:
 
     def _require_finite(self, value: float) -> None:
         if not math.isfinite(value):
-            raise UsageError(f"Learning came apart at step {self.course.step:,}: give a lower learning rate.")
+            raise UsageError(f"Learning came apart at step {self.state.step:,}: give a lower learning rate.")
 
     def _end_epoch(self, steps: int) -> None:
         score = None
         if len(self._validation):
-            predicted = predict(self.network, self._shelf, self._validation, self._machine)
+            predicted = predict(self.network, self._batches, self._validation, self._machine)
             self._require_finite(float(predicted.sum()))
-            score = smape(np.exp(self._shelf.examples.log_price[self._validation]), np.exp(predicted))
-        epoch = Epoch(self.course.loss / steps, score)
-        self.course = replace(self.course, loss=0.0, curve=(*self.course.curve, epoch))
-        if score is not None and self.course.best == len(self.course.curve) - 1:
+            score = smape(np.exp(self._batches.examples.log_price[self._validation]), np.exp(predicted))
+        epoch = Epoch(self.state.loss / steps, score)
+        self.state = replace(self.state, loss=0.0, curve=(*self.state.curve, epoch))
+        if score is not None and self.state.best == len(self.state.curve) - 1:
             self._best = {name: value.detach().clone() for name, value in self.network.trained().items()}
 
     def _take_best(self) -> None:
@@ -195,30 +186,31 @@ class Training:
                     parameter.copy_(self._best[name])
         self.network.eval()
 
-    def _batches(self, epoch: int) -> list[Rows]:
-        return batches_of(self._rows, self._shelf.lengths(), self._settings.batch_size, _mixed(self._seed, epoch))
+    def _epoch_batches(self, epoch: int) -> list[Int64]:
+        return batches_of(self._rows, self._batches.lengths(), self._settings.batch_size, _mixed(self._seed, epoch))
 
-    def _said(self) -> str:
-        """The stage that is reported: it changes once an epoch."""
-        curve = self.course.curve
-        said = f"fine-tuning, epoch {len(curve) + 1}"
+    def _stage(self) -> str:
+        """The stage that is reported, which changes once an epoch."""
+        curve = self.state.curve
+        stage = f"fine-tuning, epoch {len(curve) + 1}"
         if curve:
-            said += f" (loss {curve[-1].loss:.3f}"
-            said += f", validation SMAPE {curve[-1].smape:.2f})" if curve[-1].smape is not None else ")"
-        return said
+            stage += f" (loss {curve[-1].loss:.3f}"
+            stage += f", validation SMAPE {curve[-1].smape:.2f})" if curve[-1].smape is not None else ")"
+        return stage
 
 
-def predict(network: PriceNetwork, shelf: Shelf, rows: Rows, machine: Device) -> NDArray[np.float64]:
-    """Log price of some rows, in that order, within what a catalogue may hold; the longest are asked together."""
+def predict(network: PriceNetwork, batches: ExampleBatches, rows: Int64, machine: Device) -> Float64:
+    """Log price of some rows, in that order, within what a catalogue may hold; the longest are priced together."""
     import torch
 
     network.eval()
     answer = np.empty(len(rows))
-    order = np.argsort(shelf.lengths()[rows], kind="stable")[::-1]
-    for part in chunks(order, ASKED_AT_ONCE):
+    order = np.argsort(batches.lengths()[rows], kind="stable")[::-1]
+    for part in chunks(len(order), PRICED_AT_ONCE):
+        own = order[part]
         with torch.no_grad(), machine.products():
-            predicted = network.head.price.inverse_transform(network.forward(shelf.seen(rows[part])))
-        answer[part] = predicted.cpu().numpy()
+            predicted = network.head.price.inverse_transform(network.forward(batches.batch(rows[own])))
+        answer[own] = predicted.cpu().numpy()
     return np.clip(answer, math.log(LOWEST_PRICE), math.log(HIGHEST_PRICE))
 
 
@@ -230,13 +222,14 @@ def rate_at(step: int, steps: int, warm_up: float) -> float:
     return (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
 
 
-def batches_of(rows: Rows, lengths: NDArray[np.int64], size: int, seed: int) -> list[Rows]:
+def batches_of(rows: Int64, lengths: Int64, size: int, seed: int) -> list[Int64]:
     """Every row once, in a random order, but those in a batch of about one length. A lone last row is left out."""
     random = np.random.default_rng(seed)
-    batches = []
-    for pool in chunks(random.permutation(rows), size * POOL):
+    batches, shuffled = [], random.permutation(rows)
+    for part in chunks(len(shuffled), size * POOL):
+        pool = shuffled[part]
         longest_first = pool[np.argsort(lengths[pool], kind="stable")[::-1]]
-        batches += list(chunks(longest_first, size))
+        batches += [longest_first[batch] for batch in chunks(len(pool), size)]
     whole = [batch for batch in batches if len(batch) > 1]
     return [whole[place] for place in random.permutation(len(whole))]
 

@@ -1,4 +1,4 @@
-"""Where does a fine-tuned encoder come to lie, and what may lie there already?
+"""Folders of a fine-tuning: where the work is done, where the encoder comes to lie, and what may lie there already.
 
 Work is done in DIR.partial beside DIR, under a lock, and becomes DIR in one step; what is stopped before that goes on
 from there. A DIR that was replaced waits as DIR.replaced for as long as that one step takes.
@@ -6,16 +6,16 @@ from there. A DIR that was replaced waits as DIR.replaced for as long as that on
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from index.errors import IndexLocked, UsageError
+from index.errors import UsageError
+from index.files import exclusive_lock, fsync, fsync_tree
 
 FINETUNE = "finetune.json"
 PHOTOGRAPHS = "photographs"  # the folder in DIR of the encoder of photographs, where one was trained
@@ -23,7 +23,7 @@ _CHECKPOINT, _LOCK, _DONE = "checkpoint.safetensors", "LOCK", "encoder"
 
 
 @dataclass(frozen=True)
-class Work:
+class Workspace:
     """A fine-tuning under way."""
 
     target: Path
@@ -41,40 +41,38 @@ class Work:
         shutil.rmtree(done, ignore_errors=True)
         done.mkdir()
         yield done
-        for path in (*done.rglob("*"), done):
-            _flush(path)
+        fsync_tree(done)
         old = _beside(self.target, ".replaced")
         if self.target.exists():
             self.target.rename(old)
         done.rename(self.target)
-        _flush(self.target.parent)
+        with suppress(PermissionError):  # a folder that may be written and not read
+            fsync(self.target.parent)
         shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager
-def working(target: Path, *, overwrite: bool) -> Iterator[Work]:
-    """GenerationLease the target. Raises UsageError for one that may not be written, IndexLocked while another process works."""
+def open_workspace(target: Path, *, overwrite: bool) -> Iterator[Workspace]:
+    """Hold the target. Raises UsageError for one that may not be written, IndexLocked while another process works."""
     folder = _beside(target, ".partial")
-    try:
-        _mend(target)
-        _refuse(target, overwrite)
-        _refuse_foreign(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise UsageError(f"{target} cannot be written ({error.strerror}): name another folder with -o.") from error
-    try:
-        _take(lock, target)
-        work = Work(target, folder)
+    with ExitStack() as lock:
         try:
-            yield work
+            _mend(target)
+            _refuse(target, overwrite)
+            _refuse_foreign(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            busy = f"{target} is being made by another process: wait for it, or name another -o."
+            lock.enter_context(exclusive_lock(folder / _LOCK, lambda holder: busy))
+        except OSError as error:
+            raise UsageError(f"{target} cannot be written ({error.strerror}): name another folder with -o.") from error
+        workspace = Workspace(target, folder)
+        try:
+            yield workspace
         except BaseException:
-            if not work.checkpoint.exists():  # nothing to go on from
+            if not workspace.checkpoint.exists():  # nothing to go on from
                 shutil.rmtree(folder, ignore_errors=True)
             raise
         shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        os.close(lock)
 
 
 def _mend(target: Path) -> None:
@@ -112,22 +110,6 @@ def _refuse_foreign(folder: Path) -> None:
         raise UsageError(f"{folder} is where the work would be done, and holds other files: name another with -o.")
 
 
-def _take(lock: int, target: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise IndexLocked(f"{target} is being made by another process: wait for it, or name another -o.") from None
-
-
 def _beside(target: Path, suffix: str) -> Path:
     whole = Path(os.path.abspath(target))  # noqa: PTH100 - `.` and `..` have no name to put a suffix to
     return whole.with_name(whole.name + suffix)
-
-
-def _flush(path: Path) -> None:
-    with suppress(PermissionError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

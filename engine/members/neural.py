@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from engine.networks.tensor_file import read_tensor_file, tensor_bytes
 from engine.networks.training import fit_network
 from engine.settings.schema import BOUNDED
 from index.arrays import chunks
@@ -146,26 +147,21 @@ class NeuralMember:
     def save(self, path: Path) -> None:
         """As safetensors; what the heads are built from stands in its metadata."""
         import torch
-        from safetensors.torch import save
 
         state = {"columns": torch.from_numpy(self._columns)}
         for i, head in enumerate(self._heads):
-            state |= {f"{i}.{name}": value.contiguous() for name, value in head.state_dict().items()}
-        # One key: safetensors writes several in any order, and the same networks must be the same bytes.
-        metadata = {"network": json.dumps({"members": len(self._heads), "shape": asdict(self._shape)})}
-        path.write_bytes(save(state, metadata))  # save_file would let nobody else read it
+            state |= {f"{i}.{name}": value for name, value in head.state_dict().items()}
+        document = json.dumps({"members": len(self._heads), "shape": asdict(self._shape)})
+        path.write_bytes(tensor_bytes(state, "network", document))  # save_file would let nobody else read it
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """A member as it was saved."""
         import torch
-        from safetensors import safe_open
 
         from engine.networks.words import WordsHead
 
-        with safe_open(path, "pt") as file:
-            document = json.loads(file.metadata()["network"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+        document, state = read_tensor_file(path, "network")
         shape, columns = Shape(**document["shape"]), state.pop("columns").numpy()
         heads = []
         for i in range(document["members"]):

@@ -45,18 +45,18 @@ def _load_kernel(path: Path, fitted: Mapping[str, Member]) -> Member:
 
 
 def _fit_finetuned(inputs: Inputs, log_price: Float64, settings: Any, context: FitContext) -> Member:
-    from engine.finetune.examples import States
+    from engine.finetune.examples import FrozenActivations
     from engine.members.finetuned import FinetunedMember
 
-    states = context.shared.setdefault(context.name, States())
-    return FinetunedMember.fit(inputs, log_price, settings, seed=context.seed, states=states)
+    activations = context.shared.setdefault(context.name, FrozenActivations())
+    return FinetunedMember.fit(inputs, log_price, settings, seed=context.seed, activations=activations)
 
 
 def _load_finetuned(path: Path, fitted: Mapping[str, Member]) -> Member:
-    from engine.finetune.examples import States
+    from engine.finetune.examples import FrozenActivations
     from engine.members.finetuned import FinetunedMember
 
-    return FinetunedMember.load(path, States(room=0))
+    return FinetunedMember.load(path, FrozenActivations(capacity=0))
 
 
 def _trees(name: str) -> Any:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from engine.networks.batch import Batch, HeadShape
 
 UNIT_DIM = 32  # of the learned embedding of the unit
+LEAST_PRESENT = 2  # rows; of fewer, a batch has no spread
 FIELDS = "fields"  # the modality of numbers and unit
 LEAST_SPREAD = 0.2
 """Least scale of unit vectors, in 1 / sqrt(dim), the spread of those that point anywhere; encoders have 0.6 to 0.9 on a
@@ -82,3 +83,26 @@ def beside_mask(shown: Tensor, present: Tensor) -> Tensor:
     Without it, an absent photograph could not be told from a present one that is projected to zeros.
     """
     return torch.cat([shown.flatten(1), present.to(shown.dtype)], dim=1)
+
+
+class PresentNorm(nn.BatchNorm1d):
+    """(n, size) -> (n, size); rows that are not `present` come out as zeros, and are not counted.
+
+    Source: Ioffe and Szegedy, 2015. An absent photograph is a row of zeros; counted in, the share of photographs in a
+    batch would move the scale of those that are present. A batch in which fewer than two rows are present is scaled by
+    what was learned so far, and teaches nothing.
+    """
+
+    def forward(self, values: Tensor, present: Tensor | None = None) -> Tensor:
+        shown = values if present is None else values[present]
+        if self.training and len(shown) < LEAST_PRESENT:
+            shown = nn.functional.batch_norm(
+                shown, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+            )
+        else:
+            shown = super().forward(shown)
+        if present is None:
+            return shown
+        everywhere = values.new_zeros(values.shape)
+        everywhere[present] = shown
+        return everywhere

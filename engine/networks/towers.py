@@ -8,8 +8,7 @@ modalities are absent.
 from torch import Tensor, nn
 
 from engine.networks.batch import Batch, HeadShape
-from engine.networks.fused_head import FusedHead, beside_mask, masked
-from engine.networks.present_norm import PresentNorm
+from engine.networks.fused_head import FusedHead, PresentNorm, beside_mask, masked
 
 
 class Layer(nn.Module):

@@ -95,7 +95,7 @@ def priced_file(parts: Path, shard: int) -> Path:
 
 @contextlib.contextmanager
 def working(items: Path, out: Path) -> Iterator[Path]:
-    """GenerationLease OUT.parts while pricing into it. UsageError for an OUT that cannot be; IndexLocked if another is at it."""
+    """Hold OUT.parts while pricing into it. UsageError for an OUT that cannot be; IndexLocked if another is at it."""
     if out.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{out} must end in {' or '.join(SUFFIXES)}: that says what to write.")
     if items.exists() and any(path.exists() and path.samefile(items) for path in (out, rejects_of(out))):

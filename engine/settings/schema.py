@@ -11,15 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated
 
 from engine.settings.finetuning import FinetuneSettings
-from engine.settings.ranges import (
-    Between,
-    Checked,
-    PositiveFloat,
-    PositiveInt,
-    SampledShare,
-    Share,
-    check_choice,
-)
+from engine.settings.ranges import Checked, PositiveFloat, PositiveInt, SampledShare, Share, between, one_of
 from index.catalogue.cleaning import CLEANING
 from index.embedding.columns import TEXT_VIEWS, Views
 from index.errors import UsageError
@@ -38,8 +30,8 @@ TREES_READ = ("words", "vectors", "fused")  # see `engine.members.tree_features`
 MEMBERS = ("mlp", "lexical", "kernel", "finetuned", "gbdt", "xgboost", "catboost")  # see `engine.members.registry`
 SEARCH_VECTORS = (*TEXT_VIEWS, "words")
 
-Leaves = Annotated[int, Between(2, 10_000)]
-Weight = Annotated[float, Between(0, 1000)]
+Leaves = Annotated[int, between(2, 10_000)]
+Weight = Annotated[float, between(0, 1000)]
 
 
 @dataclass(frozen=True)
@@ -50,25 +42,21 @@ class Fit(Checked):
     batch_size: PositiveInt  # of the first epoch; doubled after each up to `largest_batch`
     largest_batch: PositiveInt
     learning_rate: PositiveFloat
-    weight_decay: Annotated[float, Between(0, 100)]
-    schedule: str  # one_cycle, constant or cosine_restarts
-    loss: str = "smooth_l1"  # see `engine.networks.losses`
+    weight_decay: Annotated[float, between(0, 100)]
+    schedule: Annotated[str, one_of(*SCHEDULES)]  # one_cycle, constant or cosine_restarts
+    loss: Annotated[str, one_of(*LOSSES)] = "smooth_l1"  # see `engine.networks.losses`
     beta: PositiveFloat = 0.3  # where SmoothL1 turns from square to line, in standardised log price
-    second_loss: str | None = None  # of a second phase, if there is one
+    second_loss: Annotated[str | None, one_of(*LOSSES)] = None  # of a second phase, if there is one
     second_share: Share = 0.3  # of the epochs, that the second phase takes
     cycle: PositiveInt = 5  # epochs after which cosine_restarts starts anew
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("schedule", self.schedule, SCHEDULES)
-        check_choice("loss", self.loss, LOSSES)
-        if self.second_loss is not None:
-            check_choice("second_loss", self.second_loss, LOSSES)
-            if (self.loss in BOUNDED) != (self.second_loss in BOUNDED):
-                raise UsageError(
-                    f"second_loss {self.second_loss} does not fit loss {self.loss}: {', '.join(BOUNDED)} learns a "
-                    "place between 0 and 1, the others learn log price; take both of one kind."
-                )
+        if self.second_loss is not None and (self.loss in BOUNDED) != (self.second_loss in BOUNDED):
+            raise UsageError(
+                f"second_loss {self.second_loss} does not fit loss {self.loss}: {', '.join(BOUNDED)} learns a "
+                "place between 0 and 1, the others learn log price; take both of one kind."
+            )
 
 
 @dataclass(frozen=True)
@@ -79,15 +67,14 @@ class NetworkSettings(Checked):
     numbers.
     """
 
-    head: str
+    head: Annotated[str, one_of(*HEADS)]
     members: PositiveInt  # networks of different seeds, averaged
     width: PositiveInt
-    dropout: Annotated[float, Between(0, 0.99)]
+    dropout: Annotated[float, between(0, 0.99)]
     fit: Fit
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("head", self.head, HEADS)
         if self.head == "cross_attention" and self.width % 4:
             raise UsageError(f"width is {self.width}: cross_attention takes a multiple of 4, one part an attention.")
 
@@ -101,17 +88,13 @@ LEXICAL = NetworkSettings("words", members=1, width=64, dropout=0.1, fit=Fit(4, 
 class Trees(Checked):
     """What every kind of trees is told. All have an L1 objective on log price, and read the unit and the numbers."""
 
-    reads: tuple[str, ...] = ("words",)  # and words, vectors, fused: with vectors 2 points worse (docs/experiments.md)
+    # Words, vectors, fused: with vectors 2 points worse (docs/experiments.md)
+    reads: Annotated[tuple[str, ...], one_of(*TREES_READ)] = ("words",)
     rounds: PositiveInt = 300
     learning_rate: PositiveFloat = 0.07
     feature_fraction: SampledShare = 0.3  # of the columns, drawn for each tree
     row_fraction: SampledShare = 0.8  # of the rows, drawn for each tree
     least_rows_of_word: PositiveInt = 20  # a rarer word is no column
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for part in self.reads or ("",):
-            check_choice("reads", part, TREES_READ)
 
 
 @dataclass(frozen=True)
@@ -126,7 +109,7 @@ class Gbdt(Trees):
 class DeepTrees(Trees):
     """XGBoost (`engine.members.xgboost`) and CatBoost (`engine.members.catboost`), whose trees are told their depth."""
 
-    depth: Annotated[int, Between(1, 16)] = 6
+    depth: Annotated[int, between(1, 16)] = 6
 
 
 @dataclass(frozen=True)
@@ -150,14 +133,14 @@ class Kernel(Checked):
 class StackerSettings(Checked):
     """LightGBM on the members' predictions and near prices (`engine.ensemble.stacker`); none of 0 rounds."""
 
-    rounds: Annotated[int, Between(0, 100_000)] = 400
+    rounds: Annotated[int, between(0, 100_000)] = 400
     leaves: Leaves = 15
     learning_rate: PositiveFloat = 0.02
     feature_fraction: SampledShare = 0.4
     row_fraction: SampledShare = 0.7
     least_rows_in_leaf: PositiveInt = 40
     k: PositiveInt = 16  # neighbours whose prices it reads
-    band: Annotated[float, Between(0.01, WIDEST_BAND)] = 2.0  # half-width in log price, around the blend
+    band: Annotated[float, between(0.01, WIDEST_BAND)] = 2.0  # half-width in log price, around the blend
 
 
 @dataclass(frozen=True)
@@ -183,20 +166,20 @@ class CorrectionParameters:
 
 
 @dataclass(frozen=True)
-class Correction:
+class Correction(Checked):
     """The neighbours' residuals. A parameter that is None is chosen at build."""
 
     # Whose cosines are averaged: views of the first text encoder, and the words themselves (`engine.features.lsa`).
-    search_vectors: tuple[str, ...] = ("name", "text", "words")
+    search_vectors: Annotated[tuple[str, ...], one_of(*SEARCH_VECTORS)] = ("name", "text", "words")
     k: int | None = None  # neighbours
     band: float | None = None  # half-width in log price
     decay: float | None = field(default=None, metadata={"key": "lambda"})  # weight = exp(-lambda * distance)
     alpha: float | None = None  # share of the neighbours' mean residual that is added
 
     def __post_init__(self) -> None:
-        for part in self.search_vectors or ("",):
-            check_choice("search_vectors", part, SEARCH_VECTORS)
-        k, band, decay, alpha = (1.0 if knob is None else knob for knob in (self.k, self.band, self.decay, self.alpha))
+        super().__post_init__()
+        chosen = (self.k, self.band, self.decay, self.alpha)
+        k, band, decay, alpha = (1.0 if parameter is None else parameter for parameter in chosen)
         CorrectionParameters(int(k), band, decay, alpha)  # which refuses what is out of range
         if band > WIDEST_BAND:
             raise UsageError(f"band is {band}: give at most {WIDEST_BAND:g}, which no two prices are apart.")
@@ -221,8 +204,9 @@ class Blend:
 
     def weights(self) -> dict[str, float]:
         """By member; empty where they are to be fitted."""
-        each = {member.name: getattr(self, member.name) for member in fields(self)}
-        return {} if all(v is None for v in each.values()) else {name: float(v or 0) for name, v in each.items()}
+        given = {member.name: getattr(self, member.name) for member in fields(self)}
+        fixed = any(weight is not None for weight in given.values())
+        return {name: float(weight or 0) for name, weight in given.items()} if fixed else {}
 
 
 @dataclass(frozen=True)
@@ -231,17 +215,19 @@ class Settings(Checked):
 
     text_encoder: tuple[str, ...] = ("minilm",)
     image_encoder: tuple[str, ...] = ("pixels",)
-    text_views: tuple[str, ...] = ("name", "text")  # what of an item each text encoder encodes apart
-    cleaning: tuple[str, ...] = ()  # of what encoders read: emoji are removed, numbers spelled out
-    outliers: Annotated[float, Between(0, 0.5)] = (
-        0.0  # share of a fold's training rows, farthest from its median log price, that no member learns
-    )
-    folds: Annotated[int | None, Between(3, 20)] = None  # None: see `engine.folds.folds_for`
-    seed: Annotated[int, Between(0, 2**31 - 1)] = 0
+    # What of an item each text encoder encodes apart.
+    text_views: Annotated[tuple[str, ...], one_of(*TEXT_VIEWS)] = ("name", "text")
+    # Of what encoders read: emoji are removed, numbers spelled out.
+    cleaning: Annotated[tuple[str, ...], one_of(*CLEANING, least=0)] = ()
+    # Share of a fold's training rows, farthest from its median log price, that no member learns.
+    outliers: Annotated[float, between(0, 0.5)] = 0.0
+    folds: Annotated[int | None, between(3, 20)] = None  # None: see `engine.folds.folds_for`
+    seed: Annotated[int, between(0, 2**31 - 1)] = 0
     currency: str = "USD"
-    coverage: Annotated[float, Between(0.01, 0.999)] = 0.8  # of the interval
-    search: str = AUTO  # what looks for neighbours: see `index.search.backends`
-    members: tuple[str, ...] = ("mlp", "lexical", "kernel", "gbdt")  # that are blended; each has a section of its own
+    coverage: Annotated[float, between(0.01, 0.999)] = 0.8  # of the interval
+    search: Annotated[str, one_of(*BACKENDS)] = AUTO  # what looks for neighbours: see `index.search.backends`
+    # That are blended; each has a section of its own.
+    members: Annotated[tuple[str, ...], one_of(*MEMBERS)] = ("mlp", "lexical", "kernel", "gbdt")
     mlp: NetworkSettings = MLP
     lexical: NetworkSettings = LEXICAL
     kernel: Kernel = Kernel()
@@ -255,13 +241,8 @@ class Settings(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("search", self.search, BACKENDS)
         if not self.text_encoder or "none" in self.text_encoder:
             raise UsageError("text_encoder must name an encoder such as minilm: prices are compared by what items say.")
-        for view in self.text_views or ("",):
-            check_choice("text_views", view, TEXT_VIEWS)
-        for part in self.cleaning:
-            check_choice("cleaning", part, CLEANING)
         self._check_members()
         views = [part for part in self.correction.search_vectors if part != "words"]
         if not set(views) <= set(self.text_views):
@@ -280,17 +261,13 @@ class Settings(Checked):
         )
 
     def _check_members(self) -> None:
-        for member in self.members or ("",):
-            check_choice("members", member, MEMBERS)
         idle = sorted(
             member for member, weight in self.blend.weights().items() if weight and member not in self.members
         )
         if idle:
             raise UsageError(f"[blend] gives a weight to {', '.join(idle)}, which members {list(self.members)} lacks.")
         trees = {"gbdt": self.gbdt, "xgboost": self.xgboost, "catboost": self.catboost}
-        for member, reader in trees.items():
-            if member not in self.members or "fused" not in reader.reads:
-                continue
+        for member in [name for name, reader in trees.items() if name in self.members and "fused" in reader.reads]:
             if "mlp" not in self.members:
                 raise UsageError(f"{member} reads fused, the last hidden layer of mlp: add mlp to members.")
             if self.mlp.head not in FUSED_HEADS:

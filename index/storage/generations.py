@@ -81,7 +81,7 @@ def lease_current(index_dir: Path) -> GenerationLease:
 
 @contextlib.contextmanager
 def writing(index_dir: Path) -> Iterator[Path]:
-    """GenerationLease the index for writing and yield a fresh folder; leaving the block without an error makes it current.
+    """Hold the index for writing and yield a fresh folder; leaving the block without an error makes it current.
 
     The folder must hold its manifest by then. Any error removes the folder and leaves the old generation current.
     Raises IndexLocked, at once, if another process is writing, and UsageError if the folder cannot be used.
@@ -127,7 +127,7 @@ def _prepare(index_dir: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(index_dir: Path) -> Iterator[None]:
-    """GenerationLease the lock until the block ends or the process dies."""
+    """Hold the lock until the block ends or the process dies."""
 
     def busy(holder: str) -> str:
         return (

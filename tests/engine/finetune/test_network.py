@@ -1,4 +1,4 @@
-"""Is what is trained the encoder itself, does only what should learn, and are the ways to save memory the same sum?"""
+"""Claims: what is trained is the encoder itself, only what should learn does, the ways to save memory change no sum."""
 
 import json
 import shutil
@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from engine.features.inputs import NUMBERS
-from engine.finetune.examples import Examples, Shelf, States
-from engine.finetune.network import make_network, merge_adapters, open_towers
-from engine.finetune.trainable_encoders import WEIGHTS, open_tower
+from engine.finetune.examples import ExampleBatches, Examples, FrozenActivations
+from engine.finetune.network import make_network, merge_adapters, open_encoders
+from engine.finetune.trainable_encoders import WEIGHTS, open_trainable
 from engine.finetune.training import Training, batches_of, predict, rate_at
 from engine.metrics import smape
 from engine.settings.finetuning import FinetuneSettings
@@ -50,14 +50,14 @@ def made_up(rows: int = ROWS) -> Examples:
 def train(machine: Device) -> Callable[..., Training]:
     """A training over made-up items, its first 30 rows learned from."""
 
-    def run(settings: FinetuneSettings, room: int = 2**20, examples: Examples | None = None) -> Training:
-        towers = open_towers(settings, "cpu")
+    def run(settings: FinetuneSettings, capacity: int = 2**20, examples: Examples | None = None) -> Training:
+        encoders = open_encoders(settings, "cpu")
         with machine.repeatable(0):
-            network = make_network(towers, settings)
-            shelf = Shelf(examples or made_up(), towers, States(room=room), machine)
-            shelf.keep(lambda *said: None)
+            network = make_network(encoders, settings)
+            batches = ExampleBatches(examples or made_up(), encoders, FrozenActivations(capacity=capacity), machine)
+            batches.make_ahead(lambda *said: None)
             rows = np.arange(30), np.arange(30, ROWS)
-            training = Training(network, shelf, rows, settings, seed=0, machine=machine)
+            training = Training(network, batches, rows, settings, seed=0, machine=machine)
             training.run()
         return training
 
@@ -65,7 +65,7 @@ def train(machine: Device) -> Callable[..., Training]:
 
 
 def weights_of(training: Training) -> dict[str, np.ndarray]:
-    return {name: value.detach().numpy() for name, value in training.network.towers["text"].tensors().items()}
+    return {name: value.detach().numpy() for name, value in training.network.encoders["text"].tensors().items()}
 
 
 def assert_close(one: Training, other: Training, atol: float) -> None:
@@ -77,7 +77,7 @@ def assert_close(one: Training, other: Training, atol: float) -> None:
         np.testing.assert_allclose(value, theirs[name], atol=atol, err_msg=name)
 
 
-# --- the towers
+# --- trainable encoders
 
 
 @pytest.fixture(scope="module")
@@ -134,29 +134,34 @@ def tiny_mobilenet(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize("which", ["tiny_minilm", "tiny_qwen3", "minilm"])
-def test_a_text_tower_gives_the_encoders_own_vectors_before_training(
+def test_a_trainable_encoder_of_text_gives_the_encoders_own_vectors_before_training(
     which: str, request: pytest.FixtureRequest
 ) -> None:
     import torch
 
     name = which if which == "minilm" else request.getfixturevalue(which)
-    tower, encoder = open_tower(name, "cpu"), open_encoder(name, device="cpu", precision="fp32")
+    trainable, encoder = open_trainable(name, "cpu"), open_encoder(name, device="cpu", precision="fp32")
     texts = ["jade cup", "a tall vase with a very long description " * 8, "", "é☕"]
-    for frozen in (0, 1, tower.layers, len(tower.stages)):
-        tower.frozen = frozen
+    for frozen in (0, 1, trainable.layers, len(trainable.stages)):
+        trainable.frozen = frozen
         with torch.no_grad():
-            np.testing.assert_allclose(tower.vectors(tower.states(texts)), encoder.encode(texts), atol=2e-6)
+            np.testing.assert_allclose(
+                trainable.vectors(trainable.activations(texts)), encoder.encode(texts), atol=2e-6
+            )
 
 
-def test_a_photograph_tower_gives_the_encoders_own_vectors_before_training(tiny_mobilenet: str) -> None:
+def test_a_trainable_encoder_of_photographs_gives_the_encoders_own_vectors_before_training(tiny_mobilenet: str) -> None:
     import torch
 
     random = np.random.default_rng(0)
     pixels = [random.integers(0, 256, (50 + i, 40, 3), dtype=np.uint8) for i in range(3)]
-    tower, encoder = open_tower(tiny_mobilenet, "cpu"), open_encoder(tiny_mobilenet, device="cpu", precision="fp32")
-    tower.train()
+    trainable, encoder = (
+        open_trainable(tiny_mobilenet, "cpu"),
+        open_encoder(tiny_mobilenet, device="cpu", precision="fp32"),
+    )
+    trainable.train()
     with torch.no_grad():
-        np.testing.assert_allclose(tower.vectors(tower.states(pixels)), encoder.encode(pixels), atol=1e-4)
+        np.testing.assert_allclose(trainable.vectors(trainable.activations(pixels)), encoder.encode(pixels), atol=1e-4)
 
 
 @pytest.mark.parametrize("which", ["tiny_minilm", "tiny_qwen3", "tiny_mobilenet"])
@@ -167,17 +172,17 @@ def test_what_is_trained_and_written_opens_with_the_very_vectors_of_training(
     from safetensors.torch import save_file
 
     name = request.getfixturevalue(which)
-    tower = open_tower(name, "cpu")
+    trainable = open_trainable(name, "cpu")
     items: Any = ["jade cup", "navy jug and a tray"]
     if which == "tiny_mobilenet":
         items = [np.full((30, 40, 3), 90, np.uint8), np.arange(3600, dtype=np.uint8).reshape(40, 30, 3)]
     torch.manual_seed(4)
     with torch.no_grad():  # every parameter moves
-        for parameter in tower.module.parameters():
+        for parameter in trainable.module.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.01)
-        expected = tower.vectors(tower.states(items)).numpy()
-    save_file({k: v.detach().contiguous() for k, v in tower.tensors().items()}, tmp_path / WEIGHTS)
-    tower.copy_rest(tmp_path)
+        expected = trainable.vectors(trainable.activations(items)).numpy()
+    save_file({k: v.detach().contiguous() for k, v in trainable.tensors().items()}, tmp_path / WEIGHTS)
+    trainable.copy_rest(tmp_path)
     opened = open_encoder(f"{name.partition('@')[0]}@{tmp_path}", device="cpu", precision="fp32")
     np.testing.assert_allclose(opened.encode(items), expected, atol=1e-4 if which == "tiny_mobilenet" else 2e-6)
     assert opened.identity != open_encoder(name).identity
@@ -186,9 +191,9 @@ def test_what_is_trained_and_written_opens_with_the_very_vectors_of_training(
 def test_minilm_written_back_untouched_has_its_vectors_to_the_last_bit(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    tower = open_tower("minilm", "cpu")
-    save_file({k: v.detach().contiguous() for k, v in tower.tensors().items()}, tmp_path / WEIGHTS)
-    tower.copy_rest(tmp_path)
+    trainable = open_trainable("minilm", "cpu")
+    save_file({k: v.detach().contiguous() for k, v in trainable.tensors().items()}, tmp_path / WEIGHTS)
+    trainable.copy_rest(tmp_path)
     texts = ["jade cup", "a tall vase"]
     ours, theirs = (open_encoder(n, device="cpu", precision="fp32") for n in ("minilm", f"minilm@{tmp_path}"))
     np.testing.assert_array_equal(ours.encode(texts), theirs.encode(texts))
@@ -213,7 +218,7 @@ def test_only_what_is_asked_for_learns(
     settings = replace(settings, **change)
     training = train(settings)
     merge_adapters(training.network)
-    before = {name: value.detach().numpy() for name, value in open_tower(settings.encoder, "cpu").tensors().items()}
+    before = {name: value.detach().numpy() for name, value in open_trainable(settings.encoder, "cpu").tensors().items()}
     after = weights_of(training)
     assert before.keys() == after.keys()
     changed = {name for name, value in after.items() if not np.array_equal(value, before[name])}
@@ -226,18 +231,20 @@ def test_merged_lora_prices_as_it_did_beside(
     train: Callable[..., Training], settings: FinetuneSettings, machine: Device
 ) -> None:
     training = train(replace(settings, train="lora", layers=None))
-    shelf, rows = training._shelf, np.arange(ROWS)
-    beside = predict(training.network, shelf, rows, machine)
+    batches, rows = training._batches, np.arange(ROWS)
+    beside = predict(training.network, batches, rows, machine)
     merge_adapters(training.network)
-    assert not [name for name, _ in training.network.towers["text"].module.named_parameters() if "lora" in name]
-    np.testing.assert_allclose(predict(training.network, shelf, rows, machine), beside, atol=1e-5)
+    assert not [name for name, _ in training.network.encoders["text"].module.named_parameters() if "lora" in name]
+    np.testing.assert_allclose(predict(training.network, batches, rows, machine), beside, atol=1e-5)
 
 
 def test_layers_learn_slower_the_lower_they_are_and_norms_do_not_decay(settings: FinetuneSettings) -> None:
     settings = replace(settings, train="whole", layers=None, layer_decay=0.5, learning_rate=0.8, weight_decay=0.1)
-    network = make_network(open_towers(settings, "cpu"), settings)
+    network = make_network(open_encoders(settings, "cpu"), settings)
     rates = {
-        id(p): (group["rate"], group["weight_decay"]) for group in network.groups(settings) for p in group["params"]
+        id(p): (group["rate"], group["weight_decay"])
+        for group in network.parameter_groups(settings)
+        for p in group["params"]
     }
     named = {name: rates[id(parameter)] for name, parameter in network.trained().items()}
     assert named["text.layers.2.widen.weight"] == (0.8, 0.1)
@@ -254,11 +261,11 @@ def test_the_loss_that_is_told_is_that_of_the_rows(train: Callable[..., Training
     still = replace(settings, learning_rate=0.0, head_learning_rate=0.0, epochs=1, batch_size=15, accumulate=3)
     training = train(still)
     own = training.network
-    seen = training._shelf.seen(np.arange(30))
+    batch = training._batches.batch(np.arange(30))
     with torch.no_grad():
-        missed = own.forward(seen) - training._target[:30]
+        missed = own.forward(batch) - training._target[:30]
     expected = torch.nn.functional.smooth_l1_loss(missed, torch.zeros(30), beta=settings.beta)
-    assert training.course.curve[0].loss == pytest.approx(float(expected), rel=1e-4)
+    assert training.state.curve[0].loss == pytest.approx(float(expected), rel=1e-4)
 
 
 # --- the same sum by other ways
@@ -285,31 +292,29 @@ def test_activations_computed_twice_change_nothing(
 
 
 def test_what_is_frozen_may_be_kept_or_not(train: Callable[..., Training], settings: FinetuneSettings) -> None:
-    kept, made, some = (train(settings, room=room) for room in (2**20, 0, 3000))
-    assert kept._shelf._states._kept and not made._shelf._states._kept
-    assert len(some._shelf._states._kept) in range(1, ROWS)
+    kept, made, some = (train(settings, capacity=capacity) for capacity in (2**20, 0, 3000))
+    assert kept._batches._activations._kept and not made._batches._activations._kept
+    assert len(some._batches._activations._kept) in range(1, ROWS)
     assert_close(kept, made, 1e-4)
     assert_close(kept, some, 1e-4)
 
 
 def test_mixed_precision_learns_about_the_same(settings: FinetuneSettings, train: Callable[..., Training]) -> None:
-    import torch
-
     exact = train(settings)
-    mixed = Device(exact._machine.device, torch.bfloat16)
-    shelf = exact._shelf
-    rough = predict(exact.network, shelf, np.arange(ROWS), mixed)
-    np.testing.assert_allclose(rough, predict(exact.network, shelf, np.arange(ROWS), exact._machine), atol=0.05)
+    mixed = Device(exact._machine.device, mixed=True)
+    batches = exact._batches
+    rough = predict(exact.network, batches, np.arange(ROWS), mixed)
+    np.testing.assert_allclose(rough, predict(exact.network, batches, np.arange(ROWS), exact._machine), atol=0.05)
 
 
 def test_the_weights_taken_are_those_of_the_best_epoch(
     train: Callable[..., Training], settings: FinetuneSettings
 ) -> None:
     training = train(replace(settings, epochs=8, patience=8, head_learning_rate=0.3))
-    scores = [epoch.smape for epoch in training.course.curve]
-    assert training.course.best != len(scores) - 1, "nothing to tell apart: change the seed"
+    scores = [epoch.smape for epoch in training.state.curve]
+    assert training.state.best != len(scores) - 1, "nothing to tell apart: change the seed"
     rows = np.arange(30, ROWS)
-    answer = predict(training.network, training._shelf, rows, training._machine)
+    answer = predict(training.network, training._batches, rows, training._machine)
     assert smape(np.exp(made_up().log_price[rows]), np.exp(answer)) == pytest.approx(min(scores))
 
 
@@ -346,11 +351,11 @@ def test_a_blank_text_is_absent_as_it_is_in_an_index(
     examples = made_up()
     examples.texts[3], examples.texts[35] = "", " \n"
     training = train(settings, examples=examples)
-    seen = training._shelf.seen(np.array([2, 3, 35]))
-    vectors, present = training.network.vectors(seen)
+    batch = training._batches.batch(np.array([2, 3, 35]))
+    vectors, present = training.network.vectors(batch)
     assert present.tolist() == [[True], [False], [False]]
     assert not vectors["text"][1:].any()
-    assert np.isfinite(predict(training.network, training._shelf, np.arange(ROWS), training._machine)).all()
+    assert np.isfinite(predict(training.network, training._batches, np.arange(ROWS), training._machine)).all()
 
 
 # --- with photographs
@@ -362,7 +367,7 @@ def test_text_and_photograph_are_trained_together_and_a_missing_one_is_masked(
     from PIL import Image
     from safetensors.torch import load_file
 
-    from engine.finetune.run import finetune
+    from engine.finetune.run import FinetuneOptions, finetune
 
     lines = ["sample_id,catalog_content,image_link,price"]
     (tmp_path / "images").mkdir()
@@ -376,9 +381,8 @@ def test_text_and_photograph_are_trained_together_and_a_missing_one_is_masked(
     settings = FinetuneSettings(
         tiny_minilm, tiny_mobilenet, epochs=1, batch_size=32, width=8, layers=1, learning_rate=1e-2
     )
-    done = finetune(
-        catalogue, tmp_path / "out", settings, device="cpu", precision="fp32", image_dir=tmp_path / "images"
-    )
+    options = FinetuneOptions(device="cpu", precision="fp32", image_dir=tmp_path / "images")
+    done = finetune(catalogue, tmp_path / "out", settings, options)
     text, photograph = done.encoders
     assert photograph == f"mobilenet-v2@{tmp_path / 'out' / 'photographs'}"
     for name, base in ((text, tiny_minilm), (photograph, tiny_mobilenet)):

@@ -1,4 +1,4 @@
-"""Does a fine-tuning end where it should, from wherever it was stopped, and lose nothing on the way?"""
+"""Claims: a fine-tuning ends where it should, from wherever it was stopped, and loses nothing on the way."""
 
 import fcntl
 import json
@@ -13,15 +13,16 @@ import pytest
 
 from engine.finetune import run as running
 from engine.finetune.checkpoint import read_checkpoint, write_checkpoint
-from engine.finetune.run import Finetuned, finetune
+from engine.finetune.run import FinetuneOptions, FinetuneResult, finetune
 from engine.finetune.workspace import FINETUNE
 from engine.settings.finetuning import FinetuneSettings
 from index.encoders import open_encoder
 from index.errors import DataRefused, IndexLocked, PriceError, UsageError
+from index.progress import Report, silent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-Tune = Callable[..., Finetuned]
+Tune = Callable[..., FinetuneResult]
 STEPS = 4  # of an epoch of `quick`
 
 
@@ -32,14 +33,20 @@ def quick(tiny_minilm: str) -> FinetuneSettings:
 
 
 @pytest.fixture
-def tune(priced_words: Path, tmp_path: Path, quick: FinetuneSettings) -> Tune:
+def tune(priced_words: Path, tmp_path: Path, quick: FinetuneSettings, monkeypatch: pytest.MonkeyPatch) -> Tune:
     """Fine-tune into `tmp_path/out`, with a checkpoint after every step, in fp32."""
 
+    monkeypatch.setattr(running, "CHECKPOINT_EVERY", 0.0)
+
     def run(
-        settings: FinetuneSettings | None = None, target: str = "out", catalogue: Path = priced_words, **more: Any
-    ) -> Finetuned:
-        how = {"device": "cpu", "precision": "fp32", "checkpoint_every": 0.0, **more}
-        return finetune(catalogue, tmp_path / target, settings or quick, **how)
+        settings: FinetuneSettings | None = None,
+        target: str = "out",
+        catalogue: Path = priced_words,
+        report: Report = silent,
+        **more: Any,
+    ) -> FinetuneResult:
+        options = FinetuneOptions(**{"device": "cpu", "precision": "fp32", **more})
+        return finetune(catalogue, tmp_path / target, settings or quick, options, report)
 
     return run
 
@@ -83,7 +90,7 @@ def test_the_record_tells_settings_seed_base_curve_and_keys(
     record = json.loads((tmp_path / "out" / FINETUNE).read_text())
     assert (record["seed"], record["epochs"], record["rows"], record["encoder"]) == (3, 2, 120, quick.encoder)
     assert record["text_identity"] == open_encoder(quick.encoder).identity
-    assert [epoch["smape"] for epoch in record["curve"]] == [epoch.smape for epoch in done.course.curve]
+    assert [epoch["smape"] for epoch in record["curve"]] == [epoch.smape for epoch in done.state.curve]
     assert len(record["keys"]) == len(set(record["keys"])) >= 120
 
 
@@ -92,7 +99,7 @@ def test_what_is_learned_prices_rows_kept_aside_better(tune: Tune, quick: Finetu
     layers = 1 if train == "last" else None
     rates = {"learning_rate": 1e-2 if train == "lora" else 1e-3, "head_learning_rate": 1e-2}
     settings = replace(quick, train=train, layers=layers, epochs=12, patience=12, **rates)
-    curve = [epoch.smape for epoch in tune(settings).course.curve]
+    curve = [epoch.smape for epoch in tune(settings).state.curve]
     assert min(curve) < 0.8 * curve[0]
 
 
@@ -125,8 +132,8 @@ def test_the_best_epoch_is_taken_and_a_hopeless_run_ends_early(
 ) -> None:
     scripted(monkeypatch, 90, 80, 85, 81)
     done = tune(replace(quick, epochs=12, patience=2))
-    assert [epoch.smape for epoch in done.course.curve] == [90, 80, 85, 81]
-    assert done.course.best == 1
+    assert [epoch.smape for epoch in done.state.curve] == [90, 80, 85, 81]
+    assert done.state.best == 1
 
 
 # --- stopped anywhere
@@ -154,7 +161,7 @@ def test_a_best_epoch_from_before_a_stop_is_not_forgotten(
 ) -> None:
     longer, scores, best = replace(quick, epochs=12, patience=3), (90, 80, 95, 94, 93), 1
     scripted(monkeypatch, *scores)
-    assert tune(longer, "whole").course.best == best
+    assert tune(longer, "whole").state.best == best
     scripted(monkeypatch, *scores)
     with pytest.raises(Stop):
         tune(longer, report=stop_after(2 + STEPS * (best + 2) + 1))
@@ -171,9 +178,9 @@ def test_no_twins_are_on_both_sides_of_the_rows_kept_aside(
     sides: list[list[set[str]]] = []
     own = Training.__init__
 
-    def init(self: Any, network: Any, shelf: Any, rows: Any, *rest: Any, **more: Any) -> None:
-        own(self, network, shelf, rows, *rest, **more)
-        sides.append([{name_key(shelf.examples.texts[row]) for row in side} for side in rows])
+    def init(self: Any, network: Any, batches: Any, rows: Any, *rest: Any, **more: Any) -> None:
+        own(self, network, batches, rows, *rest, **more)
+        sides.append([{name_key(batches.examples.texts[row]) for row in side} for side in rows])
 
     monkeypatch.setattr(Training, "__init__", init)
     for seed in range(4):
@@ -191,7 +198,7 @@ def test_a_resumed_run_repeats_no_step(tune: Tune) -> None:
     steps: list[int] = []
     own = Training._step
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Training, "_step", lambda self, *a: (steps.append(self.course.step), own(self, *a))[1])
+        patch.setattr(Training, "_step", lambda self, *a: (steps.append(self.state.step), own(self, *a))[1])
         tune()
     assert 0 < len(steps) < 2 * STEPS
     assert steps[-1] == 2 * STEPS - 1
@@ -288,7 +295,7 @@ def test_a_tensor_of_another_kind_or_shape_is_noticed(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     path, tensor = tmp_path / "checkpoint", torch.ones(2, 3)
-    write_checkpoint(path, {"begun": {}}, {"a": tensor})
+    write_checkpoint(path, {"conditions": {}}, {"a": tensor})
     assert read_checkpoint(path) is not None
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
@@ -296,6 +303,14 @@ def test_a_tensor_of_another_kind_or_shape_is_noticed(tmp_path: Path) -> None:
         save_file({"a": other.contiguous()}, path, metadata)
         with pytest.raises(DataRefused, match="damaged"):
             read_checkpoint(path)
+
+
+def test_a_checkpoint_of_an_older_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as older:
+        older.setattr("engine.finetune.checkpoint.FORMAT", 2)
+        write_checkpoint(tmp_path / "checkpoint", {"begun": {}}, {})
+    with pytest.raises(DataRefused, match="another version of price: give --overwrite"):
+        read_checkpoint(tmp_path / "checkpoint")
 
 
 def test_the_share_kept_aside_is_never_refused_as_folds(tune: Tune, quick: FinetuneSettings) -> None:

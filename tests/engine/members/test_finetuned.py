@@ -12,9 +12,9 @@ import pytest
 
 from engine.ensemble.out_of_fold import predict_out_of_fold
 from engine.features.inputs import Inputs, make_inputs
-from engine.finetune.examples import States
-from engine.finetune.provenance import finetuned_notes, mark_finetuned, notes_on_file, read_lineage, row_keys
-from engine.finetune.run import finetune
+from engine.finetune.examples import FrozenActivations
+from engine.finetune.provenance import finetuned_notes, mark_finetuned, notes_on_file, read_provenance, row_keys
+from engine.finetune.run import FinetuneOptions, finetune
 from engine.finetune.training import Training
 from engine.finetune.workspace import FINETUNE
 from engine.members.finetuned import FinetunedMember
@@ -27,6 +27,7 @@ from index.embedding.columns import EncoderRecord
 from index.errors import IndexUnusable, UsageError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+ON_CPU = FinetuneOptions(device="cpu", precision="fp32")
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_a_rows_fold_never_tunes_what_predicts_it(settings: FinetuneSettings, mo
         network.number = len(learned) - 1
 
     def step(self: Any, rows: Any, total: int) -> float:
-        learned[self.network.number] |= {self._shelf.examples.texts[row] for row in rows}
+        learned[self.network.number] |= {self._batches.examples.texts[row] for row in rows}
         return own_step(self, rows, total)
 
     def predict(self: Any, some: Inputs) -> Any:
@@ -99,7 +100,7 @@ def test_a_member_that_learns_by_heart_scores_as_badly_out_of_fold_as_chance(set
 def test_a_saved_member_prices_as_before(settings: FinetuneSettings, tmp_path: Path, train: str) -> None:
     _, inputs = goods(40)
     settings = replace(settings, train=train, layers=None)
-    fitted = FinetunedMember.fit(inputs, np.linspace(0, 3, 40), settings, seed=1, states=States())
+    fitted = FinetunedMember.fit(inputs, np.linspace(0, 3, 40), settings, seed=1, activations=FrozenActivations())
     fitted.save(tmp_path / "finetuned-0.safetensors")
     loaded = load_member("finetuned", tmp_path / "finetuned-0.safetensors", {})
     _, others = goods(70)
@@ -112,9 +113,10 @@ def test_a_member_is_the_same_for_the_same_seed_whatever_was_fitted_before(
     settings: FinetuneSettings, tmp_path: Path
 ) -> None:
     _, inputs = goods(40)
-    log_price, states = np.linspace(0, 3, 40), States()
+    log_price, activations = np.linspace(0, 3, 40), FrozenActivations()
     answers = [
-        FinetunedMember.fit(inputs, log_price, settings, seed=seed, states=states).predict(inputs) for seed in (1, 2, 1)
+        FinetunedMember.fit(inputs, log_price, settings, seed=seed, activations=activations).predict(inputs)
+        for seed in (1, 2, 1)
     ]
     np.testing.assert_array_equal(answers[0], answers[2])
     assert np.abs(answers[0] - answers[1]).max() > 1e-3
@@ -126,7 +128,9 @@ def test_a_member_whose_encoder_has_changed_is_refused(
     _, inputs = goods(40)
     folder = shutil.copytree(tiny_minilm.partition("@")[2], tmp_path / "encoder")
     settings = replace(settings, encoder=f"minilm@{folder}")
-    FinetunedMember.fit(inputs, np.linspace(0, 3, 40), settings, seed=1, states=States()).save(tmp_path / "member")
+    FinetunedMember.fit(inputs, np.linspace(0, 3, 40), settings, seed=1, activations=FrozenActivations()).save(
+        tmp_path / "member"
+    )
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 1e-6}))
     with pytest.raises(IndexUnusable, match="fitted on other weights"):
@@ -151,7 +155,9 @@ def test_the_member_is_off_by_default_and_refuses_what_it_cannot_be_honest_about
 def test_inputs_without_texts_are_our_mistake(settings: FinetuneSettings) -> None:
     _, inputs = goods(40)
     with pytest.raises(AssertionError, match="texts"):
-        FinetunedMember.fit(replace(inputs, texts=None), np.zeros(40), settings, seed=0, states=States())
+        FinetunedMember.fit(
+            replace(inputs, texts=None), np.zeros(40), settings, seed=0, activations=FrozenActivations()
+        )
 
 
 def test_texts_follow_their_rows() -> None:
@@ -172,7 +178,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory, tiny_minilm: str, priced_wor
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("finetuned") / "out"
     settings = FinetuneSettings(encoder=tiny_minilm, epochs=1, layers=1, width=8)
-    done = finetune(priced_words, folder, settings, device="cpu", precision="fp32")
+    done = finetune(priced_words, folder, settings, ON_CPU)
     torch.set_num_threads(threads)
     return done.encoders[0]
 
@@ -239,7 +245,7 @@ def test_an_encoder_that_is_tuned_again_has_heard_what_it_heard_before(
     if not told:
         (base / FINETUNE).unlink()
     settings = FinetuneSettings(encoder=f"minilm@{base}", epochs=1, layers=1, width=8)
-    (again,) = finetune(other_words, tmp_path / "again", settings, device="cpu", precision="fp32").encoders
+    (again,) = finetune(other_words, tmp_path / "again", settings, ON_CPU).encoders
     shutil.rmtree(base)
     items = listed("amber cup", "thing aa", "nothing like it")
     (marked,) = mark_finetuned([record(again)], items, None, ALONE)
@@ -250,7 +256,7 @@ def test_an_encoder_that_is_tuned_again_has_heard_what_it_heard_before(
 
 def test_an_encoder_that_was_never_tuned_has_no_lineage(tiny_minilm: str, tmp_path: Path) -> None:
     for name in ("minilm", "pixels", tiny_minilm, f"minilm@{tmp_path}", f"minilm@{tmp_path / 'absent'}"):
-        assert read_lineage(name) is None
+        assert read_provenance(name) is None
 
 
 def test_photographs_make_rows_known_but_a_placeholder_does_not() -> None:

@@ -40,7 +40,7 @@ def test_an_outlier_is_scored_but_teaches_no_member(make_items, monkeypatch):
         def predict(self, inputs):
             return np.zeros(len(inputs))
 
-    monkeypatch.setattr("engine.members.neural.Network", Recorded)
+    monkeypatch.setattr("engine.members.neural.NeuralMember", Recorded)
     fits = member_fits(replace(Settings(), members=("mlp",), outliers=0.03))
     oof, _ = predict_out_of_fold(inputs, log_price, fold, fits, seed=0)
     assert seen

@@ -6,10 +6,10 @@ import torch
 
 from engine.networks.batch import Batch, HeadShape
 from engine.networks.cross_attention import CrossAttentionHead
+from engine.networks.fused_head import PresentNorm
 from engine.networks.fusion import FusionHead
 from engine.networks.gated import GatedHead
 from engine.networks.mlp import MlpHead
-from engine.networks.present_norm import PresentNorm
 from engine.networks.scaling import PriceRange, Standardise
 from engine.networks.towers import TowersHead
 from engine.networks.words import WordsHead
