@@ -91,9 +91,14 @@ def show_quote(console: Console, quote: Quote, currency: str, coverage: float, s
     console.print(f"Models: {', '.join(map(' '.join, parts.items()))}.\nTheir blend {blend}{stacked}{moved}.")
     if quote.comparables:
         table = _table("comparable", f"price, {currency}", "similarity", "residual", "weight")
-        for one in quote.comparables[:SHOWN_COMPARABLES]:
-            figures = _money(one.price), f"{one.similarity:.3f}", f"{one.residual:+.2f}", f"{one.weight:.0%}"
-            name = clean(one.name)
+        for comparable in quote.comparables[:SHOWN_COMPARABLES]:
+            figures = (
+                _money(comparable.price),
+                f"{comparable.similarity:.3f}",
+                f"{comparable.residual:+.2f}",
+                f"{comparable.weight:.0%}",
+            )
+            name = clean(comparable.name)
             table.add_row(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…", *figures)
         console.print(table)
         if len(quote.comparables) > SHOWN_COMPARABLES:
@@ -133,7 +138,7 @@ def _show_slices(console: Console, title: str, slices: tuple[Slice, ...]) -> Non
     console.print(table)
 
 
-def show_predicted(done: PriceFileResult) -> None:
+def show_price_file(done: PriceFileResult) -> None:
     """What became of a file, and where the time went."""
     resumed = f", {done.resumed:,} of them before" if done.resumed else ""
     click.echo(
@@ -180,7 +185,7 @@ def show_finetuned(done: FinetuneResult) -> None:
     click.echo(f"Next: price build-index other.csv --text-encoder {clean(done.encoders[0])}")
 
 
-def show_tuned(result: TuneResult, index: Path) -> None:
+def show_tune_result(result: TuneResult, index: Path) -> None:
     """What a search result, and which of its figures is honest."""
     from engine.tuning.parameter_space import key_of
 
@@ -244,20 +249,20 @@ class Progress:
     def __init__(self) -> None:
         self._moves = sys.stderr is not None and sys.stderr.isatty()
         self._stage, self._first, self._done = "", 0, 0
-        self._began, self._said, self._over = 0.0, 0.0, True
+        self._began, self._shown_at, self._over = 0.0, 0.0, True
 
     def __enter__(self) -> Progress:
         return self
 
-    def report(self, stage: str, done: int, total: int | None) -> None:
+    def update(self, stage: str, done: int, total: int | None) -> None:
         """`index.progress.Report`. A stage that falls back has begun anew: the same work on another column."""
         now, begins = time.monotonic(), stage != self._stage or done < self._done
         if begins:
             self._close_line()
             self._stage, self._first, self._began, self._over = stage, done, now, False
         self._done = done
-        if not self._over and (begins or done == total or now - self._said >= PROGRESS_EVERY[self._moves]):
-            self._said, self._over = now, done == total
+        if not self._over and (begins or done == total or now - self._shown_at >= PROGRESS_EVERY[self._moves]):
+            self._shown_at, self._over = now, done == total
             line = clean(stage) + _count(done, total, done - self._first, now - self._began)
             moving = f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}"
             click.echo(moving if self._moves else line, err=True, nl=self._over or not self._moves)

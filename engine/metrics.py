@@ -82,9 +82,9 @@ def _resampled_means(
     return means
 
 
-def _pair(one: ArrayLike, other: ArrayLike) -> tuple[Float64, Float64]:
+def _pair(first: ArrayLike, second: ArrayLike) -> tuple[Float64, Float64]:
     """Both as float64 (n,), of one length above 0 and without NaN or infinity."""
-    one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
-    assert one.ndim == 1 and len(one) and one.shape == other.shape, (one.shape, other.shape)
-    assert np.isfinite(one).all() and np.isfinite(other).all()
-    return one, other
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    assert first.ndim == 1 and len(first) and first.shape == second.shape, (first.shape, second.shape)
+    assert np.isfinite(first).all() and np.isfinite(second).all()
+    return first, second

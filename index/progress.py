@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-Report = Callable[[str, int, int | None], None]
+OnProgress = Callable[[str, int, int | None], None]
 """`report(stage, done, total)`: `total` is None where it is not known. Called often; must be cheap."""
 
 

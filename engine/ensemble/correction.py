@@ -28,7 +28,7 @@ def weights(near: Neighbours, decay: float) -> Float64:
     return share
 
 
-def shift(near: Neighbours, residual: Float64, knobs: CorrectionParameters) -> Float64:
+def shift(near: Neighbours, residual: Float64, parameters: CorrectionParameters) -> Float64:
     """(n,) alpha * delta in log price; 0 where nobody is in the band. `residual` (m,) by row of the index."""
-    delta: Float64 = (weights(near, knobs.decay) * residual[near.rows]).sum(axis=1)
-    return knobs.alpha * delta
+    delta: Float64 = (weights(near, parameters.decay) * residual[near.rows]).sum(axis=1)
+    return parameters.alpha * delta

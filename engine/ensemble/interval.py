@@ -45,7 +45,7 @@ def fit_interval(estimate: Float64, log_price: Float64, coverage: float) -> Inte
     levels = len(edges) + 1
     level = np.searchsorted(edges, estimate, side="right")
     error = log_price - estimate
-    ends = [_ends(error[level == each], coverage) for each in range(levels)]
+    ends = [_ends(error[level == n], coverage) for n in range(levels)]
     return Interval(tuple(map(float, edges)), tuple(low for low, _ in ends), tuple(high for _, high in ends))
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from index.arrays import Bool, Float64, Int8, Int64
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 from index.storage.layout import OUT_OF_FOLD
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def predict_out_of_fold(
     *,
     seed: int,
     beside: frozenset[str] = frozenset(),
-    report: Report = silent,
+    on_progress: OnProgress = silent,
 ) -> tuple[OutOfFold, dict[str, list[Member]]]:
     """The predictions of n rows, and each member's model per fold.
 
@@ -138,7 +138,7 @@ def predict_out_of_fold(
     waiting: list[tuple[str, tuple[int, ...], Future[Fitted]]] = []
 
     def tell() -> None:
-        report("fitting models", done + sum(future.done() for *_, future in waiting), total)
+        on_progress("fitting models", done + sum(future.done() for *_, future in waiting), total)
 
     pool = ThreadPoolExecutor(1)
     try:

@@ -23,7 +23,7 @@ from engine.ensemble.blend import blend
 from engine.ensemble.out_of_fold import STACKER, OutOfFold
 from engine.members.lightgbm import fit_l1, lightgbm
 from index.arrays import Float64, Int64
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 from index.search.neighbours import BandIndex, Neighbours
 
 if TYPE_CHECKING:
@@ -125,14 +125,14 @@ def _over(statistic: Any, values: Float64) -> Float64:
     return result
 
 
-def stack_out_of_fold(
+def stacker_out_of_fold(
     oof: OutOfFold,
     weights: Weights,
     training: TrainingSet,
     settings: StackerSettings,
     *,
     seed: int,
-    report: Report = silent,
+    on_progress: OnProgress = silent,
 ) -> tuple[OutOfFold, list[Stacker]]:
     """`oof` with the stacker's predictions, and its model for each fold.
 
@@ -147,7 +147,7 @@ def stack_out_of_fold(
     own, nested = np.zeros(len(oof.fold)), np.zeros((oof.folds, len(oof.fold)))
     stackers = []
     for f in range(oof.folds):
-        report("fitting the stack", f, oof.folds)
+        on_progress("fitting the stack", f, oof.folds)
         without_f = _WithoutFold(f, oof, weights.by_fold[f], training, settings, seed)
         stacker = without_f.fit(frozenset({f}))
         here = np.flatnonzero(oof.fold == f)
@@ -159,7 +159,7 @@ def stack_out_of_fold(
                 one_less, there = without_f.fit(frozenset({f, g})), np.flatnonzero(oof.fold == g)
                 nested[f, there] = one_less.predict(*without_f.read(there, frozenset({f, g})))
                 nested[f, here] += one_less.predict(*without_f.read(here, frozenset({f}))) / (oof.folds - 1)
-    report("fitting the stack", oof.folds, oof.folds)
+    on_progress("fitting the stack", oof.folds, oof.folds)
     return OutOfFold(oof.fold, {**oof.oof, STACKER: own}, {**oof.nested_oof, STACKER: nested}), stackers
 
 

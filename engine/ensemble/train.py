@@ -14,11 +14,11 @@ from engine.ensemble.blend import blend, cross_fit_weights
 from engine.ensemble.cross_fit import cross_fit
 from engine.ensemble.out_of_fold import STACKER, predict_out_of_fold
 from engine.ensemble.price_model import Models
-from engine.ensemble.stacker import Stacker, stack_out_of_fold
+from engine.ensemble.stacker import Stacker, stacker_out_of_fold
 from engine.members.registry import MEMBERS, member_fits
 from index.arrays import Float64
 from index.encoders.device import torch_threads
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 
 if TYPE_CHECKING:
     from engine.ensemble.cross_fit import HeldOutPredictions, QueryParameters
@@ -43,14 +43,14 @@ class TrainedEnsemble:
         return log_price - (oof[STACKER] if self.oof.stacked else blend(oof, self.parameters.weights))
 
 
-def train_ensemble(training: TrainingSet, settings: Settings, *, report: Report = silent) -> TrainedEnsemble:
+def train_ensemble(training: TrainingSet, settings: Settings, *, on_progress: OnProgress = silent) -> TrainedEnsemble:
     """Fit everything on n rows."""
-    oof, members = predict_members(training, settings, report=report)
-    return train_on_members(oof, members, training, settings, report=report)
+    oof, members = predict_members(training, settings, on_progress=on_progress)
+    return train_on_members(oof, members, training, settings, on_progress=on_progress)
 
 
 def predict_members(
-    training: TrainingSet, settings: Settings, *, report: Report = silent
+    training: TrainingSet, settings: Settings, *, on_progress: OnProgress = silent
 ) -> tuple[OutOfFold, dict[str, list[Member]]]:
     """The members' predictions of rows that they were not trained on, and each member's model per fold.
 
@@ -60,7 +60,7 @@ def predict_members(
     beside = frozenset(name for name, spec in MEMBERS.items() if spec.beside)
     fits = member_fits(settings, threads=max(1, cores // 2))
     with torch_threads(max(1, cores - cores // 2)):
-        return predict_out_of_fold(training, fits, seed=settings.seed, beside=beside, report=report)
+        return predict_out_of_fold(training, fits, seed=settings.seed, beside=beside, on_progress=on_progress)
 
 
 def train_on_members(
@@ -69,21 +69,21 @@ def train_on_members(
     training: TrainingSet,
     settings: Settings,
     *,
-    report: Report = silent,
+    on_progress: OnProgress = silent,
 ) -> TrainedEnsemble:
     """Fit what comes after the members, whose predictions and models these are; a stacker among them is fitted anew."""
-    oof, stackers = with_stacker(oof, training, settings, report=report)
-    report("fitting the correction", 0, None)
+    oof, stackers = with_stacker(oof, training, settings, on_progress=on_progress)
+    on_progress("fitting the correction", 0, None)
     parameters, held_out = cross_fit(oof, training.log_price, training.search_vectors, settings)
     return TrainedEnsemble(Models(members, stackers), oof, parameters, held_out)
 
 
 def with_stacker(
-    oof: OutOfFold, training: TrainingSet, settings: Settings, *, report: Report = silent
+    oof: OutOfFold, training: TrainingSet, settings: Settings, *, on_progress: OnProgress = silent
 ) -> tuple[OutOfFold, list[Stacker]]:
     """The members' predictions with those of a stacker fitted anew on them, and its models; alone where none is set."""
     oof = oof.of(oof.members)
     if not settings.stacker.rounds:
         return oof, []
     weights = cross_fit_weights(oof, training.log_price, settings.blend)
-    return stack_out_of_fold(oof, weights, training, settings.stacker, seed=settings.seed, report=report)
+    return stacker_out_of_fold(oof, weights, training, settings.stacker, seed=settings.seed, on_progress=on_progress)

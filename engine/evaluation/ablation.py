@@ -29,7 +29,7 @@ from engine.settings.read import suggestion
 from engine.settings.schema import WIDEST_BAND, Blend, Correction
 from index.arrays import Float32, Float64
 from index.errors import UsageError
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 
 if TYPE_CHECKING:
     from engine.evaluation.refit_ablation import Refit
@@ -115,7 +115,7 @@ class Whole:
 
 
 def ablate(
-    index_dir: Path, *, parts: Sequence[str] | None = None, refit: bool = False, report: Report = silent
+    index_dir: Path, *, parts: Sequence[str] | None = None, refit: bool = False, on_progress: OnProgress = silent
 ) -> Ablation:
     """Score the index and its variants; all `parts` that need no refitting, and with `refit` the others too.
 
@@ -128,20 +128,20 @@ def ablate(
     todo = [variant for variant in variants(rows.settings, rows.oof) if parts is None or variant.part in parts]
     todo += [Variant(anew.part, anew.name, _price_refitted(anew)) for anew in refits]
     if refits:
-        report("timing a fit of each member", 0, None)
+        on_progress("timing a fit of each member", 0, None)
         seconds = fitting_seconds(whole.training_set, whole.settings, refits)
-        report(f"refitting, which takes about {max(1, round(seconds / 60)):,} minutes", 0, None)
+        on_progress(f"refitting, which takes about {max(1, round(seconds / 60)):,} minutes", 0, None)
     started = time.monotonic()
     own = row_smape(price, np.exp(whole.present.answer))
     scored = [Row("", "the index as it is", float(own.mean()), Score(0.0, 0.0, 0.0), time.monotonic() - started)]
     for place, variant in enumerate(todo):
-        report("scoring variants", place, len(todo))
+        on_progress("scoring variants", place, len(todo))
         started = time.monotonic()
         loss = row_smape(price, np.exp(variant.price(whole)))
         interval = paired_bootstrap(loss, own, groups=rows.groups, seed=rows.settings.seed)
         worse = Score(float((loss - own).mean()), *interval)
         scored.append(Row(variant.part, variant.name, float(loss.mean()), worse, time.monotonic() - started))
-    report("scoring variants", len(todo), len(todo))
+    on_progress("scoring variants", len(todo), len(todo))
     return Ablation(len(price), rows.settings.seed, tuple(scored))
 
 

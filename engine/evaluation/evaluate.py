@@ -19,15 +19,15 @@ from index.catalogue.fields import name_key
 from index.catalogue.items import read_catalogue
 from index.encoders.device import AUTO, Runtime
 from index.photographs.source import Photographs
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 from index.search.neighbours import BandIndex
 from index.storage.layout import photograph_cache
 
 
-def evaluate_index(index_dir: Path, report: Report = silent) -> Evaluation:
+def evaluate_index(index_dir: Path, on_progress: OnProgress = silent) -> Evaluation:
     """Score every row that the build learned from out of fold; blend, correction and interval are cross-fitted."""
     rows = open_scorable_rows(index_dir)
-    report("scoring out of fold", 0, None)
+    on_progress("scoring out of fold", 0, None)
     held_out = cross_fit(rows.oof, rows.log_price, rows.search_vectors, rows.settings)[1]
     caveats = caveats_out_of_fold(rows.folder, rows.manifest, rows.added)
     return evaluate(held_out, rows.log_price, rows.groups, rows.settings, method="out of fold", notes=caveats)
@@ -40,14 +40,14 @@ def evaluate_labelled(
     columns: Columns | None = None,
     image_dir: Path | None = None,
     runtime: Runtime = AUTO,
-    report: Report = silent,
+    on_progress: OnProgress = silent,
 ) -> Evaluation:
     """Price a labelled file as queries, and score that. Items that the index already holds are named in a note."""
     pricer = Pricer.open(index_dir, runtime)
-    read = read_catalogue(labelled, columns or Columns(), priced=True, report=report)
+    read = read_catalogue(labelled, columns or Columns(), priced=True, on_progress=on_progress)
     items, settings, correction = read.items, pricer.settings, pricer.correction
     result = pricer.price_items(
-        items, Photographs(image_dir, photograph_cache(index_dir), labelled.parent), report=report
+        items, Photographs(image_dir, photograph_cache(index_dir), labelled.parent), on_progress=on_progress
     )
     estimate, queries = result.estimate, result.features.search_vectors
     assert estimate is not None, "a row without words is no labelled row"

@@ -46,8 +46,8 @@ def word_table(words: csr_matrix, kinds: Mapping[str, Words], shares: Mapping[st
     part = np.repeat(np.arange(words.shape[0], dtype=np.int32) * len(kinds), np.diff(starts)) + kind[at]
     weighed = weight[at]
     norm = np.sqrt(np.bincount(part, weighed**2, minlength=words.shape[0] * len(kinds)).reshape(-1, len(kinds)))
-    wanted = np.sqrt([1.0 if shares is None else shares[name] for name in kinds])
-    factor = np.divide(wanted, norm, out=np.zeros_like(norm), where=norm > 0).astype(np.float32)
+    target = np.sqrt([1.0 if shares is None else shares[name] for name in kinds])
+    factor = np.divide(target, norm, out=np.zeros_like(norm), where=norm > 0).astype(np.float32)
     return csr_matrix((weighed * factor.ravel()[part], at, starts), shape=(words.shape[0], len(columns)))
 
 

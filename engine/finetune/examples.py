@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from index.arrays import Float32, Float64, Int64
     from index.encoders.device import Device
     from index.photographs.source import Photographs
-    from index.progress import Report
+    from index.progress import OnProgress
 
 Items = Sequence[str | None]  # texts, or references of photographs; None where there is nothing to read
 CAPACITY = 2**31  # bytes of activations; what does not fit is made again for each batch
@@ -69,7 +69,7 @@ class FrozenActivations:
         self._kept: dict[tuple[str, str], Tensor | None] = {}
         self._capacity = capacity
 
-    def make_ahead(self, trainable: TrainableEncoder, items: Items, machine: Device, report: Report) -> None:
+    def make_ahead(self, trainable: TrainableEncoder, items: Items, machine: Device, on_progress: OnProgress) -> None:
         """Make the activations of all items ahead, the longest together, while there is room."""
         missing = self._missing(trainable.kind, items)
         missing.sort(key=lambda item: (len(item), item))
@@ -79,7 +79,7 @@ class FrozenActivations:
             for item, activation in zip(missing[part], self._make(trainable, missing[part], machine), strict=True):
                 self._kept[trainable.kind, item] = activation
                 self._capacity -= 0 if activation is None else activation.nbytes
-            report(f"what is frozen of {trainable.encoder.spec.name}", part.stop, len(missing))
+            on_progress(f"what is frozen of {trainable.encoder.spec.name}", part.stop, len(missing))
 
     def of(self, trainable: TrainableEncoder, items: Items, machine: Device) -> list[Tensor | None]:
         """(n,) the items' activations; None where there is nothing to read."""
@@ -120,10 +120,10 @@ class ExampleBatches:
         self._items: dict[str, Items] = {TEXT: texts, PHOTOGRAPH: examples.images}
         self._encoders, self._activations, self._machine = encoders, activations, machine
 
-    def make_ahead(self, report: Report) -> None:
+    def make_ahead(self, on_progress: OnProgress) -> None:
         """Make what is frozen ahead."""
         for kind, trainable in self._encoders.items():
-            self._activations.make_ahead(trainable, self._items[kind], self._machine, report)
+            self._activations.make_ahead(trainable, self._items[kind], self._machine, on_progress)
 
     def batch(self, rows: Int64) -> NetworkBatch:
         """Some rows, in that order."""

@@ -31,7 +31,7 @@ from index.encoders.device import Device, Runtime
 from index.errors import DataRefused, UsageError
 from index.photographs.fingerprints import read_fingerprints
 from index.photographs.source import Photographs
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 
 if TYPE_CHECKING:
     from engine.finetune.network import PriceNetwork
@@ -100,7 +100,7 @@ def finetune(
     target: Path,
     settings: FinetuneSettings,
     options: FinetuneOptions = DEFAULT_OPTIONS,
-    report: Report = silent,
+    on_progress: OnProgress = silent,
 ) -> FinetuneResult:
     """Fine-tune on a priced catalogue and write the encoder to the folder `target`, or go on where that was stopped.
 
@@ -115,20 +115,20 @@ def finetune(
     photographs = Photographs(options.image_dir, None, catalogue.parent)
     with open_workspace(target, overwrite=options.overwrite) as workspace:
         encoders = open_encoders(settings, str(machine.device))
-        read = _read(catalogue, photographs, settings, options, report)
+        read = _read(catalogue, photographs, settings, options, on_progress)
         conditions = _conditions(settings, encoders, read, options.seed, machine)
         kept = _resumable(workspace, conditions, options.overwrite)
         with machine.repeatable(options.seed):
             network = make_network(encoders, settings)
             batches = ExampleBatches(read.examples, encoders, FrozenActivations(photographs), machine)
-            batches.make_ahead(report)
+            batches.make_ahead(on_progress)
             rows = read.training, read.validation
             training = Training(network, batches, rows, settings, seed=options.seed, machine=machine)
             if kept is not None:
                 training.restore(*kept)
-            training.run(_keeper(workspace, training, conditions), report)
+            training.run(_keeper(workspace, training, conditions), on_progress)
             merge_adapters(network)
-        report("writing the encoder", 0, None)
+        on_progress("writing the encoder", 0, None)
         with workspace.finished() as folder:
             _write(folder, network, training.state, conditions, read.keys)
     return FinetuneResult(
@@ -142,13 +142,17 @@ def finetune(
 
 
 def _read(
-    catalogue: Path, photographs: Photographs, settings: FinetuneSettings, options: FinetuneOptions, report: Report
+    catalogue: Path,
+    photographs: Photographs,
+    settings: FinetuneSettings,
+    options: FinetuneOptions,
+    on_progress: OnProgress,
 ) -> _Read:
     """The rows, and which of them say when to stop: a part that splits no duplicate group."""
-    read = read_catalogue(catalogue, options.columns, priced=True, report=report)
+    read = read_catalogue(catalogue, options.columns, priced=True, on_progress=on_progress)
     items = read.items
     images = items["image"].to_pylist()
-    contents = read_fingerprints(photographs, images, report).of(images)
+    contents = read_fingerprints(photographs, images, on_progress).of(images)
     names = [name_key(name) for name in items["name"].to_pylist()]
     groups = duplicate_groups(names, images, contents)
     inputs = make_inputs(items, {})

@@ -19,7 +19,7 @@ from engine.networks.losses import make_loss
 from index.arrays import chunks
 from index.catalogue.prices import HIGHEST_PRICE, LOWEST_PRICE
 from index.errors import UsageError
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,7 +99,7 @@ class Training:
         self._optimiser = torch.optim.AdamW(network.parameter_groups(settings), fused=True)
         self._best: dict[str, Tensor] = {}
 
-    def run(self, keep: Callable[[bool], None] = lambda turn: None, report: Report = silent) -> None:
+    def run(self, keep: Callable[[bool], None] = lambda turn: None, on_progress: OnProgress = silent) -> None:
         """Learn from where the state stands; `keep(an epoch is over)` is called after every step."""
         import torch
 
@@ -111,7 +111,7 @@ class Training:
                 torch.manual_seed(_mixed(self._seed, self.state.step))
                 loss = self._step(rows, total)
                 self.state = replace(self.state, step=self.state.step + 1, loss=self.state.loss + loss)
-                report(self._stage(), self.state.step, total)
+                on_progress(self._stage(), self.state.step, total)
                 if self.state.step % len(batches):
                     keep(False)
             self._end_epoch(len(batches))

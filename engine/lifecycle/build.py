@@ -28,7 +28,7 @@ from index.embedding.columns import Encoders, modalities
 from index.encoders.device import AUTO, Runtime
 from index.photographs.fingerprints import read_fingerprints
 from index.photographs.source import Photographs
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 from index.storage.generations import current_generation, writing
 from index.storage.items_table import write_items
 from index.storage.layout import CACHE, REJECTS, photograph_cache
@@ -55,7 +55,7 @@ def build_index(
     columns: Columns | None = None,
     image_dir: Path | None = None,
     runtime: Runtime = AUTO,
-    report: Report = silent,
+    on_progress: OnProgress = silent,
 ) -> BuildResult:
     """Build a new generation from a priced catalogue; the old one stays current until this one is whole.
 
@@ -67,8 +67,8 @@ def build_index(
         photographs = Photographs(image_dir, photograph_cache(index_dir), catalogue.parent)
         encoders = Encoders(modalities(settings.views), runtime)
         records = encoders.records()  # opens them all: what cannot be had is said before the catalogue is read
-        read = read_catalogue(catalogue, columns or Columns(), priced=True, report=report)
-        fingerprints = read_fingerprints(photographs, read.items["image"].to_pylist(), report)
+        read = read_catalogue(catalogue, columns or Columns(), priced=True, on_progress=on_progress)
+        fingerprints = read_fingerprints(photographs, read.items["image"].to_pylist(), on_progress)
         items = with_duplicate_keys(read.items, fingerprints.of(read.items["image"].to_pylist()))
         keys = {column: items[column].to_pylist() for column in ("name_key", "image", "fingerprint")}
         groups = duplicate_groups(*keys.values())
@@ -81,12 +81,12 @@ def build_index(
         settings = replace(settings, folds=folds)
         fold = assign_folds(groups, folds, settings.seed, log_price)
         records = mark_finetuned(records, items, keys["fingerprint"], groups)
-        vectors, absent = encoders.encode(items, photographs, index_dir / CACHE, report, fingerprints)
+        vectors, absent = encoders.encode(items, photographs, index_dir / CACHE, on_progress, fingerprints)
         del encoders  # some hundred megabytes that the models need now
         inputs = make_inputs(items, vectors)
         vectorizer = SearchVectorizer.fit(inputs, settings)
         training = TrainingSet(inputs, log_price, vectorizer.vectors(inputs), groups, fold)
-        trained = train_ensemble(training, settings, report=report)
+        trained = train_ensemble(training, settings, on_progress=on_progress)
         manifest = new_manifest(items, len(read.rejects), records, settings)
         evaluation = evaluate(
             trained.held_out,
@@ -96,7 +96,7 @@ def build_index(
             method="out of fold",
             notes=caveats_out_of_fold(folder, manifest),
         )
-        report("writing the index", 0, None)
+        on_progress("writing the index", 0, None)
         items = items.append_column("group", [groups])
         write_items(folder, items, vectors)
         write_ensemble(folder, trained, evaluation)

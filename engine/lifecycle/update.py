@@ -34,7 +34,7 @@ from index.errors import DataRefused, UsageError
 from index.files import PARTIAL
 from index.photographs.fingerprints import read_fingerprints
 from index.photographs.source import Photographs
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 from index.storage.generations import current_generation, writing
 from index.storage.items_table import ItemStore
 from index.storage.items_update import compact_table, grow_table, is_wasteful
@@ -115,7 +115,7 @@ def add_items(
     image_dir: Path | None = None,
     replace_known: bool = False,
     runtime: Runtime = AUTO,
-    report: Report = silent,
+    on_progress: OnProgress = silent,
 ) -> UpdateResult:
     """Append the priced items of a file; rows that cannot be used are listed as by a build.
 
@@ -124,9 +124,9 @@ def add_items(
     """
     started = time.monotonic()
     current_generation(index_dir)  # a missing index is said before the file is read, or a folder is made for it
-    read = read_catalogue(new, columns or Columns(), priced=True, report=report)
+    read = read_catalogue(new, columns or Columns(), priced=True, on_progress=on_progress)
     with writing(index_dir) as folder:
-        report("opening the index", 0, None)
+        on_progress("opening the index", 0, None)
         pricer = Pricer(current_generation(index_dir), runtime)
         old = _Old.open(pricer.folder, pricer.manifest, pricer.reference)
         ids = read.items["item_id"].to_pylist()
@@ -134,8 +134,10 @@ def add_items(
         if len(replaced) and not replace_known:
             raise DataRefused(_already_there(new, set(old.known["item_id"].to_pylist()), ids))
         photographs = Photographs(image_dir, photograph_cache(index_dir), new.parent)
-        added, absent = _added(pricer, old, read.items, photographs=photographs, cache=index_dir / CACHE, report=report)
-        result = _write(folder, old, replaced, report, added=added, read=read)
+        added, absent = _added(
+            pricer, old, read.items, photographs=photographs, cache=index_dir / CACHE, on_progress=on_progress
+        )
+        result = _write(folder, old, replaced, on_progress, added=added, read=read)
     return replace(
         result,
         added=read.items.num_rows - len(replaced),
@@ -148,7 +150,7 @@ def add_items(
 
 
 def remove_items(
-    ids: Iterable[str], index_dir: Path, *, ignore_missing: bool = False, report: Report = silent
+    ids: Iterable[str], index_dir: Path, *, ignore_missing: bool = False, on_progress: OnProgress = silent
 ) -> UpdateResult:
     """Remove the rows with these ids: nobody's neighbours from now on, not shown and not scored.
 
@@ -161,21 +163,21 @@ def remove_items(
         raise UsageError("No id is given: name the rows to remove, or a file of their ids with --file.")
     current_generation(index_dir)
     with writing(index_dir) as folder:
-        old = _open(index_dir, report)
+        old = _open(index_dir, on_progress)
         removed = old.numbers(given)
         if len(removed) < len(given) and not ignore_missing:
             raise DataRefused(_unknown(sorted(given - set(old.known["item_id"].to_pylist()))))
         _refuse_too_few_left(old, removed)
-        result = _write(folder, old, removed, report)
+        result = _write(folder, old, removed, on_progress)
     return replace(result, removed=len(removed), seconds=time.monotonic() - started)
 
 
-def compact_index(index_dir: Path, report: Report = silent) -> UpdateResult:
+def compact_index(index_dir: Path, on_progress: OnProgress = silent) -> UpdateResult:
     """Write the items table and the reference set anew, so that the disk holds live rows alone."""
     started = time.monotonic()
     current_generation(index_dir)
     with writing(index_dir) as folder:
-        result = _write(folder, _open(index_dir, report), np.zeros(0, np.int64), report, compact=True)
+        result = _write(folder, _open(index_dir, on_progress), np.zeros(0, np.int64), on_progress, compact=True)
     return replace(result, seconds=time.monotonic() - started)
 
 
@@ -191,23 +193,23 @@ def read_ids(path: Path, column: str) -> list[str]:
     return ids
 
 
-def _open(index_dir: Path, report: Report) -> _Old:
+def _open(index_dir: Path, on_progress: OnProgress) -> _Old:
     """Without the models, which only new rows need."""
-    report("opening the index", 0, None)
+    on_progress("opening the index", 0, None)
     folder = current_generation(index_dir)
     return _Old.open(folder, read_manifest(folder), ReferenceSet.open(folder))
 
 
 def _added(
-    pricer: Pricer, old: _Old, items: pa.Table, *, photographs: Photographs, cache: Path, report: Report
+    pricer: Pricer, old: _Old, items: pa.Table, *, photographs: Photographs, cache: Path, on_progress: OnProgress
 ) -> tuple[_Added, list[str | None]]:
     """Search vector, prediction and residual of each new row, by models trained on neither it nor a near-duplicate."""
     import pyarrow as pa
 
-    fingerprints = read_fingerprints(photographs, items["image"].to_pylist(), report)
+    fingerprints = read_fingerprints(photographs, items["image"].to_pylist(), on_progress)
     items = with_duplicate_keys(items, fingerprints.of(items["image"].to_pylist()))
-    features = pricer.features(items, photographs, cache=cache, fingerprints=fingerprints, report=report)
-    report("predicting", 0, None)
+    features = pricer.features(items, photographs, cache=cache, fingerprints=fingerprints, on_progress=on_progress)
+    on_progress("predicting", 0, None)
     known, fold_of_known = old.known, old.reference.fold
     if (removed := read_removed(old.folder)) is not None:
         known = pa.concat_tables([known, removed.select(KNOWN_BY).cast(known.schema)])
@@ -225,7 +227,7 @@ def _write(
     folder: Path,
     old: _Old,
     removed: Int64,
-    report: Report,
+    on_progress: OnProgress,
     *,
     added: _Added | None = None,
     read: Catalogue | None = None,
@@ -235,7 +237,7 @@ def _write(
 
     `read` from the file that it is made from; None where it is made from no file, and the old list of rejects stays.
     """
-    report("writing the index", 0, None)
+    on_progress("writing the index", 0, None)
     search = old.manifest.settings["search"]
     link_unchanged(folder, old.folder, old.manifest, Step.ADD if read else Step.COMPACT if compact else Step.REMOVE)
     grow_table(old.folder, folder, removed, added.items if added else None, added.vectors if added else {})

@@ -78,7 +78,7 @@ class KernelRidge:
             rows = np.sort(np.random.default_rng(seed).choice(rows, settings.landmarks, replace=False))
         marks = inputs.take(rows)
         # In float64: in float32 a constant seems to vary by its last bits, and the least difference would count as far.
-        mean, spread = (each(inputs.numbers, axis=0, dtype=np.float64) for each in (np.mean, np.std))
+        mean, spread = (moment(inputs.numbers, axis=0, dtype=np.float64) for moment in (np.mean, np.std))
         tensors: dict[str, Any] = {
             "mean": mean.astype(np.float32),
             "scale": np.where(spread < 1e-6, 1, spread).astype(np.float32),

@@ -58,8 +58,8 @@ class TreeTable:
             return dense
         # Zeros and all: XGBoost takes what a sparse table leaves out for missing.
         n, width = dense.shape
-        places = np.tile(np.arange(width), n), np.arange(n + 1) * width
-        whole = csr_matrix((dense.reshape(-1), *places), shape=dense.shape)
+        positions = np.tile(np.arange(width), n), np.arange(n + 1) * width
+        whole = csr_matrix((dense.reshape(-1), *positions), shape=dense.shape)
         return hstack([whole, inputs.words[:, self.words]], format="csr")
 
     def to_json(self) -> str:

@@ -26,8 +26,8 @@ class CrossAttentionHead(FusedHead):
         self.projections = nn.ModuleDict({name: nn.Linear(size, width) for name, size in self.sizes.items()})
         self.kind = nn.Parameter(0.02 * torch.randn(len(self.sizes), width))  # tells the tokens apart
         self.before = nn.LayerNorm(width)
-        self.asked = nn.Linear(width, 3 * width)  # queries, keys and values
-        self.heard = nn.Linear(width, width)
+        self.queries_keys_values = nn.Linear(width, 3 * width)  # queries, keys and values
+        self.output = nn.Linear(width, width)
         self.block = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, 2 * width),
@@ -43,14 +43,14 @@ class CrossAttentionHead(FusedHead):
         vectors, present = self.modalities(batch)
         projected = [project(vectors[name]) for name, project in self.projections.items()]
         tokens = self.dropout(torch.stack(projected, dim=1) + self.kind)  # (n, modalities, width)
-        tokens = tokens + self.dropout(self.heard(self._attended(self.before(tokens), present)))
+        tokens = tokens + self.dropout(self.output(self._attended(self.before(tokens), present)))
         tokens = tokens + self.block(tokens)
         fused: Tensor = self.last((tokens * present.unsqueeze(2)).sum(dim=1))  # to which their mean would be the same
         return fused
 
     def _attended(self, tokens: Tensor, present: Tensor) -> Tensor:
         n, modalities, width = tokens.shape
-        projected = self.asked(tokens).view(n, modalities, 3, ATTENTIONS, width // ATTENTIONS)
+        projected = self.queries_keys_values(tokens).view(n, modalities, 3, ATTENTIONS, width // ATTENTIONS)
         query, key, value = projected.permute(2, 0, 3, 1, 4)  # each (n, attentions, modalities, width / attentions)
         mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=present[:, None, None, :])
         return mixed.transpose(1, 2).reshape(n, modalities, width)

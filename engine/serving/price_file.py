@@ -41,7 +41,7 @@ from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused, IndexUnusable, PriceError, UsageError
 from index.files import sha256_file
 from index.photographs.source import Photographs
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 from index.storage.generations import current_generation
 from index.storage.layout import MANIFEST, photograph_cache
 from index.storage.remote import local_index
@@ -160,7 +160,7 @@ def price_file(
     *,
     overwrite: bool = False,
     pool: Pool | None = None,
-    report: Report = silent,
+    on_progress: OnProgress = silent,
 ) -> PriceFileResult:
     """Price `items` (CSV or Parquet) into `out`, a line a row in the input's order; an empty price where there is none.
 
@@ -177,9 +177,9 @@ def price_file(
         journal = begin(out, _header(items, job), overwrite)
         resumed = journal.rows_priced()
         try:
-            _cut(items, job, journal, report)
+            _cut(items, job, journal, on_progress)
             clock.turn("")
-            _price(job, journal, pool or here, report)
+            _price(job, journal, pool or here, on_progress)
         except PriceError:
             if not journal.results:  # or what was wrong with this command would be held against the next
                 sweep(parts)
@@ -215,24 +215,24 @@ def _header(items: Path, job: PriceFileJob) -> dict[str, Any]:
     }
 
 
-def _cut(items: Path, job: PriceFileJob, journal: ShardJournal, report: Report) -> None:
+def _cut(items: Path, job: PriceFileJob, journal: ShardJournal, on_progress: OnProgress) -> None:
     """Unless an earlier run did, and all that is left to price is there."""
     if journal.shards and all(items_file(job.parts, shard).exists() for shard in journal.left()):
         return
     settings = job.settings
-    journal.shards, journal.rows = cut(items, settings.columns, job.parts, settings.shard_rows, report)
+    journal.shards, journal.rows = cut(items, settings.columns, job.parts, settings.shard_rows, on_progress)
     if sha256_file(items) != journal.header["items"]:
         raise DataRefused(f"{items} changed while it was read: start again when it is complete.")
     record(job.parts, "cut", {"shards": journal.shards, "rows": journal.rows})
 
 
-def _price(job: PriceFileJob, journal: ShardJournal, pool: Pool, report: Report) -> None:
+def _price(job: PriceFileJob, journal: ShardJournal, pool: Pool, on_progress: OnProgress) -> None:
     left = journal.left()
-    report("pricing", journal.rows_priced(), journal.rows)
+    on_progress("pricing", journal.rows_priced(), journal.rows)
     for result in pool(job, left) if left else ():
         record(job.parts, "done", asdict(result))
         journal.results[result.shard] = result
-        report("pricing", journal.rows_priced(), journal.rows)
+        on_progress("pricing", journal.rows_priced(), journal.rows)
 
 
 def here(job: PriceFileJob, shards: Sequence[int]) -> Iterator[ShardResult]:
@@ -264,7 +264,9 @@ class ShardPricer:
         usable = np.flatnonzero([not reason for reason in rows[REASON].to_pylist()])
         columns = rows.take(usable)
         items = make_items(*(columns[name].to_pylist() for name in ("item_id", "text", "image")))
-        result = self._pricer.price_items(items, self._photographs, correction=self._correction, report=clock.report)
+        result = self._pricer.price_items(
+            items, self._photographs, correction=self._correction, on_progress=clock.update
+        )
         clock.turn("writing")
         digest = write_table(priced_file(parts, shard), self._part(rows, result, usable))
         given = zip(columns["image"].to_pylist(), result.features.absent, strict=True)
@@ -323,7 +325,7 @@ class Stopwatch:
         self._stage, self._began = stage, now
         return before
 
-    def report(self, stage: str, done: int, total: int | None) -> None:
+    def update(self, stage: str, done: int, total: int | None) -> None:
         """Give the time from here on to the stage that reports (`index.progress`)."""
         if stage != self._stage:
             self.turn(stage)

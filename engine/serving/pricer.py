@@ -26,7 +26,7 @@ from index.embedding.columns import PAIR, PHOTOGRAPH, Encoders, modalities
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused
 from index.photographs.source import Photographs
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 from index.storage.generations import GenerationLease, lease_current
 from index.storage.manifest import Manifest, read_manifest
 
@@ -187,10 +187,10 @@ class Pricer:
         photographs: Photographs,
         *,
         correction: CorrectionParameters | None = None,
-        report: Report = silent,
+        on_progress: OnProgress = silent,
     ) -> PricedItems:
         """Price n items (schema `index.catalogue.items.ITEMS`): encode, search, predict, blend, stack, correct."""
-        features = self.features(items, photographs, report=report)
+        features = self.features(items, photographs, on_progress=on_progress)
         priced = np.array(
             [
                 bool(text.strip()) or why is None
@@ -200,7 +200,7 @@ class Pricer:
         )
         if not priced.any():
             return PricedItems(priced, features, None)
-        report("models", 0, None)
+        on_progress("models", 0, None)
         inputs, search_vectors = features.inputs, features.search_vectors
         if not priced.all():
             inputs, search_vectors = inputs.take(np.flatnonzero(priced)), search_vectors[priced]
@@ -215,14 +215,14 @@ class Pricer:
         *,
         cache: Path | None = None,
         fingerprints: Fingerprints | None = None,
-        report: Report = silent,
+        on_progress: OnProgress = silent,
     ) -> ItemFeatures:
         """Encode n items and read what their words say; `cache` keeps encodings by content, for which `fingerprints`
         of the photographs spare hashing them again."""
-        vectors, absent = self.encoders.encode(items, photographs, cache, report, fingerprints)
+        vectors, absent = self.encoders.encode(items, photographs, cache, on_progress, fingerprints)
         if not self.looks_at_photographs:
             absent = [NO_PHOTOGRAPHS] * items.num_rows
-        report("features", 0, None)
+        on_progress("features", 0, None)
         with self._limited():
             inputs = make_inputs(items, vectors)
             return ItemFeatures(vectors, absent, inputs, self.search_vectorizer.vectors(inputs))

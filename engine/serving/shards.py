@@ -28,7 +28,7 @@ from index.catalogue.items import Reject, RowValidator, write_rejects
 from index.catalogue.reader import read_rows
 from index.errors import UsageError
 from index.files import PARTIAL, atomic_write, exclusive_lock, fsync, sha256_file
-from index.progress import Report
+from index.progress import OnProgress
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -251,7 +251,7 @@ def _is_whole(path: Path, sha256: str) -> bool:
         return False
 
 
-def cut(items: Path, columns: Columns, parts: Path, shard_rows: int, report: Report) -> tuple[int, int]:
+def cut(items: Path, columns: Columns, parts: Path, shard_rows: int, on_progress: OnProgress) -> tuple[int, int]:
     """Write the shards of a file; (shards, rows). Holds one of them. DataRefused for a file that is none of items."""
     validator = RowValidator(items, columns, priced=False, unique=False)
     rows = (row for batch in read_rows(items, column_specs(columns, priced=False)) for row in batch)
@@ -259,7 +259,7 @@ def cut(items: Path, columns: Columns, parts: Path, shard_rows: int, report: Rep
     while table := _shard(validator, rows, shard_rows):
         write_table(items_file(parts, shards), table)
         shards += 1
-        report("reading", validator.read, None)
+        on_progress("reading", validator.read, None)
     validator.refuse_if_unusable()
     return shards, validator.read
 

@@ -20,7 +20,7 @@ from engine.evaluation.tuning_record import write_record
 from engine.lifecycle.generation import finish, link_unchanged, write_ensemble, write_rows
 from engine.tuning.parameter_space import CORRECTION, MEMBERS
 from index.errors import IndexLocked
-from index.progress import Report
+from index.progress import OnProgress
 from index.storage.generations import current_generation, writing
 from index.storage.layout import Step
 
@@ -36,7 +36,7 @@ def activate(
     parts: tuple[str, ...],
     *,
     record: dict[str, Any],
-    report: Report,
+    on_progress: OnProgress,
 ) -> None:
     """Write the generation of `rows` anew with other `settings`, which differ in `parts`.
 
@@ -48,8 +48,8 @@ def activate(
                 f"The index at {index_dir} was written anew while settings for it were searched for, and it is left as "
                 "it is: run `price tune` again."
             )
-        trained = _train(rows, settings, parts, report)
-        report("writing the index", 0, None)
+        trained = _train(rows, settings, parts, on_progress)
+        on_progress("writing the index", 0, None)
         correction_alone = parts == (CORRECTION,)
         link_unchanged(folder, rows.folder, rows.manifest, Step.TUNE_CORRECTION if correction_alone else Step.TUNE)
         if not correction_alone:
@@ -68,12 +68,12 @@ def activate(
         finish(folder, rows.manifest, rows.folder, settings=asdict(settings))
 
 
-def _train(rows: ScorableRows, settings: Settings, parts: tuple[str, ...], report: Report) -> TrainedEnsemble:
+def _train(rows: ScorableRows, settings: Settings, parts: tuple[str, ...], on_progress: OnProgress) -> TrainedEnsemble:
     """No more of it than the settings touch."""
     if MEMBERS in parts:
-        return train_ensemble(rows.training_set(), settings, report=report)
+        return train_ensemble(rows.training_set(), settings, on_progress=on_progress)
     models = load_models(rows.folder)[0]
     if parts != (CORRECTION,):
-        return train_on_members(rows.oof, models.members, rows.training_set(), settings, report=report)
+        return train_on_members(rows.oof, models.members, rows.training_set(), settings, on_progress=on_progress)
     parameters, held_out = cross_fit(rows.oof, rows.log_price, rows.search_vectors, settings)
     return TrainedEnsemble(models, rows.oof, parameters, held_out)

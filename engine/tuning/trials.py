@@ -95,7 +95,7 @@ class Journal:
             answer: Float64 = np.load(self._answer(number))
         return answer
 
-    def propose(self, known: Sequence[Trial], without: int | None, seed: int) -> Point:
+    def propose(self, known: Sequence[Trial], left_out: int | None, seed: int) -> Point:
         """Where to look next: a tree-structured Parzen estimator (Bergstra et al., 2011); at random if little is known.
 
         It knows of the trials `known`, and of each the loss but that of the fold `without`.
@@ -108,7 +108,7 @@ class Journal:
         study = optuna.create_study(sampler=sampler)
         study.add_trials(
             optuna.trial.create_trial(
-                params=trial.point, distributions=self._distributions, value=loss_without(trial, without)
+                params=trial.point, distributions=self._distributions, value=loss_without(trial, left_out)
             )
             for trial in known
         )

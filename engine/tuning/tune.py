@@ -34,7 +34,7 @@ from engine.tuning.parameter_space import BLEND, CORRECTION, MEMBERS, PARTS, Poi
 from engine.tuning.trials import Journal, Trial, loss_without, require_optuna
 from index.arrays import Float64
 from index.errors import DataRefused, UsageError
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 from index.storage.layout import tuning_cache
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def tune(
     trials: int = TRIALS,
     minutes: float = MINUTES,
     seed: int = 0,
-    report: Report = silent,
+    on_progress: OnProgress = silent,
 ) -> TuneResult:
     """Search until `trials` are made or `minutes` are over, and put what was found in force where it is better.
 
@@ -92,13 +92,15 @@ def tune(
     parts = tuple(part for part in PARTS if part in what)
     _refuse(rows, parts)
     folder = tuning_cache(index_dir) / _digest(rows, parts, seed)
-    search = Search(folder, rows, parts, searched, seed=seed, report=report)
+    search = Search(folder, rows, parts, searched, seed=seed, on_progress=on_progress)
     with contextlib.closing(search):
         search.run(trials, started + 60 * minutes)
         result = search.result(started)
         record = search.record(result)
     if result.better:
-        activate(index_dir, rows, settings_at(result.chosen, rows.settings), parts, record=record, report=report)
+        activate(
+            index_dir, rows, settings_at(result.chosen, rows.settings), parts, record=record, on_progress=on_progress
+        )
         shutil.rmtree(folder, ignore_errors=True)  # of a generation that is not current any more
     return result
 
@@ -138,9 +140,9 @@ class Search:
         searched: dict[str, Range],
         *,
         seed: int,
-        report: Report,
+        on_progress: OnProgress,
     ) -> None:
-        self._rows, self._parts, self._seed, self._report = rows, parts, seed, report
+        self._rows, self._parts, self._seed, self._on_progress = rows, parts, seed, on_progress
         self._folds = rows.oof.folds
         self._price = np.exp(rows.log_price)
         self._pricing = Pricing(rows, parts)
@@ -153,7 +155,7 @@ class Search:
         total = len(self._starts) + trials
         while len(self._journal.trials) < total:
             number = len(self._journal.trials)
-            self._report("searching", number, total)
+            self._on_progress("searching", number, total)
             if number >= len(self._starts) and time.monotonic() >= until:
                 return
             began = time.monotonic()
@@ -167,7 +169,7 @@ class Search:
             loss = np.bincount(self._rows.oof.fold, row_smape(self._price, np.exp(answer)), self._folds)
             kept = Trial(number, point, tuple(loss.tolist()), search, time.monotonic() - began)
             self._journal.keep(kept, answer)
-        self._report("searching", total, total)
+        self._on_progress("searching", total, total)
 
     def close(self) -> None:
         """Let another search of the same begin."""

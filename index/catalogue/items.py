@@ -20,7 +20,7 @@ from index.catalogue.prices import HIGHEST_PRICE, LOWEST_PRICE, read_price
 from index.catalogue.reader import NOT_UTF8, Row, read_rows, shown
 from index.errors import DataRefused
 from index.files import atomic_write
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 
 ITEMS = pa.schema(
     [
@@ -75,7 +75,7 @@ class Catalogue:
         return Counter(reject.kind for reject in self.rejects)
 
 
-def read_catalogue(path: Path, columns: Columns, *, priced: bool, report: Report = silent) -> Catalogue:
+def read_catalogue(path: Path, columns: Columns, *, priced: bool, on_progress: OnProgress = silent) -> Catalogue:
     """Read items to learn from (`priced`) or to price. Holds the items' own bytes and one batch of rows.
 
     Without `priced` the price column may be missing and its cells may be anything (null where no price), and a row may
@@ -90,7 +90,7 @@ def read_catalogue(path: Path, columns: Columns, *, priced: bool, report: Report
         if items := [verdict for verdict in verdicts if isinstance(verdict, Item)]:
             ids, texts, images, prices = zip(*items, strict=True)
             tables.append(make_items(ids, texts, images, prices))
-        report("reading", validator.read, None)
+        on_progress("reading", validator.read, None)
     validator.refuse_if_unusable()
     return Catalogue(pa.concat_tables(tables), rejects)
 

@@ -98,9 +98,9 @@ def _csv_rows(path: Path, head: bytes, specs: Sequence[ColumnSpec]) -> Iterator[
         _, header, fault = next(records, (0, [], "no text"))
         if fault or any(_UNDECODED.search(name) or "\0" in name for name in header):
             raise DataRefused(f"{path} has no readable header ({fault or NOT_UTF8}): save it as CSV in UTF-8.")
-        places = find_columns(path, header, specs)
+        positions = find_columns(path, header, specs)
         for start, cells, unread in records:
-            chosen = tuple(cells[place] if place is not None and place < len(cells) else None for place in places)
+            chosen = tuple(cells[at] if at is not None and at < len(cells) else None for at in positions)
             if unread:
                 fault = unread
             elif len(cells) != len(header):

@@ -22,7 +22,7 @@ from index.embedding.vector_cache import VectorCache
 from index.encoders import find_spec, open_encoder
 from index.encoders.device import AUTO, Runtime
 from index.errors import IndexUnusable, UsageError
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -156,7 +156,7 @@ class Encoders:
         items: pa.Table,
         photographs: Photographs,
         cache: Path | None = None,
-        report: Report = silent,
+        on_progress: OnProgress = silent,
         fingerprints: Fingerprints | None = None,
     ) -> tuple[dict[str, Float32], list[str | None]]:
         """Encode n items of schema `ITEMS` in every modality; `fingerprints` of their photographs spare a reading.
@@ -174,18 +174,24 @@ class Encoders:
                 absent = [NO_PHOTOGRAPH] * len(images)
                 continue
             encoder = self.get(modality)
-            with _open_cache(cache, encoder, report) as kept:
+            with _open_cache(cache, encoder, on_progress) as kept:
                 if modality.view == PHOTOGRAPH:
                     vectors[name], absent = embed_photographs(
-                        encoder, images, photographs, kept, report, fingerprints=fingerprints
+                        encoder, images, photographs, kept, on_progress, fingerprints=fingerprints
                     )
                 elif modality.view == PAIR:
                     texts = _texts(items, modality)
                     vectors[name], absent = embed_pairs(
-                        encoder, texts, images, photographs, cache=kept, report=report, fingerprints=fingerprints
+                        encoder,
+                        texts,
+                        images,
+                        photographs,
+                        cache=kept,
+                        on_progress=on_progress,
+                        fingerprints=fingerprints,
                     )
                 else:
-                    vectors[name] = embed_texts(encoder, _texts(items, modality), kept, report)
+                    vectors[name] = embed_texts(encoder, _texts(items, modality), kept, on_progress)
         return vectors, absent
 
 
@@ -200,5 +206,7 @@ def _texts(items: pa.Table, modality: Modality) -> list[str]:
     return [clean(text, modality.cleaning) for text in texts]
 
 
-def _open_cache(folder: Path | None, encoder: Encoder, report: Report) -> AbstractContextManager[VectorCache | None]:
-    return VectorCache(folder, encoder.identity, encoder.dim, report) if folder else nullcontext()
+def _open_cache(
+    folder: Path | None, encoder: Encoder, on_progress: OnProgress
+) -> AbstractContextManager[VectorCache | None]:
+    return VectorCache(folder, encoder.identity, encoder.dim, on_progress) if folder else nullcontext()

@@ -21,7 +21,7 @@ from index.errors import PriceError
 from index.photographs.fingerprints import READERS, Fingerprints, read_fingerprints
 from index.photographs.formats import ImageRefused
 from index.photographs.source import Photographs
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 
 NO_PHOTOGRAPH = "no photograph given"
 
@@ -42,7 +42,7 @@ Batches = Generator[_Batch, None, None]
 
 
 def embed_texts(
-    encoder: Encoder, texts: Sequence[str], cache: VectorCache | None = None, report: Report = silent
+    encoder: Encoder, texts: Sequence[str], cache: VectorCache | None = None, on_progress: OnProgress = silent
 ) -> Float32:
     """Texts to (n, dim) float32 unit rows; an empty one to a zero row. PriceError if the encoder answers with another.
 
@@ -57,7 +57,7 @@ def embed_texts(
         for run in chunks(len(missing), encoder.batch_size):
             yield _Batch(missing[run], [text_of[key] for key in missing[run]])
 
-    return _embed(encoder, keys, batches, cache, partial(report, f"texts ({encoder.spec.name})"))
+    return _embed(encoder, keys, batches, cache, partial(on_progress, f"texts ({encoder.spec.name})"))
 
 
 def embed_photographs(
@@ -65,7 +65,7 @@ def embed_photographs(
     references: Sequence[str | None],
     photographs: Photographs,
     cache: VectorCache | None = None,
-    report: Report = silent,
+    on_progress: OnProgress = silent,
     *,
     fingerprints: Fingerprints | None = None,
 ) -> PhotographVectors:
@@ -76,7 +76,7 @@ def embed_photographs(
     query, whose photograph may have to be fetched, reads it once.
     """
     if fingerprints is None and cache is not None:
-        fingerprints = read_fingerprints(photographs, references, report)
+        fingerprints = read_fingerprints(photographs, references, on_progress)
     contents, refused = _contents(references, fingerprints)
     keys = [None if reference is None else contents.get(reference) for reference in references]
     reference_of = {content: reference for reference, content in reversed(contents.items())}  # the first of equal ones
@@ -85,7 +85,7 @@ def embed_photographs(
     def batches(missing: list[bytes]) -> Batches:
         return _decoded(photographs, [(key, reference_of[key]) for key in missing], encoder.batch_size, broken)
 
-    vectors = _embed(encoder, keys, batches, cache, partial(report, f"photographs ({encoder.spec.name})"))
+    vectors = _embed(encoder, keys, batches, cache, partial(on_progress, f"photographs ({encoder.spec.name})"))
     absent = [
         NO_PHOTOGRAPH if reference is None else refused[reference] if key is None else broken.get(key)
         for reference, key in zip(references, keys, strict=True)
@@ -100,7 +100,7 @@ def embed_pairs(
     photographs: Photographs,
     *,
     cache: VectorCache | None = None,
-    report: Report = silent,
+    on_progress: OnProgress = silent,
     fingerprints: Fingerprints | None = None,
 ) -> PhotographVectors:
     """Vectors of text and photograph together; of one alone where the other is missing.
@@ -108,7 +108,7 @@ def embed_pairs(
     An item with neither is a zero row. `absent` speaks of the photographs, as in `embed_photographs`.
     """
     if fingerprints is None and cache is not None:
-        fingerprints = read_fingerprints(photographs, references, report)
+        fingerprints = read_fingerprints(photographs, references, on_progress)
     contents, refused = _contents(references, fingerprints)
     keep = len(contents) <= encoder.batch_size  # so few stay decoded, so that a query fetches its photograph once
 
@@ -144,7 +144,9 @@ def embed_pairs(
             for run in chunks(len(missing), encoder.batch_size):
                 yield _Batch(missing[run], list(pool.map(read, missing[run])))
 
-    vectors = _embed(encoder, keys, batches, cache, partial(report, f"texts with photographs ({encoder.spec.name})"))
+    vectors = _embed(
+        encoder, keys, batches, cache, partial(on_progress, f"texts with photographs ({encoder.spec.name})")
+    )
     absent = [NO_PHOTOGRAPH if reference is None else refused.get(reference) for reference in references]
     return PhotographVectors(vectors, absent)
 
@@ -158,7 +160,7 @@ def _embed(
     keys: Sequence[bytes | None],
     batches: Callable[[list[bytes]], Batches],
     cache: VectorCache | None,
-    report: Callable[[int, int], None],
+    on_progress: Callable[[int, int], None],
 ) -> np.ndarray:
     """(n, dim) float32. `keys`: each row's content, None for a zero row. `batches`: what to encode for missing keys."""
     first: dict[bytes, int] = {}
@@ -174,15 +176,15 @@ def _embed(
         else:
             vectors[row] = kept
     done = len(first) - len(missing)
-    report(done, len(first))
+    on_progress(done, len(first))
     with contextlib.closing(batches(missing)) as stream, contextlib.closing(_forwarded(encoder, stream)) as encoded:
         for made, part in encoded:
             vectors[[first[key] for key in made]] = part
             if cache:
                 cache.put(made, part)
             done += len(made)
-            report(done, len(first))
-    report(len(first), len(first))  # what could not be encoded is done with as well
+            on_progress(done, len(first))
+    on_progress(len(first), len(first))  # what could not be encoded is done with as well
     for row, key in enumerate(keys):
         if key is not None and first[key] != row:
             vectors[row] = vectors[first[key]]

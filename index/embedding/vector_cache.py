@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 import numpy as np
 
 from index.errors import IndexUnusable
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 
 _LAYOUT = 1  # of a cache file
 _DAMAGED = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -29,10 +29,10 @@ class VectorCache:
     raises, as IndexUnusable.
     """
 
-    def __init__(self, folder: Path, identity: str, dim: int, report: Report = silent) -> None:
+    def __init__(self, folder: Path, identity: str, dim: int, on_progress: OnProgress = silent) -> None:
         self._path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.sqlite"
         self._bytes = dim * 4
-        self._report = report
+        self._on_progress = on_progress
         self._lock = threading.Lock()
         self._open: sqlite3.Connection | None = None
         self._attempt(lambda connection: None)
@@ -96,7 +96,7 @@ class VectorCache:
         with contextlib.suppress(FileNotFoundError):  # another process may have met the same damage first
             self._path.replace(self._path.with_suffix(".damaged"))
         Path(f"{self._path}-journal").unlink(missing_ok=True)
-        self._report("a damaged cache of encodings was set aside: encoding again", 0, None)
+        self._on_progress("a damaged cache of encodings was set aside: encoding again", 0, None)
 
     def _unusable(self, error: Exception) -> IndexUnusable:
         return IndexUnusable(

@@ -119,12 +119,12 @@ class PhotographCache:
 
     def record(self, links: sqlite3.Connection, url: str, digest: str) -> None:
         """Settle a URL: its photograph is here."""
-        self._settle(links, url, digest, None)
+        self._record(links, url, digest, None)
 
     def record_refusal(self, links: sqlite3.Connection, url: str, reason: Reason) -> None:
         """Settle a URL if the reason lasts; a passing one leaves it to be asked again."""
         if reason in LASTING:
-            self._settle(links, url, None, reason)
+            self._record(links, url, None, reason)
 
     def sweep(self) -> None:
         """Delete what killed runs left half-written."""
@@ -132,7 +132,7 @@ class PhotographCache:
             if time.time() - partial.stat().st_mtime > STALE_SECONDS:
                 partial.unlink(missing_ok=True)
 
-    def _settle(self, links: sqlite3.Connection, url: str, digest: str | None, reason: Reason | None) -> None:
+    def _record(self, links: sqlite3.Connection, url: str, digest: str | None, reason: Reason | None) -> None:
         with self._usable():
             links.execute("INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?)", (key(url), digest, reason, time.time()))
 

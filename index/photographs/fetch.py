@@ -104,7 +104,7 @@ def fetch(url: str, *, limits: Limits = LIMITS, network: Network = SYSTEM) -> by
     with _refusals():
         for _ in range(limits.redirects + 1):
             connection = CheckedConnection(read_url(url), limits, network, deadline)
-            with contextlib.closing(connection), connection.ask() as response:
+            with contextlib.closing(connection), connection.send() as response:
                 if response.status not in REDIRECTS:
                     return _photograph(response, limits)
                 url = _next(url, response)
@@ -200,7 +200,7 @@ class CheckedConnection(http.client.HTTPConnection):
         # http.client asks its socket for sendall, makefile and close, and for nothing else.
         self.sock = cast(socket.socket, _BoundedSocket(stream, self.deadline, self.limits.size + OVERHEAD))
 
-    def ask(self) -> http.client.HTTPResponse:
+    def send(self) -> http.client.HTTPResponse:
         """Send the request and read the headers of its answer."""
         self.request("GET", self.target.request, headers={"Host": self.target.authority, **HEADERS})
         return self.getresponse()
@@ -286,13 +286,13 @@ def _look_up(resolve: Callable[[str, int], Sequence[str]], target: Target, deadl
         return [target.host]
     answer: queue.SimpleQueue[Sequence[str] | OSError | UnicodeError] = queue.SimpleQueue()
 
-    def ask() -> None:
+    def send() -> None:
         try:
             answer.put(resolve(target.host, target.port))
         except (OSError, UnicodeError) as error:
             answer.put(error)
 
-    threading.Thread(target=ask, daemon=True).start()
+    threading.Thread(target=send, daemon=True).start()
     try:
         found = answer.get(timeout=deadline.left())
     except queue.Empty as error:

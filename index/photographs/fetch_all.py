@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from index.photographs.cache import PhotographCache, key
 from index.photographs.fetch import LIMITS, SYSTEM, FetchRefused, Limits, Network, fetch
 from index.photographs.formats import ImageRefused, Reason
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 
 UNANSWERED = frozenset({Reason.TIMED_OUT, Reason.CONNECTION_FAILED, Reason.HOST_NOT_FOUND})
 """The host said nothing at all."""
@@ -40,7 +40,7 @@ class Patience:
     first_wait: float = 0.5
     factor: float = 2.0
     longest_wait: float = 30.0
-    longest_asked: float = 60.0  # a server that asks for more in Retry-After is given up on, for this run
+    longest_wait: float = 60.0  # a server that asks for more in Retry-After is given up on, for this run
     silence: int = 50  # attempts without any answer, one after another, after which a host is given up on, for this run
 
     def wait(self, attempt: int, jitter: random.Random) -> float:
@@ -96,7 +96,7 @@ def fetch_all(
     cache_dir: Path,
     *,
     settings: FetchSettings = DEFAULTS,
-    report: Report = silent,
+    on_progress: OnProgress = silent,
     network: Network = SYSTEM,
     jitter: random.Random | None = None,
 ) -> FetchReport:
@@ -113,20 +113,20 @@ def fetch_all(
     network = replace(network, resolve=_Names(network.resolve))
     jitter = jitter or random.Random()  # noqa: S311 - spreads load, hides nothing
     with closing(cache.connect()) as links, ThreadPoolExecutor(settings.concurrency, "fetch") as pool:
-        running: dict[Future[_Outcome], _Job] = {}
+        running: dict[Future[_Outcome], _Link] = {}
         while running or line.next_due() is not None:
-            while len(running) < settings.concurrency and (job := line.take()):
-                running[pool.submit(_attempt, job, cache, settings, network)] = job
+            while len(running) < settings.concurrency and (link := line.take()):
+                running[pool.submit(_attempt, link, cache, settings, network)] = link
             for future in _finished(running, line, settings.concurrency):
-                job, outcome = running.pop(future), future.result()
-                line.leave(job, outcome)
-                delay = _delay(job, outcome, settings, jitter)
+                link, outcome = running.pop(future), future.result()
+                line.leave(link, outcome)
+                delay = _delay(link, outcome, settings, jitter)
                 if outcome.refusal is not None and delay is not None:
                     result.retried[outcome.refusal.reason] += 1
-                    line.again(job, delay, whole_host=outcome.asked_to_wait is not None)
+                    line.again(link, delay, whole_host=outcome.asked_to_wait is not None)
                 else:
-                    _settle(job, outcome, cache, links, result)
-                    report("photographs", result.settled, result.urls)
+                    _record(link, outcome, cache, links, result)
+                    on_progress("photographs", result.settled, result.urls)
     result.seconds = time.monotonic() - started
     return result
 
@@ -154,11 +154,11 @@ class _Host:
     active: int = 0
     rests_until: float = 0.0
     silence: int = 0  # attempts without an answer since the last answer
-    parked: deque["_Job"] = field(default_factory=deque)  # due, but the host is busy
+    parked: deque["_Link"] = field(default_factory=deque)  # due, but the host is busy
 
 
 @dataclass(order=True)
-class _Job:
+class _Link:
     """One URL that waits until the moment `due`; ties go by the catalogue's order."""
 
     due: float
@@ -188,43 +188,43 @@ class _Line:
     def __init__(self, urls: Sequence[str], per_host: int) -> None:
         self._per_host = per_host
         hosts: defaultdict[str, _Host] = defaultdict(_Host)
-        self._waiting = [_Job(0.0, number, url, hosts[_host_name(url)]) for number, url in enumerate(urls)]
+        self._waiting = [_Link(0.0, number, url, hosts[_host_name(url)]) for number, url in enumerate(urls)]
 
     def next_due(self) -> float | None:
         """Return when the next URL may be tried; None when none waits but for another's place."""
         return self._waiting[0].due if self._waiting else None
 
-    def take(self) -> _Job | None:
+    def take(self) -> _Link | None:
         """The next URL whose moment has come and whose host has room."""
         now = time.monotonic()
         while self._waiting and self._waiting[0].due <= now:
-            job = heapq.heappop(self._waiting)
-            if job.host.rests_until > now:
-                job.due = job.host.rests_until
-                heapq.heappush(self._waiting, job)
-            elif job.host.active >= self._per_host:
-                job.host.parked.append(job)
+            link = heapq.heappop(self._waiting)
+            if link.host.rests_until > now:
+                link.due = link.host.rests_until
+                heapq.heappush(self._waiting, link)
+            elif link.host.active >= self._per_host:
+                link.host.parked.append(link)
             else:
-                job.host.active += 1
-                return job
+                link.host.active += 1
+                return link
         return None
 
-    def leave(self, job: _Job, outcome: _Outcome) -> None:
+    def leave(self, link: _Link, outcome: _Outcome) -> None:
         """Give the place at the host to the next that waits for it."""
-        host = job.host
+        host = link.host
         host.active -= 1
         unanswered = outcome.refusal is not None and outcome.refusal.reason in UNANSWERED | {Reason.HOST_SILENT}
         host.silence = host.silence + 1 if unanswered else 0
         if host.parked:
             heapq.heappush(self._waiting, host.parked.popleft())
 
-    def again(self, job: _Job, delay: float, *, whole_host: bool) -> None:
+    def again(self, link: _Link, delay: float, *, whole_host: bool) -> None:
         """Try this URL again after `delay`; a host that asked for the wait is left alone altogether."""
-        job.attempt += 1
-        job.due = time.monotonic() + delay
+        link.attempt += 1
+        link.due = time.monotonic() + delay
         if whole_host:
-            job.host.rests_until = max(job.host.rests_until, job.due)
-        heapq.heappush(self._waiting, job)
+            link.host.rests_until = max(link.host.rests_until, link.due)
+        heapq.heappush(self._waiting, link)
 
 
 def _host_name(url: str) -> str:
@@ -249,18 +249,18 @@ class _Names:
         return addresses
 
 
-def _attempt(job: _Job, cache: PhotographCache, settings: FetchSettings, network: Network) -> _Outcome:
+def _attempt(link: _Link, cache: PhotographCache, settings: FetchSettings, network: Network) -> _Outcome:
     """Fetch one photograph into the cache; runs in a thread of the pool."""
-    if job.host.silence >= settings.patience.silence:
+    if link.host.silence >= settings.patience.silence:
         return _Outcome(refusal=FetchRefused(Reason.HOST_SILENT))
     try:
-        data = fetch(job.url, limits=settings.limits, network=network)
+        data = fetch(link.url, limits=settings.limits, network=network)
     except ImageRefused as refusal:
         return _Outcome(refusal=refusal)
     return _Outcome(cache.write(data), len(data))
 
 
-def _finished(running: Mapping[Future[_Outcome], _Job], line: _Line, concurrency: int) -> Collection[Future[_Outcome]]:
+def _finished(running: Mapping[Future[_Outcome], _Link], line: _Line, concurrency: int) -> Collection[Future[_Outcome]]:
     """Wait until an attempt is done or, with hands free, until the next one is due."""
     due = line.next_due()
     pause = None if due is None or len(running) >= concurrency else max(0.0, due - time.monotonic())
@@ -270,24 +270,24 @@ def _finished(running: Mapping[Future[_Outcome], _Job], line: _Line, concurrency
     return ()
 
 
-def _delay(job: _Job, outcome: _Outcome, settings: FetchSettings, jitter: random.Random) -> float | None:
+def _delay(link: _Link, outcome: _Outcome, settings: FetchSettings, jitter: random.Random) -> float | None:
     """Seconds until another attempt; None when this one is the last."""
-    if outcome.refusal is None or outcome.refusal.reason not in RETRIED or job.attempt >= settings.retries:
+    if outcome.refusal is None or outcome.refusal.reason not in RETRIED or link.attempt >= settings.retries:
         return None
-    wait_for = settings.patience.wait(job.attempt, jitter)
+    wait_for = settings.patience.wait(link.attempt, jitter)
     if outcome.asked_to_wait is None:
         return wait_for
-    return outcome.asked_to_wait + wait_for if outcome.asked_to_wait <= settings.patience.longest_asked else None
+    return outcome.asked_to_wait + wait_for if outcome.asked_to_wait <= settings.patience.longest_wait else None
 
 
-def _settle(
-    job: _Job, outcome: _Outcome, cache: PhotographCache, links: sqlite3.Connection, result: FetchReport
+def _record(
+    link: _Link, outcome: _Outcome, cache: PhotographCache, links: sqlite3.Connection, result: FetchReport
 ) -> None:
     """Record what came of a URL, and count it."""
     if outcome.refusal is None:
-        cache.record(links, job.url, outcome.digest)
+        cache.record(links, link.url, outcome.digest)
         result.fetched += 1
         result.bytes += outcome.size
     else:
-        cache.record_refusal(links, job.url, outcome.refusal.reason)
+        cache.record_refusal(links, link.url, outcome.refusal.reason)
         result.given_up[outcome.refusal.reason] += 1

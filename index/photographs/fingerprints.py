@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from index.arrays import chunks
 from index.photographs.formats import ImageRefused
 from index.photographs.source import Photographs
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 
 READERS = 4  # threads that read, hash or decode; all of these let go of the interpreter
 _CHUNK = 1024  # photographs between two reports of progress
@@ -29,7 +29,7 @@ class Fingerprints:
 
 
 def read_fingerprints(
-    photographs: Photographs, references: Sequence[str | None], report: Report = silent
+    photographs: Photographs, references: Sequence[str | None], on_progress: OnProgress = silent
 ) -> Fingerprints:
     """Read and hash the photograph of each distinct reference; raises nothing for one that cannot be had."""
 
@@ -49,5 +49,5 @@ def read_fingerprints(
                     refused[reference] = str(answer.reason)
                 else:
                     known[reference] = answer
-            report("reading photographs", run.stop, len(distinct))
+            on_progress("reading photographs", run.stop, len(distinct))
     return Fingerprints(known, refused)

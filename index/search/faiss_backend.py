@@ -16,7 +16,6 @@ import numpy as np
 from index.arrays import Float32, Int64
 from index.search.price_order import GroupPositions, PriceOrder, rank_candidates
 
-FILE = "search.faiss"  # until those who take it from here ask `index.storage.layout`
 IVF_ROWS = 20_000
 LISTS_PER_ROOT = 1.0  # lists: this times the square root of the rows
 PROBED = 1 / 16  # share of the lists that are looked into

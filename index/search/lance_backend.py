@@ -23,7 +23,6 @@ from index.search.price_order import PriceOrder, rank_candidates
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TABLE = "search"  # until those who take it from here ask `index.storage.layout`
 BATCH = 4096  # rows written at once
 IVF_ROWS = 20_000  # below it Lance looks at all rows
 PROBED = 1 / 8  # share of the partitions that are looked into

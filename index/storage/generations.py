@@ -22,10 +22,7 @@ from pathlib import Path
 
 from index.errors import IndexUnusable, UsageError
 from index.files import PARTIAL, atomic_write, exclusive_lock, fsync, fsync_tree
-from index.storage.layout import CACHE, CURRENT, LOCK, MANIFEST, photograph_cache
-
-# CACHE, PARTIAL and photograph_cache until those who take them from here ask the layout and `index.files`.
-__all__ = ["CACHE", "PARTIAL", "GenerationLease", "current_generation", "lease_current", "photograph_cache", "writing"]
+from index.storage.layout import CACHE, CURRENT, LOCK, MANIFEST
 
 _FINISHED = re.compile(r"gen-([0-9]{6,})")
 _ANY = re.compile(r"gen-([0-9]{6,})(\.partial)?")

@@ -21,8 +21,6 @@ from index.storage.layout import ITEMS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-link_file = link_or_copy  # until those who take it from here take it from `index.files`
-
 MOST_DELETED = 0.5  # deleted rows for each live one, beyond which the table is compacted
 MOST_DATA_FILES = 100  # of a table: every one is opened by every reading
 DELETED_AT_ONCE = 10_000  # rows in one deletion

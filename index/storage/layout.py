@@ -34,7 +34,6 @@ REPORT = "report.json"
 TUNING_RECORD = "tuning.json"
 REJECTS = "rejects.csv"
 
-OLD_NAMES = (("comparables.arrow", REFERENCE), ("departed.parquet", REMOVED_ROWS), ("word_space.safetensors", LSA))
 """Until the engine writes the new names: names on disk that stand for others. To be deleted then, with its one user."""
 
 
@@ -85,7 +84,7 @@ GENERATION = (
 
 def entry_of(path: str) -> Entry:
     """What a file is, by its path in the generation, with forward slashes. AssertionError for one that is not known."""
-    name = dict(OLD_NAMES).get(path, path)
+    name = path
     for entry in GENERATION:
         if name == entry.name or (entry.name.endswith("/") and name.startswith(entry.name)):
             return entry

@@ -20,8 +20,6 @@ from index.errors import IndexUnusable
 from index.files import sha256_file
 from index.storage.layout import MANIFEST, entry_of
 
-__all__ = ["FORMAT", "MANIFEST", "EncoderRecord", "Manifest", "read_manifest", "write_manifest"]
-
 FORMAT = 3
 _AGAIN = "build the index again with `price build-index`"
 _HASHERS = min(8, os.cpu_count() or 1)

@@ -156,9 +156,9 @@ def test_progress_off_a_terminal_is_a_line_now_and_then_with_rate_and_time_left(
     monkeypatch.setattr(render.time, "monotonic", lambda: next(clock))
     with render.Progress() as progress:
         for done in (1000, 1100, 2000, 2500, 5000):
-            progress.report("texts (minilm)", done, 5000)
-        progress.report("texts (minilm)", 5000, 5000)
-        progress.report("writing the index", 0, None)
+            progress.update("texts (minilm)", done, 5000)
+        progress.update("texts (minilm)", 5000, 5000)
+        progress.update("writing the index", 0, None)
     assert capsys.readouterr().err.splitlines() == [
         "texts (minilm): 1,000 of 5,000",
         "texts (minilm): 2,000 of 5,000, 100/s, 0:00:30 left",
@@ -174,7 +174,7 @@ def test_progress_tells_a_stage_that_begins_anew_and_a_slow_one(
     monkeypatch.setattr(render.time, "monotonic", lambda: next(clock))
     progress = render.Progress()
     for done, total in ((0, 5), (5, 5), (0, 9), (1, 9)):
-        progress.report("texts (minilm)", done, total)
+        progress.update("texts (minilm)", done, total)
     assert capsys.readouterr().err.splitlines() == [
         "texts (minilm): 0 of 5",
         "texts (minilm): 5 of 5 in 2.0 s",
@@ -189,8 +189,8 @@ def test_progress_on_a_terminal_is_one_line_that_moves_and_ends(monkeypatch: pyt
     monkeypatch.setenv("COLUMNS", "40")
     with render.Progress() as progress:
         for done in range(101):
-            progress.report("a stage with quite a long name of its own", done, 100)
-        progress.report("writing the index", 0, None)
+            progress.update("a stage with quite a long name of its own", done, 100)
+        progress.update("writing the index", 0, None)
     lines = terminal.getvalue().split("\n")
     assert len(lines) == 3 and lines[2] == ""
     assert all(len(part) < 40 for line in lines for part in line.replace("\x1b[K", "").split("\r"))
@@ -201,7 +201,7 @@ def test_an_error_never_stands_on_the_line_that_moved(monkeypatch: pytest.Monkey
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with pytest.raises(OSError, match="full"), render.Progress() as progress:
-        progress.report("texts", 1, 2)
+        progress.update("texts", 1, 2)
         raise OSError("full")
     assert terminal.getvalue().endswith("\n")
 

@@ -14,7 +14,7 @@ import pytest
 from engine.evaluation.report import Score
 from engine.tuning.tune import Found
 from index.storage.generations import writing
-from render import show_tuned
+from render import show_tune_result
 
 ROOT = Path(__file__).parent.parent.parent
 USAGE, INDEX, LOCKED = 2, 4, 75
@@ -58,12 +58,12 @@ def test_a_person_sees_the_cross_fitted_score_by_its_name_and_settings_as_a_file
     score, note = Score(50.0, 49.0, 51.0), "minilm@tuned was fine-tuned on 7 rows of this index"
     chosen = {"correction.decay": 5.0, "correction.k": 9}
     found = Found(139, ("correction",), 0, 8, score, score, 48.0, score, chosen, True, (note,), 1.0)
-    show_tuned(found, tmp_path)
+    show_tune_result(found, tmp_path)
     said = capsys.readouterr().out
     assert "SMAPE cross-fitted 50.00" in said and "SMAPE searched" not in said
     assert "  correction.lambda = 5\n  correction.k = 9\n" in said
     assert f"Note: {note}\n" in said and "honest but for the note above" in said
-    show_tuned(replace(found, notes=()), tmp_path)
+    show_tune_result(replace(found, notes=()), tmp_path)
     assert "Note" not in (said := capsys.readouterr().out) and "these figures are honest." in said
 
 

@@ -190,7 +190,7 @@ def test_every_model_has_a_seed_of_its_own_which_the_seed_of_the_build_decides()
 @pytest.mark.parametrize("beside", [frozenset(), frozenset({"gbdt"}), frozenset({"mlp", "gbdt"})])
 def test_progress_counts_up_to_every_model(beside):
     told = []
-    predict(fits={"mlp": Memory, "gbdt": Memory}, beside=beside, report=lambda *news: told.append(news))
+    predict(fits={"mlp": Memory, "gbdt": Memory}, beside=beside, on_progress=lambda *news: told.append(news))
     total = 2 * (FOLDS + FOLDS * (FOLDS - 1) // 2)
     assert {news[0] for news in told} == {"fitting models"}
     assert told[-1] == ("fitting models", total, total)

@@ -7,7 +7,7 @@ import pytest
 
 from engine.ensemble.blend import Weights, blend
 from engine.ensemble.out_of_fold import STACKER, OutOfFold
-from engine.ensemble.stacker import AMOUNT_SLOPE, Stacker, features, stack_out_of_fold
+from engine.ensemble.stacker import AMOUNT_SLOPE, Stacker, features, stacker_out_of_fold
 from engine.features.inputs import NUMBERS
 from engine.features.training_set import TrainingSet
 from engine.settings.schema import StackerSettings
@@ -99,14 +99,14 @@ def test_a_stack_learns_whom_to_trust_and_comes_back_from_the_disk(tmp_path, cat
 
 
 def test_the_same_seed_grows_the_same_stacks(catalogue, oof):
-    one, again = (stack_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=4)[0] for _ in range(2))
-    other = stack_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=5)[0]
+    one, again = (stacker_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=4)[0] for _ in range(2))
+    other = stacker_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=5)[0]
     np.testing.assert_array_equal(one.oof[STACKER], again.oof[STACKER])
     assert not np.array_equal(one.oof[STACKER], other.oof[STACKER])
 
 
 def test_every_prediction_is_by_stacks_that_left_out_what_they_must(catalogue, oof):
-    stacked, stacks = stack_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=0)
+    stacked, stacks = stacker_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=0)
     for f in range(FOLDS):
         world = {m: each[f] for m, each in oof.nested_oof.items()}
         own, here = {m: np.where(oof.fold == f, oof.oof[m], world[m]) for m in world}, oof.fold == f
@@ -148,10 +148,10 @@ def fitted(members, out, f, catalogue, fold):
 
 @pytest.mark.parametrize("row", [0, 40, 149])
 def test_a_price_a_thousand_times_higher_moves_no_prediction_of_its_own_fold(row, catalogue, oof):
-    before = stack_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=0)[0]
+    before = stacker_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=0)[0]
     dearer = catalogue.log_price.copy()
     dearer[row] += np.log(1000)
-    after = stack_out_of_fold(oof, WEIGHTS, replace(catalogue, log_price=dearer), SMALL, seed=0)[0]
+    after = stacker_out_of_fold(oof, WEIGHTS, replace(catalogue, log_price=dearer), SMALL, seed=0)[0]
     here = oof.fold == oof.fold[row]
     np.testing.assert_array_equal(after.oof[STACKER][here], before.oof[STACKER][here])
     np.testing.assert_array_equal(after.nested_oof[STACKER][oof.fold[row]], before.nested_oof[STACKER][oof.fold[row]])

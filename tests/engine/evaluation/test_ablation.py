@@ -1,4 +1,4 @@
-"""Is a variant the index with one part left out, and priced as honestly as the index itself?"""
+"""Variants of an index: each is the index with one part left out, and priced as honestly as the index itself."""
 
 import re
 from dataclasses import replace
@@ -8,24 +8,26 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from engine.ensemble import train
 from engine.ensemble.cross_fit import answer_out_of_fold, cross_fit
 from engine.ensemble.out_of_fold import STACKER, OutOfFold
-from engine.ensemble.stacker import Catalogue, Goods, amounts, features
-from engine.ensemble.train import stacked
+from engine.ensemble.stacker import features
+from engine.ensemble.train import with_stacker
 from engine.evaluation import ablation
 from engine.evaluation import refit_ablation as refits
 from engine.evaluation.ablation import PARTS, Variant, Whole, ablate, median_shift, variants
 from engine.evaluation.evaluate import evaluate_index
-from engine.evaluation.refit_ablation import Refit, members_of, refits_of
-from engine.evaluation.scorable import ScoredRows, open_scored_rows
+from engine.evaluation.refit_ablation import Refit, refits_of
+from engine.evaluation.scorable import ScorableRows, open_scorable_rows
 from engine.features.inputs import NUMBERS, WORD_KINDS, Inputs, make_inputs
+from engine.features.training_set import TrainingSet
 from engine.metrics import smape
 from engine.settings.schema import Blend, Correction, CorrectionParameters, Settings, StackerSettings
 from index.catalogue.items import make_items
 from index.errors import IndexUnusable, UsageError
 from index.search.neighbours import BandIndex, Neighbours
 
-ROWS, FOLDS = 120, 4  # of three folds, two left out leave the stack no neighbour to read
+ROWS, FOLDS = 120, 4  # of three folds, two left out leave the stacker no neighbour to read
 SETTINGS = Settings(
     folds=FOLDS,
     members=("mlp", "lexical", "gbdt"),
@@ -50,22 +52,23 @@ def inputs(make_items: Any) -> Inputs:
 
 
 def whole_of(inputs: Inputs, log_price: Any, settings: Settings = SETTINGS) -> Whole:
-    """Members that miss by chance and by kind; the stack on them is a real one."""
+    """Members that miss by chance and by kind; the stacker on them is a real one."""
     random = np.random.default_rng(1)
     fold = (np.arange(ROWS) % FOLDS).astype(np.int8)
     kind = inputs.vectors["minilm_name"].argmax(axis=1)
     expected = 2.5 + random.normal(0, 0.3, 6)[kind]
-    without = {m: expected + random.normal(0, 0.2, (FOLDS, ROWS)) for m in settings.members}
-    oof = OutOfFold(fold, {m: expected + random.normal(0, 0.2, ROWS) for m in settings.members}, without)
-    catalogue = Catalogue(inputs, Goods(log_price, inputs.unit, amounts(inputs)), inputs.vectors["minilm_name"])
-    oof = stacked(oof, catalogue, settings)[0]
-    rows: Any = ScoredRows.__new__(ScoredRows)  # without a folder
+    nested_oof = {m: expected + random.normal(0, 0.2, (FOLDS, ROWS)) for m in settings.members}
+    oof = OutOfFold(fold, {m: expected + random.normal(0, 0.2, ROWS) for m in settings.members}, nested_oof)
+    training_set = TrainingSet(inputs, log_price, inputs.vectors["minilm_name"], np.arange(ROWS), fold)
+    oof = with_stacker(oof, training_set, settings)[0]
+    rows: Any = ScorableRows.__new__(ScorableRows)  # without a folder
     for name, value in {
-        "settings": settings, "oof": oof, "goods": catalogue.goods, "groups": np.arange(ROWS), "space": catalogue.space
+        "settings": settings, "oof": oof, "log_price": log_price, "groups": training_set.groups,
+        "search_vectors": training_set.search_vectors,
     }.items():  # fmt: skip
         object.__setattr__(rows, name, value)
     whole = Whole(rows)
-    whole.__dict__["catalogue"] = catalogue
+    whole.__dict__["training_set"] = training_set
     return whole
 
 
@@ -106,7 +109,7 @@ class Memory:
 def test_prices_of_a_fold_change_nothing_in_how_refitted_members_price_that_fold(
     name: str, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refits, "member_fits", lambda settings: dict.fromkeys(settings.members, Memory))
+    monkeypatch.setattr(train, "member_fits", lambda settings, threads: dict.fromkeys(settings.members, Memory))
     before = whole_of(inputs, prices())
     here = before.oof.fold == 1
     dearer = prices() + np.where(here, np.random.default_rng(9).normal(0, 2, ROWS), 0)
@@ -114,30 +117,30 @@ def test_prices_of_a_fold_change_nothing_in_how_refitted_members_price_that_fold
     members = REFITS[name].members
     # Fitted weights come from the other folds' rows, some by models that saw this one (`engine.ensemble.cross_fit`).
     monkeypatch.setattr(refits, "Blend", lambda: Blend(**dict.fromkeys(members, 1 / len(members))))
-    variant = ablation._refitted([REFITS[name]])[0]
-    answer, answer_after = (variant.price(whole) for whole in (before, after))
+    price = ablation._price_refitted(REFITS[name])
+    answer, answer_after = (price(whole) for whole in (before, after))
     np.testing.assert_array_equal(answer_after[here], answer[here])
     assert not np.array_equal(answer_after[~here], answer[~here])
 
 
 def test_a_variant_that_leaves_nothing_out_is_the_index(inputs: Inputs) -> None:
     whole = whole_of(inputs, prices())
-    held = cross_fit(whole.oof, whole.rows.log_price, whole.space, whole.settings)[1]
-    *_, uncorrected, answer = held.stages.values()
+    held_out = cross_fit(whole.oof, whole.rows.log_price, whole.search_vectors, whole.settings)[1]
+    *_, uncorrected, answer = held_out.stages.values()
     np.testing.assert_array_equal(whole.answer(), answer)
     np.testing.assert_array_equal(whole.present.answer, answer)
     np.testing.assert_array_equal(VARIANTS["without correction"].price(whole), uncorrected)
-    np.testing.assert_array_equal(VARIANTS["random neighbours in the band"].price(whole), held.control)
-    np.testing.assert_allclose(whole.answer(whole.stacked(whole.oof)), answer)
+    np.testing.assert_array_equal(VARIANTS["random neighbours in the band"].price(whole), held_out.control)
+    np.testing.assert_allclose(whole.answer(whole.with_stacker(whole.oof)), answer)
 
 
 def test_without_a_member_is_an_index_that_never_had_it(inputs: Inputs) -> None:
     whole = whole_of(inputs, prices())
-    left = {m: (whole.oof.own[m], whole.oof.without[m]) for m in ("mlp", "gbdt")}
-    oof = OutOfFold(whole.oof.fold, {m: o for m, (o, _) in left.items()}, {m: w for m, (_, w) in left.items()})
+    left = {m: (whole.oof.oof[m], whole.oof.nested_oof[m]) for m in ("mlp", "gbdt")}
+    oof = OutOfFold(whole.oof.fold, {m: o for m, (o, _) in left.items()}, {m: n for m, (_, n) in left.items()})
     settings = replace(SETTINGS, members=("mlp", "gbdt"), blend=Blend(mlp=0.625, gbdt=0.375))
     expected = answer_out_of_fold(
-        stacked(oof, whole.catalogue, settings)[0], whole.rows.log_price, whole.space, settings
+        with_stacker(oof, whole.training_set, settings)[0], whole.rows.log_price, whole.search_vectors, settings
     ).answer
     np.testing.assert_allclose(VARIANTS["without lexical"].price(whole), expected)
     assert not np.allclose(expected, whole.present.answer)
@@ -151,25 +154,27 @@ def test_weights_that_were_fixed_keep_their_proportions_and_are_fitted_where_non
     assert ablation._less(Blend(), "mlp") == Blend()
 
 
-def test_without_a_stack_the_blend_is_corrected(inputs: Inputs) -> None:
+def test_without_a_stacker_the_blend_is_corrected(inputs: Inputs) -> None:
     whole = whole_of(inputs, prices())
     settings = replace(SETTINGS, stacker=StackerSettings(rounds=0))
-    expected = answer_out_of_fold(whole.oof.without_stack(), whole.rows.log_price, whole.space, settings).answer
+    expected = answer_out_of_fold(
+        whole.oof.of(SETTINGS.members), whole.rows.log_price, whole.search_vectors, settings
+    ).answer
     np.testing.assert_array_equal(VARIANTS["without stacker"].price(whole), expected)
     assert not np.allclose(expected, whole.present.answer)
 
 
-def test_a_stack_without_evidence_reads_no_price_of_a_neighbour(inputs: Inputs) -> None:
+def test_a_stacker_without_evidence_reads_no_price_of_a_neighbour(inputs: Inputs) -> None:
     """Who is near whom, then, changes its predictions in nothing."""
     whole = whole_of(inputs, prices())
-    nowhere = np.zeros_like(whole.space)
-    moved = whole.catalogue._replace(space=whole.space[::-1])
-    blind = whole.stacked(whole.oof, nowhere)
+    nowhere = np.zeros_like(whole.search_vectors)
+    moved = replace(whole.training_set, search_vectors=whole.search_vectors[::-1])
+    blind = whole.with_stacker(whole.oof, nowhere)
     np.testing.assert_array_equal(VARIANTS["stacker without evidence"].price(whole), whole.answer(blind))
     assert not np.allclose(whole.answer(blind), whole.present.answer)
-    whole.__dict__["catalogue"] = moved
-    np.testing.assert_array_equal(whole.stacked(whole.oof, nowhere).without[STACKER], blind.without[STACKER])
-    assert not np.array_equal(whole.stacked(whole.oof).without[STACKER], blind.without[STACKER])
+    whole.__dict__["training_set"] = moved
+    np.testing.assert_array_equal(whole.with_stacker(whole.oof, nowhere).nested_oof[STACKER], blind.nested_oof[STACKER])
+    assert not np.array_equal(whole.with_stacker(whole.oof).nested_oof[STACKER], blind.nested_oof[STACKER])
 
 
 @pytest.mark.parametrize("decay", [0.01, 5.0])
@@ -179,8 +184,8 @@ def test_the_weighted_median_is_the_least_residual_at_which_half_the_weight_is_r
     rows[3] = -1
     rows[4, 2:] = -1
     similarity = -np.sort(-random.uniform(0, 1, (20, 7)).astype(np.float32), axis=1)
-    residual, knobs = random.normal(size=30), CorrectionParameters(7, 1.0, decay, 0.5)
-    shift = median_shift(Neighbours(rows, np.where(rows >= 0, similarity, 0)), residual, knobs)
+    residual, correction = random.normal(size=30), CorrectionParameters(7, 1.0, decay, 0.5)
+    shift = median_shift(Neighbours(rows, np.where(rows >= 0, similarity, 0)), residual, correction)
     for i in range(20):
         near = [(residual[j], np.exp(decay * float(similarity[i, at]))) for at, j in enumerate(rows[i]) if j >= 0]
         if not near:
@@ -198,9 +203,9 @@ def test_a_refit_sees_what_it_is_named_for_and_nothing_else(inputs: Inputs) -> N
     whole = whole_of(inputs, prices())
 
     def seen(name: str) -> tuple[Inputs, Settings]:
-        catalogue, settings = REFITS[name].world(whole.catalogue, whole.settings)
-        assert len(catalogue.space) == ROWS
-        return catalogue.inputs, settings
+        training_set, settings = REFITS[name].reduced(whole.training_set, whole.settings)
+        assert len(training_set.search_vectors) == ROWS
+        return training_set.inputs, settings
 
     text, settings = seen("mlp alone, of text")
     assert list(text.vectors) == ["minilm_name", "minilm_text"]
@@ -234,28 +239,28 @@ def empty_item() -> Any:
 
 def test_without_amounts_nothing_is_known_of_what_others_cost_by_amount(inputs: Inputs) -> None:
     whole = whole_of(inputs, prices())
-    seen, _ = REFITS["without amount, pack and unit"].world(whole.catalogue, whole.settings)
-    assert np.isnan(seen.goods.log_amount).all() and np.isnan(amounts(seen.inputs)).all()
-    np.testing.assert_array_equal(seen.goods.unit, seen.inputs.unit)
-    near = BandIndex(seen.space, seen.goods.log_price).search(seen.space, prices(), k=5, band=9.0)
-    table = features({"mlp": prices(1)}, prices(), seen.inputs, near, seen.goods)
+    seen, _ = REFITS["without amount, pack and unit"].reduced(whole.training_set, whole.settings)
+    assert np.isnan(seen.log_amount).all() and np.isnan(seen.inputs.log_amount).all()
+    np.testing.assert_array_equal(seen.unit, seen.inputs.unit)
+    near = BandIndex(seen.search_vectors, seen.log_price).search(seen.search_vectors, prices(), k=5, band=9.0)
+    table = features({"mlp": prices(1)}, prices(), seen.inputs, near, seen)
     plain, at_amount, comparable = table[:, -7:-4], table[:, -4:-1], table[:, -1]
     np.testing.assert_array_equal(at_amount, plain)
     np.testing.assert_array_equal(comparable, 0)
 
 
-@pytest.mark.parametrize("space", [("name", "words"), ("words",)])
-def test_without_words_none_is_searched_by_them(inputs: Inputs, space: tuple[str, ...]) -> None:
-    settings = replace(SETTINGS, correction=replace(SETTINGS.correction, search_vectors=space))
+@pytest.mark.parametrize("views", [("name", "words"), ("words",)])
+def test_without_words_none_is_searched_by_them(inputs: Inputs, views: tuple[str, ...]) -> None:
+    settings = replace(SETTINGS, correction=replace(SETTINGS.correction, search_vectors=views))
     whole = whole_of(inputs, prices(), settings)
     refit = REFITS["without words, but for encoders"]
-    seen, changed = refit.world(whole.catalogue, settings)
+    seen, changed = refit.reduced(whole.training_set, settings)
     other = replace(inputs, words=inputs.words[::-1])
-    elsewhere, _ = refit.world(whole.catalogue._replace(inputs=other), settings)
-    np.testing.assert_array_equal(seen.space, elsewhere.space)
-    assert seen.space.any() == ("name" in space)
-    kept = members_of(whole.oof, changed.members)
-    assert np.isfinite(answer_out_of_fold(stacked(kept, seen, changed)[0], prices(), seen.space, changed).answer).all()
+    elsewhere, _ = refit.reduced(replace(whole.training_set, inputs=other), settings)
+    np.testing.assert_array_equal(seen.search_vectors, elsewhere.search_vectors)
+    assert seen.search_vectors.any() == ("name" in views)
+    kept = with_stacker(whole.oof.of(changed.members), seen, changed)[0]
+    assert np.isfinite(answer_out_of_fold(kept, prices(), seen.search_vectors, changed).answer).all()
 
 
 def test_an_index_without_photographs_has_no_variants_of_them() -> None:
@@ -265,7 +270,7 @@ def test_an_index_without_photographs_has_no_variants_of_them() -> None:
 def test_what_an_index_has_one_of_is_not_left_out() -> None:
     plain = replace(SETTINGS, members=("mlp",), blend=Blend(), correction=Correction(("name",)))
     oof = OutOfFold(np.zeros(1, np.int8), {"mlp": np.zeros(1)}, {})
-    assert {each.part for each in variants(plain, oof)} == {"correction", "weights", "knobs", "band"}
+    assert {each.part for each in variants(plain, oof)} == {"correction", "weights", "parameters", "band"}
 
 
 def test_a_table_begins_with_the_index_and_scores_its_variants_beside_it(shop: Any) -> None:
@@ -275,13 +280,14 @@ def test_a_table_begins_with_the_index_and_scores_its_variants_beside_it(shop: A
     assert own.worse.value == 0
     assert {row.part for row in rest} == set(PARTS)
     assert [row.variant for row in rest if row.part == "members"] == [
-        f"without {member}" for member in ("mlp", "lexical", "kernel", "gbdt")
+        *(f"without {member}" for member in ("mlp", "lexical", "kernel", "gbdt")),
+        "mlp + correction",
     ]
     for row in rest:
         assert row.worse.value == pytest.approx(row.smape - own.smape)
         assert row.worse.low <= row.worse.value <= row.worse.high
         assert row.seconds >= 0
-    whole = Whole(open_scored_rows(shop.index))
+    whole = Whole(open_scorable_rows(shop.index))
     price = np.exp(whole.rows.log_price)
     by_name = {row.variant: row.smape for row in rest}
     assert by_name["without correction"] == pytest.approx(smape(price, np.exp(whole.present.task.base)))
@@ -293,7 +299,9 @@ def test_parts_are_chosen_by_name(shop: Any) -> None:
 
 def test_refits_say_how_long_they_take_before_they_begin(shop: Any) -> None:
     said: list[str] = []
-    table = ablate(shop.index, parts=("quantities",), refit=True, report=lambda stage, done, total: said.append(stage))
+    table = ablate(
+        shop.index, parts=("quantities",), refit=True, on_progress=lambda stage, done, total: said.append(stage)
+    )
     assert [row.variant for row in table.rows] == ["the index as it is", "without amount, pack and unit"]
     assert said[0] == "timing a fit of each member"
     assert re.fullmatch(r"refitting, which takes about [1-9]\d* minutes", said[1])  # as many as that timing makes it

@@ -18,7 +18,7 @@ from engine.finetune.workspace import FINETUNE
 from engine.settings.finetuning import FinetuneSettings
 from index.encoders import open_encoder
 from index.errors import DataRefused, IndexLocked, PriceError, UsageError
-from index.progress import Report, silent
+from index.progress import OnProgress, silent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -42,7 +42,7 @@ def tune(priced_words: Path, tmp_path: Path, quick: FinetuneSettings, monkeypatc
         settings: FinetuneSettings | None = None,
         target: str = "out",
         catalogue: Path = priced_words,
-        report: Report = silent,
+        report: OnProgress = silent,
         **more: Any,
     ) -> FinetuneResult:
         options = FinetuneOptions(**{"device": "cpu", "precision": "fp32", **more})
@@ -145,7 +145,7 @@ def test_a_run_stopped_at_any_report_and_resumed_gives_the_same_bytes(tune: Tune
     for call in range(1, 60):
         target = f"stopped-{call}"
         try:
-            tune(target=target, report=stop_after(call))
+            tune(target=target, on_progress=stop_after(call))
         except Stop:
             stopped += 1
             assert not (tmp_path / target).exists()
@@ -164,7 +164,7 @@ def test_a_best_epoch_from_before_a_stop_is_not_forgotten(
     assert tune(longer, "whole").state.best == best
     scripted(monkeypatch, *scores)
     with pytest.raises(Stop):
-        tune(longer, report=stop_after(2 + STEPS * (best + 2) + 1))
+        tune(longer, on_progress=stop_after(2 + STEPS * (best + 2) + 1))
     tune(longer)
     assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "whole")
 
@@ -194,7 +194,7 @@ def test_a_resumed_run_repeats_no_step(tune: Tune) -> None:
     from engine.finetune.training import Training
 
     with pytest.raises(Stop):
-        tune(report=stop_after(2 + 6))  # reading, what is frozen, six steps
+        tune(on_progress=stop_after(2 + 6))  # reading, what is frozen, six steps
     steps: list[int] = []
     own = Training._step
     with pytest.MonkeyPatch.context() as patch:
@@ -277,7 +277,7 @@ def test_a_torn_checkpoint_leaves_the_one_before(tune: Tune, tmp_path: Path, mon
 @pytest.mark.parametrize("where", [b'"step": ', b'"loss": 0.', b'"curve": [{"loss": 0.', b'"rows": 1', "tensors"])
 def test_a_flipped_bit_in_the_checkpoint_is_noticed(tune: Tune, tmp_path: Path, where: bytes | str) -> None:
     with pytest.raises(Stop):
-        tune(report=stop_after(8))
+        tune(on_progress=stop_after(8))
     path = tmp_path / "out.partial" / "checkpoint.safetensors"
     content = bytearray(path.read_bytes())
     header = where.replace(b'"', b'\\"') if isinstance(where, bytes) else b""  # JSON within JSON
@@ -325,7 +325,7 @@ def test_other_settings_are_refused_by_name_on_resume(
     tune: Tune, quick: FinetuneSettings, tmp_path: Path, change: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(Stop):
-        tune(report=stop_after(8))
+        tune(on_progress=stop_after(8))
     kept = bytes_of(tmp_path / "out.partial")
     with pytest.raises(DataRefused, match=named):
         tune(replace(quick, **change))
@@ -338,7 +338,7 @@ def test_other_settings_are_refused_by_name_on_resume(
 
 def test_a_changed_catalogue_is_refused_on_resume(tune: Tune, tmp_path: Path, priced_words: Path) -> None:
     with pytest.raises(Stop):
-        tune(report=stop_after(8))
+        tune(on_progress=stop_after(8))
     changed = tmp_path / "changed.csv"
     changed.write_text(priced_words.read_text().replace(",3.00\n", ",3.01\n"))
     assert changed.read_text() != priced_words.read_text()
@@ -348,7 +348,7 @@ def test_a_changed_catalogue_is_refused_on_resume(tune: Tune, tmp_path: Path, pr
 
 def test_a_run_that_failed_before_its_first_checkpoint_leaves_nothing(tune: Tune, tmp_path: Path) -> None:
     with pytest.raises(Stop):
-        tune(report=stop_after(1))
+        tune(on_progress=stop_after(1))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -102,7 +102,7 @@ def test_a_build_says_nothing_but_to_its_callback(
     quick: Settings, written: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     said: list[tuple[str, int, int | None]] = []
-    build_index(written(wares()), tmp_path / "index", quick, report=lambda *each: said.append(each))
+    build_index(written(wares()), tmp_path / "index", quick, on_progress=lambda *each: said.append(each))
     assert capfd.readouterr() == ("", "")
     stages = list(dict.fromkeys(stage for stage, _, _ in said))
     assert stages.index("reading") < stages.index("texts (minilm)") < stages.index("fitting models")
@@ -127,7 +127,7 @@ def test_a_build_that_is_stopped_leaves_the_old_index_in_force(
             raise StopHereError
 
     with pytest.raises(StopHereError):
-        build_index(written(wares()), own_index, quick, report=stop)
+        build_index(written(wares()), own_index, quick, on_progress=stop)
     assert current_generation(own_index) == before
     assert [path.name for path in own_index.glob("gen-*")] == [before.name]
     read_manifest(before)

@@ -595,8 +595,8 @@ def test_every_moment_belongs_to_one_stage(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("time.monotonic", lambda: next(now))
     clock = Stopwatch("a")
     assert clock.turn("b") == "a"
-    clock.report("b", 1, 2)
-    clock.report("c", 0, 2)
+    clock.update("b", 1, 2)
+    clock.update("c", 0, 2)
     clock.turn("a")
     clock.turn("")
     clock.turn("d")

@@ -204,5 +204,5 @@ def test_a_missing_package_is_said_before_anything_is_encoded(quick, goods, tmp_
     monkeypatch.setattr("engine.members.tree_features.importlib.util.find_spec", lambda name: None)
     said = []
     with pytest.raises(UsageError, match=r"price-engine\[trees\]"):
-        build_index(goods(), tmp_path / "index", quick("gated-ensemble"), report=lambda *each: said.append(each))
+        build_index(goods(), tmp_path / "index", quick("gated-ensemble"), on_progress=lambda *each: said.append(each))
     assert said == []

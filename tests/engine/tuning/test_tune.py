@@ -53,7 +53,7 @@ def search(shop: Any, tmp_path_factory: pytest.TempPathFactory) -> Search:
 
 def searched(index: Path, folder: Path, trials: int, seed: int = 0) -> Search:
     rows = open_scored_rows(index)
-    search = Search(folder, rows, CORRECTION, ranges(CORRECTION, rows.settings), seed=seed, report=silent)
+    search = Search(folder, rows, CORRECTION, ranges(CORRECTION, rows.settings), seed=seed, on_progress=silent)
     search.run(trials, math.inf)
     search.close()
     return search
@@ -162,11 +162,11 @@ def test_an_interrupt_keeps_every_finished_trial_and_leaves_the_index_as_it_is(o
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tune(own_index, what=CORRECTION, trials=6, report=interrupt)
+        tune(own_index, what=CORRECTION, trials=6, on_progress=interrupt)
     assert seen[-1] == 7
     assert state(own_index) == before
     seen.clear()
-    found = tune(own_index, what=CORRECTION, trials=6, report=lambda stage, done, total: seen.append(done))
+    found = tune(own_index, what=CORRECTION, trials=6, on_progress=lambda stage, done, total: seen.append(done))
     assert seen[0] == 7
     assert found.trials == FOLDS + 1 + 6
 
@@ -297,7 +297,7 @@ def test_an_index_in_force_after_a_search_is_what_a_build_with_those_settings_ma
     rows = open_scored_rows(own_index)
     settings = settings_at({path: value for part in parts for path, value in point[part].items()}, rows.settings)
     assert settings != rows.settings
-    put_in_force(own_index, rows, settings, parts, history=HISTORY, report=silent)
+    put_in_force(own_index, rows, settings, parts, history=HISTORY, on_progress=silent)
     build_index(shop.catalogue, tmp_path / "built", settings, image_dir=shop.images)
     mine, built = current_generation(own_index), current_generation(tmp_path / "built")
     assert read_manifest(mine).settings == read_manifest(built).settings
@@ -375,11 +375,11 @@ def test_an_index_that_was_written_meanwhile_is_left_to_its_writer(own_index: Pa
     add_items(shop.holdout, own_index, image_dir=shop.images)
     after = state(own_index)
     with pytest.raises(IndexLocked, match="written anew while settings"):
-        put_in_force(own_index, rows, rows.settings, CORRECTION, history=HISTORY, report=silent)
+        put_in_force(own_index, rows, rows.settings, CORRECTION, history=HISTORY, on_progress=silent)
     assert state(own_index) == after
     with writing(own_index) as folder:
         with pytest.raises(IndexLocked, match="being written"):
-            put_in_force(own_index, rows, rows.settings, CORRECTION, history=HISTORY, report=silent)
+            put_in_force(own_index, rows, rows.settings, CORRECTION, history=HISTORY, on_progress=silent)
         (folder / "manifest.json").write_text("{}")
 
 

@@ -98,7 +98,7 @@ def test_more_rows_than_a_batch_keep_their_order(tmp_path: Path, monkeypatch: py
     reported: list[tuple[str, int, int | None]] = []
     path = tmp_path / "many.csv"
     path.write_text(HEADER + "".join(f"\n{n},Acme {n},,{n + 1}" for n in range(50)))
-    catalogue = read_catalogue(path, Columns(), priced=True, report=lambda *args: reported.append(args))
+    catalogue = read_catalogue(path, Columns(), priced=True, on_progress=lambda *args: reported.append(args))
     assert catalogue.items["item_id"].to_pylist() == [str(n) for n in range(50)]
     assert reported[0] == ("reading", 7, None) and reported[-1] == ("reading", 50, None)
 

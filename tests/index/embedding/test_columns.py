@@ -234,7 +234,7 @@ def test_a_cache_is_of_one_identity(opened, tmp_path):
 
 def test_progress_says_what_is_encoded(opened):
     told = set()
-    Encoders(MODALITIES).encode(ITEMS, Folder(), report=lambda stage, done, total: told.add(stage))
+    Encoders(MODALITIES).encode(ITEMS, Folder(), on_progress=lambda stage, done, total: told.add(stage))
     assert {"texts (minilm)", "photographs (pixels)"} <= told
 
 

@@ -603,7 +603,7 @@ def test_work_goes_on_across_the_chunks_in_which_photographs_are_asked_for(
     shelf = shelf_of(30)
     encoder = FakeEncoder(batch_size=4)
     said = Said()
-    made = embed_all(encoder, list(shelf), FakePhotographs(shelf), cache=cache, report=said)
+    made = embed_all(encoder, list(shelf), FakePhotographs(shelf), cache=cache, on_progress=said)
     np.testing.assert_array_equal(made.vectors, np.stack([vector_of(pixels) for pixels in shelf.values()]))
     assert [len(batch) for batch in encoder.batches] == [4] * 7 + [2]
     assert [done for stage, done, total in said if stage == "reading photographs"] == [7, 14, 21, 28, 30]

@@ -226,7 +226,7 @@ def test_a_busy_host_does_not_hold_up_another(shop: Shop, tmp_path: Path) -> Non
     network = Network(resolve=lambda host, port: ["127.0.0.1"])
     report = lambda stage, done, total: order.append(done)  # noqa: E731
     settings = FetchSettings(concurrency=4, per_host=1, limits=OWN)
-    fetch_all([*busy, *other], tmp_path, network=network, report=report, settings=settings)
+    fetch_all([*busy, *other], tmp_path, network=network, on_progress=report, settings=settings)
     assert list(shop.asked).index("/ok/77") < 2
     assert order == list(range(1, 14))
 
@@ -297,7 +297,7 @@ from index.photographs.fetch import Limits
 urls = [sys.argv[2] + str(number) for number in range(200)]
 report = lambda stage, done, total: print(done, flush=True)
 limits = Limits(seconds=60, allow_private_addresses=True)
-fetch_all(urls, Path(sys.argv[1]), report=report, settings=FetchSettings(concurrency=4, per_host=4, limits=limits))
+fetch_all(urls, Path(sys.argv[1]), on_progress=report, settings=FetchSettings(concurrency=4, per_host=4, limits=limits))
 """
 
 
@@ -331,7 +331,7 @@ def test_an_interrupt_loses_nothing_that_was_reported(shop: Shop, tmp_path: Path
 
     urls = shop.urls(*(f"ok/{number}" for number in range(40)))
     with pytest.raises(KeyboardInterrupt):
-        fetch_all(urls, tmp_path, report=interrupt, settings=FetchSettings(limits=OWN))
+        fetch_all(urls, tmp_path, on_progress=interrupt, settings=FetchSettings(limits=OWN))
     assert go(urls, tmp_path).cached >= 10
 
 

@@ -1,0 +1,205 @@
+"""Commands that make and change an index: build-index, add, remove, compact, fetch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+import render
+from commands.options import (
+    PATH,
+    column_names,
+    column_options,
+    image_dir_option,
+    index_option,
+    json_option,
+    print_json,
+    private_option,
+    runtime,
+    runtime_options,
+)
+
+
+@click.command("build-index", short_help="Learn from a priced catalogue.")
+@click.argument("catalogue", type=PATH)
+@index_option
+@image_dir_option
+@click.option("--preset", default="default", help="Named settings to start from, from the list above.")
+@click.option("--config", type=PATH, help="Settings file (price.toml); options here win over it.")
+@click.option("--text-encoder", help="Encoder of words, or several with commas: NAME or NAME@PATH. [default: minilm]")
+@click.option("--image-encoder", help="Encoder of photographs, or none. [default: pixels]")
+@click.option(
+    "--folds",
+    type=int,
+    help="Folds that every row is predicted out of, 3 to 20. [default: 10; 5 if rows > 8,000 or groups < 200]",
+)
+@click.option("--seed", type=int, help="Of everything random: folds, networks, trees. [default: 0]")
+@click.option("--currency", help="Label of the prices, kept with the index. [default: USD]")
+@runtime_options
+@column_options
+@json_option
+def build_index_command(catalogue: Path, index: Path, *, as_json: bool, **options: Any) -> None:
+    """Learn from a priced CATALOGUE (CSV or Parquet) and put a new index in force.
+
+    Rows that cannot be used go to a rejects file with line, column and reason. A build that is stopped leaves the
+    previous index in force, and the next one encodes only what is not yet encoded.
+
+    \b
+    price build-index catalogue.csv --image-dir photographs
+    price build-index shop.parquet --id-column sku --text-column title
+
+    \b
+    Presets; the last four are published systems, and run with any encoders:
+    default         ours
+    clip-fusion     CLIP's text and photograph in one latent space
+    gated-ensemble  a gate over Qwen3 and Marqo, and three kinds of trees on it
+    towers-knn      a tower each for Qwen3, Marqo and a fused encoder
+    end-to-end      MiniLM and EfficientNet-B0, SmoothL1, then SMAPE itself
+    """
+    from engine.lifecycle.build import build_index
+    from engine.settings.presets import replaced_encoders, without_its_encoder
+    from engine.settings.read import read_settings
+    from index.errors import DownloadNeeded
+
+    how = {"columns": column_names(options), "image_dir": options.pop("image_dir"), "runtime": runtime(options)}
+    preset = options.pop("preset")
+    settings = read_settings(options.pop("config"), preset, **options)
+    for replaced in replaced_encoders(preset, settings):
+        click.echo(f"price: {render.clean(replaced)}", err=True)
+    try:
+        with render.Progress() as progress:
+            result = build_index(catalogue, index, settings, on_progress=progress.update, **how)
+    except DownloadNeeded as error:
+        raise DownloadNeeded(f"{error}{without_its_encoder(preset)}") from error
+    score = result.evaluation.smape
+    for note in result.evaluation.notes:
+        click.echo(f"price: {render.clean(note)}", err=True)
+    if as_json:
+        summary = {"rows": result.rows, "rejected": result.rejected.total(), "encoders": result.encoders}
+        print_json({**summary, "seconds": result.seconds, "smape": score.value})
+        return
+    click.echo(f"{result.rows:,} rows indexed in {index} in {result.seconds:.0f} s.")
+    render.print_counts(f"rows rejected, listed in {result.rejects_file}", result.rejected)
+    render.print_counts("rows without a usable photograph", result.photographs_absent)
+    click.echo(f"SMAPE out of fold {score.value:.2f} (95% interval {score.low:.2f} to {score.high:.2f}).")
+    click.echo(f'Next: price query "item text" --index {index}, or price evaluate --index {index}.')
+
+
+@click.command("add", short_help="Add priced items to the index.")
+@click.argument("new", type=PATH)
+@index_option
+@image_dir_option
+@click.option("--replace", "replace_known", is_flag=True, help="Let an item take the place of the row with its id.")
+@runtime_options
+@column_options
+@json_option
+def add_command(new: Path, index: Path, *, as_json: bool, **options: Any) -> None:
+    """Add the priced items of NEW (CSV or Parquet) to the index, without training anything.
+
+    They are comparables from then on. What the models missed on them is said by models that saw neither them nor
+    their twins. Whoever is reading keeps the index that was opened; a kill leaves the old one in force. An id that the
+    index has is refused, and nothing is added, unless --replace is given.
+
+    \b
+    price add new.csv --image-dir photographs
+    price add corrected.csv --replace --json
+    """
+    from engine.lifecycle.update import add_items
+
+    how = {"columns": column_names(options), "image_dir": options.pop("image_dir"), "runtime": runtime(options)}
+    with render.Progress() as progress:
+        result = add_items(new, index, on_progress=progress.update, **how, **options)
+    if as_json:
+        print_json(result.to_json())
+        return
+    render.show_update(result, index)
+
+
+@click.command("remove", short_help="Take items out of the index.")
+@click.argument("ids", nargs=-1)
+@click.option("--file", type=PATH, help="CSV or Parquet file of ids to remove, beside those that are named.")
+@click.option("--id-column", default="sample_id", help="Column of the file that holds the ids.")
+@click.option("--ignore-missing", is_flag=True, help="Pass over ids that the index does not have.")
+@index_option
+@json_option
+def remove_command(
+    ids: tuple[str, ...], file: Path | None, index: Path, *, id_column: str, ignore_missing: bool, as_json: bool
+) -> None:
+    """Take the items with these IDS out of the index: no longer comparables, shown or scored.
+
+    If an id is unknown, nothing is removed. The models stay as they are. The space of the rows is given back when half
+    as many are dead as are alive, or by `price compact`. An id that begins with a dash goes last, after `--`.
+
+    \b
+    price remove 1234 1235
+    price remove --file sold-out.csv --ignore-missing
+    """
+    from engine.lifecycle.update import read_ids, remove_items
+
+    chosen = [*ids, *(read_ids(file, id_column) if file else [])]
+    with render.Progress() as progress:
+        result = remove_items(chosen, index, ignore_missing=ignore_missing, on_progress=progress.update)
+    if as_json:
+        print_json(result.to_json())
+        return
+    render.show_update(result, index)
+
+
+@click.command("compact", short_help="Give back the space of removed rows.")
+@index_option
+@json_option
+def compact_command(index: Path, *, as_json: bool) -> None:
+    """Write the index's table anew, so that the disk holds live rows alone; its answers stay the same.
+
+    `price add` and `price remove` do so by themselves once half as many rows are dead as are alive.
+
+    \b
+    price compact --index price-index
+    """
+    from engine.lifecycle.update import compact_index
+
+    with render.Progress() as progress:
+        result = compact_index(index, progress.update)
+    if as_json:
+        print_json(result.to_json())
+        return
+    render.show_update(result, index)
+
+
+@click.command("fetch", short_help="Fetch a catalogue's photographs.")
+@click.argument("catalogue", type=PATH)
+@index_option
+@click.option("--concurrency", type=click.IntRange(1, 256), default=16, help="Photographs fetched at a time.")
+@click.option("--per-host", type=click.IntRange(1, 256), default=8, help="Of them, from any one host.")
+@click.option("--retries", type=click.IntRange(0, 20), default=3, help="Attempts after the first, where one may help.")
+@click.option("--again", is_flag=True, help="Ask again for what an earlier run gave up for good.")
+@private_option
+@column_options
+@json_option
+def fetch_command(catalogue: Path, index: Path, *, as_json: bool, **options: Any) -> None:
+    """Fetch the photographs that a CATALOGUE links to, for `price build-index` with the same --index.
+
+    Only http and https, only public addresses, at most 10 MB each. What fails for good is remembered and what is here
+    is not fetched again, so a run that was stopped is continued by the same command.
+
+    \b
+    price fetch catalogue.csv
+    price build-index catalogue.csv
+    """
+    from index.catalogue.items import read_catalogue
+    from index.photographs.fetch import Limits
+    from index.photographs.fetch_all import FetchSettings, fetch_all
+    from index.storage.generations import photograph_cache
+
+    with render.Progress() as progress:
+        items = read_catalogue(catalogue, column_names(options), priced=False, on_progress=progress.update).items
+        links = [link for link in items["image"].to_pylist() if link and link.lower().startswith(("http:", "https:"))]
+        limits = Limits(allow_private_addresses=options.pop("allow_private_addresses"))
+        settings = FetchSettings(limits=limits, retry_remembered=options.pop("again"), **options)
+        fetched = fetch_all(links, photograph_cache(index), settings=settings, on_progress=progress.update)
+    if as_json:
+        print_json(fetched.plain())
+        return
+    render.show_fetched(fetched)

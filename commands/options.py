@@ -1,0 +1,80 @@
+"""Options that several commands share, and what is made of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from index.catalogue.columns import Columns
+    from index.encoders.device import Runtime
+
+PATH = click.Path(path_type=Path)
+index_option = click.option(
+    "--index", type=PATH, default="price-index", envvar="PRICE_INDEX", show_envvar=True, help="Folder of the index."
+)
+image_dir_option = click.option("--image-dir", type=PATH, help="Folder of photographs, by the last part of their URL.")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+private_option = click.option(
+    "--allow-private-addresses", is_flag=True, help="Let photographs come from addresses that are not public."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+COLUMN_OPTIONS = (
+    ("id", "sample_id", "that tells items apart"),
+    ("text", "catalog_content", "of words"),
+    ("image", "image_link", "of photographs; may be absent"),
+    ("price", "price", "of prices"),
+)
+
+
+def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--device and --precision: where and how encoders run."""
+    precision = click.Choice(PRECISIONS)
+    command = click.option("--precision", type=precision, default="auto", help="Of the encoders' products.")(command)
+    return click.option("--device", default="auto", help="Of the encoders: auto, cpu, cuda or cuda:N.")(command)
+
+
+CORRECTION_OPTIONS = (
+    ("--k", "k", int, "How many neighbours correct the price."),
+    ("--band", "band", float, "Half-width in log price in which they lie: 0.35 is about a third, inf all."),
+    ("--lambda", "decay", float, "How fast a neighbour's weight falls with its distance."),
+    ("--alpha", "alpha", float, "Share of the neighbours' mean residual that is added."),
+)
+
+
+def correction_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--k, --band, --lambda and --alpha, in the place of the index's own."""
+    for option, name, kind, what in reversed(CORRECTION_OPTIONS):
+        command = click.option(option, name, type=kind, help=what)(command)
+    return command
+
+
+def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--id-column and so on, with the challenge's names as defaults."""
+    for name, default, what in reversed(COLUMN_OPTIONS):
+        command = click.option(f"--{name}-column", default=default, help=f"Column {what}.")(command)
+    return command
+
+
+def runtime(options: dict[str, Any]) -> Runtime:
+    """Takes --device and --precision out of `options`."""
+    from index.encoders.device import Runtime
+
+    return Runtime(options.pop("device"), options.pop("precision"))
+
+
+def column_names(options: dict[str, Any]) -> Columns:
+    """Takes --id-column and so on out of `options`."""
+    from index.catalogue.columns import Columns
+
+    return Columns(**{name: options.pop(f"{name}_column") for name, _, _ in COLUMN_OPTIONS})
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """One object on stdout."""
+    click.echo(json.dumps(document, allow_nan=False))

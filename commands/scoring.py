@@ -1,0 +1,110 @@
+"""Commands that score an index and search for better settings: evaluate, tune, ablate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+import render
+from commands.options import (
+    PATH,
+    column_names,
+    column_options,
+    image_dir_option,
+    index_option,
+    json_option,
+    print_json,
+    runtime,
+    runtime_options,
+)
+
+
+@click.command("evaluate", short_help="Score the index, out of fold or on a labelled file.")
+@click.argument("labelled", type=PATH, required=False)
+@index_option
+@image_dir_option
+@runtime_options
+@column_options
+@json_option
+def evaluate_command(labelled: Path | None, index: Path, *, as_json: bool, **options: Any) -> None:
+    """Score the index: out of fold, or on a LABELLED file priced as queries.
+
+    SMAPE is the full definition, 100 * mean(|p - y| / ((|p| + |y|) / 2)), from 0 to 200. Out of fold, every fold is
+    priced as a build without it would price it, and the blend, the correction and the interval are fitted on the
+    other folds.
+
+    \b
+    price evaluate
+    price evaluate holdout.csv --image-dir photographs --json
+    """
+    from engine.evaluation.evaluate import evaluate_index, evaluate_labelled
+
+    with render.Progress() as progress:
+        if labelled is None:
+            evaluation = evaluate_index(index, progress.update)
+        else:
+            how = {"columns": column_names(options), "image_dir": options["image_dir"], "runtime": runtime(options)}
+            evaluation = evaluate_labelled(index, labelled, on_progress=progress.update, **how)
+    if as_json:
+        print_json(evaluation.to_json())
+    else:
+        render.show_evaluation(render.open_console(), evaluation)
+
+
+@click.command("tune", short_help="Search for better settings of the index.")
+@index_option
+@click.option("--what", default="correction,blend", help="With commas: correction, blend, stacker, members.")
+@click.option("--trials", type=int, default=200, help="Settings to try beyond those that the index has.")
+@click.option("--minutes", type=float, default=10.0, help="After which no trial is begun.")
+@click.option("--seed", type=int, default=0, help="Of the search.")
+@json_option
+def tune_command(index: Path, what: str, *, as_json: bool, **options: Any) -> None:
+    """Search for better settings out of fold, and put them in force where they are better.
+
+    The best of many settings looks better than it is on the rows that chose it. The cross-fitted score makes the choice
+    anew for each fold on the other folds; if that is no better than the index, the index is left as it is. A search
+    that was stopped is continued by the same command; parts that an earlier search has chosen are searched again with
+    the others. A trial of the correction takes about as long as an evaluation, of the blend or the stack some ten times
+    that, of the members as long as a build.
+
+    \b
+    price tune --minutes 30
+    price tune --what correction --trials 500
+    """
+    from engine.tuning.tune import tune
+
+    parts = tuple(part.strip() for part in what.split(","))
+    with render.Progress() as progress:
+        found = tune(index, what=parts, on_progress=progress.update, **options)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        render.show_tune_result(found, index)
+
+
+@click.command("ablate", short_help="Score the index with one part at a time left out.")
+@index_option
+@click.option("--parts", help="Of the table, with commas. [default: all that need no refitting]")
+@click.option("--refit", is_flag=True, help="Also what takes fitting the members anew, which takes a build each.")
+@json_option
+def ablate_command(index: Path, parts: str | None, *, refit: bool, as_json: bool) -> None:
+    """Leave out or swap one part of the index at a time, and score what is left out of fold.
+
+    Each difference is to the index's own answer, row by row, with its 95% interval: above 0, the index is worse off
+    without the part.
+
+    \b
+    price ablate --parts correction,members
+    price ablate --refit --json
+    """
+    from engine.evaluation.ablation import ablate
+
+    chosen = None if parts is None else tuple(part.strip() for part in parts.split(","))
+    with render.Progress() as progress:
+        table = ablate(index, parts=chosen, refit=refit, on_progress=progress.update)
+    if as_json:
+        print_json(table.to_json())
+    else:
+        render.show_ablation(render.open_console(), table)
