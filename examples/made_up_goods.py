@@ -1,4 +1,4 @@
-"""What is for sale in the made-up catalogue, and what should it cost? Kinds, brands, units, and a law of prices.
+"""Goods of the made-up catalogue and the law of their prices: kinds, brands, units.
 
 In money:
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 PACK_EXPONENT = 0.88
 QUALITY = {"basic": 0.70, "plain": 1.0, "fine": 1.5}
 AFFINITY_SPREAD = 0.15  # log price: what a brand asks for one kind beyond its level; neighbours know it
-FAMILY_SPREAD = 0.10  # log price, shared by twins: a fold that splits them leaks it
+FAMILY_SPREAD = 0.10  # log price, shared by near-duplicates: a fold that splits them leaks it
 LISTING_SPREAD = 0.15  # log price, each listing's own: what no model can learn
 
 

@@ -1,4 +1,4 @@
-"""What does a made-up product look like? Draws it, so that an encoder of photographs has something to read.
+"""Photographs of made-up products, drawn so that an encoder of photographs has something to read.
 
 The shape tells the kind, the colour the brand, the colour of the label the variant, the repetition the pack, the scale
 the size, and a badge the quality: a gold star for fine, a grey corner for basic. Each says so: "made up".

@@ -1,15 +1,15 @@
-"""How does the engine do on a catalogue whose price law is known? Writes one that is made up, photographs and all.
+"""Writes a made-up catalogue whose price law is known, photographs and all.
 
     python examples/make_catalogue.py OUT_DIR [--rows 2000] [--seed 0]
 
     OUT_DIR/catalogue.csv   sample_id, catalog_content, image_link, price; some rows are bad on purpose
-    OUT_DIR/holdout.csv     one family of twins in ten, kept out of catalogue.csv, with its prices
+    OUT_DIR/holdout.csv     one family of near-duplicates in ten, kept out of catalogue.csv, with its prices
     OUT_DIR/images/*.jpg    the photographs, under the last part of their links
     OUT_DIR/query.jpg       the photograph of QUERY, an item that is in neither file
     OUT_DIR/README.txt      the law, with its figures, and what is wrong with the catalogue by design
 
-A family is one product in one to three listings, twins of each other: sold again at another price under the same
-photograph, or the same name in another size. The same seed gives the same bytes, for the same numpy and Pillow.
+A family is one product in one to three listings, near-duplicates of each other: sold again at another price under the
+same photograph, or the same name in another size. The same seed gives the same bytes, for the same numpy and Pillow.
 """
 
 import argparse
@@ -114,7 +114,7 @@ class Maker:
         self.photographs = 0
 
     def listings(self, rows: int) -> list[Listing]:
-        """`rows` listings of as many families as it takes, in an order that keeps no twins together."""
+        """`rows` listings of as many families as it takes, in an order that keeps no family together."""
         made: list[Listing] = []
         number = 0
         while len(made) < rows:
@@ -148,7 +148,7 @@ class Maker:
                 return product
 
     def _family_listings(self, family: Family) -> list[Listing]:
-        """The first listing, and its twins: the same again at another price, or another size."""
+        """The first listing, and its near-duplicates: the same again at another price, or another size."""
         count = self._weighted(LISTINGS, LISTING_SHARES)
         size, pack = self._pick(family.product.kind.sizes), self._weighted(PACKS, PACK_SHARES)
         link = self._photograph(family.product, size, pack)
@@ -163,15 +163,15 @@ class Maker:
             made.append(self._listing(family, size, pack, link, True))
         return made
 
-    def _listing(self, family: Family, size: float, pack: int, link: str, has_twins: bool) -> Listing:
+    def _listing(self, family: Family, size: float, pack: int, link: str, has_duplicates: bool) -> Listing:
         noise = family.noise + float(self.random.normal(0, LISTING_SPREAD))
         price = self.price(family.product, size, pack) * float(np.exp(noise))
-        return Listing(family, size, pack, link, self._text(family, size, pack, has_twins), f"{price:.2f}")
+        return Listing(family, size, pack, link, self._text(family, size, pack, has_duplicates), f"{price:.2f}")
 
-    def _text(self, family: Family, size: float, pack: int, has_twins: bool) -> str:
+    def _text(self, family: Family, size: float, pack: int, has_duplicates: bool) -> str:
         product, unit = family.product, UNITS[family.product.kind.unit]
         title = f"{family.name}, {_amount(family.size_form, size, unit)}"
-        if pack > 1 or has_twins:  # twins of one piece say so, or their names would differ by more than numbers
+        if pack > 1 or has_duplicates:  # else near-duplicates of one piece would differ by more than numbers
             title += family.pack_form.format(p=pack)
         words = {"brand": product.brand.name, "kind": product.kind.name.lower(), "variant": product.variant.lower()}
         words |= {"flavour": product.flavour, "adjective": product.adjective.lower()}
@@ -253,8 +253,8 @@ def write_catalogue(out_dir: Path, *, rows: int, seed: int) -> str:
     _write_csv(out_dir / "catalogue.csv", good)
     _write_csv(out_dir / "holdout.csv", rows_of(held_out, 900_000))
     (out_dir / "query.jpg").write_bytes(_jpeg(QUERY, QUERY_SIZE, QUERY_PACK, (seed, maker.photographs)))
-    asked = maker.price(QUERY, QUERY_SIZE, QUERY_PACK)
-    (out_dir / "README.txt").write_text(_readme(maker, len(kept), len(held_out), asked), encoding="utf-8")
+    query_price = maker.price(QUERY, QUERY_SIZE, QUERY_PACK)
+    (out_dir / "README.txt").write_text(_readme(maker, len(kept), len(held_out), query_price), encoding="utf-8")
     return (
         f"{out_dir}: a made up catalogue of {len(kept)} items and {len(bad)} bad rows, {len(held_out)} items held out, "
         f"{len(list(images.glob('*.jpg')))} drawn photographs. Nothing in it exists."
@@ -266,7 +266,7 @@ def _write_csv(path: Path, rows: Sequence[Sequence[str]]) -> None:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
 
 
-def _readme(maker: Maker, kept: int, held_out: int, asked: float) -> str:
+def _readme(maker: Maker, kept: int, held_out: int, query_price: float) -> str:
     return f"""\
 Everything here is made up: the items, the brands, the prices and the photographs. Made by examples/make_catalogue.py
 with seed {maker.seed}; the same seed gives the same bytes.
@@ -276,7 +276,7 @@ catalogue.csv   {kept} items, and {len(BAD_PRICES) + 2} bad rows:
 holdout.csv     {held_out} items of families that catalogue.csv has nothing of
 images/         {maker.photographs} photographs were asked for; of 100, 4 have no link, 3 no file and 2 cannot be read
 query.jpg       belongs to: {QUERY_TEXT}
-                which the law, before noise, puts at {asked:.2f}
+                which the law, before noise, puts at {query_price:.2f}
 
 The law of the prices:
   kind's price * (size / kind's reference) ** kind's exponent * pack ** {PACK_EXPONENT}
@@ -314,14 +314,14 @@ def main() -> None:
     parser.add_argument("out_dir", type=Path, metavar="OUT_DIR")
     parser.add_argument("--rows", type=int, default=2000, help="good rows of both files together (default: 2000)")
     parser.add_argument("--seed", type=int, default=0, help="another seed is another catalogue (default: 0)")
-    asked = parser.parse_args()
-    if not FEWEST_ROWS <= asked.rows <= MOST_ROWS:
-        parser.error(f"--rows {asked.rows}: choose between {FEWEST_ROWS} and {MOST_ROWS}")
-    if asked.seed < 0:
-        parser.error(f"--seed {asked.seed}: choose 0 or more")
-    if asked.out_dir.exists() and not asked.out_dir.is_dir():
-        parser.error(f"{asked.out_dir} is not a folder: choose another OUT_DIR")
-    sys.stdout.write(write_catalogue(asked.out_dir, rows=asked.rows, seed=asked.seed) + "\n")
+    given = parser.parse_args()
+    if not FEWEST_ROWS <= given.rows <= MOST_ROWS:
+        parser.error(f"--rows {given.rows}: choose between {FEWEST_ROWS} and {MOST_ROWS}")
+    if given.seed < 0:
+        parser.error(f"--seed {given.seed}: choose 0 or more")
+    if given.out_dir.exists() and not given.out_dir.is_dir():
+        parser.error(f"{given.out_dir} is not a folder: choose another OUT_DIR")
+    sys.stdout.write(write_catalogue(given.out_dir, rows=given.rows, seed=given.seed) + "\n")
 
 
 if __name__ == "__main__":
