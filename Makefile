@@ -69,7 +69,7 @@ bench: $(BIN)/.installed-dev
 else
 bench:
 	@ls benchmarks/*.py >/dev/null 2>&1 || echo "There are no benchmarks yet."
-	@for script in benchmarks/*.py; do test ! -f "$$script" || \
+	@for script in $(filter-out benchmarks/measure.py,$(wildcard benchmarks/*.py)); do test ! -f "$$script" || \
 	    echo "make bench NAME=$$(basename "$$script" .py)   $$(sed -n '1s/"""//gp' "$$script")"; done
 endif
 

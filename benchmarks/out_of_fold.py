@@ -1,0 +1,221 @@
+"""Four experiments on predictions out of fold: what they are worth, and what members and photographs bring by them.
+
+    python benchmarks/out_of_fold.py pair-models INDEX
+    python benchmarks/out_of_fold.py queries INDEX
+    python benchmarks/out_of_fold.py members INDEX [VARIANT ...]
+    python benchmarks/out_of_fold.py modalities CATALOGUE --image-dir DIR --image-encoder pixels
+        --image-encoder mobilenet-v2@FILE
+
+`pair-models`: what the correction would seem to gain, were it scored with residuals that already know the answer. It is
+scored twice, with the same members, blend, parameters and rows. Once with the neighbours' stored out-of-fold residuals,
+as is usual, though the models behind them have seen the row that is being scored. Once as `price evaluate` does it,
+with residuals of models that saw neither.
+
+`queries`: what a score out of fold says of stacker and correction holds for queries of an index that never saw them.
+Five splits by groups of near-duplicates: four fifths of an index's rows go through the whole of a build, with folds of
+their own, and the last fifth is priced as queries, so that every row is a query once. Kernel ridge regression is the
+only member, in the MLP's place, which makes it minutes instead of an hour.
+
+`members`: what each setting of a member brings. Each variant is a table in members.toml: the member, and settings
+changed from the default. The member is fitted anew on the vectors of an index; its SMAPE alone stands beside that of
+its blend with the index's other members, whose predictions stand in the index.
+
+`modalities`: SMAPE from words alone, photographs alone and both, on the rows that have a photograph. One member, the
+gated MLP, so that modalities are compared and nothing else; "words" are the text encoder's vectors with unit and
+numbers, and a photograph alone comes without either. Intervals of the difference are paired, groups drawn whole.
+
+Each writes results/EXPERIMENT.json.
+"""
+
+import argparse
+import tempfile
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import measure
+import numpy as np
+
+from engine.ensemble.blend import blend, fit_weights
+from engine.ensemble.correction import shift
+from engine.ensemble.out_of_fold import predict_out_of_fold
+from engine.ensemble.price_model import Bank, PriceModel, load_models
+from engine.ensemble.stacker import Catalogue, Goods, amounts
+from engine.ensemble.train import learn_from_members
+from engine.features.encoding import Encoders, modalities
+from engine.features.inputs import Inputs, make_inputs
+from engine.features.search_vectors import Space
+from engine.folds import assign_folds
+from engine.members.kernel_ridge import Kernel
+from engine.members.neural import Network
+from engine.members.registry import member_fits
+from engine.metrics import row_smape, smape
+from engine.settings.schema import Blend, Settings, change_settings
+from index.photographs.source import Photographs
+from index.search.neighbours import BandIndex
+
+FOLDS = 5
+VARIANTS = Path(__file__).parent / "members.toml"
+Fit = Callable[[Inputs, np.ndarray, int], Any]  # inputs, log price and fold to a fitted member
+
+
+def predicted(fit: Fit, inputs: Inputs, log_price: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """(n,) log price of each row by a member that never saw its fold."""
+    answer = np.zeros(len(log_price))
+    for f, (there, here) in enumerate(measure.by_fold(fold)):
+        answer[here] = fit(inputs.take(there), log_price[there], f).predict(inputs.take(here))
+    return answer
+
+
+def score_pair_models(given: argparse.Namespace) -> None:
+    rows = measure.read_predictions(given.index)
+    oof, log_price, fitted = rows.oof, rows.log_price, load_models(rows.folder)[1]
+    price, report = np.exp(log_price), {"knobs": asdict(fitted.knobs)}
+    own, neither = blend(oof.own, fitted.weights), blend(oof.held(), fitted.weights)
+    for name, base in (("usual", own), ("pair models", neither)):
+        answer = base.copy()
+        for f, (there, here) in enumerate(measure.by_fold(oof.fold)):
+            known = own if name == "usual" else blend({m: p[f] for m, p in oof.without.items()}, fitted.weights)
+            near = BandIndex(rows.space[there], log_price[there]).search(
+                rows.space[here], base[here], k=fitted.knobs.k, band=fitted.knobs.band
+            )
+            answer[here] += shift(near, (log_price - known)[there], fitted.knobs)
+        before, after = row_smape(price, np.exp(base)), row_smape(price, np.exp(answer))
+        gain = measure.interval(before - after)
+        report[name] = {"blend": before.mean(), "corrected": after.mean(), "gain": gain}
+        print(f"{name:12} {before.mean():.2f} -> {after.mean():.2f}, gain {measure.shown(gain, '+')}")
+    measure.write_results("pair_models", report)
+
+
+def score_queries(given: argparse.Namespace) -> None:
+    rows = measure.read_predictions(given.index)
+    inputs, settings = rows.catalogue().inputs, replace(rows.settings, blend=Blend(mlp=1.0), members=("mlp",))
+    split = assign_folds(rows.groups, FOLDS, settings.seed + 1, rows.log_price)
+    price, gain, answer, expected = np.exp(rows.log_price), np.zeros(len(split)), np.zeros(len(split)), []
+    for f, (there, here) in enumerate(measure.by_fold(split)):
+        model, space, promised = built(inputs.take(there), rows.log_price[there], rows.groups[there], settings)
+        queries = inputs.take(here)
+        estimate = model.estimate(queries, space.vectors(queries))
+        answer[here] = row_smape(price[here], np.exp(estimate.answer))
+        gain[here] = row_smape(price[here], np.exp(estimate.base.last)) - answer[here]
+        expected.append(promised)
+        gained = f"the correction gains {gain[here].mean():+.2f}"
+        print(f"split {f}: {answer[here].mean():.2f}, {gained}; {promised}", flush=True)
+    report = {
+        "smape_of_queries": answer.mean(),
+        "gain_of_queries": measure.interval(gain, rows.groups, seed=settings.seed),
+        "gain_out_of_fold": float(np.mean([promised["gain"] for promised in expected])),
+        "smape_out_of_fold": float(np.mean([promised["smape"] for promised in expected])),
+    }
+    print(report)
+    measure.write_results("queries", report)
+
+
+def built(
+    inputs: Inputs, log_price: np.ndarray, groups: np.ndarray, settings: Settings
+) -> tuple[PriceModel, Space, dict[str, float]]:
+    """A build of some rows, and what it says of itself out of fold."""
+
+    def fit(inputs: Inputs, log_price: np.ndarray, seed: int, _: object) -> Kernel:
+        return Kernel.fit(inputs, log_price, settings.kernel, seed=seed)
+
+    fold = assign_folds(groups, settings.folds, settings.seed, log_price)
+    oof, models = predict_out_of_fold(inputs, log_price, fold, {"mlp": fit}, seed=settings.seed)
+    space = Space.fit(inputs, settings)
+    places, goods = space.vectors(inputs), Goods(log_price, inputs.unit, amounts(inputs))
+    learned = learn_from_members(oof, models, Catalogue(inputs, goods, places), settings)
+    bank = Bank(BandIndex(places, log_price, groups=fold), goods, learned.residual(log_price))
+    *_, before, after = (row_smape(np.exp(log_price), np.exp(s)).mean() for s in learned.held.stages.values())
+    promised = {"smape": round(float(after), 2), "gain": round(float(before - after), 2)}
+    return PriceModel(learned.models, learned.fitted, bank, settings.stack), space, promised
+
+
+def score_members(given: argparse.Namespace) -> None:
+    rows = measure.read_predictions(given.index)
+    inputs, oof, settings, price = rows.catalogue().inputs, rows.oof, rows.settings, np.exp(rows.log_price)
+    variants, results = tomllib.loads(VARIANTS.read_text(encoding="utf-8")), {}
+    for name in given.variants or variants:
+        member = variants[name].pop("member")
+        members = tuple(dict.fromkeys([*settings.members, member]))
+        fit = member_fits(change_settings(settings, {member: variants[name], "members": members}, name))[member]
+        started = time.monotonic()
+        own = predicted(lambda x, y, f, fit=fit: fit(x, y, settings.seed + f, {}), inputs, rows.log_price, oof.fold)
+        together = {**{other: oof.own[other] for other in oof.members}, member: own}
+        weights = fit_weights(together, price)
+        results[name] = {
+            "alone": round(smape(price, np.exp(own)), 2),
+            "blend": round(smape(price, np.exp(blend(together, weights))), 2),
+            "weight": weights[member],
+            "seconds_per_fit": round((time.monotonic() - started) / oof.folds, 1),
+        }
+        print(f"{name:28} {results[name]}", flush=True)
+    measure.write_results("members", measure.read_results("members") | results)
+
+
+def score_modalities(given: argparse.Namespace) -> None:
+    settings = Settings(image_encoder=tuple(given.image_encoder), seed=given.seed)
+    items, vectors = with_photographs(given.catalogue, given.image_dir, settings)
+    log_price, groups = items["log_price"].to_numpy().astype(np.float64), measure.duplicate_groups(items)
+    price, fold = np.exp(log_price), assign_folds(groups, FOLDS, settings.seed, log_price)
+
+    def fit(inputs: Inputs, log_price: np.ndarray, f: int) -> Network:
+        return Network.fit(inputs, log_price, settings.mlp, settings.seed + f)
+
+    columns = modalities(settings)
+    words = make_inputs(items, {c.name: vectors[c.name] for c in columns if c.view != "photograph"})
+    inputs = {"words": words}
+    for column in (column for column in columns if column.view == "photograph"):
+        encoder, own = column.encoder.partition("@")[0], {column.name: vectors[column.name]}
+        silent = {"numbers": np.zeros_like(words.numbers), "unit": np.zeros_like(words.unit)}
+        inputs[f"{encoder} alone"] = replace(words, vectors=own, **silent)
+        inputs[f"words and {encoder}"] = replace(words, vectors={**words.vectors, **own})
+    answers = {name: predicted(fit, seen, log_price, fold) for name, seen in inputs.items()}
+    answers["constant median"] = np.array([np.median(log_price[fold != f]) for f in fold])
+    losses = {name: row_smape(price, np.exp(answer)) for name, answer in answers.items()}
+    report: dict[str, Any] = {"rows": len(price), "seed": settings.seed, "smape": {}}
+    for name, loss in losses.items():
+        score = measure.interval(loss, groups, digits=2)
+        gain = measure.interval(losses["words"] - loss, groups, digits=2)
+        report["smape"][name] = {"smape": score, "gain over words": gain}
+        print(f"{name:26} {measure.shown(score)}  gain over words {measure.shown(gain)}")
+    measure.write_results("modalities", report)
+
+
+def with_photographs(catalogue: Path, image_dir: Path, settings: Settings) -> tuple[Any, dict[str, np.ndarray]]:
+    """The items whose photograph can be read, and their vectors."""
+    items, columns = measure.read_items(catalogue), modalities(settings)
+    references = items["image"].to_pylist()
+    items = items.filter([bool(r) and (image_dir / r.rsplit("/", 1)[-1]).is_file() for r in references])
+    with tempfile.TemporaryDirectory() as cache:
+        vectors = Encoders(columns).encode(items, Photographs(image_dir), Path(cache))[0]
+    seen = np.all([vectors[c.name].any(axis=1) for c in columns if c.view == "photograph"], axis=0)
+    return items.filter(seen), {name: value[seen] for name, value in vectors.items()}
+
+
+def main() -> None:
+    parser = measure.argument_parser(__doc__)
+    experiments = parser.add_subparsers(required=True, metavar="EXPERIMENT")
+    for name, experiment in (
+        ("pair-models", score_pair_models),
+        ("queries", score_queries),
+        ("members", score_members),
+        ("modalities", score_modalities),
+    ):
+        own = experiments.add_parser(name)
+        own.set_defaults(experiment=experiment)
+        own.add_argument("catalogue" if name == "modalities" else "index", type=Path)
+        if name == "members":
+            own.add_argument("variants", nargs="*")
+        elif name == "modalities":
+            own.add_argument("--image-dir", type=Path, required=True)
+            own.add_argument("--image-encoder", action="append", required=True)
+            own.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    given.experiment(given)
+
+
+if __name__ == "__main__":
+    main()
