@@ -191,7 +191,7 @@ def fetch_command(catalogue: Path, index: Path, *, as_json: bool, **options: Any
     from index.catalogue.items import read_catalogue
     from index.photographs.fetch import Limits
     from index.photographs.fetch_all import FetchSettings, fetch_all
-    from index.storage.generations import photograph_cache
+    from index.storage.layout import photograph_cache
 
     with render.Progress() as progress:
         items = read_catalogue(catalogue, column_names(options), priced=False, on_progress=progress.update).items

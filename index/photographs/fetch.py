@@ -104,7 +104,7 @@ def fetch(url: str, *, limits: Limits = LIMITS, network: Network = SYSTEM) -> by
     with _refusals():
         for _ in range(limits.redirects + 1):
             connection = CheckedConnection(read_url(url), limits, network, deadline)
-            with contextlib.closing(connection), connection.send() as response:
+            with contextlib.closing(connection), connection.ask_for_page() as response:
                 if response.status not in REDIRECTS:
                     return _photograph(response, limits)
                 url = _next(url, response)
@@ -200,7 +200,7 @@ class CheckedConnection(http.client.HTTPConnection):
         # http.client asks its socket for sendall, makefile and close, and for nothing else.
         self.sock = cast(socket.socket, _BoundedSocket(stream, self.deadline, self.limits.size + OVERHEAD))
 
-    def send(self) -> http.client.HTTPResponse:
+    def ask_for_page(self) -> http.client.HTTPResponse:
         """Send the request and read the headers of its answer."""
         self.request("GET", self.target.request, headers={"Host": self.target.authority, **HEADERS})
         return self.getresponse()

@@ -40,7 +40,7 @@ class Patience:
     first_wait: float = 0.5
     factor: float = 2.0
     longest_wait: float = 30.0
-    longest_wait: float = 60.0  # a server that asks for more in Retry-After is given up on, for this run
+    longest_retry_after: float = 60.0  # a server that asks for more in Retry-After is given up on, for this run
     silence: int = 50  # attempts without any answer, one after another, after which a host is given up on, for this run
 
     def wait(self, attempt: int, jitter: random.Random) -> float:
@@ -277,7 +277,7 @@ def _delay(link: _Link, outcome: _Outcome, settings: FetchSettings, jitter: rand
     wait_for = settings.patience.wait(link.attempt, jitter)
     if outcome.asked_to_wait is None:
         return wait_for
-    return outcome.asked_to_wait + wait_for if outcome.asked_to_wait <= settings.patience.longest_wait else None
+    return outcome.asked_to_wait + wait_for if outcome.asked_to_wait <= settings.patience.longest_retry_after else None
 
 
 def _record(
