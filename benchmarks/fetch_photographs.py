@@ -1,4 +1,4 @@
-"""Claim: photographs are fetched from servers that stall, err, redirect and truncate, and a killed run goes on.
+"""Photographs fetched from a server that stalls, errs, redirects and truncates, by a run that is killed and goes on.
 
 Two thousand drawn photographs on a server of ours on the loopback, under four names; a fixed share of them misbehaves.
 A first run is killed (SIGKILL) half-way, a second finishes, a third finds that there is nothing left to do. The server
@@ -8,10 +8,10 @@ counts what it was asked for and what it delivered whole, and every photograph i
 """
 
 import argparse
+import contextlib
 import hashlib
 import io
 import json
-import multiprocessing
 import os
 import platform
 import random
@@ -23,41 +23,27 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import measure
 
 from index.photographs.cache import PhotographCache
 from index.photographs.fetch import Limits, Network
-from index.photographs.fetch_all import FetchSettings, fetch_all
+from index.photographs.fetch_all import fetch_all
 from index.photographs.source import Photographs
 
 PHOTOGRAPHS = 2_000
 HOSTS = 4
 LIMITS = Limits(seconds=2.0, allow_private_addresses=True)  # the default is 10 s; a stall costs the whole of it
-RESULT = Path(__file__).parent / "results" / "fetch_photographs.json"
 
 BEHAVIOUR = {  # what the server does, and to how many of 200 photographs
-    "stalls once": 4,
-    "stalls always": 1,
-    "503 once": 8,
-    "500 always": 2,
-    "429 once": 2,
-    "404": 6,
-    "410": 2,
-    "redirects": 10,
-    "redirects for ever": 1,
-    "redirects to a private address": 1,
-    "truncates once": 8,
-    "truncates always": 1,
-    "resets once": 4,
-    "sends a web page": 2,
-    "declares 11 MB": 1,
-}
+    "stalls once": 4, "stalls always": 1, "503 once": 8, "500 always": 2, "429 once": 2, "404": 6, "410": 2,
+    "redirects": 10, "redirects for ever": 1, "redirects to a private address": 1,
+    "truncates once": 8, "truncates always": 1, "resets once": 4, "sends a web page": 2, "declares 11 MB": 1,
+}  # fmt: skip
 
 
 def behaviour_of(number: int) -> str:
@@ -83,21 +69,17 @@ def draw(number: int) -> bytes:
     return buffer.getvalue()
 
 
-# --- the server, a process of its own --------------------------------------------------------------------------------
-
-
 class Shop(ThreadingHTTPServer):
     """Holds the drawn photographs, and counts by number."""
 
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, misbehaves: bool) -> None:
+    def __init__(self, photographs: list[bytes], misbehaves: bool) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.photographs = [draw(number) for number in range(PHOTOGRAPHS)]
-        self.misbehaves = misbehaves
+        self.photographs, self.misbehaves = photographs, misbehaves
         self.lock = threading.Lock()
-        self.asked: Counter[int] = Counter()
+        self.requests: Counter[int] = Counter()
         self.delivered: Counter[int] = Counter()
 
     def handle_error(self, *_: object) -> None:
@@ -105,46 +87,38 @@ class Shop(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """`/7.jpg` is a photograph, in its own manner; `/plain/7.jpg` the same without it; `/counts` what was seen."""
+    """`/7.jpg` is a photograph, in its own manner; `/plain/7.jpg` the same without it."""
 
     server: Shop
 
     def do_GET(self) -> None:
-        if self.path == "/counts":
-            with self.server.lock:
-                body = json.dumps({"asked": self.server.asked, "delivered": self.server.delivered}).encode()
-            self.reply(200, body)
-            return
         number = int(self.path.rpartition("/")[2].removesuffix(".jpg"))
         if self.path.startswith("/plain/"):
             self.deliver(number)
             return
         with self.server.lock:
-            self.server.asked[number] += 1
-            again = self.server.asked[number] > 1
+            self.server.requests[number] += 1
+            again = self.server.requests[number] > 1
         behaviour = behaviour_of(number) if self.server.misbehaves else "behaves"
-        if behaviour.endswith(" once") and again:
-            behaviour = "behaves"
-        self.behave(behaviour, number)
+        self.behave("behaves" if behaviour.endswith(" once") and again else behaviour, number)
 
     def behave(self, behaviour: str, number: int) -> None:
-        what, _, _ = behaviour.partition(" ")
-        if behaviour.startswith("redirects"):
+        what, data = behaviour.partition(" ")[0], self.server.photographs[number]
+        if what == "redirects":
             targets = {"redirects": f"/plain/{number}.jpg", "redirects for ever": self.path}
-            self.reply(302, b"", location=targets.get(behaviour, "http://169.254.169.254/latest/meta-data/"))
+            self.reply(302, b"", Location=targets.get(behaviour, "http://169.254.169.254/latest/meta-data/"))
         elif what == "stalls":
             time.sleep(LIMITS.seconds + 0.5)
         elif what.isdecimal():
-            self.reply(int(what), b"", retry_after="1" if what == "429" else "")
+            self.reply(int(what), b"", **({"Retry-After": "1"} if what == "429" else {}))
         elif what == "truncates":
-            data = self.server.photographs[number]
             self.reply(200, data[: len(data) // 2], length=len(data))
         elif what == "resets":
             self.connection.setsockopt(1, 13, b"\x01\0\0\0\0\0\0\0")  # SO_LINGER of 0: close by reset
-        elif behaviour == "sends a web page":
+        elif what == "sends":
             self.reply(200, b"<html>sold out</html>")
-        elif behaviour == "declares 11 MB":
-            self.reply(200, self.server.photographs[number], length=11_000_000)
+        elif what == "declares":
+            self.reply(200, data, length=11_000_000)
         else:
             self.deliver(number)
 
@@ -153,14 +127,10 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.delivered[number] += 1
 
-    def reply(
-        self, status: int, body: bytes, length: int | None = None, *, location: str = "", retry_after: str = ""
-    ) -> None:
+    def reply(self, status: int, body: bytes, length: int | None = None, **headers: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        for name, value in (("Location", location), ("Retry-After", retry_after)):
-            if value:
-                self.send_header(name, value)
+        for name, value in {"Content-Length": str(len(body) if length is None else length), **headers}.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
@@ -168,13 +138,16 @@ class Handler(BaseHTTPRequestHandler):
         """The counts are the log."""
 
 
-def serve(pipe: Connection, misbehaves: bool) -> None:
-    with Shop(misbehaves) as shop:
-        pipe.send((shop.server_address[1], [hashlib.sha256(data).hexdigest() for data in shop.photographs]))
-        shop.serve_forever()
+@contextlib.contextmanager
+def open_shop(photographs: list[bytes], misbehaves: bool) -> Iterator[Shop]:
+    """A server in a thread of this process, which has nothing else to do."""
+    with Shop(photographs, misbehaves) as shop:
+        threading.Thread(target=shop.serve_forever, daemon=True).start()
+        yield shop
+        shop.shutdown()
 
 
-# --- the fetch, a process of its own, so that it can be killed -------------------------------------------------------
+# The fetch is a process of its own, so that it can be killed.
 
 
 def urls_of(port: int) -> list[str]:
@@ -183,12 +156,13 @@ def urls_of(port: int) -> list[str]:
 
 def fetch_once(port: int, cache: Path) -> None:
     """Fetch them all; say on stdout how far it is, and at the end what came of it."""
-    network = Network(resolve=lambda host, port: ["127.0.0.1"])
     result = fetch_all(
         urls_of(port),
         cache,
-        settings=FetchSettings(concurrency=32, per_host=8, limits=LIMITS),
-        network=network,
+        concurrency=32,
+        per_host=8,
+        limits=LIMITS,
+        network=Network(resolve=lambda host, port: ["127.0.0.1"]),
         report=lambda stage, done, total: print(done, flush=True),
     )
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -205,100 +179,76 @@ def run_child(port: int, cache: Path, kill_at: int | None = None) -> dict[str, A
         for line in child.stdout:
             lines.append(line)
             if kill_at is not None and int(line) >= kill_at:
-                child.send_signal(signal.SIGKILL)
+                child.kill()
                 break
-    if kill_at is not None:
-        assert child.returncode == -signal.SIGKILL, child.returncode
-        return {"settled_when_killed": len(lines)}
-    assert child.returncode == 0, child.returncode
-    done: dict[str, Any] = json.loads(lines[-1])
+    assert child.returncode == (0 if kill_at is None else -signal.SIGKILL), child.returncode
+    done: dict[str, Any] = json.loads(lines[-1]) if kill_at is None else {"settled_when_killed": len(lines)}
     return done
 
 
-def counts(port: int) -> dict[str, dict[str, int]]:
-    with urlopen(f"http://127.0.0.1:{port}/counts") as answer:
-        seen: dict[str, dict[str, int]] = json.load(answer)
-    return seen
-
-
-def check_all(port: int, cache_dir: Path, digests: list[str]) -> dict[str, int]:
+def check_all(shop: Shop, cache_dir: Path) -> dict[str, int]:
     """Compare every photograph in the cache with the drawn one, and decode it."""
     cache, photographs = PhotographCache(cache_dir), Photographs(cache_dir=cache_dir)
     seen: Counter[str] = Counter()
-    for url, digest in zip(urls_of(port), digests, strict=True):
+    for url, drawn in zip(urls_of(shop.server_port), shop.photographs, strict=True):
         link = cache.find(url)
         if link is None or link.digest is None:
             seen["none"] += 1
         else:
             assert photographs.read(url).shape == (384, 384, 3)
-            seen["as drawn" if link.digest == digest else "other"] += 1
+            seen["as drawn" if link.digest == hashlib.sha256(drawn).hexdigest() else "other"] += 1
     return dict(seen)
 
 
-# --- the demonstration -----------------------------------------------------------------------------------------------
-
-
-def demonstrate(misbehaves: bool, scratch: Path) -> dict[str, Any]:
-    ours, theirs = multiprocessing.Pipe()
-    context = multiprocessing.get_context("spawn")
-    server = context.Process(target=serve, args=(theirs, misbehaves), daemon=True)
-    server.start()
-    try:
-        port, digests = ours.recv()
-        cache = scratch / ("hard" if misbehaves else "easy")
-        if not misbehaves:
-            done = run_child(port, cache)
-            return {"run": done, "photographs_per_second": round(done["fetched"] / done["seconds"])}
-        return {"shares_of_200": BEHAVIOUR, **kill_and_resume(port, cache, digests)}
-    finally:
-        server.terminate()
-        server.join()
-
-
-def kill_and_resume(port: int, cache: Path, digests: list[str]) -> dict[str, Any]:
+def kill_and_resume(shop: Shop, cache: Path) -> dict[str, Any]:
+    """A run that is killed half-way, one that finishes, and one that has nothing to do."""
+    port = shop.server_port
     killed = run_child(port, cache, kill_at=PHOTOGRAPHS // 2)
-    known = {url for url, link in PhotographCache(cache).find_all().items() if link.digest}
-    before = counts(port)
+    links = PhotographCache(cache).find_all()
+    known = [number for number, url in enumerate(urls_of(port)) if url in links and links[url].digest]
+    before = shop.requests.copy()
     resumed = run_child(port, cache)
-    after = counts(port)
+    after = shop.requests.copy()
     again = run_child(port, cache)
-    last = counts(port)
-    known_numbers = {str(number) for number, url in enumerate(urls_of(port)) if url in known}
-    asked_again = {n for n in known_numbers if last["asked"][n] > before["asked"][n]}
+    last = shop.requests.copy()
     return {
         "killed": killed | {"photographs_recorded": len(known)},
         "resumed": resumed,
         "run_again": again,
-        "requests": {"first": sum(before["asked"].values()), "all": sum(last["asked"].values())},
-        "requests_of_the_run_again": sum(last["asked"].values()) - sum(after["asked"].values()),
-        "recorded_before_the_kill_and_asked_again": len(asked_again),
-        "delivered_whole_twice": sum(count > 1 for count in last["delivered"].values()),
+        "requests": {"first": before.total(), "all": last.total()},
+        "requests_of_the_run_again": last.total() - after.total(),
+        "recorded_before_the_kill_and_asked_again": sum(last[number] > before[number] for number in known),
+        "delivered_whole_twice": sum(count > 1 for count in shop.delivered.values()),
         "in_flight_at_the_kill_at_most": 32,
-        "photographs": check_all(port, cache, digests),
+        "photographs": check_all(shop, cache),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = measure.argument_parser(__doc__)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--cache", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.port:
-        fetch_once(options.port, options.cache)
+    given = parser.parse_args()
+    if given.port:
+        fetch_once(given.port, given.cache)
         return
     started = time.monotonic()
+    photographs = [draw(number) for number in range(PHOTOGRAPHS)]
     with tempfile.TemporaryDirectory() as scratch:
-        found = {
-            "photographs": PHOTOGRAPHS,
-            "seconds_per_fetch": LIMITS.seconds,
-            "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
-            "behaving_server": demonstrate(False, Path(scratch)),
-            "misbehaving_server": demonstrate(True, Path(scratch)),
-        }
-    found["seconds"] = round(time.monotonic() - started, 1)
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(found, indent=2) + "\n")
-    print(json.dumps(found, indent=2))
+        with open_shop(photographs, misbehaves=False) as shop:
+            done = run_child(shop.server_port, Path(scratch) / "easy")
+        with open_shop(photographs, misbehaves=True) as shop:
+            hard = kill_and_resume(shop, Path(scratch) / "hard")
+    report = {
+        "photographs": PHOTOGRAPHS,
+        "seconds_per_fetch": LIMITS.seconds,
+        "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
+        "behaving_server": {"run": done, "photographs_per_second": round(done["fetched"] / done["seconds"])},
+        "misbehaving_server": {"shares_of_200": BEHAVIOUR, **hard},
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    measure.write_results("fetch_photographs", report)
+    print(json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":
