@@ -74,7 +74,7 @@ def run(*command: object, threads: int | None = None) -> Ran:
     output = child.stdout.read()
     _, status, used = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
-    assert child.returncode == 0, command
+    assert child.returncode == 0, (child.returncode, command)
     return Ran(output, time.monotonic() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
