@@ -169,7 +169,7 @@ def variants(settings: Settings, oof: OutOfFold) -> list[Variant]:
     if len(oof.members) > 1:
         found += [Variant("members", f"without {member}", _without(member)) for member in oof.members]
     if len(oof.members) > 1 and "mlp" in oof.members:
-        found.append(Variant("members", "mlp + correction", lambda whole: whole.answer(oof.of(["mlp"]), blend=Blend())))
+        found.append(Variant("members", "mlp + correction", _by_mlp))
     if oof.stacked:
         found += [
             Variant("stacker", "without stacker", lambda whole: whole.answer(whole.oof.of(whole.oof.members))),
@@ -222,6 +222,10 @@ def _without(member: str) -> Price:
         return whole.answer(whole.with_stacker(oof, blend=blend), blend=blend)
 
     return price
+
+
+def _by_mlp(whole: Whole) -> Float64:
+    return whole.answer(whole.oof.of(["mlp"]), blend=Blend())
 
 
 def _less(fixed: Blend, member: str) -> Blend:

@@ -1,4 +1,4 @@
-"""Does `price tune` say which figure is honest, keep what a killed search found, and refuse in one sentence?"""
+"""`price tune`: it says which figure is honest, keeps what a killed search found, and refuses in one sentence."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from engine.evaluation.report import Score
-from engine.tuning.tune import Found
+from engine.tuning.tune import TuneResult
 from index.storage.generations import writing
 from render import show_tune_result
 
@@ -38,12 +38,12 @@ def test_json_holds_the_honest_figure_and_the_searched_one(price: Price, own_ind
     for score in ("present", "cross_fitted", "gain"):
         assert found[score]["low"] <= found[score]["value"] <= found[score]["high"]
     assert found["better"] == (found["gain"]["value"] > 0)
-    assert set(found["chosen"]) == {f"correction.{knob}" for knob in ("k", "band", "decay", "alpha")}
+    assert set(found["chosen"]) == {f"correction.{name}" for name in ("k", "band", "decay", "alpha")}
     assert (found["what"], found["seed"]) == (["correction"], 0)
     assert "searching" in answer.err
 
 
-def test_a_person_is_told_which_figures_are_honest_and_what_is_in_force(price: Price, own_index: Path) -> None:
+def test_a_person_is_told_which_figures_are_honest_and_what_is_current(price: Price, own_index: Path) -> None:
     answer = price("tune", "--index", own_index, "--what", "correction", "--trials", 2)
     assert answer.code == 0, answer.err
     assert "these figures are honest" in answer.out
@@ -57,7 +57,7 @@ def test_a_person_sees_the_cross_fitted_score_by_its_name_and_settings_as_a_file
 ) -> None:
     score, note = Score(50.0, 49.0, 51.0), "minilm@tuned was fine-tuned on 7 rows of this index"
     chosen = {"correction.decay": 5.0, "correction.k": 9}
-    found = Found(139, ("correction",), 0, 8, score, score, 48.0, score, chosen, True, (note,), 1.0)
+    found = TuneResult(139, ("correction",), 0, 8, score, score, 48.0, score, chosen, True, (note,), 1.0)
     show_tune_result(found, tmp_path)
     said = capsys.readouterr().out
     assert "SMAPE cross-fitted 50.00" in said and "SMAPE searched" not in said
@@ -96,22 +96,22 @@ def test_without_optuna_the_extra_is_named(price: Price, shop: Any, monkeypatch:
 def test_a_winner_does_not_take_the_place_of_an_index_that_is_being_written(
     price: Price, own_index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.tuning.tune import Found, Search
+    from engine.tuning.tune import Search, TuneResult
 
     honest = Search.result
 
-    def better(self: Any, started: float) -> Found:
+    def better(self: Any, started: float) -> TuneResult:
         from dataclasses import replace
 
         return replace(honest(self, started), better=True)
 
     monkeypatch.setattr(Search, "result", better)
-    in_force = (own_index / "CURRENT").read_text()
+    current = (own_index / "CURRENT").read_text()
     with writing(own_index) as folder:
         answer = price("tune", "--index", own_index, "--what", "correction", "--trials", 1)
         refused(answer, LOCKED, f"being written by process {os.getpid()}")
         (folder / "manifest.json").write_text("{}")
-    assert (own_index / "CURRENT").read_text() != in_force
+    assert (own_index / "CURRENT").read_text() != current
 
 
 KILLED = """
@@ -131,14 +131,14 @@ cli.main()
 """
 
 
-def test_a_killed_search_leaves_the_index_in_force_and_goes_on(price: Price, own_index: Path) -> None:
-    in_force = (own_index / "CURRENT").read_text()
+def test_a_killed_search_leaves_the_current_index_and_goes_on(price: Price, own_index: Path) -> None:
+    current = (own_index / "CURRENT").read_text()
     before = sorted(path.name for path in own_index.iterdir())
     search = ["tune", "--index", str(own_index), "--what", "correction", "--trials", "4", "--json"]
     killed = subprocess.run([sys.executable, "-c", KILLED, *search], cwd=ROOT, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert killed.stdout == b""
-    assert (own_index / "CURRENT").read_text() == in_force
+    assert (own_index / "CURRENT").read_text() == current
     assert sorted(path.name for path in own_index.iterdir()) == before
     resumed = price(*search)
     assert resumed.code == 0, resumed.err

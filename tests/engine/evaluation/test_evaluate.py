@@ -1,4 +1,4 @@
-"""Is a score what it says: the very path of a query on a labelled file, and the build's own figures out of fold?"""
+"""Scores of an index: on a labelled file by the very path of a query, and out of fold as the build scored it."""
 
 import json
 from pathlib import Path

@@ -5,14 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from engine.ensemble.cross_fit import Held
+from engine.ensemble.cross_fit import HeldOutPredictions
 from engine.evaluation.report import LEAST_IN_SLICE, SLICES, Evaluation, evaluate
 from engine.metrics import bootstrap, coverage, median_ape, row_smape, smape
+from engine.settings.schema import Settings
 
 ROWS = 250
+SETTINGS = Settings(coverage=0.8, seed=0)
 
 
-def held_of(rows=ROWS, seed=0, **changed) -> tuple[Held, np.ndarray]:
+def held_out_of(rows=ROWS, seed=0, **changed) -> tuple[HeldOutPredictions, np.ndarray]:
     """Estimates of which the correction takes half of the error, and random neighbours add some."""
     random = np.random.default_rng(seed)
     log_price, error = random.normal(2.7, 1, rows), random.normal(0, 0.6, rows)
@@ -24,20 +26,20 @@ def held_of(rows=ROWS, seed=0, **changed) -> tuple[Held, np.ndarray]:
         "high": answer + 0.5,
         "similarity": random.random(rows),
     }
-    return Held(**{**parts, **changed}), log_price
+    return HeldOutPredictions(**{**parts, **changed}), log_price
 
 
 def report(rows=ROWS, groups=None, **changed) -> Evaluation:
-    held, log_price = held_of(rows, **changed)
+    held_out, log_price = held_out_of(rows, **changed)
     groups = np.arange(rows) if groups is None else groups
-    return evaluate(held, log_price, groups, method="out of fold", coverage_wanted=0.8, seed=0)
+    return evaluate(held_out, log_price, groups, SETTINGS, method="out of fold")
 
 
 def test_every_stage_has_its_smape_and_its_bootstrap_interval():
-    held, log_price = held_of()
+    held_out, log_price = held_out_of()
     evaluation = report()
-    assert list(evaluation.stages) == list(held.stages)
-    for name, stage in held.stages.items():
+    assert list(evaluation.stages) == list(held_out.stages)
+    for name, stage in held_out.stages.items():
         score, rows = evaluation.stages[name], row_smape(np.exp(log_price), np.exp(stage))
         assert score.value == pytest.approx(smape(np.exp(log_price), np.exp(stage)))
         assert (score.low, score.high) == bootstrap(rows, groups=np.arange(ROWS), seed=0)
@@ -46,10 +48,10 @@ def test_every_stage_has_its_smape_and_its_bootstrap_interval():
 
 
 def test_the_answer_is_scored_by_median_ape_coverage_and_width_in_money():
-    held, log_price = held_of()
+    held_out, log_price = held_out_of()
     evaluation, price = report(), np.exp(log_price)
-    assert evaluation.median_ape == pytest.approx(median_ape(price, np.exp(held.stages["blend + correction"])))
-    assert evaluation.coverage == coverage(price, np.exp(held.low), np.exp(held.high))
+    assert evaluation.median_ape == pytest.approx(median_ape(price, np.exp(held_out.stages["blend + correction"])))
+    assert evaluation.coverage == coverage(price, np.exp(held_out.low), np.exp(held_out.high))
     assert 0.5 < evaluation.coverage < 1
     assert evaluation.width == pytest.approx(np.exp(0.8))
     assert (evaluation.n, evaluation.coverage_wanted, evaluation.method) == (ROWS, 0.8, "out of fold")
@@ -58,19 +60,23 @@ def test_the_answer_is_scored_by_median_ape_coverage_and_width_in_money():
 def test_a_correction_that_helps_has_a_gain_above_nothing_and_one_that_harms_below():
     helps = report()
     assert 0 < helps.gain.low < helps.gain.value < helps.gain.high
-    held, log_price = held_of()
-    turned = {**held.stages, "blend": held.stages["blend + correction"], "blend + correction": held.stages["blend"]}
+    held_out, log_price = held_out_of()
+    turned = {
+        **held_out.stages,
+        "blend": held_out.stages["blend + correction"],
+        "blend + correction": held_out.stages["blend"],
+    }
     harms = report(stages=turned)
     assert harms.gain.value == pytest.approx(-helps.gain.value)
     assert harms.gain.high < 0
-    blend, answer = (smape(np.exp(log_price), np.exp(held.stages[s])) for s in ("blend", "blend + correction"))
+    blend, answer = (smape(np.exp(log_price), np.exp(held_out.stages[s])) for s in ("blend", "blend + correction"))
     assert helps.gain.value == pytest.approx(blend - answer)
 
 
 def test_the_control_is_the_gain_of_random_neighbours_and_what_is_beyond_it_the_difference():
-    held, log_price = held_of()
+    held_out, log_price = held_out_of()
     evaluation, price = report(), np.exp(log_price)
-    blend, by_chance = smape(price, np.exp(held.stages["blend"])), smape(price, np.exp(held.control))
+    blend, by_chance = smape(price, np.exp(held_out.stages["blend"])), smape(price, np.exp(held_out.control))
     assert evaluation.control.value == pytest.approx(blend - by_chance)
     assert evaluation.control.high < 0
     assert evaluation.beyond_control.value == pytest.approx(evaluation.gain.value - evaluation.control.value)
@@ -78,24 +84,25 @@ def test_the_control_is_the_gain_of_random_neighbours_and_what_is_beyond_it_the_
 
 
 def test_random_neighbours_that_help_as_much_leave_nothing_beyond():
-    held, _ = held_of()
-    evaluation = report(control=held.stages["blend + correction"])
+    held_out, _ = held_out_of()
+    evaluation = report(control=held_out.stages["blend + correction"])
     assert (evaluation.beyond_control.value, evaluation.beyond_control.low, evaluation.beyond_control.high) == (0, 0, 0)
     assert evaluation.control == evaluation.gain
 
 
-def test_twins_are_drawn_together():
+def test_near_duplicates_are_drawn_together():
     twice = np.tile(np.arange(ROWS), 2)
-    held, log_price = held_of()
-    double = {"stages": {name: np.tile(each, 2) for name, each in held.stages.items()}}
-    double |= {name: np.tile(getattr(held, name), 2) for name in ("control", "low", "high", "similarity")}
-    options = {"method": "out of fold", "coverage_wanted": 0.8, "seed": 0}
-    by_group = evaluate(Held(**double), np.tile(log_price, 2), twice, **options)
-    alone = evaluate(Held(**double), np.tile(log_price, 2), np.arange(2 * ROWS), **options)
+    held_out, log_price = held_out_of()
+    double = {"stages": {name: np.tile(each, 2) for name, each in held_out.stages.items()}}
+    double |= {name: np.tile(getattr(held_out, name), 2) for name in ("control", "low", "high", "similarity")}
+    by_group = evaluate(HeldOutPredictions(**double), np.tile(log_price, 2), twice, SETTINGS, method="out of fold")
+    alone = evaluate(
+        HeldOutPredictions(**double), np.tile(log_price, 2), np.arange(2 * ROWS), SETTINGS, method="out of fold"
+    )
     for name in ("smape", "gain", "control", "beyond_control"):
-        together, apart = getattr(by_group, name), getattr(alone, name)
-        assert together.high - together.low > 1.2 * (apart.high - apart.low)
-        assert together.value == pytest.approx(apart.value)
+        together, singly = getattr(by_group, name), getattr(alone, name)
+        assert together.high - together.low > 1.2 * (singly.high - singly.low)
+        assert together.value == pytest.approx(singly.value)
 
 
 @pytest.mark.parametrize("by", ["by_price", "by_similarity"])
@@ -114,11 +121,11 @@ def test_slices_take_every_row_once(by, rows):
 
 
 def test_slices_rise_by_price_and_by_similarity_and_say_from_where_to_where():
-    held, log_price = held_of()
+    held_out, log_price = held_out_of()
     evaluation = report()
     for slices, values, digits in (
         (evaluation.by_price, np.exp(log_price), 2),
-        (evaluation.by_similarity, held.similarity, 3),
+        (evaluation.by_similarity, held_out.similarity, 3),
     ):
         ends = [[float(end) for end in part.label.split(" to ")] for part in slices]
         flat = [end for pair in ends for end in pair]
@@ -127,22 +134,22 @@ def test_slices_rise_by_price_and_by_similarity_and_say_from_where_to_where():
 
 
 def test_a_slice_is_scored_on_its_own_rows():
-    held, log_price = held_of()
+    held_out, log_price = held_out_of()
     evaluation = report()
     dearest = np.argsort(log_price)[-evaluation.by_price[-1].n :]
-    price, answer = np.exp(log_price[dearest]), held.stages["blend + correction"][dearest]
-    gain = row_smape(price, np.exp(held.stages["blend"][dearest])) - row_smape(price, np.exp(answer))
+    price, answer = np.exp(log_price[dearest]), held_out.stages["blend + correction"][dearest]
+    gain = row_smape(price, np.exp(held_out.stages["blend"][dearest])) - row_smape(price, np.exp(answer))
     part = evaluation.by_price[-1]
     assert part.smape == pytest.approx(smape(price, np.exp(answer)))
     assert part.gain.value == pytest.approx(gain.mean())
-    assert part.coverage == coverage(price, np.exp(held.low[dearest]), np.exp(held.high[dearest]))
+    assert part.coverage == coverage(price, np.exp(held_out.low[dearest]), np.exp(held_out.high[dearest]))
     assert part.width == pytest.approx(np.exp(0.8))
     assert part.gain.low < part.gain.value < part.gain.high
 
 
 def test_rows_without_a_neighbour_are_a_slice_like_any_other():
-    held, _ = held_of()
-    evaluation = report(similarity=np.where(np.arange(ROWS) < 100, 0.0, held.similarity))
+    held_out, _ = held_out_of()
+    evaluation = report(similarity=np.where(np.arange(ROWS) < 100, 0.0, held_out.similarity))
     assert sum(part.n for part in evaluation.by_similarity) == ROWS
     assert evaluation.by_similarity[0].label == "0.000 to 0.000"
 
@@ -156,10 +163,9 @@ def test_json_has_exactly_the_keys_of_the_contract_first():
 
 
 def test_json_says_what_the_report_says():
-    held, log_price = held_of()
-    evaluation = evaluate(
-        held, log_price, np.arange(ROWS), method="x", coverage_wanted=0.8, seed=4, notes=("one", "two")
-    )
+    held_out, log_price = held_out_of()
+    settings = Settings(coverage=0.8, seed=4)
+    evaluation = evaluate(held_out, log_price, np.arange(ROWS), settings, method="x", notes=("one", "two"))
     document = json.loads(json.dumps(evaluation.to_json(), allow_nan=False))
     best = evaluation.smape
     assert [document[key] for key in ("smape", "smape_low", "smape_high")] == [best.value, best.low, best.high]
@@ -176,9 +182,11 @@ def test_json_says_what_the_report_says():
 
 
 def test_the_seed_decides_the_intervals_and_no_value():
-    held, log_price = held_of()
-    options = {"method": "out of fold", "coverage_wanted": 0.8}
-    one, same, other = (evaluate(held, log_price, np.arange(ROWS), seed=seed, **options) for seed in (0, 0, 1))
+    held_out, log_price = held_out_of()
+    one, same, other = (
+        evaluate(held_out, log_price, np.arange(ROWS), Settings(coverage=0.8, seed=seed), method="out of fold")
+        for seed in (0, 0, 1)
+    )
     assert one == same
     assert one.smape.value == other.smape.value
     assert one.smape.low != other.smape.low

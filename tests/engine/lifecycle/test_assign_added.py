@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from engine.lifecycle.assign_added import read_departed, settle, write_departed
+from engine.lifecycle.assign_added import assign_group_and_fold, read_removed, write_removed
 from engine.lifecycle.drift import Drift
 from index.catalogue.fields import name_key
 
@@ -27,13 +27,13 @@ KNOWN = rows(
 FOLD = np.array([2, 1, 0, 1], np.int8)
 
 
-def settled(*new: tuple[str, str, str | None, str | None]) -> tuple[list[int], list[int]]:
-    group, fold = settle(KNOWN, FOLD, rows(*new), 3)
+def assigned(*new: tuple[str, str, str | None, str | None]) -> tuple[list[int], list[int]]:
+    group, fold = assign_group_and_fold(KNOWN, FOLD, rows(*new), 3)
     return group.tolist(), fold.tolist()
 
 
 @pytest.mark.parametrize(
-    "twin",
+    "near_duplicate",
     [
         ("x", "Green tea, 40 bags", None, None),  # the same name but for numbers
         ("x", "Something else", "https://shop/a.jpg", None),
@@ -41,34 +41,36 @@ def settled(*new: tuple[str, str, str | None, str | None]) -> tuple[list[int], l
         ("a", "Something else", None, None),  # under the same id: the row itself, described anew
     ],
 )
-def test_a_twin_of_a_known_row_takes_its_group_and_fold(twin: tuple[str, str, str | None, str | None]) -> None:
-    assert settled(twin) == ([0], [2])
+def test_a_near_duplicate_of_a_known_row_takes_its_group_and_fold(
+    near_duplicate: tuple[str, str, str | None, str | None],
+) -> None:
+    assert assigned(near_duplicate) == ([0], [2])
 
 
-def test_twins_of_twins_follow_them() -> None:
-    assert settled(("x", "Tea", "new.jpg", "f1"), ("y", "Tee", "new.jpg", None)) == ([0, 0], [2, 2])
+def test_near_duplicates_of_near_duplicates_follow_them() -> None:
+    assert assigned(("x", "Tea", "new.jpg", "f1"), ("y", "Tee", "new.jpg", None)) == ([0, 0], [2, 2])
 
 
 def test_new_groups_stay_whole_and_go_to_the_fold_that_holds_least() -> None:
     new = [(f"r{i}", f"Rug size {i}", None, None) for i in range(4)] + [("k", "Kettle", None, None)]
-    group, fold = settled(*new)
+    group, fold = assigned(*new)
     assert sorted(group) == sorted([group[0]] * 4 + [9 - group[0]])  # groups 4 and 5, in either order
     assert fold == [0, 0, 0, 0, 2]  # folds hold 1, 2, 1; then 5, 2, 1
 
 
-def test_the_same_rows_are_settled_the_same_way() -> None:
+def test_the_same_rows_are_assigned_the_same_way() -> None:
     new = [(f"r{i}", f"Rug {chr(97 + i)}", None, None) for i in range(9)]
-    assert settled(*new) == settled(*new)
+    assert assigned(*new) == assigned(*new)
 
 
 def test_a_row_between_two_groups_joins_the_first_of_them() -> None:
-    assert settled(("x", "Green tea", "c.jpg", None)) == ([0], [2])
+    assert assigned(("x", "Green tea", "c.jpg", None)) == ([0], [2])
 
 
-def test_a_row_described_anew_goes_where_its_new_twin_is() -> None:
-    """The models of its old fold know the twin's price, those of the twin's fold an old price of something else."""
-    assert settled(("a", "Black coffee", None, None)) == ([1], [1])
-    assert settled(("b", "Green tea, 10 bags", None, None)) == ([0], [2])
+def test_a_row_described_anew_goes_where_its_new_near_duplicate_is() -> None:
+    """The models of its old fold know the near-duplicate's price, those of its fold an old price of something else."""
+    assert assigned(("a", "Black coffee", None, None)) == ([1], [1])
+    assert assigned(("b", "Green tea, 10 bags", None, None)) == ([0], [2])
 
 
 def test_a_corrected_price_moves_no_row() -> None:
@@ -81,7 +83,7 @@ def test_a_corrected_price_moves_no_row() -> None:
         group=[0, 1, 2, 0],
     )
     for known, fold in ((KNOWN, FOLD), (bridged, np.array([2, 1, 0, 2], np.int8))):
-        group, place = settle(
+        group, place = assign_group_and_fold(
             known,
             fold,
             rows(
@@ -94,16 +96,16 @@ def test_a_corrected_price_moves_no_row() -> None:
         assert (group.tolist(), place.tolist()) == ([0, 1, 2], [2, 1, 0])
 
 
-def test_those_that_left_are_kept_from_one_time_to_the_next(tmp_path) -> None:
+def test_removed_rows_are_kept_from_one_time_to_the_next(tmp_path) -> None:
     known = KNOWN.append_column("fold", [FOLD])
-    write_departed(tmp_path, None, known.slice(0, 0))
-    assert read_departed(tmp_path) is None
-    write_departed(tmp_path, None, known.slice(0, 1))
+    write_removed(tmp_path, None, known.slice(0, 0))
+    assert read_removed(tmp_path) is None
+    write_removed(tmp_path, None, known.slice(0, 1))
     (tmp_path / "next").mkdir()
-    write_departed(tmp_path / "next", read_departed(tmp_path), known.slice(2, 1))
-    departed = read_departed(tmp_path / "next")
-    assert departed is not None and departed["item_id"].to_pylist() == ["a", "c"]
-    assert departed["fold"].to_pylist() == [2, 0]
+    write_removed(tmp_path / "next", read_removed(tmp_path), known.slice(2, 1))
+    removed = read_removed(tmp_path / "next")
+    assert removed is not None and removed["item_id"].to_pylist() == ["a", "c"]
+    assert removed["fold"].to_pylist() == [2, 0]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Does a build hold together: nobody hears their own price, nothing is lost, nothing is said but to the callback?"""
+"""Claims about a build: no row is predicted from its own price, nothing is lost, nothing is said but to the callback."""
 
 import csv
 import shutil
@@ -43,7 +43,7 @@ def written(tmp_path: Path) -> Callable[[Sequence[Sequence[object]]], Path]:
 
 
 def wares() -> list[list[object]]:
-    """64 names; the last four of each ware are twins of the first: the same name but for its size."""
+    """64 names; the last four of each ware are near-duplicates of the first: the same name but for its size."""
     rows: list[list[object]] = []
     for price, ware in enumerate(WARES, 2):
         names = [f"{ware}, {kind}" for kind in KINDS[:12]]
@@ -57,25 +57,27 @@ def out_of_fold(index: Path) -> dict[str, np.ndarray]:
     return {name: table[name].to_numpy() for name in table.column_names}
 
 
-def test_no_row_hears_its_own_price_or_a_twins(quick: Settings, written: Callable[..., Path], tmp_path: Path) -> None:
+def test_no_row_is_predicted_from_its_own_price_or_a_near_duplicates(
+    quick: Settings, written: Callable[..., Path], tmp_path: Path
+) -> None:
     rows = wares()
     build_index(written(rows), tmp_path / "index", quick)
     before = out_of_fold(tmp_path / "index")
-    twins = (51, 63)  # the dearest twins: made dearer, they are dealt to the same fold
+    near_duplicates = (51, 63)  # the dearest: made dearer, they are dealt to the same fold
     assert rows[63][1] == f"{rows[51][1]}, 12 oz"
-    for row in twins:
+    for row in near_duplicates:
         rows[row][3] = "90000"
     build_index(written(rows), tmp_path / "index", quick)
     after = out_of_fold(tmp_path / "index")
     assert (before["fold"] == after["fold"]).all()
     assert before["fold"][51] == before["fold"][63]
-    own = [name for name in before if name.startswith("own_")]
+    oof = [name for name in before if name.startswith("oof_")]
     fold = before["fold"][51]
-    heard_by = {name: np.flatnonzero(before[name] != after[name]) for name in own}
-    for name in own:
-        assert not set(np.flatnonzero(before["fold"] == fold)) & set(heard_by[name]), name
-    assert len(heard_by["own_mlp"]) and len(heard_by["own_lexical"])  # the others did; trees go by the median
-    for name in (each for each in before if each.startswith(f"without_{fold}_")):
+    changed = {name: np.flatnonzero(before[name] != after[name]) for name in oof}
+    for name in oof:
+        assert not set(np.flatnonzero(before["fold"] == fold)) & set(changed[name]), name
+    assert len(changed["oof_mlp"]) and len(changed["oof_lexical"])  # the others did; trees go by the median
+    for name in (each for each in before if each.startswith(f"nested_oof_{fold}_")):
         assert (before[name] == after[name]).all(), name
 
 
@@ -116,7 +118,7 @@ class StopHereError(BaseException):
 
 
 @pytest.mark.parametrize("stage", ["reading", "texts (minilm)", "fitting models", "writing the index"])
-def test_a_build_that_is_stopped_leaves_the_old_index_in_force(
+def test_a_build_that_is_stopped_leaves_the_old_index_current(
     stage: str, quick: Settings, written: Callable[..., Path], shop: Any, own_index: Path
 ) -> None:
     before = current_generation(own_index)

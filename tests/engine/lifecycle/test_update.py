@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine.serving.reference import open_comparables, read_comparables
 
 from engine.ensemble.blend import blend
-from engine.ensemble.out_of_fold import read_out_of_fold
+from engine.ensemble.out_of_fold import OutOfFold
+from engine.ensemble.reference import ReferenceSet
 from engine.evaluation.evaluate import evaluate_index
 from engine.features.inputs import make_inputs
-from engine.lifecycle import update as growth
 from engine.lifecycle.update import add_items, compact_index, read_ids, remove_items
 from engine.serving.pricer import Item, Pricer
 from index.catalogue.columns import Columns
@@ -29,6 +28,7 @@ from index.errors import DataRefused, IndexLocked, IndexUnusable, UsageError
 from index.search.neighbours import BandIndex
 from index.storage.generations import current_generation, writing
 from index.storage.items_table import ItemStore
+from index.storage.layout import Step, unchanged_by
 from index.storage.manifest import read_manifest
 
 ROOT = Path(__file__).parents[3]
@@ -73,13 +73,13 @@ def group_of(index: Path, item_id: str) -> tuple[int, int]:
     folder = current_generation(index)
     items = ItemStore.open(folder).items(["item_id", "group"])
     row = items["item_id"].to_pylist().index(item_id)
-    return items["group"][row].as_py(), int(open_comparables(folder).fold[row])
+    return items["group"][row].as_py(), int(ReferenceSet.open(folder).fold[row])
 
 
 # --- what is added
 
 
-def test_added_rows_stand_behind_the_others_and_are_heard(own_index: Path, write: Any) -> None:
+def test_added_rows_stand_behind_the_others_and_are_comparables(own_index: Path, write: Any) -> None:
     before = ids_of(own_index)
     query = Item("Item Name: Nilgiri smoky tea\nValue: 12\nUnit: Ounce")
     assert "n0" not in {one.item_id for one in Pricer.open(own_index).price([query])[0].comparables}
@@ -90,34 +90,34 @@ def test_added_rows_stand_behind_the_others_and_are_heard(own_index: Path, write
     manifest = read_manifest(current_generation(own_index))
     assert (manifest.rows, manifest.rejected) == (len(before) + 4, 0)
     pricer = Pricer.open(own_index)
-    quote = pricer.price([query], knobs=replace(pricer.knobs, k=5, band=9.0))[0]
+    quote = pricer.price([query], correction=replace(pricer.correction, k=5, band=9.0))[0]
     assert quote.comparables[0].item_id == "n0"
     assert quote.comparables[0].price == pytest.approx(5.0)
     assert quote.comparables[0].similarity == pytest.approx(1, abs=1e-3)
 
 
-def test_a_residual_comes_from_models_that_saw_neither_the_row_nor_its_twin(
+def test_a_residual_comes_from_models_that_saw_neither_the_row_nor_its_near_duplicate(
     shop: Any, own_index: Path, write: Any
 ) -> None:
     known = ItemStore.open(current_generation(own_index)).items().slice(5, 1).to_pylist()[0]
-    twin = item("twin", f"{known['name']} 99", 3.0)
-    path = write([twin, *TEAS])
+    near_duplicate = item("like", f"{known['name']} 99", 3.0)
+    path = write([near_duplicate, *TEAS])
     old = Pricer.open(own_index)
     add_items(path, own_index)
-    assert group_of(own_index, "twin") == group_of(own_index, known["item_id"])
+    assert group_of(own_index, "like") == group_of(own_index, known["item_id"])
     assert len({group_of(own_index, row[0])[0] for row in TEAS}) == 4  # strangers to each other
     items = read_catalogue(path, Columns(), priced=True).items
     inputs = make_inputs(items, old.encoders.encode(items, None, own_index / "cache")[0])  # type: ignore[arg-type]
-    rows, oof = read_comparables(current_generation(own_index)), read_out_of_fold(current_generation(own_index))
+    rows, oof = ReferenceSet.open(current_generation(own_index)), OutOfFold.read(current_generation(own_index))
     fold, log_price = rows.fold[-5:], items["log_price"].to_numpy().astype(np.float64)
     for place in range(5):  # the slow and obvious way: one row, one fold's models, the rows of the other folds
         one, f = inputs.take(np.array([place])), int(fold[place])
         own = {name: each[f].predict(one) for name, each in old.model.models.members.items()}
         for name, predicted in own.items():
-            assert oof.own[name][place - 5] == pytest.approx(predicted[0], abs=1e-5)
-        blended = blend(own, old.model.fitted.weights)
-        expected = old.model.unseen(one, old.space.vectors(one), np.array([f])).last
-        if not old.model.models.stacks:
+            assert oof.oof[name][place - 5] == pytest.approx(predicted[0], abs=1e-5)
+        blended = blend(own, old.model.parameters.weights)
+        expected = old.model.unseen(one, old.search_vectorizer.vectors(one), np.array([f])).last
+        if not old.model.models.stackers:
             np.testing.assert_allclose(expected, blended)
         assert rows.residual[place - 5] == pytest.approx(log_price[place] - expected[0], abs=1e-5)
     assert oof.trained.tolist() == [True] * (len(rows.fold) - 5) + [False] * 5
@@ -130,7 +130,7 @@ def test_a_row_that_was_removed_and_comes_back_is_priced_by_the_fold_that_never_
         rows = {row["sample_id"]: row for row in reversed(list(csv.DictReader(file)))}  # of an id, the first counts
     ids = ids_of(own_index)[:40:4]
     before = [group_of(own_index, item_id) for item_id in ids]
-    residual = read_comparables(current_generation(own_index)).residual[:40:4]
+    residual = ReferenceSet.open(current_generation(own_index)).residual[:40:4]
     remove_items(ids, own_index)
     with (tmp_path / "again.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, HEADER)
@@ -138,8 +138,8 @@ def test_a_row_that_was_removed_and_comes_back_is_priced_by_the_fold_that_never_
         writer.writerows({name: rows[item_id][name] for name in HEADER} for item_id in ids)
     add_items(tmp_path / "again.csv", own_index, image_dir=shop.images)
     assert [group_of(own_index, item_id) for item_id in ids] == before
-    again = read_comparables(current_generation(own_index)).residual[-len(ids) :]
-    np.testing.assert_allclose(again, residual, atol=0.02)  # the same models; a little other evidence for the stack
+    again = ReferenceSet.open(current_generation(own_index)).residual[-len(ids) :]
+    np.testing.assert_allclose(again, residual, atol=0.02)  # the same models; a little other evidence for the stacker
 
 
 def test_known_ids_are_refused_and_nothing_changes(own_index: Path, write: Any) -> None:
@@ -158,7 +158,7 @@ def test_a_replaced_row_goes_as_the_new_one_comes(own_index: Path, write: Any) -
     assert (grown.rows, grown.added, grown.replaced) == (len(known) + 1, 1, 1)
     assert ids_of(own_index) == [*known[:3], *known[4:], known[3], "n0"]
     assert group_of(own_index, known[3]) == was  # the models of the other folds still know the old one's price
-    shown = open_comparables(current_generation(own_index)).shown([len(known) - 1])[0]
+    shown = ReferenceSet.open(current_generation(own_index)).shown([len(known) - 1])[0]
     assert shown["name"] == "Quite another thing"
 
 
@@ -219,15 +219,21 @@ def test_other_weights_are_refused(own_index: Path, write: Any, monkeypatch: pyt
 
 def test_a_removed_row_is_no_neighbour_and_not_shown(own_index: Path) -> None:
     pricer, query = Pricer.open(own_index), Item("Herbal tea")
-    heard = [one.item_id for one in pricer.price([query], knobs=replace(pricer.knobs, k=400, band=9.0))[0].comparables]
+    found = [
+        one.item_id
+        for one in pricer.price([query], correction=replace(pricer.correction, k=400, band=9.0))[0].comparables
+    ]
     known = ids_of(own_index)
-    assert set(heard) == set(known)
-    shrunk = remove_items(iter(heard[:7]), own_index)
+    assert set(found) == set(known)
+    shrunk = remove_items(iter(found[:7]), own_index)
     assert (shrunk.rows, shrunk.removed) == (len(known) - 7, 7)
     pricer = Pricer.open(own_index)
-    after = [one.item_id for one in pricer.price([query], knobs=replace(pricer.knobs, k=400, band=9.0))[0].comparables]
-    assert sorted(after) == sorted(heard[7:])
-    assert ids_of(own_index) == [item_id for item_id in known if item_id not in heard[:7]]
+    after = [
+        one.item_id
+        for one in pricer.price([query], correction=replace(pricer.correction, k=400, band=9.0))[0].comparables
+    ]
+    assert sorted(after) == sorted(found[7:])
+    assert ids_of(own_index) == [item_id for item_id in known if item_id not in found[:7]]
 
 
 def test_unknown_ids_are_named_and_nothing_changes_unless_they_may_be_missing(own_index: Path) -> None:
@@ -298,14 +304,13 @@ def test_neighbours_after_growth_are_those_of_the_rows_laid_out_afresh(own_index
         words = ("red", "blue", "green", "gold", "grey")
         add_items(write(item(f"{turn}-{w}", f"Paint {w} {'x' * turn}", 4.0 + turn) for w in words), own_index)
         remove_items(random.choice(ids_of(own_index), 9, replace=False), own_index)
-        rows = read_comparables(current_generation(own_index))
-        assert [one["item_id"] for one in rows.shown.to_pylist()] == ids_of(own_index)
+        rows = ReferenceSet.open(current_generation(own_index))
+        assert [shown["item_id"] for shown in rows.shown(np.arange(len(rows.fold)))] == ids_of(own_index)
         log_price = ItemStore.open(current_generation(own_index)).items(["log_price"])["log_price"].to_numpy()
-        np.testing.assert_array_equal(rows.goods.log_price, log_price.astype(np.float64))
-        fresh = BandIndex(rows.space, rows.goods.log_price)
-        want = fresh.search(rows.space, rows.goods.log_price, k=8, band=0.5)
-        opened = open_comparables(current_generation(own_index))
-        near = opened.index().search(rows.space, rows.goods.log_price, k=8, band=0.5)
+        np.testing.assert_array_equal(rows.log_price, log_price.astype(np.float64))
+        vectors = rows.search_vectors()
+        want = BandIndex(vectors, rows.log_price).search(vectors, rows.log_price, k=8, band=0.5)
+        near = rows.index.search(vectors, rows.log_price, k=8, band=0.5)
         np.testing.assert_array_equal(near.rows, want.rows)
         np.testing.assert_array_equal(near.similarity, want.similarity)
 
@@ -314,7 +319,7 @@ def test_what_does_not_change_is_one_file_with_two_names(own_index: Path, write:
     reader = Pricer.open(own_index)  # which keeps the old generation on the disk
     add_items(write(TEAS), own_index)
     new = current_generation(own_index)
-    for name in ("models", "word_space.safetensors", "report.json"):
+    for name in ("models", "lsa.safetensors", "report.json"):
         for path in [reader.folder / name, *(reader.folder / name).glob("*")]:
             assert path.is_dir() or (new / path.relative_to(reader.folder)).samefile(path)
     (data,) = (reader.folder / "items.lance" / "data").iterdir()
@@ -395,11 +400,11 @@ def test_a_reader_keeps_its_answers_while_the_index_grows_and_shrinks(own_index:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from engine.lifecycle import update as growth
+from engine.lifecycle import update
 from index.storage import generations
 
 step, change, index = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-room = generations if hasattr(generations, step) else growth
+room = generations if hasattr(generations, step) else update
 work = getattr(room, step)
 
 def die(*arguments, **options):
@@ -410,9 +415,9 @@ def die(*arguments, **options):
 before = sys.argv[4] == "before"
 setattr(room, step, die)
 if change == "add":
-    growth.add_items(Path(sys.argv[5]), index)
+    update.add_items(Path(sys.argv[5]), index)
 else:
-    growth.remove_items(sys.argv[5].split(","), index)
+    update.remove_items(sys.argv[5].split(","), index)
 """
 
 
@@ -420,12 +425,12 @@ else:
     ("step", "when", "change"),
     [
         ("grow_table", "after", "add"),
-        ("merge_comparables", "after", "remove"),
+        ("write_removed", "after", "remove"),
         ("_make_current", "before", "remove"),
         ("_make_current", "after", "remove"),
     ],
 )
-def test_a_kill_leaves_the_old_index_in_force_or_the_whole_new_one(
+def test_a_kill_leaves_the_old_index_current_or_the_whole_new_one(
     own_index: Path, write: Any, step: str, when: str, change: str
 ) -> None:
     known = ids_of(own_index)
@@ -477,6 +482,6 @@ def test_what_stands_in_the_manifest_is_what_growth_carries_over(own_index: Path
     add_items(write(TEAS), own_index)
     new = read_manifest(current_generation(own_index))
     assert (new.settings, new.encoders, new.currency) == (old.settings, old.encoders, old.currency)
-    kept = {path for path in old.files if path.startswith(("models/", "word_space", "report"))}
+    kept = {path for path in old.files if path.startswith(("models/", "lsa", "report"))}
+    assert kept == set(unchanged_by(Step.ADD, old.files))
     assert kept and {path: new.files[path] for path in kept} == {path: old.files[path] for path in kept}
-    assert growth.REWRITTEN

@@ -12,6 +12,7 @@ import pytest
 
 from engine.ensemble.out_of_fold import predict_out_of_fold
 from engine.features.inputs import Inputs, make_inputs
+from engine.features.training_set import TrainingSet
 from engine.finetune.examples import FrozenActivations
 from engine.finetune.provenance import finetuned_notes, mark_finetuned, notes_on_file, read_provenance, row_keys
 from engine.finetune.run import FinetuneOptions, finetune
@@ -22,6 +23,7 @@ from engine.members.registry import load_member, member_fits, require_members
 from engine.metrics import smape
 from engine.settings.finetuning import FinetuneSettings
 from engine.settings.schema import Settings
+from index.arrays import Float64, Int8
 from index.catalogue.items import make_items
 from index.embedding.columns import EncoderRecord
 from index.errors import IndexUnusable, UsageError
@@ -40,6 +42,11 @@ def goods(rows: int) -> tuple[list[str], Inputs]:
     """Texts of three letters, no two alike and none that tells of a price."""
     texts = [f"{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{chr(97 + i * 7 % 26)} cup" for i in range(rows)]
     return texts, make_inputs(make_items([str(i) for i in range(rows)], texts, [None] * rows), {})
+
+
+def training_of(inputs: Inputs, log_price: Float64, fold: Int8) -> TrainingSet:
+    rows = len(inputs)
+    return TrainingSet(inputs, log_price, np.zeros((rows, 1), np.float32), np.arange(rows), fold)
 
 
 # --- inside the folds
@@ -71,7 +78,7 @@ def test_a_rows_fold_never_tunes_what_predicts_it(settings: FinetuneSettings, mo
     monkeypatch.setattr(FinetunedMember, "predict", predict)
     whole = Settings(members=("mlp", "finetuned"), finetuned=settings, folds=3)
     fits = {"finetuned": member_fits(whole)["finetuned"]}
-    predict_out_of_fold(inputs, log_price, fold, fits, seed=0)
+    predict_out_of_fold(training_of(inputs, log_price, fold), fits, seed=0)
     assert len(learned) == len(asked) == 6, "a network for each fold, and for each pair of folds"
     for number, about in asked:
         assert learned[number] and about
@@ -86,14 +93,14 @@ def test_a_member_that_learns_by_heart_scores_as_badly_out_of_fold_as_chance(set
     fold = (np.arange(60) % 3).astype(np.int8)
     heavy = replace(settings, layers=2, epochs=60, batch_size=32, width=64)
     fits = {"finetuned": member_fits(Settings(members=("mlp", "finetuned"), finetuned=heavy, folds=3))["finetuned"]}
-    oof, models = predict_out_of_fold(inputs, log_price, fold, fits, seed=0)
+    oof, models = predict_out_of_fold(training_of(inputs, log_price, fold), fits, seed=0)
     price = np.exp(log_price)
     heard = np.flatnonzero(fold != 0)
     by_heart = smape(price[heard], np.exp(models["finetuned"][0].predict(inputs.take(heard))))
     by_chance = smape(price, np.full(60, np.median(price)))
     assert by_heart < 0.6 * by_chance, "it must be able to learn by heart, or this test shows nothing"
-    assert smape(price, np.exp(oof.own["finetuned"])) > 0.95 * by_chance
-    assert smape(price, np.exp(oof.held()["finetuned"])) > 0.95 * by_chance
+    assert smape(price, np.exp(oof.oof["finetuned"])) > 0.95 * by_chance
+    assert smape(price, np.exp(oof.nested()["finetuned"])) > 0.95 * by_chance
 
 
 @pytest.mark.parametrize("train", ["last", "whole", "lora"])

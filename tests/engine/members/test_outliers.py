@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from engine.ensemble.out_of_fold import predict_out_of_fold
+from engine.features.training_set import TrainingSet
 from engine.members.outliers import without_outliers
 from engine.members.registry import member_fits
 from engine.settings.schema import Settings
@@ -42,10 +43,11 @@ def test_an_outlier_is_scored_but_teaches_no_member(make_items, monkeypatch):
 
     monkeypatch.setattr("engine.members.neural.NeuralMember", Recorded)
     fits = member_fits(replace(Settings(), members=("mlp",), outliers=0.03))
-    oof, _ = predict_out_of_fold(inputs, log_price, fold, fits, seed=0)
+    training = TrainingSet(inputs, log_price, inputs.vectors["name"], np.arange(60), fold)
+    oof, _ = predict_out_of_fold(training, fits, seed=0)
     assert seen
     assert all(rows == len(prices) for rows, prices in seen)
     assert {rows for rows, _ in seen} == {20, 39}  # of 20 rows 3 % are none, of 40 one
     assert all(prices.max() < 10 for rows, prices in seen if rows == 39)
-    assert len(oof.own["mlp"]) == 60
-    assert len(oof.held()["mlp"]) == 60
+    assert len(oof.oof["mlp"]) == 60
+    assert len(oof.nested()["mlp"]) == 60

@@ -1,4 +1,4 @@
-"""Is a file priced whole, in order, as a query prices it, and after any kill to the same byte?"""
+"""Claims about a file that is priced: whole, in order, as a query prices it, and after any kill to the same byte."""
 
 import csv
 import fcntl
@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,22 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from engine.ensemble.price_model import PriceModel
 from engine.serving import shards
-from engine.serving.price_file import FULL, Order, Pool, Predicted, Stopwatch, here, price_file
+from engine.serving.price_file import (
+    FULL,
+    Pool,
+    PriceFileJob,
+    PriceFileResult,
+    PriceFileSettings,
+    Stopwatch,
+    here,
+    price_file,
+)
 from engine.serving.pricer import Item, Pricer
 from engine.serving.shards import (
     COLUMN,
     LINE,
     REASON,
-    Done,
+    ShardResult,
     items_file,
     parts_of,
     priced_file,
@@ -41,17 +51,17 @@ from index.photographs.source import Photographs
 ROOT = Path(__file__).parents[3]
 
 
-def by_length(order: Order, some: Sequence[int]) -> Iterator[Done]:
+def by_length(job: PriceFileJob, some: Sequence[int]) -> Iterator[ShardResult]:
     """A pool without a model: what a text costs is its length."""
     for shard in some:
-        rows = read_table(items_file(order.parts, shard))
+        rows = read_table(items_file(job.parts, shard))
         usable = [not reason for reason in rows[REASON].to_pylist()]
         texts = rows["text"].to_pylist()
         price = [float(len(text)) if use else None for text, use in zip(texts, usable, strict=True)]
-        part = {order.id_column: rows["item_id"], "price": pa.array(price, pa.float64())}
+        part = {job.settings.columns.id: rows["item_id"], "price": pa.array(price, pa.float64())}
         table = pa.table({**part, **{name: rows[name] for name in (LINE, COLUMN, REASON)}})
-        digest = write_table(priced_file(order.parts, shard), table)
-        yield Done(shard, digest, rows.num_rows, sum(usable), {}, {})
+        digest = write_table(priced_file(job.parts, shard), table)
+        yield ShardResult(shard, digest, rows.num_rows, sum(usable), {}, {})
 
 
 def made_up(path: Path, rows: int) -> Path:
@@ -80,9 +90,11 @@ def out(tmp_path: Path) -> Path:
 def run(items: Path, out: Path, shop: Any) -> Any:
     """Price without a model, in shards of five."""
 
-    def run(source: Path = items, to: Path = out, **options: Any) -> Predicted:
+    def run(source: Path = items, to: Path = out, **options: Any) -> PriceFileResult:
         how: dict[str, Any] = {"pool": by_length, "shard_rows": 5} | options
-        return price_file(source, to, how.pop("index", shop.index), **how)
+        names = [field.name for field in fields(PriceFileSettings)]
+        settings = PriceFileSettings(**{name: how.pop(name) for name in names if name in how})
+        return price_file(source, to, how.pop("index", shop.index), settings, **how)
 
     return run
 
@@ -111,7 +123,7 @@ def mixed(shop: Any, tmp_path: Path) -> Path:
 
 
 def test_every_row_has_a_line_in_order_and_the_counts_add_up(mixed: Path, out: Path, shop: Any) -> None:
-    done = price_file(mixed, out, shop.index, shard_rows=4)
+    done = price_file(mixed, out, shop.index, PriceFileSettings(shard_rows=4))
     lines, rejects = read(out), read(rejects_of(out))
     assert [line["sample_id"] for line in lines] == [*"abcda", "", *"efg", "=h"]
     assert [n for n, line in enumerate(lines) if not line["price"]] == [3, 5, 6]
@@ -126,7 +138,7 @@ def test_every_row_has_a_line_in_order_and_the_counts_add_up(mixed: Path, out: P
 
 
 def test_a_price_is_that_of_a_query_to_the_last_digit(mixed: Path, out: Path, shop: Any) -> None:
-    price_file(mixed, out, shop.index, shard_rows=10, wanted=FULL)
+    price_file(mixed, out, shop.index, PriceFileSettings(output=FULL, shard_rows=10))
     lines = [line for line in read(out) if line["price"]]
     texts = {row["sample_id"] + row["catalog_content"]: row for row in read(mixed)}
     usable = [row for row in texts.values() if row["sample_id"] not in ("", "d", "e")]
@@ -160,9 +172,10 @@ def test_csv_and_parquet_agree_in_and_out(mixed: Path, out: Path, shop: Any, tmp
     rows = read(mixed)
     table = {name: [row[name] or None for row in rows] for name in rows[0]}
     pq.write_table(pa.table(table), tmp_path / "mixed.parquet")
-    price_file(mixed, out, shop.index, shard_rows=4, wanted=FULL)
-    price_file(tmp_path / "mixed.parquet", tmp_path / "p.csv", shop.index, shard_rows=4, wanted=FULL)
-    price_file(mixed, tmp_path / "p.parquet", shop.index, shard_rows=4, wanted=FULL)
+    settings = PriceFileSettings(output=FULL, shard_rows=4)
+    price_file(mixed, out, shop.index, settings)
+    price_file(tmp_path / "mixed.parquet", tmp_path / "p.csv", shop.index, settings)
+    price_file(mixed, tmp_path / "p.parquet", shop.index, settings)
     assert (tmp_path / "p.csv").read_bytes() == out.read_bytes()
     parquet, lines = pq.read_table(tmp_path / "p.parquet").to_pylist(), read(out)
     for row, line in zip(parquet, lines, strict=True):
@@ -207,8 +220,8 @@ def test_a_shard_ends_where_its_cells_are_huge(run: Any, out: Path, monkeypatch:
     cut: list[int] = []
     monkeypatch.setattr(shards, "SHARD_CHARACTERS", 10)
 
-    def pool(order: Order, some: Sequence[int]) -> Iterator[Done]:
-        for done in by_length(order, some):
+    def pool(job: PriceFileJob, some: Sequence[int]) -> Iterator[ShardResult]:
+        for done in by_length(job, some):
             cut.append(done.rows)
             yield done
 
@@ -220,7 +233,7 @@ def test_a_shard_ends_where_its_cells_are_huge(run: Any, out: Path, monkeypatch:
 def test_shards_done_in_any_order_make_the_same_file(run: Any, out: Path, tmp_path: Path) -> None:
     run()
     backwards = tmp_path / "backwards.csv"
-    run(to=backwards, pool=lambda order, some: by_length(order, list(reversed(some))))
+    run(to=backwards, pool=lambda job, some: by_length(job, list(reversed(some))))
     assert backwards.read_bytes() == out.read_bytes()
 
 
@@ -229,13 +242,13 @@ import os, signal, sys
 sys.path[:0] = [sys.argv[1], sys.argv[2]]
 from pathlib import Path
 import pyarrow.parquet
-from engine.serving import price_file as predict
 from engine.serving import shards
+from engine.serving.price_file import PriceFileSettings, price_file
 from index.errors import UsageError
 from test_price_file import by_length
 
 def price(items, out, index):
-    return predict.price_file(Path(items), Path(out), index, pool=by_length, shard_rows=5)
+    return price_file(Path(items), Path(out), index, PriceFileSettings(shard_rows=5), pool=by_length)
 
 def price_again(items, out, index):
     begun = (shards.parts_of(Path(out)) / shards.JOURNAL).exists()
@@ -294,8 +307,8 @@ def test_a_kill_between_any_two_steps_is_mended_by_the_same_command(
 
 
 def stopped(after: int) -> Pool:
-    def pool(order: Order, some: Sequence[int]) -> Iterator[Done]:
-        yield from by_length(order, some[:after])
+    def pool(job: PriceFileJob, some: Sequence[int]) -> Iterator[ShardResult]:
+        yield from by_length(job, some[:after])
         raise KeyboardInterrupt
 
     return pool
@@ -304,9 +317,9 @@ def stopped(after: int) -> Pool:
 def test_what_is_done_is_not_done_again(run: Any, out: Path, tmp_path: Path) -> None:
     asked: list[int] = []
 
-    def pool(order: Order, some: Sequence[int]) -> Iterator[Done]:
+    def pool(job: PriceFileJob, some: Sequence[int]) -> Iterator[ShardResult]:
         asked.extend(some)
-        return by_length(order, some)
+        return by_length(job, some)
 
     with pytest.raises(KeyboardInterrupt):
         run(pool=stopped(2))
@@ -349,8 +362,8 @@ def test_other_work_is_not_continued(run: Any, items: Path, out: Path, tmp_path:
     for changed, said in (
         ({"source": other}, "other items"),
         ({"shard_rows": 6}, r"another setting \(shard_rows 5, now 6\)"),
-        ({"knobs": {"k": 3.0}}, r"another setting \(k None, now 3"),
-        ({"wanted": ("price", "low")}, r"another setting \(columns"),
+        ({"correction": (("k", 3.0),)}, r"another setting \(k None, now 3"),
+        ({"output": ("price", "low")}, r"another setting \(columns"),
         ({"image_dir": tmp_path}, r"another setting \(image_dir"),
         ({"source": elsewhere}, r"another setting \(base_dir"),  # where relative photographs would be others
     ):
@@ -428,7 +441,7 @@ def test_a_full_disk_is_one_sentence_and_costs_nothing_that_is_done(run: Any, mo
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(shards, "_flush", full)
+        patch.setattr("index.files.fsync", full)
         with pytest.raises(UsageError, match=r"No space left on device.*the same command goes on"):
             run()
     assert run().resumed == 10
@@ -458,16 +471,16 @@ def test_a_mistaken_option_is_not_held_against_the_next_command(
     out: Path, items: Path, shop: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=r"k is 0|k 0"):
-        price_file(items, out, shop.index, knobs={"k": 0})
+        price_file(items, out, shop.index, PriceFileSettings(correction=(("k", 0),)))
     with pytest.raises(UsageError, match="no folder"):
-        price_file(items, out, shop.index, image_dir=tmp_path / "nowhere")
+        price_file(items, out, shop.index, PriceFileSettings(image_dir=tmp_path / "nowhere"))
     assert not parts_of(out).exists()
 
 
-@pytest.mark.parametrize("wanted", [(), ("prise",), ("price", "price")])
-def test_columns_that_are_none_are_refused(wanted: tuple[str, ...], run: Any) -> None:
+@pytest.mark.parametrize("output", [(), ("prise",), ("price", "price")])
+def test_columns_that_are_none_are_refused(output: tuple[str, ...], run: Any) -> None:
     with pytest.raises(UsageError, match="price, low, high"):
-        run(wanted=wanted)
+        run(output=output)
 
 
 def test_an_id_column_that_is_called_like_an_answer_is_refused(run: Any) -> None:
@@ -476,10 +489,10 @@ def test_an_id_column_that_is_called_like_an_answer_is_refused(run: Any) -> None
 
 
 def test_a_second_process_is_refused_while_one_is_at_it(run: Any) -> None:
-    def pool(order: Order, some: Sequence[int]) -> Iterator[Done]:
+    def pool(job: PriceFileJob, some: Sequence[int]) -> Iterator[ShardResult]:
         with pytest.raises(IndexLocked, match="Another process"):
             run()
-        return by_length(order, some)
+        return by_length(job, some)
 
     assert run(pool=pool).rows == 23
 
@@ -530,24 +543,22 @@ def test_what_a_system_hides_among_the_parts_stays_and_stops_nothing(run: Any, o
 def test_items_that_change_while_they_are_read_are_refused(
     run: Any, items: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.serving import price_file as predict
-
     def growing(*arguments: Any) -> tuple[int, int]:
         made = shards.cut(*arguments)
         made_up(items, 24)
         return made
 
-    monkeypatch.setattr(predict, "cut", growing)
+    monkeypatch.setattr("engine.serving.price_file.cut", growing)
     with pytest.raises(DataRefused, match="changed while it was read"):
         run()
     assert not out.exists()
 
 
 def test_an_index_that_is_replaced_under_way_is_refused(run: Any, own_index: Path) -> None:
-    def pool(order: Order, some: Sequence[int]) -> Iterator[Done]:
+    def pool(job: PriceFileJob, some: Sequence[int]) -> Iterator[ShardResult]:
         manifest = next(own_index.glob("gen-*/manifest.json"))
         manifest.write_text(manifest.read_text().replace("\n", "\n\n"))
-        return here(order, some)
+        return here(job, some)
 
     with pytest.raises(IndexUnusable, match="was replaced"):
         run(index=own_index, pool=pool)
@@ -556,15 +567,15 @@ def test_an_index_that_is_replaced_under_way_is_refused(run: Any, own_index: Pat
 def test_the_index_that_was_opened_is_the_one_that_was_asked_for(
     run: Any, own_index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where another is put in force while a worker opens it."""
+    """Also where another becomes current while a worker opens it."""
     open_it = Pricer.open
 
-    def replaced(index: Path, *given: Any) -> Pricer:
+    def replaced(index: Path, *given: Any, **options: Any) -> Pricer:
         later = Path(shutil.copytree(own_index / "gen-000001", own_index / "gen-000002"))
         manifest = later / "manifest.json"
         manifest.write_text(manifest.read_text().replace("\n", "\n\n"))
         (own_index / "CURRENT").write_text("gen-000002\n")
-        return open_it(index, *given)
+        return open_it(index, *given, **options)
 
     monkeypatch.setattr(Pricer, "open", replaced)
     with pytest.raises(IndexUnusable, match="was replaced"):
@@ -572,8 +583,8 @@ def test_the_index_that_was_opened_is_the_one_that_was_asked_for(
 
 
 def test_a_worker_that_fails_leaves_what_is_done(run: Any, out: Path) -> None:
-    def pool(order: Order, some: Sequence[int]) -> Iterator[Done]:
-        yield from by_length(order, some[:3])
+    def pool(job: PriceFileJob, some: Sequence[int]) -> Iterator[ShardResult]:
+        yield from by_length(job, some[:3])
         raise PriceError("A worker died.")
 
     with pytest.raises(PriceError, match="A worker died"):

@@ -1,4 +1,4 @@
-"""Does an open index price items as the command does, alone or many at once, and tell what it heard?"""
+"""Claims about an open index: it prices items as the command does, alone or many at once, and tells what it used."""
 
 import re
 import shutil
@@ -111,19 +111,19 @@ def test_each_item_is_told_of_its_own_photograph(pricer: Pricer, shop: Any, tmp_
 
 def test_comparables_are_the_nearest_rows_in_the_band_by_brute_force(pricer: Pricer, shop: Any) -> None:
     store, text = ItemStore.open(current_generation(shop.index)), TEXTS[0]
-    items, word_space = store.items(), Lsa.load(current_generation(shop.index))
+    items, lsa = store.items(), Lsa.load(current_generation(shop.index))
     encoder = open_encoder("minilm")
     cosines = np.mean(
         [
             store.vectors("minilm_name") @ encoder.encode([parse_fields(text).name])[0],
             store.vectors("minilm_text") @ encoder.encode([text])[0],
-            word_space.vectors(hash_words(items["name"].to_pylist(), items["text"].to_pylist()))
-            @ word_space.vectors(hash_words([parse_fields(text).name], [text]))[0],
+            lsa.vectors(hash_words(items["name"].to_pylist(), items["text"].to_pylist()))
+            @ lsa.vectors(hash_words([parse_fields(text).name], [text]))[0],
         ],
         axis=0,
     )
-    knobs = replace(pricer.knobs, k=5, band=0.7)
-    (quote,) = pricer.price([Item(text)], knobs=knobs)
+    correction = replace(pricer.correction, k=5, band=0.7)
+    (quote,) = pricer.price([Item(text)], correction=correction)
     inside = np.abs(items["log_price"].to_numpy() - np.log(quote.parts["stacker"])) <= 0.7
     nearest = np.argsort(np.where(inside, -cosines, np.inf))[: min(5, inside.sum())]
     assert 0 < inside.sum() < len(inside)
@@ -136,21 +136,21 @@ def test_comparables_are_the_nearest_rows_in_the_band_by_brute_force(pricer: Pri
 
 def test_an_item_of_the_catalogue_finds_itself(pricer: Pricer, shop: Any) -> None:
     row = ItemStore.open(current_generation(shop.index)).items().slice(7, 1).to_pylist()[0]
-    (quote,) = pricer.price([Item(row["text"])], knobs=replace(pricer.knobs, band=np.inf))
+    (quote,) = pricer.price([Item(row["text"])], correction=replace(pricer.correction, band=np.inf))
     assert quote.comparables[0].similarity == pytest.approx(1, abs=2e-3)
     assert quote.comparables[0].name == row["name"]
 
 
-def test_knobs_are_checked_where_they_are_made(pricer: Pricer) -> None:
-    assert with_overrides(pricer.knobs, k=None, alpha=2.0) == replace(pricer.knobs, alpha=2.0)
+def test_correction_parameters_are_checked_where_they_are_made(pricer: Pricer) -> None:
+    assert with_overrides(pricer.correction, k=None, alpha=2.0) == replace(pricer.correction, alpha=2.0)
     for bad in ({"k": 0}, {"band": float("nan")}, {"decay": -1.0}, {"alpha": 0.0}):
         with pytest.raises(UsageError):
-            with_overrides(pricer.knobs, **bad)
+            with_overrides(pricer.correction, **bad)
 
 
 def test_a_wider_band_never_has_fewer_neighbours(pricer: Pricer) -> None:
     found = [
-        len(pricer.price([Item(TEXTS[0])], knobs=replace(pricer.knobs, k=200, band=band))[0].comparables)
+        len(pricer.price([Item(TEXTS[0])], correction=replace(pricer.correction, k=200, band=band))[0].comparables)
         for band in (1e-9, 0.1, 0.5, 1.0, 9.0)
     ]
     assert found == sorted(found)

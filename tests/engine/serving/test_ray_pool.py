@@ -1,4 +1,4 @@
-"""Does a pool of Ray's workers do what this process does, and end in one sentence where it cannot?
+"""Claims about a pool of Ray's workers: it does what this process does, or ends in one sentence where it cannot.
 
 Ray itself is an extra: here stands something that promises the same (`benchmarks/predict.py` runs the real one).
 """
@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from engine.serving.price_file import price_file
+from engine.serving.price_file import PriceFileSettings, price_file
 from engine.serving.ray_pool import ray_pool
 from index.errors import IndexUnusable, PriceError, UsageError
 
@@ -80,7 +80,7 @@ def items(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(items: Path, shop: Any) -> Callable[..., Any]:
-    return lambda out, **options: price_file(items, out, shop.index, shard_rows=2, **options)
+    return lambda out, **options: price_file(items, out, shop.index, PriceFileSettings(shard_rows=2), **options)
 
 
 def test_workers_in_any_order_give_the_local_file(ray: ModuleType, run: Any, tmp_path: Path) -> None:

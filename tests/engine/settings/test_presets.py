@@ -1,4 +1,4 @@
-"""Claims about the presets: each is whole, each is built and priced by, and what stands in for what is said."""
+"""Presets: each is whole, each is built and priced by, and what stands in for what is said."""
 
 import csv
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.ensemble.out_of_fold import read_out_of_fold
+from engine.ensemble.out_of_fold import OutOfFold
 from engine.lifecycle.build import build_index
 from engine.members.registry import load_member, member_fits
 from engine.serving.pricer import Item, Pricer
@@ -50,7 +50,7 @@ def quick(tmp_path):
 
 
 @pytest.fixture
-def goods(tmp_path):
+def wares(tmp_path):
     """A catalogue of 48 wares; `change` may put another price on a row."""
 
     def write(change=lambda row, price: price):
@@ -59,7 +59,7 @@ def goods(tmp_path):
             for ware, price in WARES.items()
             for place, colour in enumerate(COLOURS)
         ]
-        path = tmp_path / "goods.csv"
+        path = tmp_path / "wares.csv"
         with path.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(
                 [["sample_id", "catalog_content", "image_link", "price"]]
@@ -71,7 +71,7 @@ def goods(tmp_path):
 
 
 @pytest.mark.parametrize("preset", PUBLISHED)
-def test_a_published_system_is_its_own_encoders_and_members_without_our_stack(preset):
+def test_a_published_system_is_its_own_encoders_and_members_without_our_stacker(preset):
     settings = PRESETS[preset]
     assert settings.stacker.rounds == 0
     assert not {"lexical", "kernel"} & set(settings.members)
@@ -97,12 +97,12 @@ def test_the_four_have_the_heads_losses_and_schedules_of_their_write_ups():
 
 
 @pytest.mark.parametrize("preset", PUBLISHED)
-def test_each_preset_is_built_saved_and_priced_by(preset, quick, goods, tmp_path):
-    built = build_index(goods(), tmp_path / "index", quick(preset))
+def test_each_preset_is_built_saved_and_priced_by(preset, quick, wares, tmp_path):
+    built = build_index(wares(), tmp_path / "index", quick(preset))
     assert built.rows == 48
     folder = current_generation(tmp_path / "index")
     assert settings_from(read_manifest(folder).settings).mlp.head == PRESETS[preset].mlp.head
-    assert set(read_out_of_fold(folder).members) == set(PRESETS[preset].members)
+    assert set(OutOfFold.read(folder).members) == set(PRESETS[preset].members)
     stages = list(built.evaluation.stages)
     assert stages[-2:] == ["blend", "blend + correction"]
     quote = Pricer.open(tmp_path / "index").price([Item("Milk jug, jade")])[0]
@@ -123,8 +123,8 @@ def test_trees_that_read_the_mlp_price_from_the_disk_as_they_did_when_fitted(qui
     assert set(loaded) == {"mlp", "gbdt", "xgboost", "catboost"}
 
 
-def test_the_same_text_is_cleaned_alike_at_build_and_in_a_query(quick, goods, tmp_path):
-    build_index(goods(), tmp_path / "index", quick("towers-knn"))
+def test_the_same_text_is_cleaned_alike_at_build_and_in_a_query(quick, wares, tmp_path):
+    build_index(wares(), tmp_path / "index", quick("towers-knn"))
     pricer = Pricer.open(tmp_path / "index")
     plain, pretty = "Item Name: Milk jug, jade", "Item Name: 🫖 Milk jug, jade 🎉"
     columns = next(iter(pricer.model.models.members["mlp"]))._shape.dims
@@ -190,19 +190,19 @@ def test_fewer_rows_than_folds_take_are_refused_in_a_sentence(preset, quick, tmp
 
 
 @pytest.mark.parametrize("preset", ["gated-ensemble", "end-to-end"])
-def test_items_of_one_price_and_one_item_of_a_million_are_priced(preset, quick, goods, tmp_path):
+def test_items_of_one_price_and_one_item_of_a_million_are_priced(preset, quick, wares, tmp_path):
     settings = quick(preset)
-    alike = build_index(goods(lambda row, price: 7.5), tmp_path / "alike", settings)
+    alike = build_index(wares(lambda row, price: 7.5), tmp_path / "alike", settings)
     assert alike.evaluation.stages["constant median"].value == pytest.approx(0, abs=1e-4)
     assert Pricer.open(tmp_path / "alike").price([Item("Saucer, jade")])[0].price == pytest.approx(7.5, rel=0.3)
-    odd = goods(lambda row, price: 1e6 if row == 5 else price)
+    odd = wares(lambda row, price: 1e6 if row == 5 else price)
     assert build_index(odd, tmp_path / "odd", settings).rows == 48
     assert 0.3 < Pricer.open(tmp_path / "odd").price([Item("Saucer, jade")])[0].price < 1000
 
 
-def test_a_missing_package_is_said_before_anything_is_encoded(quick, goods, tmp_path, monkeypatch):
+def test_a_missing_package_is_said_before_anything_is_encoded(quick, wares, tmp_path, monkeypatch):
     monkeypatch.setattr("engine.members.tree_features.importlib.util.find_spec", lambda name: None)
     said = []
     with pytest.raises(UsageError, match=r"price-engine\[trees\]"):
-        build_index(goods(), tmp_path / "index", quick("gated-ensemble"), on_progress=lambda *each: said.append(each))
+        build_index(wares(), tmp_path / "index", quick("gated-ensemble"), on_progress=lambda *each: said.append(each))
     assert said == []

@@ -1,4 +1,4 @@
-"""Is what a search finds worth what it says: chosen without the fold, resumed as if not stopped, well put in force?"""
+"""Searches for settings: choices made without the fold, resumed as if not stopped, activated as a build makes them."""
 
 import json
 import math
@@ -8,28 +8,31 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine.serving.reference import read_comparables
 
 from engine.ensemble.cross_fit import answer_out_of_fold
-from engine.ensemble.out_of_fold import STACKER, read_out_of_fold
+from engine.ensemble.out_of_fold import STACKER, OutOfFold
 from engine.ensemble.price_model import load_models
+from engine.ensemble.reference import ReferenceSet
+from engine.ensemble.train import with_stacker
 from engine.evaluation.evaluate import evaluate_index
-from engine.evaluation.scorable import open_scored_rows
-from engine.evaluation.tuning_record import read_history, write_history
+from engine.evaluation.scorable import open_scorable_rows
+from engine.evaluation.tuning_record import read_record, write_record
 from engine.lifecycle.build import build_index
 from engine.lifecycle.update import add_items
+from engine.members.member import Range
 from engine.metrics import smape
 from engine.serving.pricer import Item, Pricer
 from engine.settings.read import settings_from
 from engine.settings.schema import Settings, StackerSettings
 from engine.tuning import tune as room
-from engine.tuning.activate import put_in_force
-from engine.tuning.parameter_space import KNOBS, Range, key_of, ranges, settings_at
+from engine.tuning.activate import activate
+from engine.tuning.parameter_space import OF_CORRECTION, key_of, ranges, settings_at
 from engine.tuning.trials import Journal, Trial, loss_without
 from engine.tuning.tune import Search, tune
 from index.errors import DataRefused, IndexLocked, IndexUnusable, UsageError
 from index.progress import silent
-from index.storage.generations import CACHE, current_generation, writing
+from index.storage.generations import current_generation, writing
+from index.storage.layout import CACHE, OUT_OF_FOLD, REFERENCE
 from index.storage.manifest import read_manifest, write_manifest
 
 POOR = {"k": 2, "band": 0.1, "decay": 0.1, "alpha": 1.5}
@@ -47,12 +50,12 @@ def few_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
 def search(shop: Any, tmp_path_factory: pytest.TempPathFactory) -> Search:
     """For reading."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "AT_RANDOM", 10)  # fewer, and proposals would hear of nothing
+        patch.setattr(room, "AT_RANDOM", 10)  # fewer, and proposals would know of nothing
         return searched(shop.index, tmp_path_factory.mktemp("search"), trials=14)
 
 
 def searched(index: Path, folder: Path, trials: int, seed: int = 0) -> Search:
-    rows = open_scored_rows(index)
+    rows = open_scorable_rows(index)
     search = Search(folder, rows, CORRECTION, ranges(CORRECTION, rows.settings), seed=seed, on_progress=silent)
     search.run(trials, math.inf)
     search.close()
@@ -60,7 +63,7 @@ def searched(index: Path, folder: Path, trials: int, seed: int = 0) -> Search:
 
 
 def spoil(index: Path) -> None:
-    """Fix knobs in the index's settings that are easily bettered."""
+    """Fix correction parameters in the index's settings that are easily bettered."""
     folder = current_generation(index)
     manifest = read_manifest(folder)
     settings = manifest.settings | {"correction": manifest.settings["correction"] | POOR}
@@ -76,7 +79,7 @@ def state(index: Path) -> dict[str, bytes]:
 
 def test_the_cross_fitted_score_is_that_of_choices_made_on_the_other_folds_alone(shop: Any, search: Search) -> None:
     found = search.result(0.0)
-    rows = open_scored_rows(shop.index)
+    rows = open_scorable_rows(shop.index)
     price, fold = np.exp(rows.log_price), rows.oof.fold
     trials = search._journal.trials
     assert len(trials) == FOLDS + 1 + 14
@@ -84,12 +87,12 @@ def test_the_cross_fitted_score_is_that_of_choices_made_on_the_other_folds_alone
     answers = []
     for trial in trials:
         settings = settings_at(trial.point, rows.settings)
-        answers.append(np.exp(answer_out_of_fold(rows.oof, rows.log_price, rows.space, settings).answer))
+        answers.append(np.exp(answer_out_of_fold(rows.oof, rows.log_price, rows.search_vectors, settings).answer))
     predicted = np.zeros(len(price))
     for f in range(FOLDS):
-        heard = [place for place, trial in enumerate(trials) if trial.search in (None, f)]
-        assert 0 < len(heard) < len(trials)
-        best = min(heard, key=lambda place: smape(price[fold != f], answers[place][fold != f]))
+        known = [place for place, trial in enumerate(trials) if trial.search in (None, f)]
+        assert 0 < len(known) < len(trials)
+        best = min(known, key=lambda place: smape(price[fold != f], answers[place][fold != f]))
         predicted[fold == f] = answers[best][fold == f]
     assert found.cross_fitted.value == pytest.approx(smape(price, predicted))
     assert found.searched == pytest.approx(min(smape(price, each) for each in answers))
@@ -108,7 +111,7 @@ def test_the_present_score_is_that_of_an_evaluation(shop: Any, search: Search) -
 def test_what_a_fold_loses_moves_neither_what_its_search_proposes_nor_what_it_chooses(
     fold: int, search: Search
 ) -> None:
-    heard, journal = search._heard_by(fold), search._journal
+    known, journal = search._known_to(fold), search._journal
     random = np.random.default_rng(0)
 
     def with_other_losses(of: int) -> list[Trial]:
@@ -117,20 +120,20 @@ def test_what_a_fold_loses_moves_neither_what_its_search_proposes_nor_what_it_ch
             loss[of] = float(random.uniform(0, 1e4))
             return replace(trial, loss=tuple(loss))
 
-        return [other(trial) for trial in heard]
+        return [other(trial) for trial in known]
 
-    proposed = journal.propose(heard, fold, seed=3)
+    proposed = journal.propose(known, fold, seed=3)
     assert journal.propose(with_other_losses(fold), fold, seed=3) == proposed
     assert any(journal.propose(with_other_losses((fold + 1) % FOLDS), fold, seed=3) != proposed for _ in range(5))
     chosen = search.best(fold)
     journal.trials[:] = [
-        t if t not in heard else o for t, o in zip_others(journal.trials, heard, with_other_losses(fold))
+        t if t not in known else o for t, o in zip_others(journal.trials, known, with_other_losses(fold))
     ]
     assert search.best(fold).number == chosen.number
 
 
-def zip_others(trials: list[Trial], heard: list[Trial], others: list[Trial]) -> list[tuple[Trial, Trial]]:
-    by_number = {trial.number: other for trial, other in zip(heard, others, strict=True)}
+def zip_others(trials: list[Trial], known: list[Trial], others: list[Trial]) -> list[tuple[Trial, Trial]]:
+    by_number = {trial.number: other for trial, other in zip(known, others, strict=True)}
     return [(trial, by_number.get(trial.number, trial)) for trial in trials]
 
 
@@ -171,10 +174,10 @@ def test_an_interrupt_keeps_every_finished_trial_and_leaves_the_index_as_it_is(o
     assert found.trials == FOLDS + 1 + 6
 
 
-def test_a_better_correction_comes_into_force_and_all_else_stays_as_it_was(own_index: Path) -> None:
+def test_a_better_correction_is_activated_and_all_else_stays_as_it_was(own_index: Path) -> None:
     spoil(own_index)
     old = current_generation(own_index)
-    kept = {path: (old / path).stat().st_ino for path in ("comparables.arrow", "out_of_fold.parquet")}
+    kept = {path: (old / path).stat().st_ino for path in (REFERENCE, OUT_OF_FOLD)}
     models = {path.name: path.read_bytes() for path in (old / "models").iterdir()}
     found = tune(own_index, what=CORRECTION, trials=10)
     assert found.better
@@ -186,18 +189,18 @@ def test_a_better_correction_comes_into_force_and_all_else_stays_as_it_was(own_i
         if name != "price_model.json":
             assert (new / "models" / name).read_bytes() == content
 
-    knobs = load_models(new)[1].knobs
-    point = {f"correction.{name}": value for name, value in asdict(knobs).items()}
+    parameters = load_models(new)[1].correction
+    point = {f"correction.{name}": value for name, value in asdict(parameters).items()}
     assert point == pytest.approx(found.chosen)
-    assert Pricer.open(own_index).knobs == knobs
+    assert Pricer.open(own_index).correction == parameters
     correction = settings_from(read_manifest(new).settings).correction
-    assert (correction.k, correction.band, correction.decay, correction.alpha) == tuple(asdict(knobs).values())
+    assert (correction.k, correction.band, correction.decay, correction.alpha) == tuple(asdict(parameters).values())
 
-    history = read_history(new)
-    assert history is not None
-    assert len(history["trials"]) == found.trials
-    assert history["cross_fitted"]["smape"] == found.cross_fitted.value
-    assert len(history["chosen_by_fold"]) == FOLDS
+    record = read_record(new)
+    assert record is not None
+    assert len(record["trials"]) == found.trials
+    assert record["cross_fitted"]["smape"] == found.cross_fitted.value
+    assert len(record["chosen_by_fold"]) == FOLDS
     evaluation = evaluate_index(own_index)
     assert evaluation.smape.value == pytest.approx(found.searched)
     assert any(f"{found.cross_fitted.value:.2f}" in note and "flatters" in note for note in evaluation.notes)
@@ -209,18 +212,18 @@ def test_a_search_on_a_tuned_index_begins_at_what_each_fold_had_chosen(own_index
     spoil(own_index)
     first = tune(own_index, what=CORRECTION, trials=10)
     again = searched(own_index, tmp_path / "again", trials=1)
-    history = read_history(current_generation(own_index))
-    assert history is not None
-    assert [trial.point for trial in again._journal.trials[:FOLDS]] == history["chosen_by_fold"]
+    record = read_record(current_generation(own_index))
+    assert record is not None
+    assert [trial.point for trial in again._journal.trials[:FOLDS]] == record["chosen_by_fold"]
     assert again.result(0.0).present.value == pytest.approx(first.cross_fitted.value)  # not the searched one
 
 
-def with_history(index: Path, what: tuple[str, ...]) -> None:
+def with_record(index: Path, what: tuple[str, ...]) -> None:
     """As after a search for some parts, which has chosen nothing."""
     folder = current_generation(index)
     manifest = read_manifest(folder)
     (folder / "manifest.json").unlink()
-    write_history(folder, {"what": list(what), "cross_fitted": {"smape": 50.0}, "chosen_by_fold": [{}] * FOLDS})
+    write_record(folder, {"what": list(what), "cross_fitted": {"smape": 50.0}, "chosen_by_fold": [{}] * FOLDS})
     write_manifest(folder, manifest)
 
 
@@ -234,7 +237,7 @@ def with_history(index: Path, what: tuple[str, ...]) -> None:
 def test_what_an_earlier_search_chose_on_all_rows_is_searched_with_the_rest_or_not_at_all(
     earlier: tuple[str, ...], what: tuple[str, ...], together: str, own_index: Path
 ) -> None:
-    with_history(own_index, earlier)
+    with_record(own_index, earlier)
     before = state(own_index)
     with pytest.raises(UsageError, match=f"would flatter: search them together, --what {together}\\."):
         tune(own_index, what=what, trials=1)
@@ -245,19 +248,19 @@ def test_what_an_earlier_search_chose_on_all_rows_is_searched_with_the_rest_or_n
 def test_a_blend_that_was_searched_for_before_rows_were_added_sends_to_a_build_and_not_in_a_circle(
     shop: Any, own_index: Path
 ) -> None:
-    with_history(own_index, ("correction", "blend"))
+    with_record(own_index, ("correction", "blend"))
     add_items(shop.holdout, own_index, image_dir=shop.images)
     for what in (CORRECTION, ("correction", "blend")):
         with pytest.raises(DataRefused, match="blend cannot be fitted anew with them: build the index again"):
             tune(own_index, what=what, trials=1)
 
 
-def test_a_search_says_that_an_encoder_has_heard_the_prices_it_is_scored_on(search: Search) -> None:
+def test_a_search_says_that_an_encoder_was_trained_on_the_prices_it_is_scored_on(search: Search) -> None:
     assert search.result(0.0).notes == ()
     rows = search._rows
-    heard = tuple(replace(each, finetuned_rows=7) for each in rows.manifest.encoders)
+    finetuned = tuple(replace(each, finetuned_rows=7) for each in rows.manifest.encoders)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "_rows", replace(rows, manifest=replace(rows.manifest, encoders=heard)))
+        patch.setattr(search, "_rows", replace(rows, manifest=replace(rows.manifest, encoders=finetuned)))
         notes = search.result(0.0).to_json()["notes"]
     assert notes and all("fine-tuned on 7 rows of this index" in note for note in notes)
 
@@ -274,7 +277,7 @@ def test_what_is_no_better_leaves_the_index_as_it_is(own_index: Path, monkeypatc
     honest = room.Pricing.answer
 
     def worse(self: Any, point: Any) -> Any:
-        starts = self.starts(KNOBS)
+        starts = self.starts(OF_CORRECTION)
         return honest(self, point) + (0 if point in starts else 2)
 
     monkeypatch.setattr(room.Pricing, "answer", worse)
@@ -285,7 +288,7 @@ def test_what_is_no_better_leaves_the_index_as_it_is(own_index: Path, monkeypatc
 
 
 @pytest.mark.parametrize("parts", [("blend",), ("blend", "stacker"), ("correction", "members")])
-def test_an_index_in_force_after_a_search_is_what_a_build_with_those_settings_makes(
+def test_an_index_that_is_current_after_a_search_is_what_a_build_with_those_settings_makes(
     parts: tuple[str, ...], shop: Any, own_index: Path, tmp_path: Path
 ) -> None:
     point = {
@@ -294,46 +297,46 @@ def test_an_index_in_force_after_a_search_is_what_a_build_with_those_settings_ma
         "correction": {"correction.k": 7, "correction.band": 0.77, "correction.decay": 3.3, "correction.alpha": 0.44},
         "members": {"kernel.ridge": 2.5, "lexical.dropout": 0.3, "gbdt.leaves": 8},
     }
-    rows = open_scored_rows(own_index)
+    rows = open_scorable_rows(own_index)
     settings = settings_at({path: value for part in parts for path, value in point[part].items()}, rows.settings)
     assert settings != rows.settings
-    put_in_force(own_index, rows, settings, parts, history=HISTORY, on_progress=silent)
+    activate(own_index, rows, settings, parts, record=RECORD, on_progress=silent)
     build_index(shop.catalogue, tmp_path / "built", settings, image_dir=shop.images)
     mine, built = current_generation(own_index), current_generation(tmp_path / "built")
     assert read_manifest(mine).settings == read_manifest(built).settings
-    assert read_comparables(mine).residual == pytest.approx(read_comparables(built).residual)
-    oof, rows_now = read_out_of_fold(mine), read_comparables(mine)
-    np.testing.assert_allclose(rows_now.residual, rows_now.goods.log_price - oof.own[STACKER])
-    for member, without in read_out_of_fold(built).without.items():
-        np.testing.assert_allclose(read_out_of_fold(mine).without[member], without, atol=1e-6)
-    fitted, expected = load_models(mine)[1], load_models(built)[1]
-    assert fitted.knobs == expected.knobs
-    assert fitted.weights == pytest.approx(expected.weights)
+    assert ReferenceSet.open(mine).residual == pytest.approx(ReferenceSet.open(built).residual)
+    oof, reference = OutOfFold.read(mine), ReferenceSet.open(mine)
+    np.testing.assert_allclose(reference.residual, reference.log_price - oof.oof[STACKER])
+    for member, nested in OutOfFold.read(built).nested_oof.items():
+        np.testing.assert_allclose(OutOfFold.read(mine).nested_oof[member], nested, atol=1e-6)
+    parameters, expected = load_models(mine)[1], load_models(built)[1]
+    assert parameters.correction == expected.correction
+    assert parameters.weights == pytest.approx(expected.weights)
     tea = [Item("Herbal tea, 16 count")]
     assert Pricer.open(own_index).price(tea)[0].price == pytest.approx(
         Pricer.open(tmp_path / "built").price(tea)[0].price, rel=1e-5
     )
 
 
-HISTORY = {"what": ["blend"], "cross_fitted": {"smape": 50.0}}
+RECORD = {"what": ["blend"], "cross_fitted": {"smape": 50.0}}
 
 
-def test_blend_stack_and_members_can_be_searched_together(own_index: Path) -> None:
+def test_blend_stacker_and_members_can_be_searched_together(own_index: Path) -> None:
     found = tune(own_index, what=("members", "stacker", "blend"), trials=1)
     assert found.what == ("blend", "stacker", "members")
     assert found.trials == FOLDS + 2
     assert {path.partition(".")[0] for path in found.chosen} == {"blend", "stacker", "mlp", "lexical", "kernel", "gbdt"}
 
 
-def test_a_trial_of_the_stack_is_priced_by_a_stack_of_its_own(shop: Any) -> None:
-    rows = open_scored_rows(shop.index)
+def test_a_trial_of_the_stacker_is_priced_by_a_stacker_of_its_own(shop: Any) -> None:
+    rows = open_scorable_rows(shop.index)
     pricing = room.Pricing(rows, ("stacker",))
     answers = [pricing.answer({"stacker.rounds": n, "stacker.least_rows_in_leaf": 5}) for n in (1, 60)]
     assert not np.allclose(*answers)
     settings = replace(rows.settings, stacker=replace(rows.settings.stacker, rounds=60, least_rows_in_leaf=5))
-    oof = room.stacked(rows.oof, rows.catalogue(), settings)[0]
-    assert not np.allclose(oof.without[STACKER], rows.oof.without[STACKER], equal_nan=True)
-    slow = answer_out_of_fold(oof, rows.log_price, rows.space, settings).answer
+    oof = with_stacker(rows.oof, rows.training_set(), settings)[0]
+    assert not np.allclose(oof.nested_oof[STACKER], rows.oof.nested_oof[STACKER], equal_nan=True)
+    slow = answer_out_of_fold(oof, rows.log_price, rows.search_vectors, settings).answer
     np.testing.assert_allclose(answers[1], slow)
 
 
@@ -361,25 +364,25 @@ def test_every_setting_that_can_be_searched_is_one_and_the_default_lies_within()
 
 def test_rows_that_were_added_leave_the_correction_to_be_searched_and_nothing_else(shop: Any, own_index: Path) -> None:
     add_items(shop.holdout, own_index, image_dir=shop.images)
-    before = read_comparables(current_generation(own_index)).residual
+    before = ReferenceSet.open(current_generation(own_index)).residual
     with pytest.raises(DataRefused, match="rows were added since the build, and blend cannot"):
         tune(own_index, what=("correction", "blend"), trials=1)
     spoil(own_index)
     found = tune(own_index, what=CORRECTION, trials=5)
     assert found.rows < len(before)
-    np.testing.assert_array_equal(read_comparables(current_generation(own_index)).residual, before)
+    np.testing.assert_array_equal(ReferenceSet.open(current_generation(own_index)).residual, before)
 
 
 def test_an_index_that_was_written_meanwhile_is_left_to_its_writer(own_index: Path, shop: Any) -> None:
-    rows = open_scored_rows(own_index)
+    rows = open_scorable_rows(own_index)
     add_items(shop.holdout, own_index, image_dir=shop.images)
     after = state(own_index)
     with pytest.raises(IndexLocked, match="written anew while settings"):
-        put_in_force(own_index, rows, rows.settings, CORRECTION, history=HISTORY, on_progress=silent)
+        activate(own_index, rows, rows.settings, CORRECTION, record=RECORD, on_progress=silent)
     assert state(own_index) == after
     with writing(own_index) as folder:
         with pytest.raises(IndexLocked, match="being written"):
-            put_in_force(own_index, rows, rows.settings, CORRECTION, history=HISTORY, on_progress=silent)
+            activate(own_index, rows, rows.settings, CORRECTION, record=RECORD, on_progress=silent)
         (folder / "manifest.json").write_text("{}")
 
 
