@@ -13,7 +13,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check bench clean
+.PHONY: help demo test lint check bench docs clean
 
 help:
 	@echo "make demo    environment, a made-up catalogue, an index, its score, one priced item (some minutes)"
@@ -21,6 +21,7 @@ help:
 	@echo "make check   ruff, mypy and the tests: what a change must pass"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make bench   list the benchmarks; make bench NAME=... runs one"
+	@echo "make docs    docs/cli.md anew, from the commands"
 	@echo "make clean   remove the demo and the caches; .venv and your indexes stay"
 	@echo
 	@echo "Another Python: make PYTHON=python3.12 demo.  More for pip, such as a CPU-only torch: PIP_ARGS, see the Makefile."
@@ -72,6 +73,9 @@ bench:
 	@for script in $(filter-out benchmarks/measure.py,$(wildcard benchmarks/*.py)); do test ! -f "$$script" || \
 	    echo "make bench NAME=$$(basename "$$script" .py)   $$(sed -n '1s/"""//gp' "$$script")"; done
 endif
+
+docs: $(BIN)/.installed
+	$(BIN)/python docs/make_cli.py
 
 clean:
 	rm -rf $(DEMO) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

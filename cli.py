@@ -34,7 +34,7 @@ def main() -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """The exit code of `price ARGUMENTS`. Every error is one line on stderr."""
+    """Run `price ARGUMENTS` and return the exit code. Every error is one line on stderr."""
     from index.errors import PriceError
 
     try:

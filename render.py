@@ -1,4 +1,4 @@
-"""What a person sees: quotes, evaluations, counts and progress. Only `cli.py` calls it, and nothing heavy is imported.
+"""Output for a person: quotes, evaluations, counts and progress. Only the commands use it; it imports nothing heavy.
 
 Results go to stdout, progress to stderr. Product text is data: no markup in it is obeyed, no control character shown.
 """
@@ -40,7 +40,7 @@ LONGEST_NAME = 70  # characters shown of a comparable's name
 
 
 def clean(text: str) -> str:
-    """Product text is data: what could move a cursor, turn text around or hide it must not reach a terminal."""
+    """Remove from product text what could move a terminal's cursor, turn text around or hide it."""
     return "".join(_HARMLESS.get(unicodedata.category(c), c) if c not in "\t\r\n" else " " for c in text)
 
 
@@ -56,14 +56,14 @@ def print_counts(what: str, counts: Counter[str]) -> None:
 
 
 def open_console() -> Console:
-    """Of plain data: no markup, no emoji codes, no guessing what is a number or a path."""
+    """Open a console that prints data as it is: no markup, no emoji codes, no highlighting of numbers or paths."""
     from rich.console import Console
 
     return Console(markup=False, emoji=False, highlight=False)
 
 
 def _table(*columns: str) -> Table:
-    """Words left, and folded where the terminal is narrow; figures right, and whole."""
+    """Table with words on the left, wrapped where the terminal is narrow, and figures on the right, never wrapped."""
     from rich import box
     from rich.table import Table
 
@@ -75,7 +75,7 @@ def _table(*columns: str) -> Table:
 
 
 def _money(amount: float) -> str:
-    """Cents, but for a price that would be all zeros."""
+    """Format money with two decimals, or more for a price that two would show as zero."""
     return f"{amount:,.2f}" if abs(amount) >= 0.1 or not amount else f"{amount:.2g}"
 
 
@@ -139,7 +139,7 @@ def _show_slices(console: Console, title: str, slices: tuple[Slice, ...]) -> Non
 
 
 def show_price_file(done: PriceFileResult) -> None:
-    """What became of a file, and where the time went."""
+    """Show how many rows of a file were priced, and where the time went."""
     resumed = f", {done.resumed:,} of them before" if done.resumed else ""
     click.echo(
         f"{done.rows:,} rows in {done.output}: {done.priced:,} priced{resumed}; "
@@ -154,7 +154,7 @@ def show_price_file(done: PriceFileResult) -> None:
 
 
 def show_update(result: UpdateResult, index: Path) -> None:
-    """What a new generation has that the one before had not, in a line; then what was left out, and what to do."""
+    """Show in a line how the new generation differs from the one before; then what was left out, and what to do."""
     counts = {"added": result.added, "replaced": result.replaced, "removed": result.removed}
     done = [f"{count:,} {what}" for what, count in counts.items() if count] + ["compacted"] * result.compacted
     click.echo(
@@ -175,7 +175,7 @@ def show_update(result: UpdateResult, index: Path) -> None:
 
 
 def show_finetuned(done: FinetuneResult) -> None:
-    """What came of a fine-tuning, epoch by epoch, and what to type next."""
+    """Show the result of a fine-tuning, epoch by epoch, and what to type next."""
     click.echo(f"{' and '.join(map(clean, done.encoders))} written: {done.rows:,} rows, {done.seconds:.0f} s.")
     print_counts("rows rejected", done.rejected)
     for number, epoch in enumerate(done.state.curve):
@@ -186,7 +186,7 @@ def show_finetuned(done: FinetuneResult) -> None:
 
 
 def show_tune_result(result: TuneResult, index: Path) -> None:
-    """What a search result, and which of its figures is honest."""
+    """Show the result of a search for settings: the scores, what they may be trusted for, and the settings chosen."""
     from engine.tuning.parameter_space import key_of
 
     click.echo(f"{result.trials:,} trials of {', '.join(result.what)} on {result.rows:,} rows; {result.seconds:.0f} s.")
@@ -203,13 +203,13 @@ def show_tune_result(result: TuneResult, index: Path) -> None:
     if not result.better:
         click.echo(f"That is no gain: the index at {index} is left as it is.")
         return
-    click.echo(f"In force in {index}:")
+    click.echo(f"Now current in {index}:")
     for path, value in result.chosen.items():
         click.echo(f"  {key_of(path)} = {value:.4g}")
 
 
 def show_ablation(console: Console, table: Ablation) -> None:
-    """A line for each variant; what is above 0 is earned."""
+    """Show a line for each variant: above 0, the part that it leaves out improves the index."""
     console.print(f"{table.n:,} items, out of fold, seed {table.seed}.")
     shown = _table("variant", "SMAPE", "worse by", "95% interval", "seconds")
     for row in table.rows:
@@ -219,7 +219,7 @@ def show_ablation(console: Console, table: Ablation) -> None:
 
 
 def show_fetched(fetched: FetchReport) -> None:
-    """What came of a catalogue's links."""
+    """Show how many of a catalogue's links were fetched, and why others were not."""
     click.echo(
         f"{fetched.urls:,} links: {fetched.fetched:,} fetched, {fetched.cached:,} here before, "
         f"{fetched.given_up.total() + fetched.remembered.total():,} given up; {fetched.seconds:.0f} s."
@@ -234,7 +234,7 @@ def _plain(counts: Counter[Reason]) -> Counter[str]:
 
 
 def show_encoders(console: Console, specs: Iterable[EncoderSpec], here: Mapping[str, bool]) -> None:
-    """The catalogue of encoders, a line each."""
+    """Show the catalogue of encoders, a line each."""
     table = _table("encoder", "reads", "numbers", "parameters", "licence", "here")
     for spec in specs:
         reads, parameters = " and ".join(spec.modalities), f"{spec.parameters / 1e6:,.0f} M" if spec.parameters else ""
@@ -244,7 +244,7 @@ def show_encoders(console: Console, specs: Iterable[EncoderSpec], here: Mapping[
 
 
 class Progress:
-    """How far the work is, on stderr: one line that moves on a terminal, a line now and then elsewhere."""
+    """Progress of the work on stderr: one line that is rewritten on a terminal, a line now and then elsewhere."""
 
     def __init__(self) -> None:
         self._moves = sys.stderr is not None and sys.stderr.isatty()
@@ -255,7 +255,7 @@ class Progress:
         return self
 
     def update(self, stage: str, done: int, total: int | None) -> None:
-        """`index.progress.Report`. A stage that falls back has begun anew: the same work on another column."""
+        """Take a report (`index.progress.OnProgress`). A stage whose count falls has begun anew, on another column."""
         now, begins = time.monotonic(), stage != self._stage or done < self._done
         if begins:
             self._close_line()
@@ -275,7 +275,7 @@ class Progress:
 
 
 def _count(done: int, total: int | None, made: int, seconds: float) -> str:
-    """`: 512 of 7,051, 40/s, 0:02:43 left`, as far as it is known; `made` of `done` took `seconds`."""
+    """Format `: 512 of 7,051, 40/s, 0:02:43 left`, as far as it is known; `made` of `done` took `seconds`."""
     if total is None:
         return f": {done:,}" if done else ""
     count = f": {done:,} of {total:,}"

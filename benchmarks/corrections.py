@@ -1,10 +1,10 @@
-"""Other corrections behind the same four controls: spaces, robust means, shrinkage, gates, a learned one.
+"""Other corrections behind the same four controls: likenesses, robust means, shrinkage, gates, a learned one.
 
     python benchmarks/corrections.py INDEX [TRY ...]
 
 Every row is priced without its fold: stacked as the index does it, and corrected by the residuals of other folds' rows
 by models that saw neither fold. Each try has parameters of its own, chosen for each fold on the other folds' rows, as
-the formula's are. Spaces that learn from prices are those of the fold's own models, which never saw it. Prints each
+the formula's are. Likenesses that learn from prices are by the fold's own models, which never saw it. Prints each
 try's SMAPE out of fold and what it gains over the formula, with its paired interval; writes results/corrections.json.
 """
 
@@ -19,10 +19,10 @@ import measure
 import numpy as np
 
 from engine.ensemble.cross_fit import answer_out_of_fold
-from engine.ensemble.out_of_fold import STACK
+from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.price_model import load_models
-from engine.evaluation.scorable import ScoredRows
-from engine.features.lsa import WordSpace
+from engine.evaluation.scorable import ScorableRows, open_scorable_rows
+from engine.features.lsa import Lsa
 from engine.features.search_vectors import joined
 from engine.metrics import row_smape
 from index.arrays import unit_rows
@@ -58,15 +58,15 @@ class Near:
 
 
 class Scene:
-    """The rows, the base to correct, and the neighbours by space."""
+    """The rows, the base to correct, and the neighbours by likeness."""
 
-    def __init__(self, rows: ScoredRows) -> None:
-        self.space, self.goods, self.log_price = rows.space, rows.goods, rows.log_price
-        self.price = np.exp(rows.log_price)
-        self.base, self.residual = rows.oof.held()[STACK], rows.log_price - rows.oof.without[STACK]
+    def __init__(self, rows: ScorableRows) -> None:
+        training = rows.training_set()
+        self.inputs, self.unit, self.log_amount = training.inputs, training.unit, training.log_amount
+        self.search_vectors, self.log_price, self.price = rows.search_vectors, rows.log_price, np.exp(rows.log_price)
+        self.base, self.residual = rows.oof.nested()[STACKER], rows.log_price - rows.oof.nested_oof[STACKER]
         self.folds = list(measure.by_fold(rows.oof.fold))
-        self.inputs = rows.catalogue().inputs
-        self.words = WordSpace.fit(self.inputs.words, rows.settings.seed).vectors(self.inputs.words)
+        self.words = Lsa.fit(self.inputs.words, rows.settings.seed).vectors(self.inputs.words)
         self.models = load_models(rows.folder)[0].members  # by name, one a fold
         self._near: dict[tuple[str, float], list[Near]] = {}
 
@@ -74,17 +74,17 @@ class Scene:
         """Of every encoder that has this view, each (n, dim) unit rows."""
         return [vectors for name, vectors in self.inputs.vectors.items() if name.endswith(f"_{view}")]
 
-    def near(self, space: str, band: float) -> list[Near]:
+    def near(self, likeness: str, band: float) -> list[Near]:
         """By fold."""
-        if (space, band) not in self._near:
-            self._near |= {(space, width): [] for width in BANDS}
+        if (likeness, band) not in self._near:
+            self._near |= {(likeness, width): [] for width in BANDS}
             for f, (there, here) in enumerate(self.folds):
-                similarity = similarities(self, space, f).astype(np.float32)
+                similarity = similarities(self, likeness, f).astype(np.float32)
                 distance = np.abs(self.log_price[there][None, :] - self.base[here][:, None])
                 for width in BANDS:
                     in_band = np.where(distance <= width, similarity, NONE)
-                    self._near[space, width].append(self._nearest(f, in_band))
-        return self._near[space, band]
+                    self._near[likeness, width].append(self._nearest(f, in_band))
+        return self._near[likeness, band]
 
     def _nearest(self, f: int, similarity: Any) -> Near:
         there, here = self.folds[f]
@@ -111,7 +111,7 @@ class Scene:
         return float(row_smape(self.price[here], np.exp(self.base[here] + shift)).sum())
 
 
-# Spaces whose similarity is a cosine: a scene and a fold to (n, dim) unit rows.
+# Likenesses that are a cosine: a scene and a fold to (n, dim) unit rows.
 
 
 def hidden(scene: Scene, f: int) -> Any:
@@ -120,44 +120,43 @@ def hidden(scene: Scene, f: int) -> Any:
 
 
 def projection(scene: Scene, f: int) -> Any:
-    """Partial least squares of log price on the joined space, by the other folds' rows: 32 directions."""
+    """Partial least squares of log price on the search vectors, by the other folds' rows: 32 directions."""
     from sklearn.cross_decomposition import PLSRegression
 
     there, _ = scene.folds[f]
-    learned = PLSRegression(32, scale=False).fit(scene.space[there], scene.log_price[there])
-    return unit_rows(learned.transform(scene.space))
+    directions = PLSRegression(32, scale=False).fit(scene.search_vectors[there], scene.log_price[there])
+    return unit_rows(directions.transform(scene.search_vectors))
 
 
 def with_amounts(scene: Scene, _: int) -> Any:
-    """The views of the joined space and the amounts, side by side."""
+    """The views of the search vectors and the amounts, side by side."""
     return joined([scene.vectors("name")[0], scene.vectors("text")[0], scene.words, amount_view(scene)])
 
 
 def amount_view(scene: Scene) -> Any:
-    """Unit rows whose cosine is 0 across units, and falls with how far apart the amounts are; zero where unknown."""
-    goods = scene.goods
-    known = np.isfinite(goods.log_amount)
+    """Unit rows whose cosine is 0 across units, and falls with the difference of the amounts; zero where unknown."""
+    known = np.isfinite(scene.log_amount)
     marks = np.arange(-4.0, 14.0, 0.5)
-    bumps = np.exp(-(((np.where(known, goods.log_amount, 0)[:, None] - marks) / 0.5) ** 2))
-    wide = np.zeros((len(known), (goods.unit.max() + 1) * len(marks)), np.float32)
-    column = goods.unit[:, None] * len(marks) + np.arange(len(marks))
+    bumps = np.exp(-(((np.where(known, scene.log_amount, 0)[:, None] - marks) / 0.5) ** 2))
+    wide = np.zeros((len(known), (scene.unit.max() + 1) * len(marks)), np.float32)
+    column = scene.unit[:, None] * len(marks) + np.arange(len(marks))
     np.put_along_axis(wide, column, np.where(known[:, None], bumps, 0), axis=1)
     return unit_rows(wide)
 
 
 VECTORS: dict[str, Callable[[Scene, int], Any]] = {
-    "joined": lambda scene, f: scene.space,
+    "joined": lambda scene, f: scene.search_vectors,
     "name": lambda scene, f: scene.vectors("name")[0],
     "text": lambda scene, f: scene.vectors("text")[0],
     "words": lambda scene, f: scene.words,
     "name and words": lambda scene, f: joined([scene.vectors("name")[0], scene.words]),
-    "joined and photographs": lambda scene, f: joined([scene.space, *scene.vectors("photograph")]),
+    "joined and photographs": lambda scene, f: joined([scene.search_vectors, *scene.vectors("photograph")]),
     "last layer": hidden,
     "projection": projection,
     "amounts as a view": with_amounts,
 }
 
-# Other spaces: a scene and a fold to the similarity of its rows to the others, (here, there).
+# Other likenesses: a scene and a fold to the similarity of its rows to the others, (here, there).
 
 
 def leaves(scene: Scene, f: int) -> Any:
@@ -176,54 +175,54 @@ def leaves(scene: Scene, f: int) -> Any:
 def kernel(scene: Scene, f: int) -> Any:
     """The kernel member's own similarity, words scaled by how much prices move with them; divided by the largest."""
     model, (there, here) = scene.models["kernel"][f], scene.folds[f]  # its landmarks are the rows there, in order
-    similarity = np.vstack([part for _, part in model._compared(scene.inputs.take(here))])
+    similarity = np.vstack([part for _, part in model._kernels(scene.inputs.take(here))])
     assert similarity.shape == (len(here), len(there)), "an index of more rows than landmarks"
     return similarity / similarity.max()
 
 
 def quantities(scene: Scene, f: int) -> Any:
-    """The joined space, and how near the amounts are: rows of other units are a whole cosine of 0.3 farther."""
+    """The search vectors, and how near the amounts are: rows of other units are a whole cosine of 0.3 farther."""
     there, here = scene.folds[f]
-    amount = np.where(np.isnan(scene.goods.log_amount), 0, scene.goods.log_amount)
+    amount = np.where(np.isnan(scene.log_amount), 0, scene.log_amount)
     distance = np.minimum(np.abs(amount[here][:, None] - amount[there][None, :]), 1)
     return similarities(scene, "joined", f) - 0.3 * np.where(of_one_unit(scene, f), distance, 1)
 
 
 def same_unit(scene: Scene, f: int) -> Any:
-    """The joined space among rows that are sold by the same unit."""
+    """The search vectors among rows that are sold by the same unit."""
     return np.where(of_one_unit(scene, f), similarities(scene, "joined", f), -1)
 
 
 def of_one_unit(scene: Scene, f: int) -> Any:
     there, here = scene.folds[f]
-    return scene.goods.unit[here][:, None] == scene.goods.unit[there][None, :]
+    return scene.unit[here][:, None] == scene.unit[there][None, :]
 
 
-def mean_of(scene: Scene, f: int, spaces: tuple[str, str]) -> Any:
-    """The mean of two spaces' similarities."""
-    first, second = (similarities(scene, space, f) for space in spaces)
+def mean_of(scene: Scene, f: int, pair: tuple[str, str]) -> Any:
+    """The mean of two likenesses."""
+    first, second = (similarities(scene, likeness, f) for likeness in pair)
     return (first + second) / 2
 
 
 SIMILARITIES: dict[str, Callable[[Scene, int], Any]] = {
     "leaves": leaves,
     "kernel": kernel,
-    "joined and leaves": partial(mean_of, spaces=("joined", "leaves")),
-    "joined and kernel": partial(mean_of, spaces=("joined", "kernel")),
-    "joined and last layer": partial(mean_of, spaces=("joined", "last layer")),
+    "joined and leaves": partial(mean_of, pair=("joined", "leaves")),
+    "joined and kernel": partial(mean_of, pair=("joined", "kernel")),
+    "joined and last layer": partial(mean_of, pair=("joined", "last layer")),
     "joined and amounts": quantities,
-    "amounts as a view, and leaves": partial(mean_of, spaces=("amounts as a view", "leaves")),
-    "joined, amounts and leaves": partial(mean_of, spaces=("joined and amounts", "leaves")),
+    "amounts as a view, and leaves": partial(mean_of, pair=("amounts as a view", "leaves")),
+    "joined, amounts and leaves": partial(mean_of, pair=("joined and amounts", "leaves")),
     "same unit": same_unit,
 }
 
 
-def similarities(scene: Scene, space: str, f: int) -> Any:
+def similarities(scene: Scene, likeness: str, f: int) -> Any:
     """(here, there) of one fold's rows to the others."""
-    if space in SIMILARITIES:
-        return SIMILARITIES[space](scene, f)
-    unit, (there, here) = VECTORS[space](scene, f), scene.folds[f]
-    return unit[here] @ unit[there].T
+    if likeness in SIMILARITIES:
+        return SIMILARITIES[likeness](scene, f)
+    vectors, (there, here) = VECTORS[likeness](scene, f), scene.folds[f]
+    return vectors[here] @ vectors[there].T
 
 
 Rule = Callable[..., Any]  # neighbours, k, lambda and the rule's own parameter to (n,) the shift at alpha 1
@@ -283,12 +282,12 @@ RULES: dict[str, tuple[Rule, tuple[float, ...]]] = {  # with the values of its o
 }
 
 
-def by_rule(scene: Scene, space: str, rule: Rule, values: tuple[float, ...] = ()) -> tuple[Any, list[Any]]:
-    """One rule in one space; what is chosen is (band, its own parameter, k, lambda, alpha)."""
+def by_rule(scene: Scene, likeness: str, rule: Rule, values: tuple[float, ...] = ()) -> tuple[Any, list[Any]]:
+    """One rule by one likeness; what is chosen is (band, its own parameter, k, lambda, alpha)."""
     extras = [(value,) for value in values] or [()]
     tried = [(band, *extra, k, decay) for band, extra, k, decay in product(BANDS, extras, KS, DECAYS)]
     known = [
-        [rule(scene.near(space, band)[f], k, decay, *extra) for band, *extra, k, decay in tried]
+        [rule(scene.near(likeness, band)[f], k, decay, *extra) for band, *extra, k, decay in tried]
         for f in range(len(scene.folds))
     ]
     loss = [
@@ -299,32 +298,33 @@ def by_rule(scene: Scene, space: str, rule: Rule, values: tuple[float, ...] = ()
     return scene.corrected(lambda f, at: chosen[at][-1] * known[f][at // len(ALPHAS)], np.array(loss), chosen)
 
 
-def several_spaces(scene: Scene) -> tuple[Any, list[Any]]:
-    """A shift from each of three spaces, each with its own alpha; k, band and lambda in common."""
-    spaces, alphas = ("name", "words", "kernel"), (0.0, 0.1, 0.2, 0.3)
+def several_likenesses(scene: Scene) -> tuple[Any, list[Any]]:
+    """A shift by each of three likenesses, with an alpha each; k, band and lambda in common."""
+    likenesses, alphas = ("name", "words", "kernel"), (0.0, 0.1, 0.2, 0.3)
     common = list(product((1.0, 2.5), (16, 64), (5.0, 10.0)))
     tried = [(*parameters, *shares) for parameters in common for shares in product(*[alphas] * 3)]
     means = {
-        (f, space, band, k, decay): scene.near(space, band)[f].mean(k, decay)[0]
-        for f, space, (band, k, decay) in product(range(len(scene.folds)), spaces, common)
+        (f, likeness, band, k, decay): scene.near(likeness, band)[f].mean(k, decay)[0]
+        for f, likeness, (band, k, decay) in product(range(len(scene.folds)), likenesses, common)
     }
 
     def shift(f: int, at: int) -> Any:
         *parameters, a, b, c = tried[at]
-        return sum(alpha * means[f, space, *parameters] for alpha, space in zip((a, b, c), spaces, strict=True))
+        shares = zip((a, b, c), likenesses, strict=True)
+        return sum(alpha * means[f, likeness, *parameters] for alpha, likeness in shares)
 
     loss = [[scene.loss(here, shift(f, at)) for at in range(len(tried))] for f, (_, here) in enumerate(scene.folds)]
     return scene.corrected(shift, np.array(loss), tried)
 
 
-def learned(scene: Scene) -> tuple[Any, list[Any]]:
-    """LightGBM with an L1 objective on what the neighbours missed, in three spaces; for each fold from the others."""
+def boosted(scene: Scene) -> tuple[Any, list[Any]]:
+    """LightGBM with an L1 objective on what the neighbours missed by three likenesses; each fold from the others."""
     import lightgbm
 
     columns = []
-    for space, band, (k, decay) in product(("joined", "kernel", "words"), (1.0, 2.5), ((8, 10.0), (64, 5.0))):
+    for likeness, band, (k, decay) in product(("joined", "kernel", "words"), (1.0, 2.5), ((8, 10.0), (64, 5.0))):
         part = np.zeros((len(scene.base), 4))
-        for near in scene.near(space, band):
+        for near in scene.near(likeness, band):
             part[near.here] = np.column_stack([*near.mean(k, decay), near.similarity[:, 0]])
         columns.append(part)
     table = np.column_stack([*columns, scene.base])
@@ -346,16 +346,16 @@ def main() -> None:
     parser = measure.argument_parser(__doc__, "index")
     parser.add_argument("tries", nargs="*")
     given = parser.parse_args()
-    rows = measure.read_predictions(given.index)
+    rows = open_scorable_rows(given.index)
     scene = Scene(rows)
     tries: dict[str, Callable[[], tuple[Any, list[Any]]]] = {
-        **{f"space: {space}": partial(by_rule, scene, space, formula) for space in (*VECTORS, *SIMILARITIES)},
+        **{f"space: {name}": partial(by_rule, scene, name, formula) for name in (*VECTORS, *SIMILARITIES)},
         **{name: partial(by_rule, scene, "joined", *rule) for name, rule in RULES.items()},
         "weighted median, space: kernel": partial(by_rule, scene, "kernel", median),
-        "several spaces": partial(several_spaces, scene),
-        "learned": partial(learned, scene),
+        "several spaces": partial(several_likenesses, scene),
+        "learned": partial(boosted, scene),
     }
-    present = answer_out_of_fold(rows.oof, rows.log_price, rows.space, rows.settings).answer
+    present = answer_out_of_fold(rows.oof, rows.log_price, rows.search_vectors, rows.settings).answer
     own = row_smape(scene.price, np.exp(present))
     uncorrected = row_smape(scene.price, np.exp(scene.base))
     print(f"stacker {uncorrected.mean():.2f}, the index's own correction {own.mean():.2f}", flush=True)

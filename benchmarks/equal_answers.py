@@ -102,13 +102,13 @@ def _first_ids(catalogue: Path, count: int = 5) -> list[str]:
     return [line.split(",")[0] for line in lines if line.split(",")[0].isdigit()][:count]
 
 
-def compare(one: Path, other: Path) -> int:
+def compare(before_dir: Path, after_dir: Path) -> int:
     """How many answers differ."""
-    names = sorted(path.name for path in one.glob("answer-*"))
-    assert names == sorted(path.name for path in other.glob("answer-*")), "the folders hold other answers"
+    names = sorted(path.name for path in before_dir.glob("answer-*"))
+    assert names == sorted(path.name for path in after_dir.glob("answer-*")), "the folders do not hold the same answers"
     differing = 0
     for name in names:
-        before, after = (_plain((folder / name).read_text(encoding="utf-8")) for folder in (one, other))
+        before, after = (_plain((folder / name).read_text(encoding="utf-8")) for folder in (before_dir, after_dir))
         differing += before != after
         print(f"{name.removeprefix('answer-')}: {'equal' if before == after else _first_difference(before, after)}")
     return differing
@@ -153,13 +153,13 @@ def main() -> None:
     recording.add_argument("out", type=Path)
     recording.add_argument("--rows", type=int, default=800)
     comparing = commands.add_parser("compare")
-    comparing.add_argument("one", type=Path)
-    comparing.add_argument("other", type=Path)
+    comparing.add_argument("before", type=Path)
+    comparing.add_argument("after", type=Path)
     given = parser.parse_args()
     if given.command == "record":
         record(given.checkout, given.out, given.rows)
     else:
-        sys.exit(compare(given.one, given.other) > 0)
+        sys.exit(compare(given.before, given.after) > 0)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ import measure
 
 from index.photographs.cache import PhotographCache
 from index.photographs.fetch import Limits, Network
-from index.photographs.fetch_all import fetch_all
+from index.photographs.fetch_all import FetchSettings, fetch_all
 from index.photographs.source import Photographs
 
 PHOTOGRAPHS = 2_000
@@ -159,11 +159,9 @@ def fetch_once(port: int, cache: Path) -> None:
     result = fetch_all(
         urls_of(port),
         cache,
-        concurrency=32,
-        per_host=8,
-        limits=LIMITS,
+        settings=FetchSettings(concurrency=32, per_host=8, limits=LIMITS),
         network=Network(resolve=lambda host, port: ["127.0.0.1"]),
-        report=lambda stage, done, total: print(done, flush=True),
+        on_progress=lambda stage, done, total: print(done, flush=True),
     )
     usage = resource.getrusage(resource.RUSAGE_SELF)
     cost = {"cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2), "peak_megabytes": usage.ru_maxrss // 1024}

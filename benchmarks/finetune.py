@@ -5,9 +5,9 @@
 Five grouped folds, of which the first few are priced. For each of them a system learns from 1/8, 1/4, 1/2 and all of
 the groups of the other folds (nested), and prices the same rows:
 
-    frozen   MiniLM of the item name as it is published; the gated head learns
-    tuned    the same head, and MiniLM's last two layers with it (the member `tuned` of the blend)
-    blend    with --blend: a whole index built on those rows by `price build-index`, its queries scored
+    frozen     MiniLM of the item name as it is published; the gated head learns
+    finetuned  the same head, and MiniLM's last two layers with it (the member `finetuned` of the blend)
+    blend      with --blend: a whole index built on those rows by `price build-index`, its queries scored
 
 Smaller parts are learned from for more epochs (by one over the root of the share), so that they are not merely seen
 less often. The gain is paired, groups of near-duplicates drawn whole. Two curves are laid through the four points,
@@ -33,12 +33,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.features.inputs import make_inputs
-from engine.finetune.device import choose_machine
-from engine.finetune.examples import States
+from engine.finetune.examples import FrozenActivations
 from engine.folds import assign_folds
-from engine.members.finetuned import Tuned
+from engine.members.finetuned import FinetunedMember
 from engine.metrics import row_smape
-from engine.settings.finetuning import Tuning
+from engine.settings.finetuning import FinetuneSettings
+from index.encoders.device import AUTO
 from index.files import atomic_write
 
 FOLDS = 5
@@ -61,14 +61,14 @@ def nested(groups: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
     return (np.random.default_rng(seed).permutation(len(label)) / len(label))[member]
 
 
-def by_member(items: pa.Table, log_price: np.ndarray, settings: Tuning, seed: int) -> Predict:
+def by_member(items: pa.Table, log_price: np.ndarray, settings: FinetuneSettings, seed: int) -> Predict:
     """Fit the member on some rows, price others."""
-    inputs, states = make_inputs(items, {}), States()
+    inputs, activations = make_inputs(items, {}), FrozenActivations()
 
     def predict(there: np.ndarray, here: np.ndarray, share: float) -> np.ndarray:
-        own = replace(settings, epochs=round(settings.epochs / share**0.5))
-        fitted = Tuned.fit(inputs.take(there), log_price[there], own, seed=seed, states=states)
-        return fitted.predict(inputs.take(here))
+        longer = replace(settings, epochs=round(settings.epochs / share**0.5))
+        member = FinetunedMember.fit(inputs.take(there), log_price[there], longer, activations, seed)
+        return member.predict(inputs.take(here))
 
     return predict
 
@@ -130,30 +130,30 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     items = measure.read_items(given.catalogue)
     log_price, groups = items["log_price"].to_numpy().astype(np.float64), measure.duplicate_groups(items)
     folds = list(measure.by_fold(assign_folds(groups, FOLDS, given.seed, log_price)))[: given.folds_run]
-    settings = Tuning(epochs=given.epochs)
+    settings = FinetuneSettings(epochs=given.epochs)
     systems = {
         "frozen": by_member(items, log_price, replace(settings, layers=0), given.seed),
-        "tuned": by_member(items, log_price, settings, given.seed),
+        "finetuned": by_member(items, log_price, settings, given.seed),
     } | ({"blend": by_index(items, log_price, given)} if given.blend else {})
-    learned = {
-        share: [rest[nested(groups, rest, given.seed) < part] for rest, _ in folds] for share, part in SHARES.items()
+    trained_on = {
+        share: [there[nested(groups, there, given.seed) < part] for there, _ in folds] for share, part in SHARES.items()
     }
     losses: dict[str, Any] = {system: dict.fromkeys(SHARES) for system in systems}
     seconds: dict[str, Any] = {system: dict.fromkeys(SHARES) for system in systems}
     for share, system in product(reversed(SHARES), systems):  # what matters most comes first
         done = []
-        for f, (there, (_, here)) in enumerate(zip(learned[share], folds, strict=True)):
+        for f, (there, (_, here)) in enumerate(zip(trained_on[share], folds, strict=True)):
             path = given.work / f"{system}-{share.replace('/', '_')}-{f}-{given.seed}-{given.epochs}.json"
             done.append(kept(path, partial(systems[system], there, here, SHARES[share]), np.exp(log_price[here])))
         losses[system][share] = np.concatenate([loss for loss, _ in done])
         seconds[system][share] = round(float(np.mean([spent for _, spent in done])), 1)
-    rows = np.array([np.mean([len(there) for there in parts]) for parts in learned.values()])
+    rows = np.array([np.mean([len(there) for there in parts]) for parts in trained_on.values()])
     groups = groups[np.concatenate([here for _, here in folds])]
 
     def scores(values: dict[str, np.ndarray]) -> dict[str, list[float]]:
         return {share: measure.interval(loss, groups, digits=2) for share, loss in values.items()}
 
-    machine, frozen = choose_machine("auto", "auto"), losses["frozen"]
+    machine, frozen = AUTO.resolve_for_training(), losses["frozen"]
     return {
         "rows priced": len(groups),
         "folds priced": given.folds_run,
@@ -161,23 +161,24 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         "epochs on all rows": given.epochs,
         "machine": f"{machine.device.type}, {machine.precision}, {os.environ.get('OMP_NUM_THREADS', 'all')} thread(s)",
         "rows learned from": {share: round(n) for share, n in zip(SHARES, rows, strict=True)},
-        "smape": {system: scores(own) for system, own in losses.items()},
+        "smape": {system: scores(by_share) for system, by_share in losses.items()},
         "gain over frozen": {
-            system: scores({share: frozen[share] - loss for share, loss in own.items()})
-            for system, own in losses.items()
+            system: scores({share: frozen[share] - loss for share, loss in by_share.items()})
+            for system, by_share in losses.items()
             if system != "frozen"
         },
         "seconds a fit": seconds,
         f"at {FAR:,} rows": {
-            system: extrapolation(rows, np.stack(list(own.values())), groups, seed=0) for system, own in losses.items()
+            system: extrapolation(rows, np.stack(list(by_share.values())), groups, seed=0)
+            for system, by_share in losses.items()
         },
         "published": PUBLISHED,
     }
 
 
 def main() -> None:
-    own = {"folds_run": 2, "epochs": Tuning().epochs, "seed": 0, "blend": False}
-    parser = measure.argument_parser(__doc__, "catalogue", "--image-dir", "--config", **own)
+    defaults = {"folds_run": 2, "epochs": FinetuneSettings().epochs, "seed": 0, "blend": False}
+    parser = measure.argument_parser(__doc__, "catalogue", "--image-dir", "--config", **defaults)
     parser.add_argument("--work", type=Path, required=True)
     report = run(parser.parse_args())
     measure.write_results("finetune", report)

@@ -22,18 +22,18 @@ from typing import Any
 
 import measure
 import numpy as np
-from engine.serving.reference import open_comparables
 
-from engine.features.inputs import make_inputs
+from engine.ensemble.reference import ReferenceSet
 from engine.lifecycle.update import add_items, remove_items
 from engine.serving.pricer import Pricer
 from index.catalogue.columns import Columns
 from index.catalogue.items import read_catalogue
 from index.photographs.source import Photographs
 from index.search.neighbours import BandIndex
-from index.storage.generations import CACHE, current_generation, photograph_cache
+from index.storage.generations import current_generation
 from index.storage.items_table import ItemStore
 from index.storage.items_update import compact_table, grow_table
+from index.storage.layout import CACHE, CURRENT, ITEMS, LSA, MODELS, photograph_cache
 
 BUILT, PIECE, REPLACED = 0.8, 100, 5  # share of the rows; rows added and removed in a round, and of them replaced
 QUERIES, BAND, K = 200, 0.35, 32
@@ -57,13 +57,13 @@ class Growth:
         self.seconds: dict[str, list[float]] = {"command": [], "in_process": [], "removal": []}
         self.ratios: list[dict[str, float]] = []
         self.compacted = 0
-        if not (index / "CURRENT").exists():
+        if not (index / CURRENT).exists():
             print(f"built in {self.build(index, self.order):.0f} s")
-        self.pricer = Pricer.of(current_generation(index))
-        known = self.pricer.rows
-        self.fold_of = dict(zip(self.order, known.fold.tolist(), strict=True))  # of what was built
-        places = zip(known.space(), known.goods.log_price, strict=True)  # where each lies, and its log price
-        self.places = dict(zip(self.order, places, strict=True))
+        self.pricer = Pricer(current_generation(index))
+        built = self.pricer.reference
+        self.fold_of = dict(zip(self.order, built.fold.tolist(), strict=True))  # of what was built
+        vectors_and_prices = zip(built.search_vectors(), built.log_price, strict=True)
+        self.searched = dict(zip(self.order, vectors_and_prices, strict=True))  # each row's search vector and log price
         self.check()
 
     def write(self, ids: list[str], name: str) -> Path:
@@ -93,7 +93,7 @@ class Growth:
             self.seconds["in_process"].append(grown.seconds)
             self.compacted += grown.compacted
         self.order = [item_id for item_id in self.order if item_id not in set(again)] + again + fresh
-        self.place(piece)
+        self.encode(piece)
         self.check()
 
     def remove(self) -> None:
@@ -106,33 +106,31 @@ class Growth:
         self.compacted += shrunk.compacted
         self.check()
 
-    def place(self, piece: Path) -> None:
-        """Where the items of a file lie, from their texts."""
+    def encode(self, piece: Path) -> None:
+        """Search vectors of the items of a file, from their texts."""
         items = measure.read_items(piece)
         photographs = Photographs(self.image_dir, photograph_cache(self.index), piece.parent)
-        vectors, _ = self.pricer.encoders.encode(items, photographs, self.index / CACHE)
-        places = zip(
-            self.pricer.space.vectors(make_inputs(items, vectors)), items["log_price"].to_pylist(), strict=True
-        )
-        self.places |= dict(zip(items["item_id"].to_pylist(), places, strict=True))
+        features = self.pricer.features(items, photographs, cache=self.index / CACHE)
+        vectors_and_prices = zip(features.search_vectors, items["log_price"].to_pylist(), strict=True)
+        self.searched |= dict(zip(items["item_id"].to_pylist(), vectors_and_prices, strict=True))
 
     def check(self) -> None:
         """Counts, neighbours, groups, folds and the disk."""
         folder = current_generation(self.index)
         items = ItemStore.open(folder).items(["item_id", "group"])
         assert items["item_id"].to_pylist() == self.order, "other rows, or in another order"
-        opened = open_comparables(folder)
-        vectors, log_price = (np.array(part) for part in zip(*(self.places[i] for i in self.order), strict=True))
+        reference = ReferenceSet.open(folder)
+        vectors, log_price = (np.array(part) for part in zip(*(self.searched[i] for i in self.order), strict=True))
         queries = self.random.choice(len(vectors), QUERIES, replace=False)
         centre = log_price[queries] + self.random.normal(0, 0.3, QUERIES)
         expected = BandIndex(vectors, log_price).search(vectors[queries], centre, k=K, band=BAND)
-        near = opened.index().search(vectors[queries], centre, k=K, band=BAND)
+        near = reference.index.search(vectors[queries], centre, k=K, band=BAND)
         same = (near.rows == expected.rows).all() and (near.similarity == expected.similarity).all()
         assert same, "other neighbours"
-        assert [row["item_id"] for row in opened.shown(np.arange(len(vectors)))] == self.order
-        pairs = np.unique(np.stack([items["group"].to_numpy(), opened.fold]), axis=1)
+        assert [row["item_id"] for row in reference.shown(np.arange(len(vectors)))] == self.order
+        pairs = np.unique(np.stack([items["group"].to_numpy(), reference.fold]), axis=1)
         assert len(np.unique(pairs[0])) == pairs.shape[1], "a group of near-duplicates lies in two folds"
-        for item_id, fold in zip(self.order, opened.fold.tolist(), strict=True):
+        for item_id, fold in zip(self.order, reference.fold.tolist(), strict=True):
             assert self.fold_of.get(item_id, fold) == fold, "a row came back in a fold whose models know it"
         self.ratios.append(disk(self.index))
         assert max(self.ratios[-1].values()) <= MOST_DISK, self.ratios[-1]
@@ -160,8 +158,8 @@ def disk(index: Path) -> dict[str, float]:
         grow_table(folder, Path(aside), np.zeros(0, np.int64), None, {})
         compact_table(Path(aside))
         live_table = sum(sizes(Path(aside)).values())
-    current, table = sum(sizes(folder).values()), sum(sizes(folder / "items.lance").values())
-    models = sum(sizes(folder / "models").values()) + (folder / "word_space.safetensors").stat().st_size
+    current, table = sum(sizes(folder).values()), sum(sizes(folder / ITEMS).values())
+    models = sum(sizes(folder / MODELS).values()) + (folder / LSA).stat().st_size
     held, live = sum(on_disk.values()), current - table + live_table
     return {"with_models": held / live, "rows_alone": (held - models) / (live - models)}
 

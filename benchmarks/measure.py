@@ -23,7 +23,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from engine.evaluation.scorable import ScoredRows
+    from engine.evaluation.scorable import ScorableRows
     from index.arrays import Float64, Int64
 
 RESULTS = Path(__file__).parent / "results"
@@ -139,30 +139,25 @@ def by_fold(fold: Any) -> Iterator[tuple[Int64, Int64]]:
 
 def read_items(catalogue: Path, priced: bool = True) -> pa.Table:
     """The usable rows of a catalogue with the default names of its columns."""
-    from index.catalogue.items import Columns, read_catalogue
+    from index.catalogue.columns import Columns
+    from index.catalogue.items import read_catalogue
 
     return read_catalogue(catalogue, Columns(), priced=priced).items
 
 
 def duplicate_groups(items: pa.Table) -> Int64:
     """(n,) numbers of the groups of near-duplicates, by name and photograph."""
-    from engine.folds import twin_groups
+    from index.catalogue import duplicates
     from index.catalogue.fields import name_key
 
-    return twin_groups([name_key(name) for name in items["name"].to_pylist()], items["image"].to_pylist())
+    names_key = [name_key(name) for name in items["name"].to_pylist()]
+    return duplicates.duplicate_groups(names_key, items["image"].to_pylist())
 
 
-def read_predictions(index: Path) -> ScoredRows:
-    """The rows of a stored index that can be scored, with their predictions out of fold."""
-    from engine.evaluation.scorable import open_scored_rows
-
-    return open_scored_rows(index)
-
-
-def stage_losses(rows: ScoredRows) -> dict[str, Float64]:
+def stage_losses(rows: ScorableRows) -> dict[str, Float64]:
     """SMAPE of every row by stage, each (n,): the last stage is the answer, that before it lacks the correction."""
     from engine.ensemble.cross_fit import cross_fit
     from engine.metrics import row_smape
 
-    scored = cross_fit(rows.oof, rows.log_price, rows.space, rows.settings)[1]
+    scored = cross_fit(rows.oof, rows.log_price, rows.search_vectors, rows.settings)[1]
     return {name: row_smape(np.exp(rows.log_price), np.exp(stage)) for name, stage in scored.stages.items()}

@@ -38,24 +38,29 @@ from typing import Any
 
 import measure
 import numpy as np
+import pyarrow as pa
 
 from engine.ensemble.blend import blend, fit_weights
 from engine.ensemble.correction import shift
 from engine.ensemble.out_of_fold import predict_out_of_fold
-from engine.ensemble.price_model import Bank, PriceModel, load_models
-from engine.ensemble.stacker import Catalogue, Goods, amounts
-from engine.ensemble.train import learn_from_members
-from engine.features.encoding import Encoders, modalities
+from engine.ensemble.price_model import PriceModel, load_models
+from engine.ensemble.reference import SHOWN, ReferenceSet
+from engine.ensemble.train import train_on_members
+from engine.evaluation.scorable import open_scorable_rows
 from engine.features.inputs import Inputs, make_inputs
-from engine.features.search_vectors import Space
+from engine.features.search_vectors import SearchVectorizer
+from engine.features.training_set import TrainingSet
 from engine.folds import assign_folds
-from engine.members.kernel_ridge import Kernel
-from engine.members.neural import Network
+from engine.members.kernel_ridge import KernelRidge
+from engine.members.neural import NeuralMember
 from engine.members.registry import member_fits
 from engine.metrics import row_smape, smape
-from engine.settings.schema import Blend, Settings, change_settings
+from engine.settings.read import change_settings
+from engine.settings.schema import Blend, Settings
+from index.embedding.columns import PHOTOGRAPH, Encoders, modalities
 from index.photographs.source import Photographs
 from index.search.neighbours import BandIndex
+from index.storage.items_table import ItemStore
 
 FOLDS = 5
 VARIANTS = Path(__file__).parent / "members.toml"
@@ -71,18 +76,19 @@ def predicted(fit: Fit, inputs: Inputs, log_price: np.ndarray, fold: np.ndarray)
 
 
 def score_pair_models(given: argparse.Namespace) -> None:
-    rows = measure.read_predictions(given.index)
-    oof, log_price, fitted = rows.oof, rows.log_price, load_models(rows.folder)[1]
-    price, report = np.exp(log_price), {"knobs": asdict(fitted.knobs)}
-    own, neither = blend(oof.own, fitted.weights), blend(oof.held(), fitted.weights)
-    for name, base in (("usual", own), ("pair models", neither)):
+    rows = open_scorable_rows(given.index)
+    oof, log_price, parameters = rows.oof, rows.log_price, load_models(rows.folder)[1]
+    weights, correction = parameters.weights, parameters.correction
+    price, report = np.exp(log_price), {"correction": asdict(correction)}
+    usual, nested = blend(oof.oof, weights), blend(oof.nested(), weights)
+    for name, base in (("usual", usual), ("pair models", nested)):
         answer = base.copy()
         for f, (there, here) in enumerate(measure.by_fold(oof.fold)):
-            known = own if name == "usual" else blend({m: p[f] for m, p in oof.without.items()}, fitted.weights)
-            near = BandIndex(rows.space[there], log_price[there]).search(
-                rows.space[here], base[here], k=fitted.knobs.k, band=fitted.knobs.band
+            expected = usual if name == "usual" else blend({m: p[f] for m, p in oof.nested_oof.items()}, weights)
+            near = BandIndex(rows.search_vectors[there], log_price[there]).search(
+                rows.search_vectors[here], base[here], k=correction.k, band=correction.band
             )
-            answer[here] += shift(near, (log_price - known)[there], fitted.knobs)
+            answer[here] += shift(near, (log_price - expected)[there], correction)
         before, after = row_smape(price, np.exp(base)), row_smape(price, np.exp(answer))
         gain = measure.interval(before - after)
         report[name] = {"blend": before.mean(), "corrected": after.mean(), "gain": gain}
@@ -91,14 +97,15 @@ def score_pair_models(given: argparse.Namespace) -> None:
 
 
 def score_queries(given: argparse.Namespace) -> None:
-    rows = measure.read_predictions(given.index)
-    inputs, settings = rows.catalogue().inputs, replace(rows.settings, blend=Blend(mlp=1.0), members=("mlp",))
+    rows = open_scorable_rows(given.index)
+    settings = replace(rows.settings, blend=Blend(mlp=1.0), members=("mlp",))
+    training, items = rows.training_set(), ItemStore.open(rows.folder).items(SHOWN).take(rows.number)
     split = assign_folds(rows.groups, FOLDS, settings.seed + 1, rows.log_price)
     price, gain, answer, expected = np.exp(rows.log_price), np.zeros(len(split)), np.zeros(len(split)), []
     for f, (there, here) in enumerate(measure.by_fold(split)):
-        model, space, promised = built(inputs.take(there), rows.log_price[there], rows.groups[there], settings)
-        queries = inputs.take(here)
-        estimate = model.estimate(queries, space.vectors(queries))
+        model, vectorizer, promised = build(training, there, items.take(there), settings)
+        queries = training.inputs.take(here)
+        estimate = model.estimate(queries, vectorizer.vectors(queries))
         answer[here] = row_smape(price[here], np.exp(estimate.answer))
         gain[here] = row_smape(price[here], np.exp(estimate.base.last)) - answer[here]
         expected.append(promised)
@@ -114,39 +121,40 @@ def score_queries(given: argparse.Namespace) -> None:
     measure.write_results("queries", report)
 
 
-def built(
-    inputs: Inputs, log_price: np.ndarray, groups: np.ndarray, settings: Settings
-) -> tuple[PriceModel, Space, dict[str, float]]:
-    """A build of some rows, and what it says of itself out of fold."""
+def build(
+    whole: TrainingSet, rows: np.ndarray, items: pa.Table, settings: Settings
+) -> tuple[PriceModel, SearchVectorizer, dict[str, float]]:
+    """A build of some `rows` of the whole, which `items` are too, and what it says of itself out of fold."""
 
-    def fit(inputs: Inputs, log_price: np.ndarray, seed: int, _: object) -> Kernel:
-        return Kernel.fit(inputs, log_price, settings.kernel, seed=seed)
+    def fit(inputs: Inputs, log_price: np.ndarray, seed: int, _: object) -> KernelRidge:
+        return KernelRidge.fit(inputs, log_price, settings.kernel, seed=seed)
 
+    inputs, log_price, groups = whole.inputs.take(rows), whole.log_price[rows], whole.groups[rows]
+    vectorizer = SearchVectorizer.fit(inputs, settings)
     fold = assign_folds(groups, settings.folds, settings.seed, log_price)
-    oof, models = predict_out_of_fold(inputs, log_price, fold, {"mlp": fit}, seed=settings.seed)
-    space = Space.fit(inputs, settings)
-    places, goods = space.vectors(inputs), Goods(log_price, inputs.unit, amounts(inputs))
-    learned = learn_from_members(oof, models, Catalogue(inputs, goods, places), settings)
-    bank = Bank(BandIndex(places, log_price, groups=fold), goods, learned.residual(log_price))
-    *_, before, after = (row_smape(np.exp(log_price), np.exp(s)).mean() for s in learned.held.stages.values())
+    training = TrainingSet(inputs, log_price, vectorizer.vectors(inputs), groups, fold)
+    oof, models = predict_out_of_fold(training, {"mlp": fit}, seed=settings.seed)
+    trained = train_on_members(oof, models, training, settings)
+    reference = ReferenceSet.build(items, training, trained.residual(log_price))
+    *_, before, after = (row_smape(np.exp(log_price), np.exp(s)).mean() for s in trained.held_out.stages.values())
     promised = {"smape": round(float(after), 2), "gain": round(float(before - after), 2)}
-    return PriceModel(learned.models, learned.fitted, bank, settings.stack), space, promised
+    return PriceModel(trained.models, trained.parameters, reference, settings.stacker), vectorizer, promised
 
 
 def score_members(given: argparse.Namespace) -> None:
-    rows = measure.read_predictions(given.index)
-    inputs, oof, settings, price = rows.catalogue().inputs, rows.oof, rows.settings, np.exp(rows.log_price)
+    rows = open_scorable_rows(given.index)
+    inputs, oof, settings, price = rows.training_set().inputs, rows.oof, rows.settings, np.exp(rows.log_price)
     variants, results = tomllib.loads(VARIANTS.read_text(encoding="utf-8")), {}
     for name in given.variants or variants:
         member = variants[name].pop("member")
         members = tuple(dict.fromkeys([*settings.members, member]))
         fit = member_fits(change_settings(settings, {member: variants[name], "members": members}, name))[member]
         started = time.monotonic()
-        own = predicted(lambda x, y, f, fit=fit: fit(x, y, settings.seed + f, {}), inputs, rows.log_price, oof.fold)
-        together = {**{other: oof.own[other] for other in oof.members}, member: own}
+        alone = predicted(lambda x, y, f, fit=fit: fit(x, y, settings.seed + f, {}), inputs, rows.log_price, oof.fold)
+        together = {**{name: oof.oof[name] for name in oof.members}, member: alone}
         weights = fit_weights(together, price)
         results[name] = {
-            "alone": round(smape(price, np.exp(own)), 2),
+            "alone": round(smape(price, np.exp(alone)), 2),
             "blend": round(smape(price, np.exp(blend(together, weights))), 2),
             "weight": weights[member],
             "seconds_per_fit": round((time.monotonic() - started) / oof.folds, 1),
@@ -161,18 +169,18 @@ def score_modalities(given: argparse.Namespace) -> None:
     log_price, groups = items["log_price"].to_numpy().astype(np.float64), measure.duplicate_groups(items)
     price, fold = np.exp(log_price), assign_folds(groups, FOLDS, settings.seed, log_price)
 
-    def fit(inputs: Inputs, log_price: np.ndarray, f: int) -> Network:
-        return Network.fit(inputs, log_price, settings.mlp, settings.seed + f)
+    def fit(inputs: Inputs, log_price: np.ndarray, f: int) -> NeuralMember:
+        return NeuralMember.fit(inputs, log_price, settings.mlp, settings.seed + f)
 
-    columns = modalities(settings)
-    words = make_inputs(items, {c.name: vectors[c.name] for c in columns if c.view != "photograph"})
+    columns = modalities(settings.views)
+    words = make_inputs(items, {c.name: vectors[c.name] for c in columns if c.view != PHOTOGRAPH})
     inputs = {"words": words}
-    for column in (column for column in columns if column.view == "photograph"):
-        encoder, own = column.encoder.partition("@")[0], {column.name: vectors[column.name]}
-        silent = {"numbers": np.zeros_like(words.numbers), "unit": np.zeros_like(words.unit)}
-        inputs[f"{encoder} alone"] = replace(words, vectors=own, **silent)
-        inputs[f"words and {encoder}"] = replace(words, vectors={**words.vectors, **own})
-    answers = {name: predicted(fit, seen, log_price, fold) for name, seen in inputs.items()}
+    for column in (column for column in columns if column.view == PHOTOGRAPH):
+        encoder, seen = column.encoder.partition("@")[0], {column.name: vectors[column.name]}
+        numbers, unit = np.zeros_like(words.numbers), np.zeros_like(words.unit)
+        inputs[f"{encoder} alone"] = replace(words, vectors=seen, numbers=numbers, unit=unit)
+        inputs[f"words and {encoder}"] = replace(words, vectors={**words.vectors, **seen})
+    answers = {name: predicted(fit, reduced, log_price, fold) for name, reduced in inputs.items()}
     answers["constant median"] = np.array([np.median(log_price[fold != f]) for f in fold])
     losses = {name: row_smape(price, np.exp(answer)) for name, answer in answers.items()}
     report: dict[str, Any] = {"rows": len(price), "seed": settings.seed, "smape": {}}
@@ -186,12 +194,12 @@ def score_modalities(given: argparse.Namespace) -> None:
 
 def with_photographs(catalogue: Path, image_dir: Path, settings: Settings) -> tuple[Any, dict[str, np.ndarray]]:
     """The items whose photograph can be read, and their vectors."""
-    items, columns = measure.read_items(catalogue), modalities(settings)
+    items, columns = measure.read_items(catalogue), modalities(settings.views)
     references = items["image"].to_pylist()
     items = items.filter([bool(r) and (image_dir / r.rsplit("/", 1)[-1]).is_file() for r in references])
     with tempfile.TemporaryDirectory() as cache:
         vectors = Encoders(columns).encode(items, Photographs(image_dir), Path(cache))[0]
-    seen = np.all([vectors[c.name].any(axis=1) for c in columns if c.view == "photograph"], axis=0)
+    seen = np.all([vectors[c.name].any(axis=1) for c in columns if c.view == PHOTOGRAPH], axis=0)
     return items.filter(seen), {name: value[seen] for name, value in vectors.items()}
 
 
@@ -204,15 +212,15 @@ def main() -> None:
         ("members", score_members),
         ("modalities", score_modalities),
     ):
-        own = experiments.add_parser(name)
-        own.set_defaults(experiment=experiment)
-        own.add_argument("catalogue" if name == "modalities" else "index", type=Path)
+        command = experiments.add_parser(name)
+        command.set_defaults(experiment=experiment)
+        command.add_argument("catalogue" if name == "modalities" else "index", type=Path)
         if name == "members":
-            own.add_argument("variants", nargs="*")
+            command.add_argument("variants", nargs="*")
         elif name == "modalities":
-            own.add_argument("--image-dir", type=Path, required=True)
-            own.add_argument("--image-encoder", action="append", required=True)
-            own.add_argument("--seed", type=int, default=0)
+            command.add_argument("--image-dir", type=Path, required=True)
+            command.add_argument("--image-encoder", action="append", required=True)
+            command.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     given.experiment(given)
 

@@ -4,7 +4,7 @@
 
 `speed`: 10,000 items of real size against the index of CATALOGUE. Each has the name of one row of it and the rest of
 the text of another, and every number in the name is drawn anew (1 to 48): lengths and words are real, no two texts are
-alike. A fifth of them keeps its row's photograph link. Items per second, and the shares of encoding, search and models.
+alike. A fifth of them keeps its row's photograph link. Items per second, and the shares of encoding and of models.
 
 `memory`: peak memory of `price predict` over 10,000 and over 1,000,000 rows, in shards of 5,000. So that it ends, the
 index is a small one (139 made-up items, a tiny MLP and trees, no photographs) and the rows repeat 200 short texts, each
@@ -32,7 +32,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,10 +40,14 @@ import measure
 import numpy as np
 import pyarrow as pa
 
-from engine.serving.reference import Comparables, read_comparables, write_comparables
+from engine.ensemble.price_model import load_models
+from engine.ensemble.reference import SHOWN, ReferenceSet
 from index.arrays import unit_rows
+from index.embedding.columns import VECTOR_PREFIX
+from index.search.table import SearchTable
 from index.storage.generations import current_generation
 from index.storage.items_table import ItemStore, write_items
+from index.storage.layout import ITEMS, REFERENCE
 from index.storage.manifest import read_manifest
 
 MAKE_CATALOGUE = Path(__file__).parents[1] / "examples" / "make_catalogue.py"
@@ -54,7 +57,7 @@ text_views = ["name"]
 image_encoder = "none"
 folds = 3
 [correction]
-space = ["name"]
+search_vectors = ["name"]
 [mlp]
 members = 1
 width = 16
@@ -67,6 +70,7 @@ leaves = 8
 SPEED_ROWS, SHARD_ROWS, RAY_ROWS, RAY_SHARD_ROWS = 10_000, 5_000, 100_000, 2_000
 MEMORY_ROWS = (10_000, 1_000_000)
 COLUMNS = ("sample_id", "catalog_content", "image_link")
+BESIDE = (*SHOWN, "unit", "log_amount", "residual")  # columns of a reference set that are not searched by
 KEPT = ("rows", "priced", "rejected", "resumed", "seconds", "items_per_second", "stages")
 
 
@@ -78,11 +82,11 @@ def predict(items: Path, out: Path, *options: object, index: Path) -> dict[str, 
 
 
 def shares(stages: dict[str, float]) -> dict[str, float]:
-    """Encoding, features, search, models, and what is left, of the whole."""
+    """Encoding, features, models (with their search), and what is left, of the whole."""
     whole = sum(stages.values())
     encoders = ("texts", "photo", "reading photo")
     named = {"encoding": sum(seconds for stage, seconds in stages.items() if stage.startswith(encoders))}
-    named |= {name: stages.get(name, 0.0) for name in ("features", "search", "models")}
+    named |= {name: stages.get(name, 0.0) for name in ("features", "models")}
     named["reading, opening, writing"] = whole - sum(named.values())
     return {name: round(seconds / whole, 3) for name, seconds in named.items()}
 
@@ -188,27 +192,27 @@ def workers_of(driver: int) -> list[int]:
 
 def measure_bytes(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     generation = current_generation(given.index)
-    rows, store = read_comparables(generation), ItemStore.open(generation)
-    names = [record.column.removeprefix("vector_") for record in read_manifest(generation).encoders]
+    reference, store = ReferenceSet.open(generation), ItemStore.open(generation)
+    names = [record.column.removeprefix(VECTOR_PREFIX) for record in read_manifest(generation).encoders]
     items = pa.concat_tables([store.items()] * 3)
     vectors = {name: np.tile(store.vectors(name), (3, 1)) for name in names}
-    dim = write_moved(folder, rows, np.random.default_rng(given.seed))
+    dim = write_moved(folder, reference, np.random.default_rng(given.seed))
     write_items(folder, items, vectors)
-    table = pa.ipc.open_file(pa.memory_map(str(folder / "comparables.arrow"))).read_all()
-    lance = sum(path.stat().st_size for path in (folder / "items.lance").rglob("*") if path.is_file())
-    band = json.loads((generation / "models" / "price_model.json").read_text())["knobs"]["band"]
-    reached = partial(shards_touched, rows.goods.log_price)
+    table = ReferenceSet.open(folder).table.table
+    lance = sum(path.stat().st_size for path in (folder / ITEMS).rglob("*") if path.is_file())
+    band, log_price = load_models(generation)[1].correction.band, reference.log_price
+    reached = partial(shards_touched, log_price)
     return {
         "rows": table.num_rows,
         "dim": dim,
-        "comparables_bytes_per_row": round((folder / "comparables.arrow").stat().st_size / table.num_rows, 1),
+        "comparables_bytes_per_row": round((folder / REFERENCE).stat().st_size / table.num_rows, 1),
         "by_column": {name: round(table[name].nbytes / table.num_rows, 1) for name in table.column_names},
         "items_lance_bytes_per_row": round(lance / table.num_rows, 1),
         "text_bytes_per_row": round(items["text"].nbytes / table.num_rows, 1),
         "vectors_of": {name: matrix.shape[1] for name, matrix in vectors.items()},
         "bands": {
             str(width): {
-                "share_of_rows": round(in_band(rows.goods.log_price, width), 3),
+                "share_of_rows": round(in_band(log_price, width), 3),
                 "shards_touched": {str(shards): reached(width, shards) for shards in (4, 8, 16, 64, 256)},
             }
             for width in (0.1, 0.35, band)
@@ -217,15 +221,14 @@ def measure_bytes(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
 
 
-def write_moved(folder: Path, rows: Comparables, draws: np.random.Generator) -> int:
+def write_moved(folder: Path, reference: ReferenceSet, draws: np.random.Generator) -> int:
     """Write an index's rows three times over, vectors and prices moved a little; the vectors' length."""
-    three = np.tile(np.arange(len(rows.fold)), 3)
-    moved = draws.standard_normal((len(three), rows.space.shape[1])).astype(np.float32)
-    vectors = unit_rows(rows.space[three] + 0.02 / np.sqrt(moved.shape[1]).astype(np.float32) * moved)
-    goods = rows.goods.take(three)
-    goods = replace(goods, log_price=goods.log_price + 0.02 * draws.standard_normal(len(three)))
-    copies = Comparables(rows.shown.take(three), vectors, goods, rows.residual[three], rows.fold[three])
-    write_comparables(folder, copies)
+    three, vectors = np.tile(np.arange(len(reference.fold)), 3), reference.search_vectors()
+    moved = draws.standard_normal((len(three), vectors.shape[1])).astype(np.float32)
+    vectors = unit_rows(vectors[three] + 0.02 / np.sqrt(moved.shape[1]).astype(np.float32) * moved)
+    log_price = reference.log_price[three] + 0.02 * draws.standard_normal(len(three))
+    beside = reference.table.table.select(BESIDE).take(reference.table.position[three])
+    ReferenceSet(SearchTable.build(beside, log_price, reference.fold[three], vectors)).write(folder)
     return moved.shape[1]
 
 

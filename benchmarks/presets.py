@@ -20,6 +20,7 @@ import measure
 import numpy as np
 from safetensors import safe_open
 
+from engine.evaluation.scorable import open_scorable_rows
 from engine.settings.presets import PRESETS
 from index.storage.generations import current_generation
 
@@ -57,7 +58,7 @@ def kept(preset: str, given: argparse.Namespace) -> tuple[Losses, dict[str, floa
     if not cost.exists():
         cost.write_text(json.dumps(build(preset, given)), encoding="utf-8")
     if not arrays.exists():
-        rows = measure.read_predictions(given.work / preset)
+        rows = open_scorable_rows(given.work / preset)
         np.savez(arrays, **measure.stage_losses(rows), groups=rows.groups)
     with np.load(arrays) as file:
         return dict(file), json.loads(cost.read_text(encoding="utf-8"))
@@ -67,7 +68,7 @@ def figures_of(losses: Losses, cost: dict[str, float], default: Losses | None) -
     """What the table says of one preset."""
     groups = losses["groups"]
     stages = {name: loss for name, loss in losses.items() if name != "groups"}
-    *_, without, answer = stages.values()
+    *_, uncorrected, answer = stages.values()
 
     def score(loss: np.ndarray) -> list[float]:
         return measure.interval(loss, groups, seed=SEED, digits=2)
@@ -76,14 +77,14 @@ def figures_of(losses: Losses, cost: dict[str, float], default: Losses | None) -
         "rows": len(groups),
         **cost,
         "smape": score(answer),
-        "without_correction": score(without),
-        "correction_gains": score(without - answer),
+        "without_correction": score(uncorrected),
+        "correction_gains": score(uncorrected - answer),
         "stages": {name: round(float(loss.mean()), 2) for name, loss in stages.items()},
     }
     if default is not None:
         *_, ours = (loss for name, loss in default.items() if name != "groups")
         figures["default_less_preset"] = score(ours - answer)
-        figures["default_less_preset_without_correction"] = score(ours - without)
+        figures["default_less_preset_without_correction"] = score(ours - uncorrected)
     return figures
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import measure
 import numpy as np
 
+from engine.evaluation.scorable import open_scorable_rows
 from engine.folds import assign_folds
 from index.storage.items_table import ItemStore
 
@@ -39,16 +40,16 @@ def split(catalogue: Path, folder: Path, seed: int) -> tuple[Path, Path, list[st
     held_out = set(np.array(items["item_id"].to_pylist())[fold == 0])
     rows = measure.read_csv(catalogue)
     parts = [[row for row in rows if (row["sample_id"] in held_out) == side] for side in (False, True)]
-    known, held = (
+    known, holdout = (
         measure.write_csv(folder / name, rows[0], (row.values() for row in part))
-        for name, part in zip(("known.csv", "held.csv"), parts, strict=True)
+        for name, part in zip(("known.csv", "holdout.csv"), parts, strict=True)
     )
-    return known, held, [row["sample_id"] for row in parts[1]]
+    return known, holdout, [row["sample_id"] for row in parts[1]]
 
 
 def out_of_fold_of(index: Path, ids: list[str]) -> dict[str, float]:
     """SMAPE out of fold of some rows of an index, by stage."""
-    rows = measure.read_predictions(index)
+    rows = open_scorable_rows(index)
     item_ids = ItemStore.open(rows.folder).items(["item_id"])["item_id"].to_numpy()[rows.number]
     chosen = np.isin(item_ids, ids)
     return {name: float(losses[chosen].mean()) for name, losses in measure.stage_losses(rows).items()}
@@ -71,10 +72,10 @@ def main() -> None:
             "cold query": median_seconds("query", "Sencha green tea, loose leaf, 16 oz bag", "--index", whole),
             "help": median_seconds("--help"),
         }
-        known, held, ids = split(given.catalogue, folder, given.seed + 1)
+        known, holdout, ids = split(given.catalogue, folder, given.seed + 1)
         report["holdout_build"] = step("build-index", known, "--index", part, *settings)
         report["holdout_out_of_fold"] = step("evaluate", "--index", part)
-        report["holdout"] = step("evaluate", held, "--index", part, *photographs)
+        report["holdout"] = step("evaluate", holdout, "--index", part, *photographs)
         report["same_rows_out_of_fold"] = out_of_fold_of(whole, ids)
     measure.write_results("real_catalogue", report)
     build, held_out, same = report["build"], report["holdout"], report["same_rows_out_of_fold"]

@@ -299,11 +299,10 @@ def sets(given: argparse.Namespace) -> Iterator[tuple[str, PriceOrder, np.ndarra
         order = order_by_price(vectors[:rows], log_price[:rows])
         yield size, order, vectors[rows:], log_price[rows:] + random.normal(0, 0.3, 10_000)
     if given.index:
-        from engine.serving.reference import open_comparables
-
+        from engine.ensemble.reference import ReferenceSet
         from index.storage.generations import current_generation
 
-        order = open_comparables(current_generation(given.index)).order
+        order = ReferenceSet.open(current_generation(given.index)).table.order
         pick = np.sort(np.random.default_rng(given.seed).choice(len(order.rows), 10_000))
         yield "index", order, order.vectors[pick], order.log_price[pick] + np.float32(0.1)
 

@@ -40,11 +40,11 @@ from commands.options import (
 @runtime_options
 @column_options
 @json_option
-def build_index_command(catalogue: Path, index: Path, *, as_json: bool, **options: Any) -> None:
-    """Learn from a priced CATALOGUE (CSV or Parquet) and put a new index in force.
+def build_index_command(catalogue: Path, index_dir: Path, *, as_json: bool, **options: Any) -> None:
+    """Learn from a priced CATALOGUE (CSV or Parquet) and make the new index the current one.
 
     Rows that cannot be used go to a rejects file with line, column and reason. A build that is stopped leaves the
-    previous index in force, and the next one encodes only what is not yet encoded.
+    previous index current, and the next one encodes only what is not yet encoded.
 
     \b
     price build-index catalogue.csv --image-dir photographs
@@ -55,7 +55,7 @@ def build_index_command(catalogue: Path, index: Path, *, as_json: bool, **option
     default         ours
     clip-fusion     CLIP's text and photograph in one latent space
     gated-ensemble  a gate over Qwen3 and Marqo, and three kinds of trees on it
-    towers-knn      a tower each for Qwen3, Marqo and a fused encoder
+    towers-knn      a tower each for Qwen3, Marqo and a vision-language encoder
     end-to-end      MiniLM and EfficientNet-B0, SmoothL1, then SMAPE itself
     """
     from engine.lifecycle.build import build_index
@@ -70,7 +70,7 @@ def build_index_command(catalogue: Path, index: Path, *, as_json: bool, **option
         click.echo(f"price: {render.clean(replaced)}", err=True)
     try:
         with render.Progress() as progress:
-            result = build_index(catalogue, index, settings, on_progress=progress.update, **how)
+            result = build_index(catalogue, index_dir, settings, on_progress=progress.update, **how)
     except DownloadNeeded as error:
         raise DownloadNeeded(f"{error}{without_its_encoder(preset)}") from error
     score = result.evaluation.smape
@@ -80,11 +80,11 @@ def build_index_command(catalogue: Path, index: Path, *, as_json: bool, **option
         summary = {"rows": result.rows, "rejected": result.rejected.total(), "encoders": result.encoders}
         print_json({**summary, "seconds": result.seconds, "smape": score.value})
         return
-    click.echo(f"{result.rows:,} rows indexed in {index} in {result.seconds:.0f} s.")
+    click.echo(f"{result.rows:,} rows indexed in {index_dir} in {result.seconds:.0f} s.")
     render.print_counts(f"rows rejected, listed in {result.rejects_file}", result.rejected)
     render.print_counts("rows without a usable photograph", result.photographs_absent)
     click.echo(f"SMAPE out of fold {score.value:.2f} (95% interval {score.low:.2f} to {score.high:.2f}).")
-    click.echo(f'Next: price query "item text" --index {index}, or price evaluate --index {index}.')
+    click.echo(f'Next: price query "item text" --index {index_dir}, or price evaluate --index {index_dir}.')
 
 
 @click.command("add", short_help="Add priced items to the index.")
@@ -95,12 +95,12 @@ def build_index_command(catalogue: Path, index: Path, *, as_json: bool, **option
 @runtime_options
 @column_options
 @json_option
-def add_command(new: Path, index: Path, *, as_json: bool, **options: Any) -> None:
+def add_command(new: Path, index_dir: Path, *, as_json: bool, **options: Any) -> None:
     """Add the priced items of NEW (CSV or Parquet) to the index, without training anything.
 
-    They are comparables from then on. What the models missed on them is said by models that saw neither them nor
-    their twins. Whoever is reading keeps the index that was opened; a kill leaves the old one in force. An id that the
-    index has is refused, and nothing is added, unless --replace is given.
+    They are comparables from then on. Their residuals come from models that were trained neither on them nor on their
+    near-duplicates. Whoever is reading keeps the index that was opened; a kill leaves the old one current. An id that
+    the index has is refused, and nothing is added, unless --replace is given.
 
     \b
     price add new.csv --image-dir photographs
@@ -110,11 +110,11 @@ def add_command(new: Path, index: Path, *, as_json: bool, **options: Any) -> Non
 
     how = {"columns": column_names(options), "image_dir": options.pop("image_dir"), "runtime": runtime(options)}
     with render.Progress() as progress:
-        result = add_items(new, index, on_progress=progress.update, **how, **options)
+        result = add_items(new, index_dir, on_progress=progress.update, **how, **options)
     if as_json:
         print_json(result.to_json())
         return
-    render.show_update(result, index)
+    render.show_update(result, index_dir)
 
 
 @click.command("remove", short_help="Take items out of the index.")
@@ -125,12 +125,12 @@ def add_command(new: Path, index: Path, *, as_json: bool, **options: Any) -> Non
 @index_option
 @json_option
 def remove_command(
-    ids: tuple[str, ...], file: Path | None, index: Path, *, id_column: str, ignore_missing: bool, as_json: bool
+    ids: tuple[str, ...], file: Path | None, index_dir: Path, *, id_column: str, ignore_missing: bool, as_json: bool
 ) -> None:
     """Take the items with these IDS out of the index: no longer comparables, shown or scored.
 
-    If an id is unknown, nothing is removed. The models stay as they are. The space of the rows is given back when half
-    as many are dead as are alive, or by `price compact`. An id that begins with a dash goes last, after `--`.
+    If an id is unknown, nothing is removed. The models stay as they are. The disk space of the rows is freed once half
+    as many are removed as are left, or by `price compact`. An id that begins with a dash goes last, after `--`.
 
     \b
     price remove 1234 1235
@@ -140,20 +140,20 @@ def remove_command(
 
     chosen = [*ids, *(read_ids(file, id_column) if file else [])]
     with render.Progress() as progress:
-        result = remove_items(chosen, index, ignore_missing=ignore_missing, on_progress=progress.update)
+        result = remove_items(chosen, index_dir, ignore_missing=ignore_missing, on_progress=progress.update)
     if as_json:
         print_json(result.to_json())
         return
-    render.show_update(result, index)
+    render.show_update(result, index_dir)
 
 
 @click.command("compact", short_help="Give back the space of removed rows.")
 @index_option
 @json_option
-def compact_command(index: Path, *, as_json: bool) -> None:
-    """Write the index's table anew, so that the disk holds live rows alone; its answers stay the same.
+def compact_command(index_dir: Path, *, as_json: bool) -> None:
+    """Write the index's table anew without its removed rows, which frees their disk space; its answers stay the same.
 
-    `price add` and `price remove` do so by themselves once half as many rows are dead as are alive.
+    `price add` and `price remove` do so by themselves once half as many rows are removed as are left.
 
     \b
     price compact --index price-index
@@ -161,11 +161,11 @@ def compact_command(index: Path, *, as_json: bool) -> None:
     from engine.lifecycle.update import compact_index
 
     with render.Progress() as progress:
-        result = compact_index(index, progress.update)
+        result = compact_index(index_dir, progress.update)
     if as_json:
         print_json(result.to_json())
         return
-    render.show_update(result, index)
+    render.show_update(result, index_dir)
 
 
 @click.command("fetch", short_help="Fetch a catalogue's photographs.")
@@ -178,7 +178,7 @@ def compact_command(index: Path, *, as_json: bool) -> None:
 @private_option
 @column_options
 @json_option
-def fetch_command(catalogue: Path, index: Path, *, as_json: bool, **options: Any) -> None:
+def fetch_command(catalogue: Path, index_dir: Path, *, as_json: bool, **options: Any) -> None:
     """Fetch the photographs that a CATALOGUE links to, for `price build-index` with the same --index.
 
     Only http and https, only public addresses, at most 10 MB each. What fails for good is remembered and what is here
@@ -198,7 +198,7 @@ def fetch_command(catalogue: Path, index: Path, *, as_json: bool, **options: Any
         links = [link for link in items["image"].to_pylist() if link and link.lower().startswith(("http:", "https:"))]
         limits = Limits(allow_private_addresses=options.pop("allow_private_addresses"))
         settings = FetchSettings(limits=limits, retry_remembered=options.pop("again"), **options)
-        fetched = fetch_all(links, photograph_cache(index), settings=settings, on_progress=progress.update)
+        fetched = fetch_all(links, photograph_cache(index_dir), settings=settings, on_progress=progress.update)
     if as_json:
         print_json(fetched.plain())
         return

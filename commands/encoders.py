@@ -45,8 +45,8 @@ def finetune_command(catalogue: Path, target: Path, *, as_json: bool, **options:
     scores too well, and says so; the member finetuned of the blend fine-tunes inside the folds instead.
 
     \b
-    price finetune catalogue.csv -o tuned
-    price build-index other.csv --text-encoder minilm@tuned
+    price finetune catalogue.csv -o finetuned
+    price build-index other.csv --text-encoder minilm@finetuned
     """
     from engine.finetune.run import FinetuneOptions, finetune
     from engine.settings.read import read_settings

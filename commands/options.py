@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 PATH = click.Path(path_type=Path)
 index_option = click.option(
-    "--index", type=PATH, default="price-index", envvar="PRICE_INDEX", show_envvar=True, help="Folder of the index."
+    "--index",
+    "index_dir",
+    type=PATH,
+    default="price-index",
+    envvar="PRICE_INDEX",
+    show_envvar=True,
+    help="Folder of the index.",
 )
 image_dir_option = click.option("--image-dir", type=PATH, help="Folder of photographs, by the last part of their URL.")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -33,7 +39,7 @@ COLUMN_OPTIONS = (
 
 
 def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--device and --precision: where and how encoders run."""
+    """Add --device and --precision: where and how encoders run."""
     precision = click.Choice(PRECISIONS)
     command = click.option("--precision", type=precision, default="auto", help="Of the encoders' products.")(command)
     return click.option("--device", default="auto", help="Of the encoders: auto, cpu, cuda or cuda:N.")(command)
@@ -48,33 +54,33 @@ CORRECTION_OPTIONS = (
 
 
 def correction_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--k, --band, --lambda and --alpha, in the place of the index's own."""
+    """Add --k, --band, --lambda and --alpha, which replace the index's own correction parameters."""
     for option, name, kind, what in reversed(CORRECTION_OPTIONS):
         command = click.option(option, name, type=kind, help=what)(command)
     return command
 
 
 def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--id-column and so on, with the challenge's names as defaults."""
+    """Add --id-column and so on, with the challenge's names as defaults."""
     for name, default, what in reversed(COLUMN_OPTIONS):
         command = click.option(f"--{name}-column", default=default, help=f"Column {what}.")(command)
     return command
 
 
 def runtime(options: dict[str, Any]) -> Runtime:
-    """Takes --device and --precision out of `options`."""
+    """Take --device and --precision out of `options`."""
     from index.encoders.device import Runtime
 
     return Runtime(options.pop("device"), options.pop("precision"))
 
 
 def column_names(options: dict[str, Any]) -> Columns:
-    """Takes --id-column and so on out of `options`."""
+    """Take --id-column and so on out of `options`."""
     from index.catalogue.columns import Columns
 
     return Columns(**{name: options.pop(f"{name}_column") for name, _, _ in COLUMN_OPTIONS})
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """One object on stdout."""
+    """Print one JSON object on stdout."""
     click.echo(json.dumps(document, allow_nan=False))

@@ -36,7 +36,7 @@ STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
 @runtime_options
 @private_option
 @json_option
-def query_command(text: str, image: str | None, index: Path, *, as_json: bool, **given: Any) -> None:
+def query_command(text: str, image: str | None, index_dir: Path, *, as_json: bool, **given: Any) -> None:
     """Price one item from its TEXT (`-` reads standard input), its photograph, or both.
 
     The index's own k, band, lambda and alpha were fitted out of fold; each can be overridden here. A TEXT that begins
@@ -59,7 +59,7 @@ def query_command(text: str, image: str | None, index: Path, *, as_json: bool, *
 
     private = given.pop("allow_private_addresses")
     photographs = Photographs(allow_paths=True, fetch_missing=True, allow_private_addresses=private)
-    pricer = Pricer.open(index, runtime(given))
+    pricer = Pricer.open(index_dir, runtime(given))
     correction = with_overrides(pricer.correction, **given)
     quote = pricer.price([Item(text, image)], correction=correction, photographs=photographs)[0]
     currency, band = pricer.manifest.currency, correction.band
@@ -85,6 +85,7 @@ def _standard_input() -> str:
 @click.option("--output", "-o", type=PATH, required=True, help="File to write: .csv or .parquet.")
 @click.option(
     "--index",
+    "index_dir",
     default="price-index",
     envvar="PRICE_INDEX",
     show_envvar=True,
@@ -102,7 +103,7 @@ def _standard_input() -> str:
 @runtime_options
 @column_options
 @json_option
-def predict_command(items: Path, output: Path, index: str, *, as_json: bool, **options: Any) -> None:
+def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool, **options: Any) -> None:
     """Price every row of ITEMS (CSV or Parquet) into a file of ids and prices, in the same order.
 
     A row that cannot be priced has an empty price, and stands with its reason in OUTPUT.rejects.csv. A job that is
@@ -131,7 +132,7 @@ def predict_command(items: Path, output: Path, index: str, *, as_json: bool, **o
         pool = ray_pool(options["ray"])
     with render.Progress() as progress:
         done = price_file(
-            items, output, index, settings, overwrite=options["overwrite"], pool=pool, on_progress=progress.update
+            items, output, index_dir, settings, overwrite=options["overwrite"], pool=pool, on_progress=progress.update
         )
     if as_json:
         print_json(done.to_json())

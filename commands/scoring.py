@@ -28,7 +28,7 @@ from commands.options import (
 @runtime_options
 @column_options
 @json_option
-def evaluate_command(labelled: Path | None, index: Path, *, as_json: bool, **options: Any) -> None:
+def evaluate_command(labelled: Path | None, index_dir: Path, *, as_json: bool, **options: Any) -> None:
     """Score the index: out of fold, or on a LABELLED file priced as queries.
 
     SMAPE is the full definition, 100 * mean(|p - y| / ((|p| + |y|) / 2)), from 0 to 200. Out of fold, every fold is
@@ -43,10 +43,10 @@ def evaluate_command(labelled: Path | None, index: Path, *, as_json: bool, **opt
 
     with render.Progress() as progress:
         if labelled is None:
-            evaluation = evaluate_index(index, progress.update)
+            evaluation = evaluate_index(index_dir, progress.update)
         else:
             how = {"columns": column_names(options), "image_dir": options["image_dir"], "runtime": runtime(options)}
-            evaluation = evaluate_labelled(index, labelled, on_progress=progress.update, **how)
+            evaluation = evaluate_labelled(index_dir, labelled, on_progress=progress.update, **how)
     if as_json:
         print_json(evaluation.to_json())
     else:
@@ -60,14 +60,14 @@ def evaluate_command(labelled: Path | None, index: Path, *, as_json: bool, **opt
 @click.option("--minutes", type=float, default=10.0, help="After which no trial is begun.")
 @click.option("--seed", type=int, default=0, help="Of the search.")
 @json_option
-def tune_command(index: Path, what: str, *, as_json: bool, **options: Any) -> None:
-    """Search for better settings out of fold, and put them in force where they are better.
+def tune_command(index_dir: Path, what: str, *, as_json: bool, **options: Any) -> None:
+    """Search for better settings out of fold, and make them the index's own where they are better.
 
     The best of many settings looks better than it is on the rows that chose it. The cross-fitted score makes the choice
     anew for each fold on the other folds; if that is no better than the index, the index is left as it is. A search
     that was stopped is continued by the same command; parts that an earlier search has chosen are searched again with
-    the others. A trial of the correction takes about as long as an evaluation, of the blend or the stack some ten times
-    that, of the members as long as a build.
+    the others. A trial of the correction takes about as long as an evaluation, of the blend or the stacker some ten
+    times that, of the members as long as a build.
 
     \b
     price tune --minutes 30
@@ -77,11 +77,11 @@ def tune_command(index: Path, what: str, *, as_json: bool, **options: Any) -> No
 
     parts = tuple(part.strip() for part in what.split(","))
     with render.Progress() as progress:
-        found = tune(index, what=parts, on_progress=progress.update, **options)
+        found = tune(index_dir, what=parts, on_progress=progress.update, **options)
     if as_json:
         print_json(found.to_json())
     else:
-        render.show_tune_result(found, index)
+        render.show_tune_result(found, index_dir)
 
 
 @click.command("ablate", short_help="Score the index with one part at a time left out.")
@@ -89,7 +89,7 @@ def tune_command(index: Path, what: str, *, as_json: bool, **options: Any) -> No
 @click.option("--parts", help="Of the table, with commas. [default: all that need no refitting]")
 @click.option("--refit", is_flag=True, help="Also what takes fitting the members anew, which takes a build each.")
 @json_option
-def ablate_command(index: Path, parts: str | None, *, refit: bool, as_json: bool) -> None:
+def ablate_command(index_dir: Path, parts: str | None, *, refit: bool, as_json: bool) -> None:
     """Leave out or swap one part of the index at a time, and score what is left out of fold.
 
     Each difference is to the index's own answer, row by row, with its 95% interval: above 0, the index is worse off
@@ -103,7 +103,7 @@ def ablate_command(index: Path, parts: str | None, *, refit: bool, as_json: bool
 
     chosen = None if parts is None else tuple(part.strip() for part in parts.split(","))
     with render.Progress() as progress:
-        table = ablate(index, parts=chosen, refit=refit, on_progress=progress.update)
+        table = ablate(index_dir, parts=chosen, refit=refit, on_progress=progress.update)
     if as_json:
         print_json(table.to_json())
     else:

@@ -1,1 +1,1 @@
-"""What is it worth, and how sure? Models, out-of-fold residuals, the neighbours' correction, intervals."""
+"""Price of an item and its uncertainty: models, out-of-fold residuals, the neighbours' correction, intervals."""

@@ -20,7 +20,7 @@ LEAST_GROUPS_PER_FOLD = 4  # models are fitted without two of the folds, and mus
 
 
 def folds_for(groups: Int64) -> int:
-    """How many folds a catalogue gets whose owner asked for no number; `groups` (n,) of near-duplicates.
+    """Number of folds of a catalogue whose owner asked for no number; `groups` (n,) of near-duplicates.
 
     With 10, every model learns from nine tenths of the rows, where 5 leave it four fifths: half a point of SMAPE on a
     catalogue of some thousand rows (docs/experiments.md). But there is a model for every pair of folds, 3.7 times as
@@ -31,7 +31,7 @@ def folds_for(groups: Int64) -> int:
 
 
 def refuse_too_few_groups(groups: Int64, needed: int, why: str) -> None:
-    """DataRefused where a catalogue's `groups` (n,) of near-duplicates are too few; `why` ends the sentence."""
+    """Raise DataRefused where a catalogue's `groups` (n,) of near-duplicates are too few; `why` ends the sentence."""
     found = len(np.unique(groups))
     if found < needed:
         raise DataRefused(

@@ -1,4 +1,4 @@
-"""How wrong are the prices, and how sure are we of that figure?
+"""Errors of prices, and bootstrap intervals of those errors.
 
 Everything here is in money units and plain percent; log prices are turned into money before they come in.
 """
@@ -43,8 +43,9 @@ def bootstrap(
 ) -> tuple[float, float]:
     """The percentile interval (low, high) of the mean of `values` (n,).
 
-    With `groups` (n,), whole groups are drawn (the cluster bootstrap): twins err alike, and as single rows they would
-    make the interval too narrow. A draw's mean is then over the rows that it holds: large groups count by their rows.
+    With `groups` (n,), whole groups are drawn (the cluster bootstrap): the errors of near-duplicates are similar, and
+    drawn as single rows they would make the interval too narrow. A draw's mean is then over the rows that it holds:
+    large groups count by their rows.
     """
     values = np.asarray(values, np.float64)
     assert values.ndim == 1 and len(values) and np.isfinite(values).all(), values.shape

@@ -281,13 +281,14 @@ query.jpg       belongs to: {QUERY_TEXT}
 The law of the prices:
   kind's price * (size / kind's reference) ** kind's exponent * pack ** {PACK_EXPONENT}
   * brand * (brand and kind together: log-normal, spread {AFFINITY_SPREAD}) * quality * variant
-  * noise (log-normal: {FAMILY_SPREAD} shared by twins, {LISTING_SPREAD} the listing's own)
+  * noise (log-normal: {FAMILY_SPREAD} shared by near-duplicates, {LISTING_SPREAD} the listing's own)
 
 Of the families, {SILENT_QUALITY:.0%} tell their quality by the badge alone, and {SILENT_PACK:.0%} have no pack in
 their titles; of the listings, {SILENT_AMOUNT:.0%} have no Value and Unit.
 
 A photograph shows the kind by its shape, the brand by colour, the variant by the label's colour, the pack by
-repetition, the size by scale and the quality by a badge. Half of the twins of another size show the old photograph.
+repetition, the size by scale and the quality by a badge. Half of the near-duplicates of another size show the old
+photograph.
 
 Quality: {_factors(QUALITY)}
 Brands:  {_factors({brand.name: brand.level for brand in BRANDS})}

@@ -1,1 +1,1 @@
-"""What is this item, and what is it like? Catalogues, photographs, encoders, vectors, neighbours."""
+"""Items, their vectors and their neighbours: catalogues, photographs, encoders, search and storage; no price models."""

@@ -1,4 +1,4 @@
-"""Names of array types, runs of rows, unit rows: what every room needs of arrays.
+"""Names of array types, runs of rows, unit rows: what every folder needs of arrays.
 
 It knows numpy alone, and nothing of items or prices.
 """
@@ -19,12 +19,12 @@ Float64 = NDArray[np.float64]
 
 
 def chunks(rows: int, size: int) -> Iterator[slice]:
-    """Runs of at most `size` of so many rows, in order: memory beside a result is that of one run."""
+    """Cut `rows` rows into runs of at most `size`, in order, so that a loop needs memory for one run at a time."""
     return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
 def unit_rows(vectors: Float32, least: float = 0.0) -> Float32:
-    """(n, dim) rows of length 1; zero for those that are no longer than `least`."""
+    """Scale (n, dim) rows to length 1; rows no longer than `least` become zero."""
     norm = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: Float32 = np.divide(vectors, norm, out=np.zeros_like(vectors), where=norm > least)
     return unit

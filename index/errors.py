@@ -42,6 +42,6 @@ class DownloadNeeded(PriceError):
 
 
 class IndexLocked(PriceError):
-    """Another process is writing this index."""
+    """An index that another process is writing."""
 
     exit_code = 75

@@ -24,7 +24,7 @@ def sha256_file(path: Path) -> str:
 
 
 def fsync(path: Path) -> None:
-    """Have a file's bytes, or a folder's names, on the disk."""
+    """Flush a file's bytes, or a folder's names, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -33,7 +33,7 @@ def fsync(path: Path) -> None:
 
 
 def fsync_tree(folder: Path) -> None:
-    """Have everything below a folder on the disk, before a name points at it."""
+    """Flush everything below a folder to the disk, before a name points at it."""
     for path in (*folder.rglob("*"), folder):
         fsync(path)
 
@@ -83,7 +83,7 @@ def exclusive_lock(path: Path, busy: Callable[[str], str]) -> Iterator[None]:
 
 
 def _holder(lock: Path) -> str:
-    """Who wrote itself into a lock file: `process 1234`."""
+    """Return who holds a lock, as the holder wrote it into the file: `process 1234`."""
     try:
         text = lock.read_bytes()[:20].decode("ascii", "replace").strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""What do the tests of several rooms share? A made-up catalogue, one small index of it, and the command in process."""
+"""Fixtures of several rooms: a made-up catalogue, one small index of it, and the command in process."""
 
 import contextlib
 import io
@@ -161,12 +161,12 @@ def tiny_minilm(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def priced_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A catalogue of 120 items whose words tell their price, 24 of them twins of others."""
+    """A catalogue of 120 items whose words tell their price, 24 of them near-duplicates of others."""
     kinds = "amber beryl coral delft ebony flint glass hazel ivory jade khaki lapis mauve navy ochre pearl".split()
-    goods, rows = "cup teapot jug vase tray lamp".split(), []
+    wares, rows = "cup teapot jug vase tray lamp".split(), []
     for i in range(96):
         kind, what = i % 16, i // 16
-        name = f"{kinds[kind]} {goods[what]}"
+        name = f"{kinds[kind]} {wares[what]}"
         rows.append((name, 3 * 1.2**kind * 1.3**what))
         if i % 4 == 0:
             rows.append((f"{name}, 2 oz", 3.3 * 1.2**kind * 1.3**what))

@@ -1,4 +1,4 @@
-"""Is the made-up catalogue what it says: made up, repeatable, lawful in its prices, and fair in what it holds out?"""
+"""The made-up catalogue: made up, repeatable, lawful in its prices, and fair in what it holds out."""
 
 import csv
 import hashlib
@@ -49,7 +49,7 @@ def maker() -> Iterator[ModuleType]:
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A small catalogue as the command writes it, and what the command said."""
     folder = tmp_path_factory.mktemp("made") / "up"
     done = run(folder, "--rows", ROWS)
@@ -58,8 +58,8 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 @pytest.fixture(scope="module")
-def made(said: tuple[Path, str]) -> Path:
-    return said[0]
+def made(written: tuple[Path, str]) -> Path:
+    return written[0]
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +73,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_catalogue(
     run(tmp_path / "again", "--rows", ROWS)
     maker.write_catalogue(tmp_path / "other", rows=ROWS, seed=1)
     assert contents(tmp_path / "again") == contents(made)
-    other, first = contents(tmp_path / "other"), contents(made)
-    assert other["catalogue.csv"] != first["catalogue.csv"]
-    assert other["images/made-up-00000.jpg"] != first["images/made-up-00000.jpg"]
+    second, first = contents(tmp_path / "other"), contents(made)
+    assert second["catalogue.csv"] != first["catalogue.csv"]
+    assert second["images/made-up-00000.jpg"] != first["images/made-up-00000.jpg"]
 
 
 def test_a_second_catalogue_in_the_same_folder_leaves_nothing_of_the_first(
@@ -128,8 +128,8 @@ def test_value_is_the_total_of_the_title(maker: ModuleType, listings: list) -> N
             assert re.search(rf"\b{listing.pack}\b", listing.text.partition("\n")[0].rpartition(",")[2])
 
 
-def test_it_says_on_every_surface_that_it_is_made_up(said: tuple[Path, str], maker: ModuleType) -> None:
-    folder, stdout = said
+def test_it_says_on_every_surface_that_it_is_made_up(written: tuple[Path, str], maker: ModuleType) -> None:
+    folder, stdout = written
     assert "made up" in stdout and "made up" in (folder / "README.txt").read_text()
     brands = tuple(f"Item Name: {brand.name} " for brand in maker.BRANDS)
     for row in rows(folder / "catalogue.csv") + rows(folder / "holdout.csv"):
@@ -139,9 +139,9 @@ def test_it_says_on_every_surface_that_it_is_made_up(said: tuple[Path, str], mak
 
 
 def test_the_words_made_up_are_drawn_on_every_photograph(maker: ModuleType) -> None:
-    other = maker.Product(maker.KINDS[5], maker.BRANDS[9], "Lamb", "Misty", "plain")
+    biscuits = maker.Product(maker.KINDS[5], maker.BRANDS[9], "Lamb", "Misty", "plain")
     inks = []
-    for product, size, pack, seed in [(maker.QUERY, 12, 2, 1), (other, 2, 12, 2), (other, 20, 1, 3)]:
+    for product, size, pack, seed in [(maker.QUERY, 12, 2, 1), (biscuits, 2, 12, 2), (biscuits, 20, 1, 3)]:
         image = np.asarray(maker.draw(product, size, pack, np.random.default_rng(seed)).convert("L"), np.float32)
         paper = image[-1, -1]
         inks.append(image[-14:-4, 2:44] < (paper + 90) / 2)  # 90 is the ink
@@ -149,18 +149,18 @@ def test_the_words_made_up_are_drawn_on_every_photograph(maker: ModuleType) -> N
     assert (inks[0] == inks[1]).all() and (inks[0] == inks[2]).all()
 
 
-def test_twins_share_a_photograph_at_another_price_or_a_name_in_another_size(listings: list) -> None:
+def test_near_duplicates_share_a_photograph_at_another_price_or_a_name_in_another_size(listings: list) -> None:
     by_link, by_name = defaultdict(list), defaultdict(list)
     for listing in listings:
         if listing.image_link:
             by_link[listing.image_link].append(listing)
         by_name[name_but_for_numbers({"catalog_content": listing.text})].append(listing)
-    resold = [twins for twins in by_link.values() if len({t.price for t in twins}) > 1]
-    resized = [twins for twins in by_name.values() if len({(t.size, t.pack) for t in twins}) > 1]
+    resold = [group for group in by_link.values() if len({item.price for item in group}) > 1]
+    resized = [group for group in by_name.values() if len({(item.size, item.pack) for item in group}) > 1]
     assert len(resold) > 100 and len(resized) > 50
 
 
-def test_rows_that_look_like_twins_are_of_one_family_and_a_family_looks_like_twins(listings: list) -> None:
+def test_rows_that_look_like_near_duplicates_are_of_one_family_and_a_family_looks_like_them(listings: list) -> None:
     families: dict[str, set[int]] = defaultdict(set)
     names: dict[int, set[str]] = defaultdict(set)
     for listing in listings:
@@ -170,7 +170,7 @@ def test_rows_that_look_like_twins_are_of_one_family_and_a_family_looks_like_twi
             families[key].add(listing.family.number)
     del families[""]
     assert max(len(numbers) for numbers in families.values()) == 1
-    assert max(len(alike) for alike in names.values()) == 1
+    assert max(len(group) for group in names.values()) == 1
 
 
 def test_the_holdout_shares_no_photograph_no_name_and_no_id_with_the_catalogue(
@@ -196,11 +196,11 @@ def test_prices_follow_the_documented_law(maker: ModuleType, listings: list) -> 
     spread = math.hypot(maker.AFFINITY_SPREAD, maker.FAMILY_SPREAD, maker.LISTING_SPREAD)
     assert abs(residual.mean()) < 0.04
     assert residual.std() == pytest.approx(spread, rel=0.12)
-    twins = defaultdict(list)
-    for listing, one in zip(listings, residual, strict=True):
-        twins[listing.family.number].append(one)
-    apart = np.array([pair[0] - pair[1] for pair in twins.values() if len(pair) > 1])
-    assert apart.std() == pytest.approx(maker.LISTING_SPREAD * math.sqrt(2), rel=0.2)
+    errors = defaultdict(list)
+    for listing, error in zip(listings, residual, strict=True):
+        errors[listing.family.number].append(error)
+    difference = np.array([pair[0] - pair[1] for pair in errors.values() if len(pair) > 1])
+    assert difference.std() == pytest.approx(maker.LISTING_SPREAD * math.sqrt(2), rel=0.2)
 
 
 def test_a_larger_pack_costs_more_in_all_and_less_apiece(maker: ModuleType, listings: list) -> None:
@@ -297,8 +297,8 @@ def test_no_family_has_the_product_of_the_query(
     monkeypatch.setattr(maker, "KINDS", maker.KINDS[:1])
     monkeypatch.setattr(maker, "BRANDS", maker.BRANDS[:1])
     monkeypatch.setattr(maker, "ADJECTIVES", ("Smoky", "Misty"))
-    one = maker.Maker(0, tmp_path)
-    drawn = {one._product().flavour for _ in range(11)}  # 2 adjectives, 6 variants: all but one
+    narrow = maker.Maker(0, tmp_path)
+    drawn = {narrow._product().flavour for _ in range(11)}  # 2 adjectives, 6 variants: all but one
     assert len(drawn) == 11 and maker.QUERY.flavour not in drawn
 
 

@@ -1,1 +1,1 @@
-"""The members combined: out-of-fold predictions, blend, stack, correction, interval."""
+"""The members combined: out-of-fold predictions, blend, stacker, correction, interval."""

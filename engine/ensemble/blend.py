@@ -27,7 +27,7 @@ MOST_TRIED = 4000
 
 @dataclass(frozen=True)
 class Weights:
-    """Fitted on every row, for queries; and for each fold on the others' rows, by models that never saw the fold."""
+    """Weights fitted on every row, for queries; and for each fold on the other folds, by models that never saw it."""
 
     whole: dict[str, float]
     by_fold: list[dict[str, float]]

@@ -41,7 +41,7 @@ GRID_ALPHA = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 
 @dataclass(frozen=True)
 class QueryParameters:
-    """What a query needs beside models and rows, fitted on every row."""
+    """Parameters that a query needs beside models and rows, fitted on every row."""
 
     weights: dict[str, float]  # of the blend
     correction: CorrectionParameters
@@ -130,12 +130,12 @@ class CorrectionTask:
     move: Shift = shift  # how residuals become a shift, in proportion to alpha
 
     def shuffled(self, seed: int) -> CorrectionTask:
-        """The same with neighbours that are alike by chance alone: the control."""
+        """The same task with random neighbours, as a control."""
         order = np.random.default_rng(seed).permutation(len(self.search_vectors))
         return replace(self, search_vectors=self.search_vectors[order])
 
     def folds(self) -> Iterator[Fold]:
-        """Each as queries, the others as the index."""
+        """Every fold as queries, the other folds as the index."""
         for f in range(len(self.residual)):
             yield Fold(self, f)
 
@@ -170,7 +170,7 @@ class Fold:
         self._index = BandIndex(task.search_vectors[self.there], task.log_price[self.there])
 
     def search(self, k: int, band: float) -> Neighbours:
-        """Rows count within `there`."""
+        """Neighbours of the fold's rows, as row numbers within `there`."""
         return self._index.search(self._queries, self.base, k=k, band=band)
 
 

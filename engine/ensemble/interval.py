@@ -1,8 +1,8 @@
-"""How sure is a price? Conformal bounds by price level.
+"""Conformal bounds of a price, by price level.
 
 Split conformal prediction on signed out-of-fold errors (Lei et al., 2018), conditional on the level of the estimate
 (Mondrian bins; Vovk, 2003): cheap and dear items err by different factors, and in different directions. The two ends
-are taken apart, so that an interval need not be symmetric.
+are fitted separately, so that an interval need not be symmetric.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Interval:
 
 
 def fit_interval(estimate: Float64, log_price: Float64, coverage: float) -> Interval:
-    """From estimates (n,) of rows that the models never saw, and their prices, both log."""
+    """Fit on estimates (n,) of rows that the models never saw, and on their prices, both log."""
     levels = int(np.clip(len(estimate) // LEAST_ROWS, 1, MOST_LEVELS))
     edges = np.quantile(estimate, np.arange(1, levels) / levels)
     # Equal estimates can leave a level empty, which would then know nothing: every level ends above one of its own.

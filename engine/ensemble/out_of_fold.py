@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from engine.features.training_set import TrainingSet
     from engine.members.member import Fit, Member
 
-    Fitted = tuple[Member, Int64, Float64]  # a model, the rows that it never saw, its predictions of them
+    FoldFit = tuple[Member, Int64, Float64]  # a model, the rows that it never saw, its predictions of them
 
 STACKER = "stacker"
 MOST_LAGGING = 2  # fits that wait for the thread beside
@@ -50,22 +50,22 @@ class OutOfFold:
 
     @property
     def members(self) -> list[str]:
-        """Of the blend."""
+        """Names of the blend's members."""
         return [name for name in self.oof if name != STACKER]
 
     @property
     def stacked(self) -> bool:
-        """Whether there is a stacker."""
+        """Tell whether there is a stacker."""
         return STACKER in self.oof
 
     @property
     def folds(self) -> int:
-        """How many folds."""
+        """Number of folds."""
         return len(next(iter(self.nested_oof.values())))
 
     @property
     def trained(self) -> Bool:
-        """(n,) whether the build learned from the row; the models that could score one added since are not kept."""
+        """(n,) bool: the build trained on the row. The models that could score a row added since are not kept."""
         trained: Bool = ~np.isnan(next(iter(self.nested_oof.values()))[0])
         return trained
 
@@ -84,7 +84,7 @@ class OutOfFold:
         return {member: values[self.fold, np.arange(len(self.fold))] for member, values in self.nested_oof.items()}
 
     def extended(self, fold: Int8, oof: Mapping[str, Float64]) -> OutOfFold:
-        """With n added rows below; what models without a fold would say of these is not known."""
+        """Append n added rows; what models without a fold would predict of these is not known."""
         unknown = np.full((self.folds, len(fold)), np.nan)
         return OutOfFold(
             np.concatenate([self.fold, fold]),
@@ -93,7 +93,7 @@ class OutOfFold:
         )
 
     def write(self, folder: Path) -> None:
-        """Into a generation."""
+        """Write into the folder of a generation."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -106,7 +106,7 @@ class OutOfFold:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """What `write` wrote; the manifest has checked the file before."""
+        """Read what `write` wrote; the manifest has checked the file before."""
         import pyarrow.parquet as pq
 
         table = pq.read_table(folder / OUT_OF_FOLD)
@@ -135,7 +135,7 @@ def predict_out_of_fold(
     left_out: list[tuple[int, ...]] = [(f,) for f in range(work.folds)]
     left_out += combinations(range(work.folds), 2)
     total, done = len(left_out) * len(fits), 0
-    waiting: list[tuple[str, tuple[int, ...], Future[Fitted]]] = []
+    waiting: list[tuple[str, tuple[int, ...], Future[FoldFit]]] = []
 
     def tell() -> None:
         on_progress("fitting models", done + sum(future.done() for *_, future in waiting), total)
@@ -175,7 +175,7 @@ class _Fits:
         self.nested_oof = {member: np.zeros((self.folds, rows)) for member in fits}
         self.models: dict[str, list[Member]] = {member: [] for member in fits}
 
-    def fit(self, member: str, out: tuple[int, ...], before: dict[str, Member]) -> Fitted:
+    def fit(self, member: str, out: tuple[int, ...], before: dict[str, Member]) -> FoldFit:
         """A model trained on all rows but those of the folds `out`, these rows, and its predictions of them."""
         training, is_out = self._training, np.isin(self._training.fold, out)
         rows, unseen = np.flatnonzero(~is_out), np.flatnonzero(is_out)
@@ -183,7 +183,7 @@ class _Fits:
         model = self._fits[member](training.inputs.take(rows), training.log_price[rows], seed, before)
         return model, unseen, model.predict(training.inputs.take(unseen))
 
-    def keep(self, member: str, out: tuple[int, ...], fitted: Fitted) -> None:
+    def keep(self, member: str, out: tuple[int, ...], fitted: FoldFit) -> None:
         """Put predictions in their places; of models without two folds, only those are kept."""
         model, unseen, predicted = fitted
         if len(out) == 1:
@@ -191,8 +191,8 @@ class _Fits:
             self.oof[member][unseen] = predicted
             return
         fold, nested = self._training.fold[unseen], self.nested_oof[member]
-        for f, other in (out, out[::-1]):
-            there, here = fold == other, fold == f
+        for f, second in (out, out[::-1]):
+            there, here = fold == second, fold == f
             nested[f, unseen[there]] = predicted[there]
             nested[f, unseen[here]] += predicted[here] / (self.folds - 1)
 

@@ -64,14 +64,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Models:
-    """One of each per fold."""
+    """The models of every fold: of each member, and of the stacker where there is one."""
 
     members: Mapping[str, Sequence[Member]]
     stackers: Sequence[Stacker] = ()
 
     @property
     def folds(self) -> int:
-        """How many."""
+        """Number of folds."""
         return len(next(iter(self.members.values())))
 
 
@@ -81,7 +81,7 @@ class PriceModel:
     def __init__(
         self, models: Models, parameters: QueryParameters, reference: ReferenceSet, stacker: StackerSettings
     ) -> None:
-        """`stacker` says where the stacker's evidence is searched for."""
+        """Hold what was trained; `stacker` says where the stacker's evidence is searched for."""
         self.models = models
         self.parameters = parameters
         self.reference = reference
@@ -161,7 +161,7 @@ def save_models(folder: Path, models: Models, parameters: QueryParameters) -> No
 
 
 def load_models(folder: Path) -> tuple[Models, QueryParameters]:
-    """What `save_models` wrote; the manifest has checked the files before."""
+    """Load what `save_models` wrote; the manifest has checked the files before."""
     document = json.loads((folder / PRICE_MODEL).read_text(encoding="utf-8"))
     folds = range(document["folds"])
 

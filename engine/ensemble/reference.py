@@ -1,4 +1,4 @@
-"""What a query may use of the catalogue: every row's search vector, price, amount, residual, and what to show of it.
+"""Rows that a query is compared with: each one's search vector, price, amount, residual, and what to show of it.
 
 Drawn from the items and the models at build, in one Arrow file in price order (`index.search.table`); what the search's
 backend keeps for itself lies beside it.
@@ -29,7 +29,7 @@ class ReferenceSet:
     """m rows of the catalogue that prices are compared with, known by their number in it."""
 
     def __init__(self, table: SearchTable, search: str = AUTO, paths: Paths = NOWHERE) -> None:
-        """`search` names the backend, which finds at its one of `paths` what it keeps on the disk."""
+        """Hold a table; `search` names the backend, which finds at its one of `paths` what it keeps on the disk."""
         self.table = table
         self.log_price: Float64 = table.column(LOG_PRICE)  # (m,), as all below
         self.unit: Int64 = table.column("unit")
@@ -40,7 +40,7 @@ class ReferenceSet:
 
     @classmethod
     def build(cls, items: pa.Table, rows: TrainingSet, residual: Float64) -> Self:
-        """From n `items` (schema `ITEMS`) and what the models know of them; `residual` (n,).
+        """Build from n `items` (schema `ITEMS`) and what the models know of them; `residual` (n,).
 
         Raises DataRefused for NaN or infinity.
         """
@@ -54,17 +54,17 @@ class ReferenceSet:
 
     @classmethod
     def open(cls, folder: Path, search: str = AUTO) -> Self:
-        """That of a generation; the manifest has checked the file before."""
+        """Open the reference set of a generation; the manifest has checked the file before."""
         return cls(SearchTable.open(folder / REFERENCE), search, search_paths(folder))
 
     def write(self, folder: Path, search: str = AUTO) -> None:
-        """Into a generation, with what the backend `search` keeps beside it."""
+        """Write into a generation, with what the backend `search` keeps beside it."""
         self.table.write(folder / REFERENCE)
         order = self.table.order
         write_backend(choose(search, *order.vectors.shape), order, search_paths(folder))
 
     def merged(self, removed: Int64, added: ReferenceSet | None) -> ReferenceSet:
-        """These rows but `removed` (r,), and then the `added` ones."""
+        """The rows without those `removed` (r,), and then the `added` ones."""
         return ReferenceSet(self.table.merged(removed, added.table if added else None))
 
     def rebuilt(self) -> ReferenceSet:
@@ -77,7 +77,7 @@ class ReferenceSet:
 
     @cached_property
     def index(self) -> BandIndex:
-        """To search among the rows that have a vector, by what was written for it; its groups are the folds."""
+        """Index of the rows that have a vector, by what was written for it; its groups are the folds."""
         return BandIndex.of(self.table.order, at_open(self._search, self._paths), self._paths)
 
     def search_vectors(self) -> Float32:

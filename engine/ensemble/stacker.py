@@ -41,7 +41,7 @@ class PricedRows(Protocol):
 
     @property
     def log_price(self) -> Float64:
-        """(m,)."""
+        """Log prices (m,)."""
 
     @property
     def unit(self) -> Int64:
@@ -74,7 +74,7 @@ class Stacker:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """A model as it was saved."""
+        """Load a model as it was saved."""
         return cls(lightgbm().Booster(model_str=path.read_text(encoding="utf-8")))
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainedEnsemble:
-    """What a build keeps of n rows, and what it is scored by."""
+    """Result of a training on n rows: what a build keeps, and what it is scored by."""
 
     models: Models
     oof: OutOfFold  # with the stacker, where there is one

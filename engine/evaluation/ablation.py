@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PARTS = ("correction", "weights", "parameters", "band", "search-vectors", "members", "stacker")
 REFIT_PARTS = ("modalities", "words", "quantities")
 PLAIN = Correction(k=32, band=0.35, decay=2.0, alpha=0.3)  # what a reader of the formula might begin with
-NEARLY_NONE = 1e-9  # a lambda that weighs all neighbours alike
+NEARLY_NONE = 1e-9  # a lambda that gives all neighbours the same weight
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Ablation:
-    """The index's own answer first."""
+    """Scores of an index and of its variants; the row of the whole index comes first."""
 
     n: int
     seed: int
     rows: tuple[Row, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """n, seed, rows[{part, variant, smape, worse{value, low, high}, seconds}]."""
+        """Keys n, seed, rows[{part, variant, smape, worse{value, low, high}, seconds}]."""
         return asdict(self)
 
 
@@ -72,7 +72,7 @@ Price = Callable[["Whole"], "Float64"]
 
 @dataclass(frozen=True)
 class Variant:
-    """`price` answers (n,) log price, each row without its fold."""
+    """A variant to score; `price` returns (n,) log price, each row without its fold."""
 
     part: str
     name: str
@@ -88,16 +88,16 @@ class Whole:
 
     @cached_property
     def training_set(self) -> TrainingSet:
-        """What the models learn from: read where a variant fits something on it."""
+        """The rows that models are trained on, read only where a variant fits something."""
         return self.rows.training_set()
 
     @cached_property
     def present(self) -> Answer:
-        """The index's own."""
+        """The answer of the index as it is."""
         return answer_out_of_fold(self.oof, self.rows.log_price, self.search_vectors, self.settings)
 
     def answer(self, oof: OutOfFold | None = None, search_vectors: Float32 | None = None, **changes: Any) -> Float64:
-        """(n,) with other predictions, other search vectors, or other `changes` to the settings."""
+        """(n,) log price with other predictions, other search vectors, or other `changes` to the settings."""
         oof = self.oof if oof is None else oof
         search_vectors = self.search_vectors if search_vectors is None else search_vectors
         return answer_out_of_fold(oof, self.rows.log_price, search_vectors, replace(self.settings, **changes)).answer
@@ -105,7 +105,7 @@ class Whole:
     def with_stacker(
         self, oof: OutOfFold, search_vectors: Float32 | None = None, blend: Blend | None = None
     ) -> OutOfFold:
-        """With a stacker fitted anew, where there is one, on other members or on evidence by other search vectors."""
+        """Predictions with the stacker (if any) fitted anew, on other members or with other search vectors."""
         if not self.oof.stacked:
             return oof
         training = self.training_set
@@ -154,7 +154,7 @@ def _check_parts(parts: Sequence[str] | None, refit: bool) -> None:
 
 
 def variants(settings: Settings, oof: OutOfFold) -> list[Variant]:
-    """All that need no member to be fitted, for what this index has."""
+    """All variants that need no member to be fitted, for what this index has."""
     own = settings.correction
     found = [
         Variant("correction", "without correction", lambda whole: whole.present.task.base),
@@ -217,7 +217,7 @@ def _by_view(view: str) -> Price:
 
 def _without(member: str) -> Price:
     def price(whole: Whole) -> Float64:
-        oof = whole.oof.of([other for other in whole.oof.members if other != member])
+        oof = whole.oof.of([name for name in whole.oof.members if name != member])
         blend = _less(whole.settings.blend, member)
         return whole.answer(whole.with_stacker(oof, blend=blend), blend=blend)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def caveats_out_of_fold(folder: Path, manifest: Manifest, added: int = 0) -> tuple[str, ...]:
-    """Of the score of a generation's rows; `added` of them since the build are not scored."""
+    """Caveats of the score of a generation's rows; `added` of them since the build are not scored."""
     notes = [*finetuned_notes(manifest.encoders), *_on_tuning(folder)]
     if added:  # to score one takes models that saw neither its fold nor a neighbour's, which a build does not keep
         notes.append(f"{added:,} rows were added since the build: they correct prices, and are not scored here.")
@@ -35,7 +35,7 @@ def _on_tuning(folder: Path) -> tuple[str, ...]:
 
 
 def caveats_on_file(folder: Path, manifest: Manifest, items: pa.Table, groups: Int64, rejected: int) -> tuple[str, ...]:
-    """Of the score of a labelled file: its `items` (schema `ITEMS`), their duplicate groups, and its rejected rows."""
+    """Caveats of a labelled file's score: its `items` (schema `ITEMS`), their duplicate groups, rejected rows."""
     notes = []
     if rejected:
         notes.append(f"{rejected:,} rows of the file cannot be used and are not scored.")

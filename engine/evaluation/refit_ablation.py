@@ -45,7 +45,7 @@ class Refit:
     quantities: bool = True  # amount, pack and unit
 
     def reduced(self, training: TrainingSet, settings: Settings) -> tuple[TrainingSet, Settings]:
-        """What is left to see, with search vectors of that, and the settings that it is learned by."""
+        """Reduce the inputs to what is left, with search vectors of that; and the settings to train on them."""
         from scipy.sparse import csr_matrix
 
         inputs = training.inputs
@@ -62,7 +62,7 @@ class Refit:
         return replace(training, inputs=seen, search_vectors=self._search_vectors(seen, settings)), changed
 
     def _keeps(self, modality: Modality) -> bool:
-        """A pair of text and photograph through one encoder is neither of them alone."""
+        """Tell whether a modality stays. A pair of text and photograph through one encoder is neither of them alone."""
         views = {None: (), BOTH: (), TEXT: (PHOTOGRAPH, PAIR), IMAGE: (*TEXT_VIEWS, PAIR)}
         return modality.view not in views[self.sees]
 
@@ -81,7 +81,7 @@ def _with(numbers: Float32, values: Mapping[str, float]) -> Float32:
 
 
 def refits_of(settings: Settings) -> list[Refit]:
-    """Those that this index has something to leave out for."""
+    """Refits that leave out something that this index has."""
     views = {column.view for column in modalities(settings.views)}
     found = []
     if PHOTOGRAPH in views and views & set(TEXT_VIEWS):
@@ -99,7 +99,7 @@ def refits_of(settings: Settings) -> list[Refit]:
 
 
 def fitting_seconds(training: TrainingSet, settings: Settings, refits: Sequence[Refit]) -> float:
-    """How long the fits of all `refits` take, from one of each member."""
+    """Estimate the seconds that all `refits` take, from one fit of each member."""
     rows = np.flatnonzero(training.fold > 1)  # as most are fitted: without two of the folds
     inputs, log_price = training.inputs.take(rows), training.log_price[rows]
     seconds: dict[str, float] = {}

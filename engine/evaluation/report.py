@@ -32,7 +32,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Slice:
-    """Some of the rows: a tenth by price, or by the similarity of the nearest neighbour in the band."""
+    """A tenth of the rows, by price or by the similarity of the nearest neighbour in the band."""
 
     label: str
     n: int
@@ -44,7 +44,7 @@ class Slice:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """SMAPE is the full definition, 0 to 200. `method` says which path was scored."""
+    """Scores of predictions. SMAPE is the full definition, 0 to 200. `method` says which path was scored."""
 
     method: str
     n: int
@@ -63,7 +63,7 @@ class Evaluation:
 
     @property
     def smape(self) -> Score:
-        """Of the answer."""
+        """SMAPE of the answer, which is the last stage."""
         *_, answer = self.stages.values()
         return answer
 

@@ -42,7 +42,7 @@ class ScorableRows:
 
     @property
     def folder(self) -> Path:
-        """Of the generation."""
+        """Folder of the generation."""
         return self.lease.folder
 
     def training_set(self) -> TrainingSet:
@@ -54,7 +54,7 @@ class ScorableRows:
 
 
 def open_scorable_rows(index_dir: Path) -> ScorableRows:
-    """Raises IndexUnusable, and DataRefused where so many rows were removed that too few are left to score."""
+    """Open the rows of an index. Raises IndexUnusable, and DataRefused where removals left too few rows to score."""
     lease = lease_current(index_dir)
     manifest = read_manifest(lease.folder)
     settings = settings_from(manifest.settings)

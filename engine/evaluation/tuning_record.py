@@ -14,12 +14,12 @@ from index.storage.layout import TUNING_RECORD
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Into a generation, before its manifest is written."""
+    """Write into a generation, before its manifest is written."""
     (folder / TUNING_RECORD).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """What `write_record` wrote; None where nothing was searched. The manifest has checked the file before."""
+    """Read what `write_record` wrote; None where nothing was searched. The manifest has checked the file before."""
     if not (folder / TUNING_RECORD).exists():
         return None
     record: dict[str, Any] = json.loads((folder / TUNING_RECORD).read_text(encoding="utf-8"))

@@ -49,7 +49,7 @@ COMMON_KINDS = ("name", "text", "characters")  # what the trees and the words he
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the models see of n items."""
+    """Inputs of the models for n items."""
 
     vectors: dict[str, NDArray[np.float32]]  # modality -> (n, dim) unit rows, zero where absent
     numbers: NDArray[np.float32]  # (n, len(NUMBERS))
@@ -107,7 +107,7 @@ def hash_words(names: list[str], texts: list[str]) -> csr_matrix:
     """(n, columns of all WORD_KINDS) 0/1.
 
     Source: the winning solution of Mercari's price suggestion challenge (binarised words into a small MLP); the name's
-    words are kept apart from the text's because a brand in the name says more than one in a description.
+    words are kept separate from the text's because a brand in the name says more than one in a description.
     """
     from scipy.sparse import csr_matrix
 
@@ -123,7 +123,7 @@ def hash_words(names: list[str], texts: list[str]) -> csr_matrix:
 
 
 def _features(name: str, text: str) -> dict[str, Iterator[str]]:
-    """What is hashed of an item, by kind and in the order of WORD_KINDS."""
+    """Strings of an item that are hashed, by kind and in the order of WORD_KINDS."""
     in_name, in_text = _WORD.findall(name.lower()), _WORD.findall(text.lower())
     return {
         "name": _runs(in_name, 1, 2),
@@ -149,5 +149,5 @@ def _character_ngrams(text: str) -> Iterator[str]:
 
 
 def _bucket(feature: str, buckets: int) -> int:
-    """The same on every machine and in every process, which Python's own hash is not."""
+    """Bucket of a word: the same on every machine and in every process, which Python's own hash is not."""
     return zlib.crc32(feature.encode("utf-8", "surrogatepass")) % buckets

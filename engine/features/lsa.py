@@ -70,7 +70,7 @@ class Lsa:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """What `save` wrote."""
+        """Load what `save` wrote."""
         from safetensors.numpy import load_file
 
         tensors = load_file(folder / LSA)

@@ -29,7 +29,7 @@ class SearchVectorizer:
 
     @classmethod
     def fit(cls, inputs: Inputs, settings: Settings) -> Self:
-        """From the catalogue's inputs; nothing in it sees a price."""
+        """Fit on the catalogue's inputs; nothing in it sees a price."""
         words = Lsa.fit(inputs.words, settings.seed) if WORDS in settings.correction.search_vectors else None
         return cls(space_columns(settings.views, settings.correction.search_vectors), words)
 
@@ -47,7 +47,7 @@ class SearchVectorizer:
 
     @classmethod
     def load(cls, folder: Path, settings: Settings) -> Self:
-        """What `save` wrote; the manifest has checked the files before."""
+        """Load what `save` wrote; the manifest has checked the files before."""
         words = Lsa.load(folder) if WORDS in settings.correction.search_vectors else None
         return cls(space_columns(settings.views, settings.correction.search_vectors), words)
 

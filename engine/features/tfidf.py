@@ -52,7 +52,7 @@ def word_table(words: csr_matrix, kinds: Mapping[str, Words], shares: Mapping[st
 
 
 def weigh_words(words: csr_matrix, kinds: Iterable[str] = WORD_KINDS) -> dict[str, Words]:
-    """By kind, the words that enough rows of `words` (n, all columns) have, by the logarithm of how rare they are."""
+    """Weigh, by kind, the words that enough rows of `words` (n, all columns) have, by the log of how rare they are."""
     counts = np.bincount(words.indices, minlength=words.shape[1])
     weighed = {}
     for kind in kinds:

@@ -31,7 +31,7 @@ def write_checkpoint(path: Path, document: Mapping[str, Any], tensors: Mapping[s
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """What was written, or None where nothing was. DataRefused for a damaged one."""
+    """Read the checkpoint, None where there is none. Raises DataRefused for a damaged one."""
     from safetensors import SafetensorError
 
     if not path.exists():
@@ -52,7 +52,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | No
 
 
 def _checksum(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Of the header's values, and of each tensor's name, kind, shape and bytes."""
+    """SHA-256 of the header's values, and of each tensor's name, kind, shape and bytes."""
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu()

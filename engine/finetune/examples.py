@@ -44,7 +44,7 @@ class Examples:
         return len(self.texts)
 
     def digest(self) -> str:
-        """Of all that is learned from, so that a run is not resumed on another catalogue."""
+        """Hash of all that is trained on, so that a run is not resumed on another catalogue."""
         digest = hashlib.sha256()
         for text, image in zip(self.texts, self.images, strict=True):
             digest.update(f"{len(text)} {text}\0{image}\0".encode("utf-8", "surrogatepass"))
@@ -54,12 +54,12 @@ class Examples:
 
 
 def viewed(texts: Sequence[str], view: str) -> list[str]:
-    """What of each item's whole text is read."""
+    """The part of each item's whole text that is read."""
     return [parse_fields(text).name for text in texts] if view == "name" else list(texts)
 
 
 class FrozenActivations:
-    """What the encoders' frozen layers make of items, by content: each made once and kept while there is room.
+    """Outputs of the encoders' frozen layers, by item content: each made once, and kept up to a capacity.
 
     Between fits on the same frozen stages they may be kept as well: they know nothing of prices.
     """
@@ -70,7 +70,7 @@ class FrozenActivations:
         self._capacity = capacity
 
     def make_ahead(self, trainable: TrainableEncoder, items: Items, machine: Device, on_progress: OnProgress) -> None:
-        """Make the activations of all items ahead, the longest together, while there is room."""
+        """Make the activations of all items ahead, the longest together, up to the capacity."""
         missing = self._missing(trainable.kind, items)
         missing.sort(key=lambda item: (len(item), item))
         for part in chunks(len(missing), MADE_AT_ONCE):
@@ -103,7 +103,7 @@ class FrozenActivations:
         return [None if photograph is None else next(made) for photograph in pixels]
 
     def _read(self, reference: str) -> NDArray[np.uint8] | None:
-        """A photograph that cannot be used is an absent one, as in a build."""
+        """Read a photograph; None for one that cannot be used, which counts as absent, as in a build."""
         assert self._photographs is not None
         try:
             return self._photographs.read(reference)
@@ -121,12 +121,12 @@ class ExampleBatches:
         self._encoders, self._activations, self._machine = encoders, activations, machine
 
     def make_ahead(self, on_progress: OnProgress) -> None:
-        """Make what is frozen ahead."""
+        """Make the activations of the frozen layers ahead."""
         for kind, trainable in self._encoders.items():
             self._activations.make_ahead(trainable, self._items[kind], self._machine, on_progress)
 
     def batch(self, rows: Int64) -> NetworkBatch:
-        """Some rows, in that order."""
+        """A batch of some rows, in that order."""
         import torch
 
         activations = {

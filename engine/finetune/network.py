@@ -37,7 +37,7 @@ SCALED_ON = 1024  # rows from which the head learns the scale of the vectors
 
 @dataclass(frozen=True)
 class NetworkBatch:
-    """What the network reads of n items."""
+    """Inputs of the network for n items."""
 
     # text, and photograph where one is read -> (n,) what the encoder's frozen layers made, None where absent
     activations: dict[str, list[Tensor | None]]
@@ -54,11 +54,11 @@ class PriceNetwork:
 
     @property
     def device(self) -> Any:
-        """Where it is computed."""
+        """Device that it is computed on."""
         return next(self.head.parameters()).device
 
     def modules(self) -> dict[str, nn.Module]:
-        """By what parameters are named after."""
+        """Modules by the first part of their parameters' names."""
         return {**{kind: trainable.module for kind, trainable in self.encoders.items()}, "head": self.head}
 
     def trained(self) -> dict[str, nn.Parameter]:
@@ -122,7 +122,7 @@ class PriceNetwork:
         self.head.price.fit(np.asarray(log_price, np.float32)[:, None])
 
     def parameter_groups(self, settings: FinetuneSettings) -> list[dict[str, Any]]:
-        """What AdamW takes: parameters by how fast they learn (`rate`), norms and biases without decay."""
+        """Parameter groups for AdamW: parameters by learning rate (`rate`), norms and biases without decay."""
         grouped: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.trained().items():
             kind, _, own = name.partition(".")
@@ -192,7 +192,7 @@ def _require_layers(name: str, layers: int, most: int) -> None:
 
 
 def _freeze(trainable: TrainableEncoder, settings: FinetuneSettings) -> None:
-    """Set what learns."""
+    """Choose the parameters that are trained; freeze the others."""
     trainable.recompute, trainable.frozen = settings.recompute, frozen_stages(trainable, settings)
     for name, parameter in trainable.module.named_parameters():
         # Of what is there: LoRA adds its own weights beside.
@@ -200,7 +200,7 @@ def _freeze(trainable: TrainableEncoder, settings: FinetuneSettings) -> None:
 
 
 def frozen_stages(trainable: TrainableEncoder, settings: FinetuneSettings) -> int:
-    """How many stages, from the input up, stay as they were published."""
+    """Number of stages, from the input up, that stay as they were published."""
     return len(trainable.stages) - settings.last_layers if settings.train == "last" else 0
 
 

@@ -34,12 +34,12 @@ KEY_DIGITS = 16  # of a hash, in hexadecimal
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a fine-tuned encoder says of itself."""
+    """Record that a fine-tuned encoder carries of the rows it was trained on."""
 
     keys: frozenset[str] | None  # of the rows that it, or what it started from, was trained on; None if unknown
 
     def rows(self, keys: Sequence[set[str]], groups: Int64) -> int | None:
-        """How many of these rows it was trained on, they or their near-duplicates; None where that cannot be known."""
+        """Number of these rows it was trained on, themselves or a near-duplicate; None where that cannot be known."""
         if self.keys is None:
             return None
         trained_on = {group for own, group in zip(keys, groups.tolist(), strict=True) if own & self.keys}
@@ -66,7 +66,7 @@ def row_keys(items: pa.Table, fingerprints: Sequence[str | None] | None = None) 
 
 
 def read_provenance(encoder: str) -> Provenance | None:
-    """Of NAME@PATH; None for an encoder that was not fine-tuned by this engine."""
+    """Read the provenance of NAME@PATH; None for an encoder that was not fine-tuned by this engine."""
     _, at, given = encoder.partition("@")
     if not at:
         return None
@@ -103,7 +103,7 @@ def mark_finetuned(
 
 
 def finetuned_notes(records: Sequence[EncoderRecord], where: str = "rows of this index") -> tuple[str, ...]:
-    """What a reader of a score over the rows `where` must know: a sentence for each encoder concerned."""
+    """Warnings for a score over the rows `where`: a sentence for each encoder that was trained on some of them."""
     concerned = {record.name: record.finetuned_rows for record in records if record.finetuned_rows != 0}
     return tuple(_note(name, rows, where) for name, rows in concerned.items())
 
@@ -131,7 +131,7 @@ def _hashed(kind: str, value: str) -> str:
 
 
 def _digest_in(weights: Path) -> str | None:
-    """What the weights say of the record that belongs to them; None where they are not ours."""
+    """SHA-256, kept in the weights, of the record that belongs to them; None where they are not ours."""
     from safetensors import SafetensorError, safe_open
 
     try:

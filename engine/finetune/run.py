@@ -46,7 +46,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class FinetuneOptions:
-    """How a run reads the catalogue, computes and writes."""
+    """Options of a run: reading the catalogue, computing, writing."""
 
     seed: int = 0
     columns: Columns = Columns()  # noqa: RUF009 (frozen)
@@ -61,7 +61,7 @@ DEFAULT_OPTIONS = FinetuneOptions()
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """What came of it."""
+    """Result of a run."""
 
     encoders: list[str]  # as they are named in --text-encoder and --image-encoder
     rows: int
@@ -175,7 +175,7 @@ def _read(
 
 
 def _refuse(examples: Examples, groups: Int64) -> None:
-    """What nothing can be learned from."""
+    """Raise DataRefused for a catalogue that nothing can be learned from."""
     refuse_too_few_groups(groups, LEAST_GROUPS, f"is too few to fine-tune, which takes {LEAST_GROUPS}: add rows")
     if np.ptp(examples.log_price) == 0:
         raise DataRefused("Every usable row has the same price: there is nothing to learn from them.")
@@ -205,7 +205,7 @@ def _conditions(
 def _resumable(
     workspace: Workspace, conditions: dict[str, Any], overwrite: bool
 ) -> tuple[TrainingState, dict[str, Any]] | None:
-    """How far an earlier run came. One that was begun otherwise is refused by what differs, or dropped if asked."""
+    """State of an earlier run. One that was begun otherwise is refused by what differs, or dropped if asked."""
     try:
         kept = read_checkpoint(workspace.checkpoint)
     except DataRefused:
@@ -230,7 +230,7 @@ def _resumable(
 
 
 def _keeper(workspace: Workspace, training: Training, conditions: dict[str, Any]) -> Any:
-    """Called after each step: writes the checkpoint when it is time, and after every epoch."""
+    """Function to call after each step: it writes the checkpoint when it is time, and after every epoch."""
     last = time.monotonic()
 
     def keep(epoch_over: bool) -> None:
@@ -247,7 +247,7 @@ def _keeper(workspace: Workspace, training: Training, conditions: dict[str, Any]
 def _write(
     folder: Path, network: PriceNetwork, state: TrainingState, conditions: dict[str, Any], keys: list[str] | None
 ) -> None:
-    """Weights in the layout that `index.encoders` loads, and the record of how they came to be beside them."""
+    """Write the weights in the layout of `index.encoders`, and beside them the record of how they came to be."""
     document = {
         "format": FORMAT,
         "engine_version": version("price-engine"),

@@ -44,16 +44,16 @@ class TrainableEncoder(ABC):
 
     @property
     def layers(self) -> int:
-        """How many there are to choose from; the input's embedding is none."""
+        """Number of layers that can be trained; the input's embedding is not one of them."""
         return len(self.stages) - 1
 
     def stage_of(self, parameter: str) -> int:
-        """Which stage a parameter belongs to, by its name in `module`."""
+        """Number of the stage that a parameter belongs to, by its name in `module`."""
         return next(i for i, beginnings in enumerate(self.stages) if parameter.startswith(beginnings))
 
     @abstractmethod
     def activations(self, items: Sequence[Any]) -> list[Tensor]:
-        """What the frozen half makes of each item, on the network's device; without gradients."""
+        """Outputs of the frozen half for each item, on the network's device; without gradients."""
 
     @abstractmethod
     def vectors(self, activations: Sequence[Tensor]) -> Tensor:
@@ -64,11 +64,11 @@ class TrainableEncoder(ABC):
         return dict(self.module.state_dict())
 
     def train(self) -> None:
-        """Into training: without dropout, and with the batch norms as they are, so that vectors are those of use."""
+        """Switch to training, without dropout and with frozen batch norms, so that vectors are the same as in use."""
         self.module.train()
 
     def copy_rest(self, folder: Path) -> None:
-        """What is not weights."""
+        """Copy the files that are not weights."""
         for name in self.files:
             shutil.copyfile(self.folder / name, folder / name)
 

@@ -37,7 +37,7 @@ LONGEST_GRADIENT = 1.0  # a longer one is cut to this norm
 
 @dataclass(frozen=True)
 class Epoch:
-    """What came of one."""
+    """Result of one epoch."""
 
     loss: float  # mean over its steps
     smape: float | None  # of the validation part; None without one
@@ -45,7 +45,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """How far a training is: with the tensors beside it, all that it takes to go on."""
+    """Progress of a training: with the tensors beside it, all that it takes to go on."""
 
     step: int = 0  # steps done
     loss: float = 0.0  # summed over the steps of the epoch that is under way
@@ -53,7 +53,7 @@ class TrainingState:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> TrainingState:
-        """What `dataclasses.asdict` made."""
+        """Read what `dataclasses.asdict` made."""
         return cls(document["step"], document["loss"], tuple(Epoch(**epoch) for epoch in document["curve"]))
 
     @property
@@ -63,7 +63,7 @@ class TrainingState:
         return int(np.argmin(scores)) if scores else len(self.curve) - 1
 
     def finished(self, settings: FinetuneSettings) -> bool:
-        """Whether nothing is left to do."""
+        """Tell whether nothing is left to do."""
         return len(self.curve) >= settings.epochs or len(self.curve) - 1 - self.best >= settings.patience
 
 

@@ -31,7 +31,7 @@ class Workspace:
 
     @property
     def checkpoint(self) -> Path:
-        """Of the training."""
+        """Path of the training's checkpoint."""
         return self.folder / _CHECKPOINT
 
     @contextmanager
@@ -76,7 +76,7 @@ def open_workspace(target: Path, *, overwrite: bool) -> Iterator[Workspace]:
 
 
 def _mend(target: Path) -> None:
-    """A kill between the two renames of `finished` left the old encoder aside: put it back."""
+    """Put the old encoder back where a kill between the two renames of `finished` left it aside."""
     old = _beside(target, ".replaced")
     if old.exists() and not target.exists():
         old.rename(target)
@@ -105,7 +105,7 @@ def _is_ours(target: Path) -> bool:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """A folder of that name which is not ours is left alone."""
+    """Raise UsageError for a folder of that name which is not ours: it is left alone."""
     if folder.exists() and any(folder.iterdir()) and not (folder / _LOCK).is_file():
         raise UsageError(f"{folder} is where the work would be done, and holds other files: name another with -o.")
 

@@ -51,7 +51,7 @@ def assign_group_and_fold(known: pa.Table, known_fold: Int8, added: pa.Table, fo
 
 
 def _first(keys: list[Any]) -> dict[Any, int]:
-    """Where each key comes first."""
+    """The first row of each key."""
     place: dict[Any, int] = {}
     for row, key in enumerate(keys):
         place.setdefault(key, row)

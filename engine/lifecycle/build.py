@@ -21,6 +21,7 @@ from engine.folds import LEAST_GROUPS_PER_FOLD, assign_folds, folds_for, refuse_
 from engine.lifecycle.generation import finish, new_manifest, write_ensemble, write_rejected, write_rows
 from engine.members.registry import require_members
 from engine.settings.schema import Settings
+from index.arrays import Float64, Int8, Int64
 from index.catalogue.columns import Columns
 from index.catalogue.duplicates import duplicate_groups, with_duplicate_keys
 from index.catalogue.items import read_catalogue
@@ -36,7 +37,7 @@ from index.storage.layout import CACHE, REJECTS, photograph_cache
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What a build did."""
+    """Result of a build."""
 
     rows: int
     rejected: Counter[str]  # by reason
@@ -73,13 +74,7 @@ def build_index(
         keys = {column: items[column].to_pylist() for column in ("name_key", "image", "fingerprint")}
         groups = duplicate_groups(*keys.values())
         log_price = items["log_price"].to_numpy().astype(np.float64)
-        folds = settings.folds or folds_for(groups)
-        needed = LEAST_GROUPS_PER_FOLD * folds
-        refuse_too_few_groups(
-            groups, needed, f"is too few for {folds} folds, which take {needed}: add rows, or ask for fewer folds"
-        )
-        settings = replace(settings, folds=folds)
-        fold = assign_folds(groups, folds, settings.seed, log_price)
+        settings, fold = _with_folds(settings, groups, log_price)
         records = mark_finetuned(records, items, keys["fingerprint"], groups)
         vectors, absent = encoders.encode(items, photographs, index_dir / CACHE, on_progress, fingerprints)
         del encoders  # some hundred megabytes that the models need now
@@ -113,3 +108,13 @@ def build_index(
         evaluation=evaluation,
         seconds=time.monotonic() - started,
     )
+
+
+def _with_folds(settings: Settings, groups: Int64, log_price: Float64) -> tuple[Settings, Int8]:
+    """The settings with their number of folds, and each row's (n,). Raises DataRefused for too few groups."""
+    folds = settings.folds or folds_for(groups)
+    needed = LEAST_GROUPS_PER_FOLD * folds
+    refuse_too_few_groups(
+        groups, needed, f"is too few for {folds} folds, which take {needed}: add rows, or ask for fewer folds"
+    )
+    return replace(settings, folds=folds), assign_folds(groups, folds, settings.seed, log_price)

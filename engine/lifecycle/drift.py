@@ -16,7 +16,7 @@ AGAIN = "build the index again with `price build-index`, so that the models lear
 
 @dataclass(frozen=True)
 class Drift:
-    """How far rows were from what models that never saw them expected: medians of |log price - expected|."""
+    """Error of models on rows that they never saw: medians of |log price - expected|, of built and of added rows."""
 
     rows_built: int  # that the build learned from
     rows_added: int  # since
@@ -25,7 +25,7 @@ class Drift:
 
     @property
     def advice(self) -> str:
-        """Why to build anew, and how; "" while there is no need."""
+        """Reason to build anew, and the way to do it; "" while there is no need."""
         if self.rows_added > MOST_GROWTH * self.rows_built:
             return f"{self.rows_added:,} rows came to the {self.rows_built:,} that the models know: {AGAIN}."
         if self.rows_added >= LEAST_JUDGED and self.added > WORSE * self.built:
@@ -37,7 +37,7 @@ class Drift:
 
 
 def drift_of(trained: Bool, residual: Float64) -> Drift | None:
-    """From whether the build learned from each row, and its residual, both (m,); None where it did from all."""
+    """Compare the rows `trained` on by the build with the others by `residual`, both (m,); None without others."""
     if trained.all():
         return None
     return Drift(int(trained.sum()), int((~trained).sum()), _median(residual[trained]), _median(residual[~trained]))

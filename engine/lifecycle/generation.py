@@ -1,4 +1,4 @@
-"""What is saved of a generation, saved once: models, predictions, reference set, report, manifest.
+"""Files of a generation, each saved in one place: models, predictions, reference set, report, manifest.
 
 A build writes a new generation whole, every other step as far as the step changes it: the files that stay as they are
 get a second name in it (`index.storage.layout` says which).
@@ -67,7 +67,7 @@ def finish(folder: Path, manifest: Manifest, old: Path | None = None, **changes:
 
 
 def new_manifest(items: pa.Table, rejected: int, encoders: Any, settings: Any) -> Manifest:
-    """Of a build; `finish` puts the version, the time and the files in."""
+    """Manifest of a build; `finish` puts the version, the time and the files in."""
     return Manifest(
         rows=items.num_rows,
         rejected=rejected,

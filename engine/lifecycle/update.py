@@ -49,7 +49,7 @@ NAMED = 3  # ids named in a refusal
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateResult:
-    """What a new generation has that the one before it had not."""
+    """Result of an update: what the new generation has that the one before it had not."""
 
     generation: str
     rows: int
@@ -173,7 +173,7 @@ def remove_items(
 
 
 def compact_index(index_dir: Path, on_progress: OnProgress = silent) -> UpdateResult:
-    """Write the items table and the reference set anew, so that the disk holds live rows alone."""
+    """Write the items table and the reference set anew, so that the disk holds no removed rows."""
     started = time.monotonic()
     current_generation(index_dir)
     with writing(index_dir) as folder:
@@ -194,7 +194,7 @@ def read_ids(path: Path, column: str) -> list[str]:
 
 
 def _open(index_dir: Path, on_progress: OnProgress) -> _Old:
-    """Without the models, which only new rows need."""
+    """Open the current generation without the models, which only added rows need."""
     on_progress("opening the index", 0, None)
     folder = current_generation(index_dir)
     return _Old.open(folder, read_manifest(folder), ReferenceSet.open(folder))
@@ -203,7 +203,7 @@ def _open(index_dir: Path, on_progress: OnProgress) -> _Old:
 def _added(
     pricer: Pricer, old: _Old, items: pa.Table, *, photographs: Photographs, cache: Path, on_progress: OnProgress
 ) -> tuple[_Added, list[str | None]]:
-    """Search vector, prediction and residual of each new row, by models trained on neither it nor a near-duplicate."""
+    """Search vector, prediction and residual of each added row, by models not trained on it or a near-duplicate."""
     import pyarrow as pa
 
     fingerprints = read_fingerprints(photographs, items["image"].to_pylist(), on_progress)
@@ -233,7 +233,7 @@ def _write(
     read: Catalogue | None = None,
     compact: bool = False,
 ) -> UpdateResult:
-    """Everything of the new generation, the manifest last.
+    """Write everything of the new generation, the manifest last.
 
     `read` from the file that it is made from; None where it is made from no file, and the old list of rejects stays.
     """
@@ -269,12 +269,12 @@ def _write(
 
 
 def _finished(partial: Path) -> Path:
-    """What the folder of an unfinished generation is called once it is current."""
+    """Name of an unfinished generation's folder once it is current."""
     return partial.with_name(partial.name.removesuffix(PARTIAL))
 
 
 def _refuse_too_few_left(old: _Old, removed: Int64) -> None:
-    """An index stands on as many groups of near-duplicates as a build asks for."""
+    """Raise DataRefused where fewer groups of near-duplicates would be left than a build asks for."""
     left = np.delete(old.known["group"].to_numpy(), removed)
     groups, needed = len(np.unique(left)), LEAST_GROUPS_PER_FOLD * int(old.manifest.settings["folds"])
     if groups < needed:

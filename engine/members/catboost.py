@@ -42,7 +42,7 @@ class CatBoost:
         threads: int,
         fitted: Mapping[str, Member],
     ) -> Self:
-        """Trained on all of `inputs`; `log_price` (n,). DataRefused where nothing tells the rows apart."""
+        """Train on all of `inputs`; `log_price` (n,). Raises DataRefused where no column differs between the rows."""
         import catboost
 
         parameters = {
@@ -77,12 +77,12 @@ class CatBoost:
         return np.asarray(self._model.predict(self._table.of(inputs, one_hot=True)), np.float64)
 
     def save(self, path: Path) -> None:
-        """In CatBoost's own format, the columns in its metadata."""
+        """Save in CatBoost's own format, the columns in its metadata."""
         self._model.save_model(str(path), format="cbm")
 
     @classmethod
     def load(cls, path: Path, fitted: Mapping[str, Member]) -> Self:
-        """A model as it was saved; `fitted` holds the members that it reads."""
+        """Load a model as it was saved; `fitted` holds the members that it reads."""
         import catboost
 
         model = catboost.CatBoost()

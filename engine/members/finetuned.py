@@ -52,7 +52,7 @@ class FinetunedMember:
     def fit(
         cls, inputs: Inputs, log_price: Float64, settings: FinetuneSettings, activations: FrozenActivations, seed: int
     ) -> Self:
-        """Trained on all of `inputs` for all epochs; `log_price` (n,)."""
+        """Train on all of `inputs` for all epochs; `log_price` (n,)."""
         machine = AUTO.resolve_for_training()
         with machine.repeatable(seed):
             encoders = open_encoders(settings, str(machine.device))
@@ -72,7 +72,7 @@ class FinetunedMember:
         return predict(self._network, batches, np.arange(len(inputs)), self._machine)
 
     def save(self, path: Path) -> None:
-        """As safetensors: the head, and of the encoder what was trained; the rest is read from the encoder itself."""
+        """Save as safetensors: the head and the trained weights; the others are read from the encoder itself."""
         trainable = self._network.encoders[TEXT]
         tensors = {f"head.{name}": value for name, value in self._network.head.state_dict().items()}
         tensors |= {f"{TEXT}.{name}": value for name, value in _trained(trainable).items()}
@@ -81,7 +81,7 @@ class FinetunedMember:
 
     @classmethod
     def load(cls, path: Path, activations: FrozenActivations) -> Self:
-        """A member as it was saved. IndexUnusable where its encoder is not here as it was."""
+        """Load a member as it was saved. Raises IndexUnusable where its encoder is not here as it was."""
         import torch
 
         document, kept = read_tensor_file(path, "finetuned")
@@ -106,13 +106,13 @@ class FinetunedMember:
 
 
 def _trained(trainable: TrainableEncoder) -> dict[str, nn.Parameter]:
-    """What differs from the published encoder."""
+    """Parameters that differ from the published encoder."""
     parameters = trainable.module.named_parameters()
     return {name: value for name, value in parameters if trainable.stage_of(name) >= trainable.frozen}
 
 
 def require_finetuned(settings: FinetuneSettings) -> None:
-    """UsageError for what the member cannot be fitted with: before anything is encoded."""
+    """Raise UsageError, before anything is encoded, for what the member cannot be fitted with."""
     require_encoders(settings)
     if find_spec(settings.image_encoder).family != "none":
         raise UsageError(

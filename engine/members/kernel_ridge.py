@@ -1,9 +1,9 @@
-"""Kernel ridge regression: the price of an item is a weighted sum of how alike it is to items that were priced.
+"""Kernel ridge regression: the price of an item is a weighted sum of its similarities (the kernel) to priced items.
 
     k(a, b) = s(a, b) (1 + p f(a, b)) + q f(a, b)
 
 s adds up the cosines of several kinds of words (tf-idf) and of the vectors; f is a Gaussian of the numbers, less where
-the unit differs. The product gives every sort of goods a curve of its own of price over quantity.
+the unit differs. The product gives every sort of item a curve of its own of price over quantity.
 
 What a word weighs is learned: after a first fit, each is scaled by how much the prediction moves with it, and the fit
 is made again. Source: recursive feature machines (Radhakrishnan et al., Science 383, 2024), with the diagonal of their
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 1024
 FARTHEST = 4.0  # spreads from the mean at which a number is cut off
-SHARPNESS = 3.0  # vectors are alike as exp(SHARPNESS * (cosine - 1))
+SHARPNESS = 3.0  # of the vectors' kernel, exp(SHARPNESS * (cosine - 1))
 PROBES = 1200  # training rows over which the movement of the prediction is averaged
 PROBES_AT_ONCE = 128  # each takes a number for every known word
-REACH = {  # how fast likeness falls with each number's difference: exp(-REACH * difference^2), in spreads
+REACH = {  # how fast the kernel falls with each number's difference: exp(-REACH * difference^2), in spreads
     "log_amount": 0.45,
     "amount_unknown": 0.3,
     "log_pack": 0.25,
@@ -72,7 +72,7 @@ class KernelRidge:
 
     @classmethod
     def fit(cls, inputs: Inputs, log_price: Float64, settings: KernelSettings, *, seed: int) -> Self:
-        """Trained on all of `inputs`; `log_price` (n,)."""
+        """Train on all of `inputs`; `log_price` (n,)."""
         rows = np.arange(len(inputs))
         if len(rows) > settings.landmarks:
             rows = np.sort(np.random.default_rng(seed).choice(rows, settings.landmarks, replace=False))
@@ -157,7 +157,7 @@ class KernelRidge:
             yield rows, kernel
 
     def _text_kernel(self, inputs: Inputs) -> Float32:
-        """(n, m) s: how alike words and vectors are."""
+        """(n, m) s: kernel of the words and the vectors."""
         marks, settings = self._landmarks, self._settings
         kernel: Float32 = (_word_table(inputs.words, self._words, settings) @ marks.words).toarray()
         for name, theirs in marks.vectors.items():
@@ -168,7 +168,7 @@ class KernelRidge:
         return kernel
 
     def _quantity_factor(self, inputs: Inputs) -> Float32:
-        """(n, m) 1 + p f: what likeness in words counts for, by likeness in numbers and unit."""
+        """(n, m) 1 + p f: factor of the text kernel, by similarity in numbers and unit."""
         marks, settings = self._landmarks, self._settings
         mine = _scaled(inputs.numbers, self._tensors)
         squared_distance = (
@@ -179,7 +179,7 @@ class KernelRidge:
         return factor
 
     def save(self, path: Path) -> None:
-        """As safetensors; the landmarks' words as the weighed table that is used, so that opening weighs nothing."""
+        """Save as safetensors; the landmarks' words as their weighted table, so that opening computes nothing."""
         from safetensors.numpy import save_file
 
         marks, table = self._landmarks, self._landmarks.words
@@ -199,7 +199,7 @@ class KernelRidge:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """A model as it was saved."""
+        """Load a model as it was saved."""
         from safetensors import safe_open
         from scipy.sparse import csr_matrix
 

@@ -77,7 +77,7 @@ class LightGbm:
         threads: int,
         fitted: Mapping[str, Member],
     ) -> Self:
-        """Trained on all of `inputs`; `log_price` (n,)."""
+        """Train on all of `inputs`; `log_price` (n,)."""
         table = TreeTable.fit(inputs, settings, fitted)
         columns = table.of(inputs, one_hot=False)
         return cls(fit_l1(columns, log_price, settings, seed=seed, threads=threads, categorical_feature=[0]), table)
@@ -92,6 +92,6 @@ class LightGbm:
 
     @classmethod
     def load(cls, path: Path, fitted: Mapping[str, Member]) -> Self:
-        """A model as it was saved; `fitted` holds the members that it reads."""
+        """Load a model as it was saved; `fitted` holds the members that it reads."""
         header, _, trees = path.read_text(encoding="utf-8").partition("\n")
         return cls(lightgbm().Booster(model_str=trees), TreeTable.from_json(header, fitted))

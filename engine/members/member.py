@@ -1,4 +1,4 @@
-"""The member of a blend: what a fitted one can do, and what fitting one is told.
+"""The member of a blend: what a fitted one can do, and what a fit is given.
 
 A member is fitted on some rows and predicts others; it does not know what for.
 """
@@ -32,7 +32,7 @@ Fit = Callable[["Inputs", Float64, int, Mapping[str, Member]], Member]
 
 @dataclass(frozen=True)
 class Range:
-    """Where `price tune` looks for a setting."""
+    """Range of values that `price tune` searches for a setting."""
 
     low: float
     high: float
@@ -40,13 +40,13 @@ class Range:
     whole: bool = False
 
     def around(self, *values: float) -> Range:
-        """The same, and wide enough to hold some values."""
+        """The same range, widened to hold some values."""
         return Range(min(self.low, *values), max(self.high, *values), self.log, self.whole)
 
 
 @dataclass(frozen=True)
 class FitContext:
-    """What a fit is told beside rows and settings."""
+    """Context of a fit: what it is given beside rows and settings."""
 
     name: str  # of the member, for what is said of it
     seed: int

@@ -39,7 +39,7 @@ NO_PRICE = 100.0  # a log price that is farther from 0 is none
 
 @dataclass(frozen=True)
 class Shape:
-    """What a head is built from, beside the number of its words."""
+    """Shape that a head is built from, beside the number of its words."""
 
     head: str
     dims: dict[str, int]
@@ -67,7 +67,7 @@ class NeuralMember:
         *,
         name: str = "mlp",
     ) -> Self:
-        """Trained on all of `inputs`; `log_price` (n,). UsageError, with the member's `name`, where it diverges."""
+        """Train on all of `inputs`; `log_price` (n,). Raises UsageError, with the member's `name`, if it diverges."""
         import torch
 
         from engine.networks.words import WordsHead
@@ -127,7 +127,7 @@ class NeuralMember:
         return self._in_batches(head.fused, inputs)
 
     def _in_batches(self, forward: Callable[[Batch], Tensor], inputs: Inputs) -> Float32:
-        """What `forward` makes of all of `inputs`, a few thousand at a time."""
+        """Outputs of `forward` for all of `inputs`, a few thousand rows at a time."""
         import torch
 
         words, rows = _weighted(inputs.words, self._columns), np.arange(len(inputs))
@@ -136,7 +136,7 @@ class NeuralMember:
         return np.concatenate(parts)
 
     def _refuse_diverged(self, inputs: Inputs, settings: NetworkSettings, name: str) -> None:
-        """By what it makes of some rows that it was trained on: a few thousand, which take next to no time."""
+        """Raise UsageError where predictions for some training rows (a few thousand, which is quick) are no prices."""
         predicted = self.predict(inputs.take(np.arange(min(len(inputs), ROWS_AT_ONCE))))
         if not (np.abs(predicted) < NO_PRICE).all():  # nor is NaN
             raise UsageError(
@@ -145,7 +145,7 @@ class NeuralMember:
             )
 
     def save(self, path: Path) -> None:
-        """As safetensors; what the heads are built from stands in its metadata."""
+        """Save as safetensors; what the heads are built from stands in the metadata."""
         import torch
 
         state = {"columns": torch.from_numpy(self._columns)}
@@ -156,7 +156,7 @@ class NeuralMember:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """A member as it was saved."""
+        """Load a member as it was saved."""
         import torch
 
         from engine.networks.words import WordsHead
@@ -177,7 +177,7 @@ class NeuralMember:
 
 
 def _price_scale(shape: Shape) -> Standardise | PriceRange:
-    """What makes log price the target, and a prediction log price."""
+    """Scale that turns log price into the target, and a prediction into log price."""
     from engine.networks.scaling import PriceRange, Standardise
 
     return PriceRange() if shape.bounded else Standardise(1)

@@ -1,4 +1,4 @@
-"""Which training rows are better not learned from? Those whose price is far from all others.
+"""Outliers: training rows whose price is far from all others, which are better not trained on.
 
 Source: the gated-ensemble system, which leaves out under 1 % of its rows. Only what a model is fitted on goes through
 here: what is scored, and who may be a neighbour, stays whole.

@@ -118,7 +118,7 @@ One without `tunable` is never searched: to fine-tune an encoder once takes as l
 
 
 def member_fits(settings: Settings, threads: int = 1) -> dict[str, Fit]:
-    """How each member of `settings.members` is fitted, in order; `threads` for those that grow beside the others."""
+    """Fit functions of the members in `settings.members`, in order; `threads` for those fitted beside the others."""
     shared: dict[str, Any] = {}
 
     def fit_of(name: str, spec: MemberSpec) -> Fit:
@@ -134,7 +134,7 @@ def member_fits(settings: Settings, threads: int = 1) -> dict[str, Fit]:
 
 
 def require_members(settings: Settings) -> None:
-    """UsageError for a member whose package is not installed, or that cannot be fitted: before anything is encoded."""
+    """Raise UsageError, before anything is encoded, for a member that cannot be fitted or whose package is missing."""
     for name in settings.members:
         require_package(MEMBERS[name].package)
     if "finetuned" in settings.members:
@@ -144,7 +144,7 @@ def require_members(settings: Settings) -> None:
 
 
 def require_package(package: str) -> None:
-    """UsageError where XGBoost or CatBoost is not installed: they come with an extra."""
+    """Raise UsageError where XGBoost or CatBoost is not installed: they come with an extra."""
     if package and importlib.util.find_spec(package) is None:
         raise UsageError(
             f"The member {package} needs a package that is not installed: pip install 'price-engine[trees]'."
@@ -152,7 +152,7 @@ def require_package(package: str) -> None:
 
 
 def load_member(member: str, path: Path, fitted: Mapping[str, Member]) -> Member:
-    """What its `save` wrote; `fitted` holds the members of the same fold that come before it."""
+    """Load what its `save` wrote; `fitted` holds the members of the same fold that come before it."""
     spec = MEMBERS[member]
     require_package(spec.package)
     return spec.load(path, fitted)

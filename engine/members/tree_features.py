@@ -36,7 +36,7 @@ class TreeTable:
 
     @classmethod
     def fit(cls, inputs: Inputs, settings: Trees, fitted: Mapping[str, Member]) -> Self:
-        """For trees that are fitted on all of `inputs`; `fitted` holds the MLP that was, where they read it."""
+        """Choose the columns of trees that are fitted on all of `inputs`; `fitted` holds the MLP, if they read it."""
         words = np.empty(0, np.int64)
         if "words" in settings.reads:
             words = inputs.frequent_words(settings.least_rows_of_word)
@@ -63,12 +63,12 @@ class TreeTable:
         return hstack([whole, inputs.words[:, self.words]], format="csr")
 
     def to_json(self) -> str:
-        """On one line; the MLP is a member itself, and kept there."""
+        """Write as one line of JSON; the MLP is a member itself, and kept there."""
         return json.dumps({"reads": self.reads, "columns": self.words.tolist()})
 
     @classmethod
     def from_json(cls, text: str, fitted: Mapping[str, Member]) -> Self:
-        """What `to_json` wrote; `fitted` holds the MLP of the same fold, where it is read."""
+        """Read what `to_json` wrote; `fitted` holds the MLP of the same fold, where it is read."""
         document = json.loads(text)
         reads = tuple(document["reads"])
         return cls(reads, np.array(document["columns"], np.int64), _mlp(reads, fitted))

@@ -40,7 +40,7 @@ class XgBoost:
         threads: int,
         fitted: Mapping[str, Member],
     ) -> Self:
-        """Trained on all of `inputs`; `log_price` (n,)."""
+        """Train on all of `inputs`; `log_price` (n,)."""
         import xgboost
 
         parameters = {
@@ -67,12 +67,12 @@ class XgBoost:
         return np.asarray(self._booster.predict(xgboost.DMatrix(self._table.of(inputs, one_hot=True))), np.float64)
 
     def save(self, path: Path) -> None:
-        """In XGBoost's own format, the columns among its attributes."""
+        """Save in XGBoost's own format, the columns among its attributes."""
         path.write_bytes(self._booster.save_raw("ubj"))
 
     @classmethod
     def load(cls, path: Path, fitted: Mapping[str, Member]) -> Self:
-        """A model as it was saved; `fitted` holds the members that it reads."""
+        """Load a model as it was saved; `fitted` holds the members that it reads."""
         import xgboost
 
         booster = xgboost.Booster(model_file=bytearray(path.read_bytes()))

@@ -1,4 +1,4 @@
-"""What every head is built from and called with: its shape, and the tensors of some items."""
+"""Inputs of every head: the shape that it is built from, and the tensors of some items that it is called with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -30,7 +30,7 @@ class Standardise(nn.Module):
         self.register_buffer("scale", torch.ones(1 if shared else size))
 
     def fit(self, rows: Float32 | Float64) -> None:
-        """From (n, size) training rows; without rows, nothing is scaled."""
+        """Fit on (n, size) training rows; without rows, nothing is scaled."""
         if not len(rows):
             return
         # In float64: in float32 the mean of a long constant column drifts, and its spread would pass for a scale.
@@ -65,7 +65,7 @@ class PriceRange(nn.Module):
         self.register_buffer("scale", torch.ones(1))
 
     def fit(self, rows: Float32 | Float64) -> None:
-        """From (n, 1) training rows; where all are alike, nothing is scaled."""
+        """Fit on (n, 1) training rows; where all are equal, nothing is scaled."""
         spread = float(rows.max() - rows.min())
         self.low.fill_(float(rows.min()))
         self.scale.fill_(spread if spread > 1e-6 else 1.0)

@@ -60,7 +60,7 @@ SHARD_ROWS = 1_000  # what a kill may lose: some twenty seconds of one core's wo
 
 @dataclass(frozen=True)
 class PriceFileSettings:
-    """How a file is priced."""
+    """Settings of pricing a file."""
 
     columns: Columns = COLUMNS  # of the file
     output: tuple[str, ...] = PLAIN  # columns of OUT after the id, of FULL
@@ -85,7 +85,7 @@ class PriceFileSettings:
 
 @dataclass(frozen=True)
 class PriceFileJob:
-    """What whoever prices a shard must know. Paths are absolute."""
+    """A job to price a file: what every worker is given. Paths are absolute."""
 
     parts: Path
     index_dir: str  # a folder, or the URI of one
@@ -115,7 +115,7 @@ Pool = Callable[[PriceFileJob, Sequence[int]], Iterator[ShardResult]]
 
 @dataclass(frozen=True)
 class PriceFileResult:
-    """What became of a file. Rows are the priced and the rejected ones; seconds by stage are those of all workers."""
+    """Result of pricing a file. Rows are the priced and the rejected ones; seconds by stage are summed over workers."""
 
     output: Path
     rejects: Path | None
@@ -133,11 +133,11 @@ class PriceFileResult:
 
     @property
     def items_per_second(self) -> float:
-        """Of this run."""
+        """Items per second of this run."""
         return (self.rows - self.resumed) / self.seconds
 
     def to_json(self) -> dict[str, Any]:
-        """For scripts."""
+        """Plain values, for scripts."""
         return {
             "rows": self.rows,
             "priced": self.priced,
@@ -216,7 +216,7 @@ def _header(items: Path, job: PriceFileJob) -> dict[str, Any]:
 
 
 def _cut(items: Path, job: PriceFileJob, journal: ShardJournal, on_progress: OnProgress) -> None:
-    """Unless an earlier run did, and all that is left to price is there."""
+    """Cut the file into shards, unless an earlier run did and all that is left to price is there."""
     if journal.shards and all(items_file(job.parts, shard).exists() for shard in journal.left()):
         return
     settings = job.settings
@@ -246,7 +246,7 @@ class ShardPricer:
     """An open index that prices shard after shard."""
 
     def __init__(self, job: PriceFileJob) -> None:
-        """IndexUnusable where the index is no longer the one that the job began with."""
+        """Open the index. Raises IndexUnusable where it is no longer the one that the job began with."""
         self._clock = Stopwatch("opening")
         folder, settings = local_index(job.index_dir), job.settings
         self._job, self._settings = job, settings
@@ -311,14 +311,14 @@ class ShardPricer:
 
 
 class Stopwatch:
-    """Whose the time is: every moment belongs to one stage."""
+    """Stopwatch of stages: every moment belongs to one stage."""
 
     def __init__(self, stage: str) -> None:
         self._seconds: dict[str, float] = {}
         self._stage, self._began = stage, time.monotonic()
 
     def turn(self, stage: str) -> str:
-        """From here on the time is `stage`'s, "" for nobody's; whose it was."""
+        """Give the time from here on to `stage`, "" for no stage; return the stage before it."""
         now, before = time.monotonic(), self._stage
         if before:
             self._seconds[before] = self._seconds.get(before, 0.0) + now - self._began

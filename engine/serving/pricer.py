@@ -42,7 +42,7 @@ NO_PHOTOGRAPHS = "the index has no photographs"
 
 @dataclass(frozen=True)
 class Item:
-    """What to price: words, a photograph (URL or path), or both."""
+    """An item to price: words, a photograph (URL or path), or both."""
 
     text: str = ""
     image: str | None = None
@@ -75,7 +75,7 @@ class Quote:
 
 @dataclass(frozen=True)
 class ItemFeatures:
-    """What is known of n items before any model is asked."""
+    """Features of n items, before any model predicts."""
 
     vectors: dict[str, Float32]  # column -> (n, dim) unit rows, zero where absent
     absent: list[str | None]  # (n,) why the photograph is not used; None where it is
@@ -130,7 +130,7 @@ class Pricer:
 
     @property
     def looks_at_photographs(self) -> bool:
-        """Whether any encoder of the index reads them."""
+        """Tell whether any encoder of the index reads photographs."""
         return any(column.view in (PHOTOGRAPH, PAIR) for column in self.encoders.modalities)
 
     def price(
@@ -189,7 +189,7 @@ class Pricer:
         correction: CorrectionParameters | None = None,
         on_progress: OnProgress = silent,
     ) -> PricedItems:
-        """Price n items (schema `index.catalogue.items.ITEMS`): encode, search, predict, blend, stack, correct."""
+        """Price n items (schema `index.catalogue.items.ITEMS`): encode, predict, blend, search, stack, correct."""
         features = self.features(items, photographs, on_progress=on_progress)
         priced = np.array(
             [
@@ -228,7 +228,7 @@ class Pricer:
             return ItemFeatures(vectors, absent, inputs, self.search_vectorizer.vectors(inputs))
 
     def _limited(self) -> AbstractContextManager[object]:
-        """In whose block products run on so many threads."""
+        """A context in which matrix products run on so many threads."""
         if self._threads is None:
             return nullcontext()
         from threadpoolctl import threadpool_limits
@@ -275,14 +275,14 @@ def with_overrides(correction: CorrectionParameters, **given: float | None) -> C
 
 
 def _refusal(why: str | None) -> str:
-    """What is said of an item without words whose photograph is not used."""
+    """The refusal of an item without words whose photograph is not used."""
     if why == NO_PHOTOGRAPHS:
         return "The index was built without photographs: describe the item in words."
     return f"The photograph could not be used ({why}) and there are no words: give one of them."
 
 
 def _photograph_notes(item: Item, why: str | None) -> list[str]:
-    """What must be said of the photograph of an item that was priced by its words."""
+    """Notes on the unused photograph of an item that was priced by its words."""
     if not item.image or why is None:
         return []
     if why == NO_PHOTOGRAPHS:

@@ -27,7 +27,7 @@ RETRIES = 2  # of a shard whose worker died: one that takes every worker along m
 
 
 def ray_pool(address: str) -> Pool:
-    """Whose workers are those of the Ray cluster at `address`, or of one started here (`local`).
+    """A pool whose workers are those of the Ray cluster at `address`, or of one started here (`local`).
 
     UsageError where Ray is not installed or nobody answers; PriceError for a shard whose workers die again and again.
     """
@@ -41,7 +41,7 @@ def ray_pool(address: str) -> Pool:
 
 
 def _require_ray() -> Any:
-    """Ray, which reports to nobody and speaks of errors alone: progress is ours to show."""
+    """Import Ray, without its usage reports and with errors alone in its log: progress is ours to show."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
@@ -77,7 +77,7 @@ def _connected(address: str) -> Iterator[None]:
 
 
 def _priced(job: PriceFileJob, shards: Sequence[int]) -> Iterator[ShardResult]:
-    """As they are done, in whatever order."""
+    """Results of the shards as they are done, in any order."""
     from ray.data import ActorPoolStrategy, from_items
     from ray.exceptions import RayError
 
@@ -110,7 +110,7 @@ def _workers(job: PriceFileJob, shards: int) -> int:
 
 
 def _refusal(error: BaseException) -> BaseException:
-    """What a worker raised is raised here as it is; a worker that died is a sentence of its own."""
+    """The error to raise: what a worker raised, as it is; for a worker that died, a sentence."""
     cause: BaseException | None = error
     while cause is not None:
         last, cause = cause, getattr(cause, "cause", None) or cause.__cause__
@@ -123,7 +123,7 @@ def _refusal(error: BaseException) -> BaseException:
 
 
 class _Worker:
-    """On a machine of the cluster: an open index."""
+    """A worker on a machine of the cluster, with an open index."""
 
     def __init__(self, job: PriceFileJob) -> None:
         from engine.serving.price_file import ShardPricer

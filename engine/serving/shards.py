@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from index.catalogue.columns import Columns, column_specs
 from index.catalogue.items import Reject, RowValidator, write_rejects
 from index.catalogue.reader import read_rows
-from index.errors import UsageError
+from index.errors import IndexLocked, UsageError
 from index.files import PARTIAL, atomic_write, exclusive_lock, fsync, sha256_file
 from index.progress import OnProgress
 
@@ -56,7 +56,7 @@ class ShardResult:
 
 @dataclass
 class ShardJournal:
-    """What the journal holds: `header` of the work, `shards` and `rows` of the cut (0 before it), what is done."""
+    """Contents of the journal: `header` of the work, `shards` and `rows` of the cut (0 before it), what is done."""
 
     header: dict[str, Any]
     shards: int = 0
@@ -125,11 +125,15 @@ def _lock(held: contextlib.ExitStack, out: Path, parts: Path) -> None:
                 held.enter_context(exclusive_lock(parts / LOCK, lambda holder: busy))
             except FileNotFoundError:
                 continue  # whoever held it was done, and removed the folder
+            except IndexLocked:
+                if (parts / LOCK).exists():
+                    raise
+                continue  # likewise, while it was locked
         return
 
 
 def _refuse_foreign(parts: Path) -> None:
-    """UsageError where the folder holds files of somebody else's; hidden ones, which systems leave, do not count."""
+    """Raise UsageError where the folder holds files that are not ours, except hidden ones, which systems leave."""
     foreign = sorted(entry.name for entry in parts.iterdir() if not (_is_ours(entry) or entry.name.startswith(".")))
     if foreign:
         raise UsageError(
@@ -139,7 +143,7 @@ def _refuse_foreign(parts: Path) -> None:
 
 
 def _is_ours(entry: Path) -> bool:
-    """Whether a job of this folder gives files such a name."""
+    """Tell whether a job of this folder gives files such a name."""
     out = entry.parent.with_name(entry.parent.name.removesuffix(PARTS))
     once = (JOURNAL, LOCK, out.name + PARTIAL, rejects_of(out).name, rejects_of(out).name + PARTIAL)
     return entry.name in once or _SHARD.fullmatch(entry.name) is not None
@@ -147,7 +151,7 @@ def _is_ours(entry: Path) -> bool:
 
 @contextlib.contextmanager
 def system_refusals(path: Path) -> Iterator[None]:
-    """A full disk, a folder that is not there or not ours: the user's to mend, in one sentence."""
+    """Raise UsageError, in one sentence, for what the user must mend: a full disk, a folder missing or not writable."""
     try:
         yield
     except OSError as error:
@@ -185,7 +189,7 @@ def begin(out: Path, header: dict[str, Any], overwrite: bool) -> ShardJournal:
 
 
 def sweep(parts: Path) -> None:
-    """The journal goes first: what it does not name is nothing."""
+    """Delete the job's files, the journal first: a part that it does not name does not count."""
     with system_refusals(parts):
         (parts / JOURNAL).unlink(missing_ok=True)
         for entry in parts.iterdir():
@@ -194,7 +198,7 @@ def sweep(parts: Path) -> None:
 
 
 def _read_journal(parts: Path) -> ShardJournal | None:
-    """None where there is none. A torn last line is a shard that is not done.
+    """Read the journal, None where there is none. A torn last line is a shard that is not done.
 
     It is cut off, or the next line would be written behind it and be lost with it.
     """
@@ -297,7 +301,7 @@ def write_table(path: Path, table: pa.Table) -> str:
 
 
 def read_table(path: Path) -> pa.Table:
-    """What `write_table` wrote."""
+    """Read what `write_table` wrote."""
     import pyarrow as pa
 
     with pa.OSFile(str(path), "rb") as file:
@@ -333,7 +337,7 @@ def _rejects(parts: Path, shards: int, id_column: str) -> Iterator[Reject]:
 
 
 def _write_csv(path: Path, tables: Iterator[pa.Table]) -> None:
-    """Numbers in the fewest digits that give them back; a list as JSON; nothing where there is nothing."""
+    """Write numbers in the fewest digits that give them back; a list as JSON; nothing where there is nothing."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         for place, table in enumerate(tables):

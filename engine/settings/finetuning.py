@@ -11,7 +11,7 @@ DEFAULT_LAYERS = 2  # of `last`
 
 @dataclass(frozen=True)
 class FinetuneSettings(Checked):
-    """How an encoder is fine-tuned."""
+    """Settings of fine-tuning an encoder."""
 
     encoder: str = "minilm"  # of words: NAME or NAME@PATH
     image_encoder: str = "none"  # of photographs, trained beside it
@@ -49,5 +49,5 @@ class FinetuneSettings(Checked):
 
     @property
     def last_layers(self) -> int:
-        """How many `last` trains."""
+        """Number of layers that `last` trains."""
         return DEFAULT_LAYERS if self.layers is None else self.layers

@@ -1,7 +1,7 @@
 """Settings with names: the default, and those of four published systems, as data.
 
 Where a system's write-up says nothing (a width, a dropout, a number of epochs), the value here is ours. All four learn
-log price, where theirs is log1p (`engine.networks.losses`), and none has our other members or the stack on top: what
+log price, where theirs is log1p (`engine.networks.losses`), and none has our other members or the stacker: what
 `price evaluate` says of their stage "blend" is the system as published, and of the stage after it, what the correction
 adds.
 """
@@ -115,12 +115,12 @@ def replaced_encoders(preset: str, settings: Settings) -> list[str]:
 
 
 def without_its_encoder(preset: str) -> str:
-    """What to do where a published system's encoder cannot be had; nothing for the default."""
+    """Advice where a published system's encoder cannot be had; empty for the default."""
     if preset == "default":
         return ""
     return f" Or run {preset} with encoders that are here, such as --text-encoder minilm --image-encoder pixels."
 
 
 def _names(encoders: tuple[str, ...]) -> str:
-    """Without the places of their weights: an encoder brought by hand is no other encoder."""
+    """The encoders' names without the paths of their weights: an encoder brought by hand is no other encoder."""
     return ", ".join(encoder.partition("@")[0] for encoder in encoders) or "none"

@@ -39,7 +39,7 @@ def read_settings(config: Path | None = None, preset: str = "default", **overrid
 
 
 def settings_from(document: Mapping[str, Any]) -> Settings:
-    """What a manifest keeps (`dataclasses.asdict`) -> Settings."""
+    """Read the settings that a manifest keeps (`dataclasses.asdict`)."""
     return _changed(Settings(), document, "the manifest", by_key=False)
 
 

@@ -86,7 +86,7 @@ LEXICAL = NetworkSettings("words", members=1, width=64, dropout=0.1, fit=Fit(4, 
 
 @dataclass(frozen=True)
 class Trees(Checked):
-    """What every kind of trees is told. All have an L1 objective on log price, and read the unit and the numbers."""
+    """Settings of every kind of trees. All have an L1 objective on log price, and read the unit and the numbers."""
 
     # Words, vectors, fused: with vectors 2 points worse (docs/experiments.md)
     reads: Annotated[tuple[str, ...], one_of(*TREES_READ)] = ("words",)
@@ -107,14 +107,14 @@ class Gbdt(Trees):
 
 @dataclass(frozen=True)
 class DeepTrees(Trees):
-    """XGBoost (`engine.members.xgboost`) and CatBoost (`engine.members.catboost`), whose trees are told their depth."""
+    """XGBoost (`engine.members.xgboost`) and CatBoost (`engine.members.catboost`), whose trees have a set depth."""
 
     depth: Annotated[int, between(1, 16)] = 6
 
 
 @dataclass(frozen=True)
 class Kernel(Checked):
-    """Kernel ridge regression (`engine.members.kernel_ridge`): what likeness between two items adds up from."""
+    """Kernel ridge regression (`engine.members.kernel_ridge`): weights of the kernel's parts."""
 
     name: Weight = 0.5  # weight of the cosine of the name's words
     text: Weight = 0.8  # of the whole text's words
@@ -122,10 +122,10 @@ class Kernel(Checked):
     phrases: Weight = 0.6  # of the text's runs of three words
     opening: Weight = 0.5  # of the name's first words, where the brand stands
     vectors: Weight = 1.2  # of the vectors, shared by all of them
-    product: PositiveFloat = 3.0  # how much more likeness in words counts where the numbers are alike
-    numbers: Weight = 2.5  # weight of likeness in numbers alone
-    unit: Share = 0.2  # share of the likeness in numbers that is lost where the units differ
-    ridge: PositiveFloat = 1.0  # noise of a price, on the scale of the likeness
+    product: PositiveFloat = 3.0  # how much more the text kernel counts where the numbers are similar
+    numbers: Weight = 2.5  # weight of the numbers' kernel alone
+    unit: Share = 0.2  # share of the numbers' kernel that is lost where the units differ
+    ridge: PositiveFloat = 1.0  # noise of a price, on the scale of the kernel
     landmarks: PositiveInt = 8192  # rows that items are compared with; where there are more, so many at random
 
 
@@ -203,7 +203,7 @@ class Blend:
             raise UsageError(f"the weights {given} must be 0 or more and add up to 1 (one left out counts as 0).")
 
     def weights(self) -> dict[str, float]:
-        """By member; empty where they are to be fitted."""
+        """Weights by member; empty where they are to be fitted."""
         given = {member.name: getattr(self, member.name) for member in fields(self)}
         fixed = any(weight is not None for weight in given.values())
         return {name: float(weight or 0) for name, weight in given.items()} if fixed else {}
@@ -215,7 +215,7 @@ class Settings(Checked):
 
     text_encoder: tuple[str, ...] = ("minilm",)
     image_encoder: tuple[str, ...] = ("pixels",)
-    # What of an item each text encoder encodes apart.
+    # Parts of an item that each text encoder encodes separately.
     text_views: Annotated[tuple[str, ...], one_of(*TEXT_VIEWS)] = ("name", "text")
     # Of what encoders read: emoji are removed, numbers spelled out.
     cleaning: Annotated[tuple[str, ...], one_of(*CLEANING, least=0)] = ()
@@ -252,7 +252,7 @@ class Settings(Checked):
 
     @property
     def views(self) -> Views:
-        """Which texts and photographs go through which encoders."""
+        """Views: the texts and photographs, and the encoders that they go through."""
         return Views(
             text_encoders=self.text_encoder,
             image_encoders=self.image_encoder,

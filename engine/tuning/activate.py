@@ -1,4 +1,4 @@
-"""Settings that a search chose, put into force: a new generation of the old one's rows and vectors.
+"""Activation of settings that a search chose: a new generation of the old one's rows and vectors.
 
 What the settings do not touch gets a second name in it. The correction alone changes a few numbers; the blend, the
 stacker and the members change what was expected of every row, and so every residual.
@@ -69,7 +69,7 @@ def activate(
 
 
 def _train(rows: ScorableRows, settings: Settings, parts: tuple[str, ...], on_progress: OnProgress) -> TrainedEnsemble:
-    """No more of it than the settings touch."""
+    """Train no more than what the settings touch."""
     if MEMBERS in parts:
         return train_ensemble(rows.training_set(), settings, on_progress=on_progress)
     models = load_models(rows.folder)[0]

@@ -25,7 +25,7 @@ Point = dict[str, float]
 
 OF_CORRECTION = {
     "correction.k": Range(2, 256, log=True, whole=True),
-    "correction.band": Range(0.1, 5.0, log=True),  # prices farther apart than by a factor of 150 are hardly there
+    "correction.band": Range(0.1, 5.0, log=True),  # there are hardly two prices whose ratio is more than 150
     "correction.decay": Range(0.1, 50.0, log=True),
     "correction.alpha": Range(0.02, 1.5),
 }
@@ -41,7 +41,7 @@ OF_STACKER = {
 
 
 def ranges(parts: Sequence[str], settings: Settings) -> dict[str, Range]:
-    """What is searched. UsageError for a part that there is not, or that this index has nothing of."""
+    """Ranges that are searched. Raises UsageError for a part that there is not, or that this index has nothing of."""
     for part in parts or ("",):
         if part not in PARTS:
             raise UsageError(f"--what {part!r} cannot be searched{suggestion(part, dict.fromkeys(PARTS))}.")
@@ -70,7 +70,7 @@ def point_of(
     weights: Mapping[str, float],
     correction: CorrectionParameters,
 ) -> Point:
-    """What the index has now; `weights` and `correction` where its settings leave them to be fitted."""
+    """The point of the index's settings; `weights` and `correction` where they are left to be fitted."""
     now: dict[str, Any] = asdict(settings)
     now["blend"], now["correction"] = dict(weights), asdict(correction)
     point = {}

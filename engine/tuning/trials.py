@@ -1,7 +1,7 @@
 """Trials of a search: what it tried so far, and what it should try next. The only file that knows Optuna.
 
 Every trial is kept as soon as it is done, in SQLite, beside what it answered for every row: a killed search loses the
-trial that it was at. A proposal depends on the seed, its number and the trials that it may hear of, and on nothing
+trial that it was at. A proposal depends on the seed, its number and the trials that it may use, and on nothing
 else, so that a search that was stopped goes on as if it had not been.
 """
 
@@ -35,12 +35,12 @@ class Trial:
     number: int
     point: Point
     loss: tuple[float, ...]  # (folds,) summed SMAPE of each fold's rows, priced without their fold
-    search: int | None  # that proposed it; None where nothing was looked at, so that every search may know of it
+    search: int | None  # that proposed it; None where it was drawn at random, so that every search may know of it
     seconds: float
 
 
 def require_optuna() -> None:
-    """UsageError where it is not installed."""
+    """Raise UsageError where Optuna is not installed."""
     try:
         import optuna  # noqa: F401
     except ModuleNotFoundError:
@@ -51,7 +51,7 @@ class Journal:
     """The trials of one search, in a folder of their own."""
 
     def __init__(self, folder: Path, ranges: Mapping[str, Range]) -> None:
-        """Opens what is there, or begins. IndexUnusable where it cannot be read, IndexLocked where it is at work."""
+        """Open or begin a search. Raises IndexUnusable if it cannot be read, IndexLocked if another process runs it."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -96,7 +96,7 @@ class Journal:
         return answer
 
     def propose(self, known: Sequence[Trial], left_out: int | None, seed: int) -> Point:
-        """Where to look next: a tree-structured Parzen estimator (Bergstra et al., 2011); at random if little is known.
+        """Propose a point by a tree-structured Parzen estimator (Bergstra et al., 2011); at random if little is known.
 
         It knows of the trials `known`, and of each the loss but that of the fold `without`.
         """
@@ -132,7 +132,7 @@ class Journal:
 
 
 def loss_without(trial: Trial, fold: int | None) -> float:
-    """Summed over the rows of all folds but one."""
+    """Loss summed over the rows of all folds but one."""
     return sum(loss for f, loss in enumerate(trial.loss) if f != fold)
 
 

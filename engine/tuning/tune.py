@@ -1,9 +1,9 @@
 """Search for better settings of an index, out of fold, and say what they are honestly worth: the whole of `price tune`.
 
 The best of many settings looks better than it is on the rows that it was chosen on. So there is a search for each fold,
-which knows of the other folds' rows alone, and one more on all rows, which proposes what is put in force. All share
-the first trials, which look at nothing. The cross-fitted score prices each fold with what its own search chose; what
-remains is of second order, as in `engine.ensemble.cross_fit`.
+which knows of the other folds' rows alone, and one more on all rows, which proposes what becomes current. All share
+the first trials, which are drawn at random. The cross-fitted score prices each fold with what its own search chose;
+what remains is of second order, as in `engine.ensemble.cross_fit`.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from engine.features.training_set import TrainingSet
     from engine.members.member import Range
 
-AT_RANDOM = 20  # trials that look at nothing
+AT_RANDOM = 20  # trials drawn at random, before any search proposes one
 TRIALS, MINUTES = 200, 10.0
 
 
 @dataclass(frozen=True)
 class TuneResult:
-    """What a search found. Scores are SMAPE out of fold, 0 to 200, with 95% intervals over duplicate groups."""
+    """Result of a search. Scores are SMAPE out of fold, 0 to 200, with 95% intervals over duplicate groups."""
 
     rows: int
     what: tuple[str, ...]
@@ -58,7 +58,7 @@ class TuneResult:
     searched: float  # of the settings that were chosen, on the rows that they were chosen on
     gain: Score  # present - cross_fitted, row by row
     chosen: Point
-    better: bool  # and so in force
+    better: bool  # and so current
     notes: tuple[str, ...]  # what a reader of the scores must know
     seconds: float
 
@@ -76,7 +76,7 @@ def tune(
     seed: int = 0,
     on_progress: OnProgress = silent,
 ) -> TuneResult:
-    """Search until `trials` are made or `minutes` are over, and put what was found in force where it is better.
+    """Search until `trials` are made or `minutes` are over, and make what was found current where it is better.
 
     An earlier search of the same index, for the same and with the same seed, goes on. Raises UsageError, IndexUnusable,
     DataRefused, and IndexLocked where the index is being written or was written anew meanwhile.
@@ -106,7 +106,7 @@ def tune(
 
 
 def _refuse(rows: ScorableRows, parts: tuple[str, ...]) -> None:
-    """Parts that cannot be searched now, or not without those that an earlier search has chosen.
+    """Raise DataRefused for parts that cannot be searched now, or not without those of an earlier search.
 
     What was chosen on all rows stands in the settings. A search of other parts would price every fold with it, that
     fold's own say in it included, and call the figure honest.
@@ -176,7 +176,7 @@ class Search:
         self._journal.close()
 
     def _whose(self, number: int) -> int | None:
-        """The search that proposes a trial; None while they look at nothing."""
+        """The search that proposes a trial; None while trials are drawn at random."""
         searches = self._folds + 1
         if number < searches:
             return number
@@ -184,19 +184,19 @@ class Search:
         return None if turn < 0 else turn % searches
 
     def _known_to(self, search: int) -> list[Trial]:
-        """Trials that a search may know of: its own, and those that looked at nothing. The last may know of all."""
+        """Trials that a search may know of: its own, and those drawn at random. The last may know of all."""
         last = search == self._folds
         return [trial for trial in self._journal.trials if last or trial.search in (None, search)]
 
     def _answer(self, point: Point) -> Float64:
-        """Folds often start alike, and what was answered once is not worked out again."""
+        """Answer of a point; folds often start at the same one, and none is computed twice."""
         for trial in self._journal.trials:
             if trial.point == point:
                 return self._journal.answer(trial.number)
         return self._pricing.answer(point)
 
     def best(self, search: int) -> Trial:
-        """The best trial that it knows of, on the rows that it may look at; of equals the first."""
+        """The best trial that it knows of, on the rows that it may use; of equals the first."""
         return min(self._known_to(search), key=lambda trial: loss_without(trial, search))
 
     def by_fold(self, chosen: Sequence[int]) -> Float64:
@@ -205,7 +205,7 @@ class Search:
         return answers[self._rows.oof.fold, np.arange(len(self._price))]
 
     def result(self, started: float) -> TuneResult:
-        """What is known now."""
+        """Result of the trials so far."""
         chosen = self.best(self._folds)
         present = row_smape(self._price, np.exp(self.by_fold(range(self._folds))))
         crossed = row_smape(self._price, np.exp(self.by_fold([self.best(f).number for f in range(self._folds)])))
@@ -228,7 +228,7 @@ class Search:
         return Score(float(values.mean()), *bootstrap(values, groups=self._rows.groups, seed=self._seed))
 
     def record(self, result: TuneResult) -> dict[str, Any]:
-        """Of the whole search, for the generation that it leads to."""
+        """Record of the whole search, for the generation that it leads to."""
         scores = {name: getattr(result, name) for name in ("present", "cross_fitted", "gain")}
         return {
             "what": list(result.what),
@@ -242,7 +242,7 @@ class Search:
 
 
 class Pricing:
-    """What a point would make of the rows, each priced without its fold."""
+    """Prices of the rows by the settings of a point, each row without its fold."""
 
     def __init__(self, rows: ScorableRows, parts: tuple[str, ...]) -> None:
         self._rows = rows
@@ -250,7 +250,7 @@ class Pricing:
         self._refits_stacker = rows.oof.stacked and parts != (CORRECTION,)
 
     def starts(self, searched: dict[str, Range]) -> list[Point]:
-        """What the index has now: for each fold as it was chosen without it, and last as it is in force."""
+        """Points of the index as it is: for each fold as chosen without that fold, and last the current one."""
         rows = self._rows
         now = answer_out_of_fold(rows.oof, rows.log_price, rows.search_vectors, rows.settings)
         corrections, weights = [*now.parameters_by_fold, now.parameters], [*now.weights.by_fold, now.weights.whole]
@@ -275,6 +275,6 @@ class Pricing:
 
 
 def _digest(rows: ScorableRows, parts: tuple[str, ...], seed: int) -> str:
-    """What a search is of: what any of it changes begins another one."""
+    """Hash of all that a search depends on: another hash begins another search."""
     of = [rows.manifest.files, asdict(rows.settings), parts, seed, version("price-engine")]
     return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:16]

@@ -94,7 +94,7 @@ def photograph_name(reference: str) -> str:
 
 
 def _first_with_key(keys: Sequence[str | None]) -> Int64:
-    """(n,) for each row the first row with the same key; itself where it has none."""
+    """Return for each row the first row with the same key, (n,); itself where it has no key."""
     first: dict[str, int] = {}
     linked = (first.setdefault(key, row) if key else row for row, key in enumerate(keys))
     return np.fromiter(linked, np.int64, len(keys))

@@ -127,7 +127,7 @@ def _split_name(line: str) -> tuple[str, str]:
 
 
 def _bounded(words: str, limit: int) -> str:
-    """As many whole words as fit."""
+    """Return as many whole words as fit into `limit` characters."""
     if len(words) <= limit:
         return words
     return words[:limit].rpartition(" ")[0] or words[:limit]

@@ -49,7 +49,7 @@ class Reject:
 
     @property
     def kind(self) -> str:
-        """The reason without what differs from row to row: what is counted."""
+        """The reason without what differs from row to row, so that equal reasons can be counted."""
         return self.reason.partition(":")[0].partition(" (")[0]
 
 
@@ -64,7 +64,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Catalogue:
-    """`items` has the schema `ITEMS`, in one chunk per batch read, in the file's order."""
+    """Items and rejects of a file. `items` has the schema `ITEMS`, in the file's order, a chunk for each batch read."""
 
     items: pa.Table
     rejects: list[Reject]
@@ -101,7 +101,7 @@ def make_items(
     images: Sequence[str | None],
     prices: Sequence[float | None] | None = None,
 ) -> pa.Table:
-    """Items (schema `ITEMS`) from columns of equal length; `prices` in money. Raises `DataRefused` for an odd price."""
+    """Make items (schema `ITEMS`) of equally long columns; `prices` in money. Raises `DataRefused` for an odd price."""
     prices = [None] * len(ids) if prices is None else prices
     parsed = [parse_fields(text) for text in texts]
     for item_id, price in zip(ids, prices, strict=True):
@@ -135,7 +135,7 @@ def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
 
 
 class RowValidator:
-    """Tells items from rejects. Of two usable rows with one id only the first is an item, if `unique`."""
+    """A check that tells items from rejects. Of two usable rows with one id only the first is an item, if `unique`."""
 
     def __init__(self, path: Path, columns: Columns, *, priced: bool, unique: bool) -> None:
         self.read = 0  # rows
@@ -168,7 +168,7 @@ class RowValidator:
         return Item(item_id, text, image.strip(), price)
 
     def _first_fault(self, row: Row, item_id: str) -> tuple[str, str]:
-        """(column, reason) of whatever is wrong but the price, ("", "") for nothing."""
+        """Return (column, reason) of the first fault beside the price, ("", "") if there is none."""
         columns = self._columns
         if row.fault:
             return "", row.fault
@@ -183,7 +183,7 @@ class RowValidator:
         return "", ""
 
     def refuse_if_unusable(self) -> None:
-        """Once all rows are read. Raises `DataRefused` for a file that is none of ours as a whole."""
+        """Raise `DataRefused` for a file that as a whole cannot be a catalogue; call it once all rows are read."""
         path, read = self._path, self.read
         if not read:
             raise DataRefused(f"{path} has a header and no rows.")

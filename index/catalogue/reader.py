@@ -47,7 +47,7 @@ class Row(NamedTuple):
 
 
 def read_rows(path: Path, specs: Sequence[ColumnSpec]) -> Iterator[list[Row]]:
-    """The rows of a CSV or Parquet file in batches, in memory bounded by a batch. Raises `DataRefused`."""
+    """Read a CSV or Parquet file in batches of rows, with one batch in memory at a time. Raises `DataRefused`."""
     head = _first_bytes(path)
     rows = _parquet_rows(path, specs) if head.startswith(b"PAR1") else _csv_rows(path, head, specs)
     batch: list[Row] = []
@@ -134,7 +134,7 @@ def _records(path: Path, reader: "Reader") -> Iterator[tuple[int, list[str], str
 
 
 def _quote_fault(path: Path, error: str, start: int, end: int) -> str:
-    """What is wrong with the quotes of a record; refuses the file where that swallowed more than one row can lose."""
+    """Return the fault of a record's quotes; refuse the file where an open one swallowed more lines than a row has."""
     if "end of data" not in error and "field limit" not in error:
         return f"a misplaced quote{_span(start, end)}"
     if "field limit" in error or end - start > UNCLOSED_LINES:

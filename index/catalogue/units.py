@@ -103,7 +103,7 @@ class _Amount:
 
 
 def _normalise(spelling: str) -> str:
-    """'Fl. Oz ' and 'fl-oz' are both 'fl oz'."""
+    """Bring a unit's spelling into one form: 'Fl. Oz ' and 'fl-oz' are both 'fl oz'."""
     return " ".join(re.sub(r"[.\-_]", " ", spelling.casefold()).split())
 
 

@@ -44,7 +44,7 @@ class Views:
 
     text_encoders: tuple[str, ...]
     image_encoders: tuple[str, ...]
-    text_views: tuple[str, ...]  # of TEXT_VIEWS: what of an item each text encoder encodes apart
+    text_views: tuple[str, ...]  # of TEXT_VIEWS: parts of an item that each text encoder encodes, a vector for each
     cleaning: tuple[str, ...] = ()  # of what text encoders read: see `index.catalogue.cleaning`
 
 
@@ -67,7 +67,7 @@ class EncoderRecord:
     identity: str
     dim: int
     finetuned_rows: int | None = 0
-    """How many of the generation's rows the encoder was fine-tuned on; None where that is not known."""
+    """Number of the generation's rows that the encoder was fine-tuned on; None where that is not known."""
 
 
 def vector_column(name: str) -> str:
@@ -108,7 +108,7 @@ def _views(encoder: str, kind: Literal["text", "image"], views: tuple[str, ...])
 
 
 def _modality(encoder: str, view: str, cleaning: tuple[str, ...] = ()) -> Modality:
-    """`qwen3-0.6b@weights/` and name -> `qwen3_0_6b_name`: columns, and torch's module names, allow no dot."""
+    """Name a column: `qwen3-0.6b@weights/` and name -> `qwen3_0_6b_name`; columns and torch's modules allow no dot."""
     name = re.sub(r"[^a-z0-9]", "_", encoder.partition("@")[0].lower())
     return Modality(f"{name}_{view}", encoder, view, cleaning)
 

@@ -44,7 +44,7 @@ Batches = Generator[_Batch, None, None]
 def embed_texts(
     encoder: Encoder, texts: Sequence[str], cache: VectorCache | None = None, on_progress: OnProgress = silent
 ) -> Float32:
-    """Texts to (n, dim) float32 unit rows; an empty one to a zero row. PriceError if the encoder answers with another.
+    """Encode texts as (n, dim) float32 unit rows, an empty one as a zero row. PriceError if the encoder returns others.
 
     Batches are filled in order of length, so that little of them is padding, the longest first, so that one too large
     for the memory fails at once and the time left is not underrated.
@@ -162,7 +162,10 @@ def _embed(
     cache: VectorCache | None,
     on_progress: Callable[[int, int], None],
 ) -> np.ndarray:
-    """(n, dim) float32. `keys`: each row's content, None for a zero row. `batches`: what to encode for missing keys."""
+    """Return each row's vector, (n, dim) float32.
+
+    `keys`: each row's content, None for a zero row. `batches`: what to encode for missing keys.
+    """
     first: dict[bytes, int] = {}
     for row, key in enumerate(keys):
         if key is not None:
@@ -221,7 +224,7 @@ def _checked(encoder: Encoder, vectors: np.ndarray, count: int) -> np.ndarray:
 def _contents(
     references: Sequence[str | None], fingerprints: Fingerprints | None
 ) -> tuple[dict[str, bytes], dict[str, str]]:
-    """What each reference is known by (its bytes, or its name without `fingerprints`), or why it is refused."""
+    """Return reference -> content (its bytes' hash; without `fingerprints` its name's), and reference -> refusal."""
     distinct = dict.fromkeys(reference for reference in references if reference is not None)
     if fingerprints is None:
         return {reference: _content(reference.encode("utf-8", "surrogatepass")) for reference in distinct}, {}

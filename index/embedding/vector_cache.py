@@ -24,8 +24,8 @@ class VectorCache:
     """Vectors by the sha256 of what was encoded: one SQLite file for each encoder's identity, in `folder`.
 
     Every `put` is one transaction, so a kill loses at most one batch; several processes and threads may share a file.
-    A row whose checksum does not fit counts as absent. A damaged file is set aside as `*.damaged`, `report` says so,
-    and an empty one takes its place: the cache saves time and decides nothing. Only a disk that cannot be used
+    A row whose checksum does not fit counts as absent. A damaged file is set aside as `*.damaged`, `on_progress` says
+    so, and an empty one takes its place: the cache saves time and decides nothing. Only a disk that cannot be used
     raises, as IndexUnusable.
     """
 
@@ -71,7 +71,7 @@ class VectorCache:
         self.close()
 
     def _attempt(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Do the work; if the file turns out to be damaged, once more on an empty one."""
+        """Run the work; if the file turns out to be damaged, do it again on an empty one."""
         with self._lock:
             try:
                 return self._try(work)

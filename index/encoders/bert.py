@@ -102,7 +102,7 @@ class Layer(nn.Module):
         self.output_norm = _norm(*_pair(tensors, f"{prefix}.output.LayerNorm"), shape.norm_epsilon)
 
     def forward(self, hidden: Tensor, spans: Spans) -> Tensor:
-        """hidden (tokens, width) fp32 to the same."""
+        """Apply the block: `hidden` (tokens, width) fp32 to the same shape."""
         dtype = self.widen.weight.dtype
         joint = self.query_key_value(hidden.to(dtype)).unflatten(1, (3, self.heads, -1))
         attend = attend_by_text if hidden.device.type == "cpu" else attend_padded
@@ -130,7 +130,7 @@ class Bert(nn.Module):
     """Token ids (n, t) to token vectors (n, t, width) fp32, zero where padding is."""
 
     kinds: Tensor
-    """What each kind of token has beyond the first; never read here, kept for `published`."""
+    """Vector of each kind of token less the first kind's; never read here, kept for `published`."""
 
     def __init__(self, shape: BertShape, tensors: Mapping[str, Tensor], *, dtype: torch.dtype) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class Bert(nn.Module):
         )
 
     def forward(self, ids: Tensor, present: Tensor) -> Tensor:
-        """ids (n, t) int64, present (n, t) bool: false where a position is padding, which follows the text."""
+        """Encode `ids` (n, t) int64; `present` (n, t) bool is false where a position is padding, after the text."""
         place = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)[present]
         hidden = self.embed(ids[present], place)
         spans = Spans(present.sum(1).tolist(), present)
@@ -195,7 +195,7 @@ def attend_padded(joint: Tensor, spans: Spans) -> Tensor:
 
 
 def _unpack(packed: Tensor, present: Tensor) -> Tensor:
-    """(tokens, ...) to (n, t, ...), zero where nothing is present."""
+    """Unpack (tokens, ...) to (n, t, ...), zero where nothing is present."""
     padded = packed.new_zeros(*present.shape, *packed.shape[1:])
     padded[present] = packed
     return padded

@@ -1,4 +1,4 @@
-"""Two-tower encoders of open_clip: texts and photographs in one space."""
+"""Two-tower encoders of open_clip: comparable vectors of texts and of photographs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -52,7 +52,7 @@ class Parts:
 
 
 class Clip(Encoder):
-    """An encoder of texts or photographs: a batch holds one kind, and both kinds share a space."""
+    """An encoder of texts or photographs: a batch holds one kind, and vectors of both kinds can be compared."""
 
     def __init__(self, spec: EncoderSpec, identity: str, parts: Parts, device: Device) -> None:
         super().__init__(spec, identity, device.batch_size(spec))
@@ -100,7 +100,7 @@ def open_two_towers(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> C
 
 
 def _read_config(spec: EncoderSpec, folder: Path | None) -> dict[str, Any]:
-    """`model_cfg` and `preprocess_cfg`: the folder's own, or open_clip's for the published architecture."""
+    """Read `model_cfg` and `preprocess_cfg`: the folder's own, or open_clip's for the published architecture."""
     guard_torchvision()
     import open_clip
 
@@ -116,7 +116,7 @@ def _read_config(spec: EncoderSpec, folder: Path | None) -> dict[str, Any]:
 
 
 def _refuse_reaching_out(path: Path, config: dict[str, Any]) -> None:
-    """A configuration may name other models to download and code to run; neither is done."""
+    """Refuse a configuration that names other models to download or code to run."""
     try:
         text, vision = config["model_cfg"]["text_cfg"], config["model_cfg"]["vision_cfg"]
         options = {**text.get("tokenizer_kwargs", {}), **text, **vision, **config["model_cfg"]}
@@ -159,7 +159,7 @@ def _read_model(model_cfg: dict[str, Any], weights: Path) -> Any:
 
 
 def _fill_causal_mask(model: Any) -> None:
-    """The one buffer that is computed and not stored: minus infinity where a token would see a later one."""
+    """Fill the one buffer that is computed and not stored: minus infinity where a token would see a later one."""
     import torch
 
     tower = getattr(model, "text", model)
@@ -169,7 +169,7 @@ def _fill_causal_mask(model: Any) -> None:
 
 
 def _tokeniser(text_cfg: dict[str, Any], folder: Path | None) -> Callable[[list[str]], Any]:
-    """open_clip's own: CLIP's is part of the library, any other comes with the weights."""
+    """Make open_clip's own tokeniser: CLIP's is part of the library, any other comes with the weights."""
     from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
     settings = dict(text_cfg.get("tokenizer_kwargs", {}))

@@ -19,10 +19,10 @@ class Encoder(ABC):
     def __init__(self, spec: EncoderSpec, identity: str, batch_size: int) -> None:
         self.spec = spec
         self.identity = identity
-        """Changes whenever the vectors could: weights, tokeniser, pooling, prompt, sizes. Not with the device."""
+        """Hash that changes whenever the vectors could (weights, tokeniser, pooling, prompt, sizes; not the device)."""
         self.dim = spec.dim
         self.batch_size = batch_size
-        """How many items a batch should hold on the device chosen."""
+        """Number of items that a batch should hold on the device chosen."""
 
     def length(self, item: Any) -> int:
         """Return what to sort by so that a batch holds items of one size; costs nothing. 0 where all cost the same."""
@@ -37,5 +37,5 @@ class Encoder(ABC):
         """Turn what `prepare` returned into (n, dim) float32 unit rows."""
 
     def encode(self, batch: Sequence[Any]) -> Float32:
-        """Texts, photographs (h, w, 3) uint8 RGB, or pairs of both, to (n, dim) float32 unit rows."""
+        """Encode texts, photographs (h, w, 3) uint8 RGB, or pairs of both, as (n, dim) float32 unit rows."""
         return self.forward(self.prepare(batch)) if batch else np.zeros((0, self.dim), np.float32)

@@ -113,7 +113,7 @@ def _fetch(spec: EncoderSpec, file: str) -> Path:
 
 
 def _require_answer(spec: EncoderSpec, file: str, endpoint: str) -> None:
-    """One short knock, because the hub's client retries a dead network for half a minute, aloud."""
+    """Ask the hub once whether it answers: its own client retries for half a minute, with messages on the terminal."""
     request = urllib.request.Request(endpoint, method="HEAD")  # noqa: S310 - the user's own HF_ENDPOINT
     try:
         urllib.request.urlopen(request, timeout=ANSWER_WITHIN).close()  # noqa: S310

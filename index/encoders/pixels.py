@@ -39,7 +39,7 @@ SMALLEST = 8
 BINS = 4
 """Bins on each of the three colour axes."""
 WHITE_COUNTS = 0.1
-"""What a white pixel counts in the colours, where any other counts 1."""
+"""Weight of a white pixel in the colours, where any other weighs 1."""
 CELLS = 5
 """Cells a side of the grid of edges."""
 DIRECTIONS = 8
@@ -156,13 +156,13 @@ def _span(ink: np.ndarray) -> tuple[int, int]:
 
 @cache
 def _quarters() -> np.ndarray:
-    """Which quarter each pixel lies in, (64, 64)."""
+    """Number of the quarter that each pixel lies in, (64, 64)."""
     place = np.arange(SIDE) * 2 // SIDE
     return np.asarray(2 * place[:, None] + place)
 
 
 @cache
 def _cells() -> np.ndarray:
-    """Which cell of the grid of edges each pixel lies in, (64, 64)."""
+    """Number of the cell of the grid of edges that each pixel lies in, (64, 64)."""
     place = np.arange(SIDE) * CELLS // SIDE
     return np.asarray(CELLS * place[:, None] + place)

@@ -12,9 +12,9 @@ class EncoderSpec:
 
     name: str
     family: Literal["sentence", "pixels", "timm", "clip", "vision_language", "none"]
-    """Which file of this room runs it."""
+    """Name of the file of this folder that runs it."""
     modalities: tuple[Modality, ...]
-    """What a batch may hold: texts, photographs, or (text, photograph or None) pairs."""
+    """Kinds of items that a batch may hold: texts, photographs, or (text, photograph or None) pairs."""
     dim: int
     """Numbers in a vector; fewer than the model gives where it was trained to be cut (Qwen3)."""
     summary: str
@@ -33,14 +33,14 @@ class EncoderSpec:
     prompt: str = ""
     """Written before every text (sentence), or said to the model in its system turn (vision_language)."""
     pooling: str = ""
-    """How many vectors become one: mean or last (of tokens), avg (of patches), or head (the model's own)."""
+    """Rule by which many vectors become one: mean or last (of tokens), avg (of patches), or head (the model's own)."""
     max_length: int = 0
     """Tokens of a text that are read; the rest is cut."""
     image_size: int = 0
     """Side in pixels of the square to which a photograph is brought; for `vision_language`, of the
     largest area that it may have."""
     batch_size: int = 32
-    """How many items a batch should hold on a CPU."""
+    """Number of items that a batch should hold on a CPU."""
 
 
 _MINILM = EncoderSpec(

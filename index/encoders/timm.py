@@ -85,7 +85,7 @@ def open_timm(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Timm:
 
 
 def read_network(spec: EncoderSpec, weights: Path) -> Any:
-    """Read the network without its classifier, filled and checked, as it was trained: its batch norms are apart."""
+    """Read the network without its classifier, filled and checked, as it was trained: with batch norms of their own."""
     import torch
 
     guard_torchvision()
@@ -107,7 +107,8 @@ def read_network(spec: EncoderSpec, weights: Path) -> Any:
 def fold_norms(network: Any) -> Any:
     """Return the same network with each batch norm multiplied into the convolution before it, leaving its activation.
 
-    In use a batch norm is a fixed scale and shift; done apart it takes a third of the time (measured on a CPU).
+    In use a batch norm is a fixed scale and shift; as a step of its own it takes a third of the time (measured on a
+    CPU).
     """
     from torch import fx, nn
     from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -134,6 +135,6 @@ def fold_norms(network: Any) -> Any:
 
 
 def _classifier(weights: Path) -> dict[str, tuple[int, ...]]:
-    """The published files end in a classifier of any number of classes, which is left unread."""
+    """Shapes of the classifier, of any number of classes, that published files end in and that is left unread."""
     shapes = tensor_shapes([weights])
     return {name: shapes[name] for name in ("classifier.weight", "classifier.bias") if name in shapes}

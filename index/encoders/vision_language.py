@@ -78,7 +78,7 @@ class VisionLanguage(Encoder):
         self._device = device.device
 
     def length(self, item: Pair) -> int:
-        """Characters, and for a photograph about the characters of as many tokens."""
+        """Return the number of characters, with four more for each token of the photograph."""
         text, photograph = item
         return len(text) + (0 if photograph is None else 4 * (self.spec.image_size // 32) ** 2)
 

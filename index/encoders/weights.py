@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 SETTINGS_FORMAT = 1
-"""Raised when the same weights and settings come to give other vectors: every cached vector is then made again."""
+"""Version to raise when the same weights and settings come to give other vectors: all cached ones are made again."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -54,7 +54,7 @@ def guard_torchvision() -> None:
 
 
 def require_library(module: str, spec: EncoderSpec, package: str) -> None:
-    """UsageError naming what to install where an encoder's library is not here."""
+    """Raise UsageError, naming what to install, where an encoder's library is not here."""
     if importlib.util.find_spec(module) is None:
         raise UsageError(f"{spec.name} needs {package}, which is not installed: pip install 'price-engine[vision]'.")
 
@@ -68,7 +68,7 @@ def sha256_of(path: Path) -> str:
 
 
 def check_hashes(spec: EncoderSpec, paths: Sequence[Path]) -> dict[str, str]:
-    """sha256 by file name; refused where the catalogue knows another for a file of that name."""
+    """Return sha256 by file name; refuse a file for whose name the catalogue knows another hash."""
     known = dict(spec.files)
     found = {path.name: sha256_of(path) for path in paths}
     for path in paths:
@@ -107,7 +107,7 @@ def identity_of(spec: EncoderSpec, hashes: Mapping[str, str], **settings: object
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A JSON object. Anything else is refused by name."""
+    """Read a file with one JSON object. Anything else is refused by name."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -118,7 +118,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def refuse_unsafe(path: Path) -> None:
-    """Only safetensors are read: every other format of weights can run code when it is opened."""
+    """Refuse any format but safetensors: every other format of weights can run code when it is opened."""
     if path.suffix != ".safetensors":
         raise DataRefused(f"{path} is not a .safetensors file, and no other format of weights is read: convert it.")
 
@@ -173,7 +173,7 @@ def _listed(names: list[str]) -> str:
 
 
 def to_unit_rows(vectors: "torch.Tensor") -> Float32:
-    """(n, d) on any device to unit rows (n, d) float32 in numpy."""
+    """Turn (n, d) vectors on any device into unit rows (n, d) float32 in numpy."""
     import torch
 
     unit: Float32 = torch.nn.functional.normalize(vectors.float(), dim=1).cpu().numpy()
@@ -213,7 +213,7 @@ def read_model(kind: Any, config: Any, folder: Path, weights: Sequence[Path], de
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Only the command line speaks: no progress bars and no advice while weights are read."""
+    """Silence transformers' progress bars and advice while weights are read: only the command line prints."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -34,7 +34,7 @@ LASTING = frozenset(
         Reason.TOO_MANY_REDIRECTS,
     }
 )
-"""What asking again would not change. A machine that was merely without a network must not give its catalogue up."""
+"""Reasons that asking again would not change. A machine that was merely offline must not give its catalogue up."""
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS links (url TEXT PRIMARY KEY, digest TEXT, reason TEXT, learned REAL) WITHOUT ROWID"
 STALE_SECONDS = 3600
@@ -82,7 +82,7 @@ class PhotographCache:
             return links
 
     def find(self, url: str) -> Link | None:
-        """Return what is known of this URL; None if it was never settled."""
+        """Return what is known of this URL; None if nothing is recorded."""
         if not self._links.exists():
             return None
         with closing(self.connect()) as links:
@@ -99,7 +99,7 @@ class PhotographCache:
         return self._path(digest).is_file()
 
     def read(self, digest: str) -> bytes | None:
-        """Return the photograph of this hash; None if it is gone or no longer hashes to its name."""
+        """Return the photograph of this hash; None if it is missing or no longer hashes to its name."""
         try:
             data = self._path(digest).read_bytes()
         except FileNotFoundError:
@@ -118,11 +118,11 @@ class PhotographCache:
         return digest
 
     def record(self, links: sqlite3.Connection, url: str, digest: str) -> None:
-        """Settle a URL: its photograph is here."""
+        """Record that the photograph of a URL is here."""
         self._record(links, url, digest, None)
 
     def record_refusal(self, links: sqlite3.Connection, url: str, reason: Reason) -> None:
-        """Settle a URL if the reason lasts; a passing one leaves it to be asked again."""
+        """Record why a URL is refused, if that lasts; after a passing reason it is asked for again."""
         if reason in LASTING:
             self._record(links, url, None, reason)
 
@@ -138,7 +138,7 @@ class PhotographCache:
 
     @contextmanager
     def _usable(self) -> Iterator[None]:
-        """A full disk, a folder that is not ours, a file that is no database: the user's to mend."""
+        """Turn what the user must mend (a full disk, no permission, a file that is no database) into DataRefused."""
         try:
             yield
         except (OSError, sqlite3.Error) as error:

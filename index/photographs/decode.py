@@ -60,7 +60,7 @@ def _checked(data: bytes) -> str:
         raise ImageRefused(Reason.TOO_LARGE)
     kind = identify(data[:HEAD_BYTES])
     if kind == "WEBP":
-        # Its decoder makes room for two canvases as it opens the file, before anyone could ask it for the size.
+        # Its decoder allocates two canvases as it opens the file, before anyone could ask it for the size.
         _check_size(*_webp_size(data))
     if kind == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
         raise ImageRefused(Reason.TOO_MANY_SCANS)
@@ -86,7 +86,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _hush_pillow() -> None:
-    """Pillow warns of odd metadata, which is not ours to mend: never an error, never on the terminal.
+    """Silence Pillow's warnings of odd metadata, which nobody here can mend: no error, nothing on the terminal.
 
     Not `warnings.catch_warnings`, which swaps the filters of all threads while others decode.
     """
@@ -123,7 +123,7 @@ def _pixels(image: "Image.Image") -> npt.NDArray[np.uint8]:
 
 
 def _eight_bit(image: "Image.Image") -> "Image.Image":
-    """16-bit grey, which Pillow would clip rather than scale; its one see-through value becomes white."""
+    """Scale 16-bit grey to 8 bits, where Pillow would clip; its one transparent value becomes white."""
     from PIL import Image
 
     if not image.mode.startswith("I"):
@@ -135,7 +135,7 @@ def _eight_bit(image: "Image.Image") -> "Image.Image":
 
 
 def _turn(image: "Image.Image") -> "Image.Transpose | None":
-    """What brings the picture upright by its EXIF orientation; None where it is, or where the EXIF cannot be read."""
+    """Return the turn to upright by the EXIF orientation; None where upright already, or the EXIF cannot be read."""
     from PIL.Image import Transpose
 
     try:

@@ -193,7 +193,7 @@ class CheckedConnection(http.client.HTTPConnection):
         self.target, self.limits, self.network, self.deadline = target, limits, network, deadline
 
     def connect(self) -> None:
-        """Called by http.client where it needs its socket: the only place of this project that opens one."""
+        """Open the socket, as http.client asks: the only place of this project that opens one."""
         plain = self._open(self._judged_addresses())
         plain.settimeout(self.deadline.left())
         stream = self._encrypt(plain) if self.target.secure else plain
@@ -213,7 +213,7 @@ class CheckedConnection(http.client.HTTPConnection):
         return [str(check_address(answer, allow_private=allow_private)) for answer in answers]
 
     def _open(self, addresses: list[str]) -> socket.socket:
-        """Try the addresses in turn; each gets its share of the time, so that a dead one leaves some for the next."""
+        """Try the addresses in turn; each gets its share of the time, so that one that does not answer leaves some."""
         failure: OSError | None = None
         for tried, address in enumerate(addresses):
             try:
@@ -250,7 +250,7 @@ class _BoundedSocket:
 
 
 class _BoundedReader(io.RawIOBase):
-    """Counts here, below http.client: a chunk size of -1 makes that read without end (seen in Python 3.11)."""
+    """A reader that counts bytes below http.client, which a chunk size of -1 makes read without end (Python 3.11)."""
 
     def __init__(self, stream: socket.socket, deadline: Deadline, allowed: int) -> None:
         self._stream, self._deadline, self._allowed = stream, deadline, allowed

@@ -24,13 +24,13 @@ from index.photographs.formats import ImageRefused, Reason
 from index.progress import OnProgress, silent
 
 UNANSWERED = frozenset({Reason.TIMED_OUT, Reason.CONNECTION_FAILED, Reason.HOST_NOT_FOUND})
-"""The host said nothing at all."""
+"""Reasons by which the host said nothing at all."""
 
 RETRIED = UNANSWERED | {Reason.CUT_SHORT, Reason.EMPTY, Reason.TOO_MANY_REQUESTS, Reason.SERVER_ERROR}
-"""What may be otherwise in a moment."""
+"""Reasons that may pass in a moment."""
 
 NAME_SECONDS = 60.0
-"""How long a run believes a look-up before it asks again. The addresses are judged at every connection all the same."""
+"""Seconds that a run believes a look-up before it asks again. Every connection checks the addresses all the same."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class Patience:
     silence: int = 50  # attempts without any answer, one after another, after which a host is given up on, for this run
 
     def wait(self, attempt: int, jitter: random.Random) -> float:
-        """Between half of and the whole of `first_wait * factor ** attempt`, at most `longest_wait`."""
+        """Draw a wait between half and all of `first_wait * factor ** attempt` seconds, at most `longest_wait`."""
         return min(self.longest_wait, self.first_wait * self.factor**attempt) * jitter.uniform(0.5, 1.0)
 
 
 @dataclass(frozen=True)
 class FetchSettings:
-    """How a bulk fetch goes about it."""
+    """Settings of a bulk fetch."""
 
     concurrency: int = 16  # photographs at a time
     per_host: int = 8  # of them, from any one host
@@ -191,11 +191,11 @@ class _Line:
         self._waiting = [_Link(0.0, number, url, hosts[_host_name(url)]) for number, url in enumerate(urls)]
 
     def next_due(self) -> float | None:
-        """Return when the next URL may be tried; None when none waits but for another's place."""
+        """Return when the next URL may be tried; None when all that wait do so for a busy host."""
         return self._waiting[0].due if self._waiting else None
 
     def take(self) -> _Link | None:
-        """The next URL whose moment has come and whose host has room."""
+        """Take the next URL that is due and whose host has a place free."""
         now = time.monotonic()
         while self._waiting and self._waiting[0].due <= now:
             link = heapq.heappop(self._waiting)

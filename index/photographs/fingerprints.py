@@ -24,7 +24,7 @@ class Fingerprints:
     refused: dict[str, str]  # reference -> reason, for a photograph that cannot be read
 
     def of(self, references: Sequence[str | None]) -> list[str | None]:
-        """(n,) fingerprints; None for a row without a photograph, or with one that cannot be read."""
+        """Return (n,) fingerprints; None for a row without a photograph, or with one that cannot be read."""
         return [None if reference is None else self.known.get(reference) for reference in references]
 
 

@@ -10,7 +10,7 @@ MAX_BYTES = 10_000_000
 """Bytes of one photograph, from a file or from the web."""
 
 HEAD_BYTES = 1024
-"""As much of the start as `identify` looks at."""
+"""Bytes at the start of a file that `identify` looks at."""
 
 
 class Reason(StrEnum):
@@ -51,7 +51,7 @@ class Reason(StrEnum):
 
 
 class ImageRefused(Exception):
-    """This photograph is not to be had; `reason` says why, `detail` adds what was seen (never a remote's own words)."""
+    """A photograph that cannot be had; `reason` says why, `detail` adds what was seen (never a remote's own words)."""
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
         super().__init__(reason, detail)

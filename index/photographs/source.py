@@ -74,7 +74,7 @@ class Photographs:
         return self._below_folders(reference)
 
     def _from_url(self, url: str) -> bytes:
-        """The folder first, then the cache, then the web."""
+        """Look in the folder first, then in the cache, then on the web."""
         if self._image_dir is not None:
             try:
                 return _read_below(self._image_dir, _last_part(url))
@@ -110,7 +110,7 @@ class Photographs:
             return data
 
     def _from_path(self, reference: str) -> bytes:
-        """A path that the user typed: anywhere, from the current folder."""
+        """Read a path that the user typed: anywhere, from the current folder."""
         if _scheme(reference) == "file":
             host, _, path = re.sub("^file:(//)?", "", reference, flags=re.IGNORECASE).partition("/")
             if host not in ("", "localhost"):
@@ -124,7 +124,7 @@ class Photographs:
             return self._below_folders(reference)
 
     def _below_folders(self, reference: str) -> bytes:
-        """A path that stands in a catalogue: below the catalogue's own folders, or not at all."""
+        """Read a path that stands in a catalogue: below the catalogue's own folders, or not at all."""
         if Path(reference).is_absolute():
             raise ImageRefused(Reason.PATH_NOT_ALLOWED)
         for folder in self._folders:
@@ -137,7 +137,7 @@ class Photographs:
 
 
 def _scheme(reference: str) -> str:
-    """`https` of `https://...`, empty for a path; one letter is a drive."""
+    """Return `https` of `https://...`, "" for a path; one letter is a drive."""
     match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", reference)
     return match[1].lower() if match else ""
 

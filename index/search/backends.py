@@ -30,7 +30,7 @@ MEMORY_SHARE = 0.8  # of the machine's memory that vectors and codes may take
 BYTES_PER_NUMBER = 5.5  # float32, int8, and a projection of half the width at most
 
 Paths = Mapping[str, Path]
-"""Where each backend that keeps something on the disk keeps it: a file of FAISS's, the folder of a Lance table."""
+"""Path of each backend that keeps something on the disk: a file of FAISS's, the folder of a Lance table."""
 NOWHERE: Paths = MappingProxyType({})
 
 
@@ -40,15 +40,15 @@ class Backend(Protocol):
     def search(
         self, queries: Float32, start: Int64, end: Int64, excluded_group: Int64, k: int
     ) -> tuple[Int64, Float32]:
-        """For n >= 1 unit queries in price order: (n, k) rows, nearest first, -1 for none, and (n, k) similarity.
+        """Return (n, k) rows, nearest first, -1 for none, and (n, k) similarity for n >= 1 unit queries in price order.
 
-        A query's own are the positions [start, end), less those of its group in `excluded_group` (n,), -1 for none.
+        A query searches the positions [start, end), less those of its group in `excluded_group` (n,), -1 for none.
         """
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen, and a sentence that says why."""
+    """A chosen backend, its device, and a sentence that says why."""
 
     name: str
     device: str
@@ -56,7 +56,7 @@ class Choice:
 
 
 def choose(requested: str, rows: int, dim: int, memory: int | None = None, gpu: int | None = None) -> Choice:
-    """The backend for `rows` vectors of `dim` numbers.
+    """Choose the backend for `rows` vectors of `dim` numbers.
 
     `memory` of the machine and `gpu`, what is free of a GPU's (0 where there is none), are in bytes and looked up where
     they are None. Raises UsageError for a name that is not in BACKENDS.
@@ -77,7 +77,7 @@ def choose(requested: str, rows: int, dim: int, memory: int | None = None, gpu: 
 
 
 def at_open(requested: str, paths: Paths) -> str:
-    """The name to open an index by: what `auto` is was decided by who wrote to `paths`, whatever machine opens it.
+    """Return the backend to open an index by: `auto` is what the writer of `paths` chose, whatever machine opens it.
 
     A machine of less memory maps what was written for `slice`: slow where it does not fit, but nothing is made anew.
     """
@@ -87,7 +87,7 @@ def at_open(requested: str, paths: Paths) -> str:
 
 
 def open_backend(choice: Choice, rows: PriceOrder, paths: Paths = NOWHERE) -> Backend:
-    """The chosen one over these rows; what it keeps is read from its path, or made where it is not there."""
+    """Open the chosen backend over these rows; what it keeps is read from its path, or made where it is not there."""
     if choice.name == FAISS:
         from index.search.faiss_backend import FaissSearch
 
@@ -102,7 +102,7 @@ def open_backend(choice: Choice, rows: PriceOrder, paths: Paths = NOWHERE) -> Ba
 
 
 def write_backend(choice: Choice, rows: PriceOrder, paths: Paths) -> None:
-    """Leave at its path what the chosen one would otherwise make when it is opened."""
+    """Write to its path what the chosen backend would otherwise make when it is opened."""
     if choice.name == FAISS:
         from index.search.faiss_backend import FaissSearch
 
@@ -114,5 +114,5 @@ def write_backend(choice: Choice, rows: PriceOrder, paths: Paths) -> None:
 
 
 def total_memory() -> int:
-    """Of the machine, in bytes."""
+    """Memory of the machine, in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -80,7 +80,7 @@ class SliceSearch:
 
 
 def _within_slack(score: Float32, k: int, slack: np.float32) -> Int64:
-    """Where the k best scores are, and every score that rounding may have put behind the k-th."""
+    """Find the positions of the k best scores, and of every score that rounding may have put behind the k-th."""
     if len(score) <= k:
         return np.flatnonzero(score > -np.inf)
     kth = np.partition(score, -k)[-k]

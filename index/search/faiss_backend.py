@@ -105,14 +105,14 @@ class _GpuLists:
         self._one_at_a_time = threading.Lock()  # an index on a GPU may not be searched by two threads at once
 
     def likeliest(self, queries: Float32, count: int) -> Int64:
-        """(n, `count`, or what is possible) positions for each query, the likeliest first; -1 for none."""
+        """Find each query's `count` likeliest positions, or as many as a GPU can fetch: (n, count), -1 for none."""
         with self._one_at_a_time:
             positions: Int64 = self._index.search(queries, min(count, MOST_ON_GPU))[1]
         return positions
 
 
 def _gpu_copy(index: Any) -> _GpuLists | None:
-    """The lists on a GPU, where there are lists, and a build of FAISS with a GPU that has room for them."""
+    """Copy the lists to a GPU; None if there are no lists, no FAISS with a GPU, or too little memory on it."""
     import faiss
 
     gpus = getattr(faiss, "get_num_gpus", lambda: 0)()
@@ -125,13 +125,13 @@ def _gpu_copy(index: Any) -> _GpuLists | None:
 
 
 def _probed(index: Any) -> int:
-    """How many of its lists are looked into for a query."""
+    """Number of lists that are searched for a query."""
     lists: int = index.nlist
     return min(lists, max(LEAST_PROBED, round(PROBED * lists)))
 
 
 def _trained(vectors: Float32) -> Any:
-    """A FAISS index of (m, dim) vectors by inner product, each under its position."""
+    """Train a FAISS index of (m, dim) vectors by inner product, each under its position."""
     import faiss
 
     flat: Any = faiss.IndexFlatIP(vectors.shape[1])

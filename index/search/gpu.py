@@ -16,12 +16,12 @@ HALF_ERROR = 2.0**-10  # of a product of unit vectors rounded to float16, in and
 
 
 def gpu_bytes(rows: int, dim: int) -> int:
-    """What a GPU must have free for `rows` vectors of `dim` numbers: as float16, and what multiplying them takes."""
+    """Bytes that a GPU must have free for `rows` vectors of `dim` numbers as float16, and for multiplying them."""
     return rows * dim * 2 + GPU_SPARE_BYTES
 
 
 def free_gpu_memory() -> int:
-    """Of the GPU that would be used, in bytes; 0 where there is none."""
+    """Free memory of the GPU that would be used, in bytes; 0 where there is none."""
     import torch
 
     return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else 0
@@ -41,7 +41,7 @@ class GpuProduct:
         self._error = 2 * (3 * HALF_ERROR + 2 * 2.0**-25 * float(np.sqrt(rows.vectors.shape[1])))
 
     def candidates(self, tile: Tile, k: int) -> Iterable[Int64]:
-        """Of each query, what may be among the k nearest."""
+        """Return for each query the positions of what may be among its k nearest."""
         torch, device = self._torch, self._device
         queries = torch.from_numpy(tile.queries.astype(np.float16)).to(device)
         scores: Any = (queries @ self._vectors[tile.low : tile.high].T).float()

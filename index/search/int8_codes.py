@@ -35,7 +35,7 @@ SLACK = 1e-5  # what float32 may lose in a score and its bound, and directions b
 
 @dataclass(frozen=True)
 class Level:
-    """m rows as bytes."""
+    """Rows as bytes: m of them."""
 
     code: Int8  # (m, width)
     scale: Float32  # (m,)
@@ -53,14 +53,14 @@ class Projection:
 
 @dataclass(frozen=True)
 class Codes:
-    """m rows as bytes, and perhaps their projections, which are shorter."""
+    """Rows as bytes (m of them), and perhaps their projections, which are shorter."""
 
     whole: Level
     coarse: Projection | None
 
 
 def encode_rows(vectors: Float32, like: Codes | None = None) -> Codes:
-    """The codes of (m, dim) unit rows, projected as `like` if given; memory beside the result is a chunk's."""
+    """Encode (m, dim) unit rows, projected as `like` if given; memory beside the result is a chunk's."""
     whole = empty_level(*vectors.shape)
     directions = main_directions(vectors) if like is None else like.coarse.directions if like.coarse else None
     coarse = None
@@ -73,7 +73,7 @@ def encode_rows(vectors: Float32, like: Codes | None = None) -> Codes:
 
 
 def empty_level(rows: int, dim: int) -> Level:
-    """What the codes of `rows` vectors are written into."""
+    """Make empty arrays for the codes of `rows` vectors."""
     width = -(-dim // WIDTH_STEP) * WIDTH_STEP
     return Level(np.zeros((rows, width), np.int8), np.empty(rows, np.float32), np.empty(rows, np.float32))
 
@@ -90,7 +90,7 @@ def encode_chunk(vectors: Float32, codes: Codes, place: slice) -> None:
 
 
 def main_directions(vectors: Float32) -> Float32 | None:
-    """(directions, dim) orthonormal rows that hold most of the length; None where too many would be needed.
+    """Find orthonormal rows (directions, dim) that hold most of the length; None where too many would be needed.
 
     Drawn from a sample, which costs tightness where it misleads, never exactness. The directions are turned among
     themselves at random, so that no one of them dominates a row's scale.

@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 
 def _compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Machine code, kept on the disk where there is a folder for it."""
+    """Compile to machine code, kept on the disk where there is a folder for it."""
     try:
         return cast(Callable[P, R], numba.njit(nogil=True, cache=True)(function))
     except RuntimeError:  # what numba raises where no cache folder may be written
@@ -55,7 +55,7 @@ def _bounds_of_blocks(
     code: Int8, scale: Float32, error: Float32, outside_norm: Float32, query: Int16, numbers: Float32,
     first: int, last: int, above: Float32, best: Float32,
 ) -> None:  # fmt: skip
-    """Into `above`, the most that each row's similarity can be; into `best`, the highest of each block of rows."""
+    """Write into `above` the most that each row's similarity can be, into `best` the highest of each block of rows."""
     unit, length, beyond, more = numbers[0], numbers[1], numbers[2], numbers[3]
     for row in range(first, last):
         above[row - first] = np.float32(_product(code, row, query))
@@ -70,8 +70,7 @@ def _bounds_of_blocks(
 
 @_compiled
 def _similarity(vectors: Float32, row: int, query: Float64, sums: Float64) -> np.float32:
-    """By the definition of `index.search.similarity`: float64 sums by folding in halves; every way gives the same
-    bits."""
+    """Score a row by the definition of `index.search.similarity`: float64 sums by folding in halves, bit for bit."""
     width = query.shape[0]
     for j in range(width):
         sums[j] = np.float64(vectors[row, j]) * query[j]
@@ -87,7 +86,7 @@ def _similarity(vectors: Float32, row: int, query: Float64, sums: Float64) -> np
 
 @_compiled
 def _key(similarity: np.float32, row: int) -> np.uint64:
-    """Smaller is nearer; equal similarities by row."""
+    """Return a sort key: smaller is nearer; equal similarities go by row."""
     bits = np.int64(np.float32(similarity).view(np.uint32))
     upwards = bits ^ 0xFFFFFFFF if bits & 0x80000000 else bits | 0x80000000  # as a number, in the order of the floats
     return (np.uint64(0xFFFFFFFF - upwards) << np.uint64(32)) | np.uint64(row)
@@ -98,7 +97,7 @@ def _keep_nearest(
     vectors: Float32, rows: Int64, query: Float32, k: int, slack: np.float32, count: int,
     position: Int64, low: Float32, high: Float32,
 ) -> int:  # fmt: skip
-    """Of `count` candidates keep the k nearest by definition: where thousands are as good as the k-th."""
+    """Keep the k nearest of `count` candidates by definition, where thousands are as good as the k-th."""
     keys, sums, wide = np.empty(count, np.uint64), np.empty(vectors.shape[1]), query.astype(np.float64)
     exact = np.empty(count, np.float32)
     for i in range(count):
@@ -116,7 +115,7 @@ def _compact(
     vectors: Float32, rows: Int64, query: Float32, k: int, slack: np.float32, count: int,
     position: Int64, low: Float32, high: Float32,
 ) -> tuple[int, np.float32]:  # fmt: skip
-    """Drop what can no longer be among the k nearest; how many are left, and the threshold for those to come."""
+    """Drop what can no longer be among the k nearest; return how many are left, and the threshold for those to come."""
     threshold = np.partition(low[:count], count - k)[count - k]
     left = 0
     for i in range(count):
@@ -137,7 +136,7 @@ def collect_candidates(
     code: Int8, scale: Float32, error: Float32, code_query: Int16, numbers: Float32,
     first: int, last: int, position: Int64, low: Float32, high: Float32,
 ) -> int:  # fmt: skip
-    """Every row of [first, last) that may be among its k nearest to a query: into `position`; returns how many.
+    """Write every row of [first, last) that may be among a query's k nearest into `position`; return how many.
 
     First all rows by their `coarse` codes, which may be of a projection or the whole ones; what may pass is scored by
     the whole codes. `numbers`: the query's scale, its length, that of what lies outside the directions, and what is the
@@ -165,7 +164,7 @@ def collect_candidates(
                 if above[at] >= threshold and (above[at] >= hopeful) == hopefuls:
                     hits[hit] = first + at
                     hit += 1
-            for i in range(hit):  # apart from what is done with them, so that the memory is asked for many at once
+            for i in range(hit):  # a loop of its own, so that the memory is asked for many at once
                 scores[i] = np.float32(_product(code, hits[i], code_query)) * (scale[hits[i]] * unit)
             for i in range(hit):
                 row, score = hits[i], scores[i]
@@ -183,7 +182,7 @@ def collect_candidates(
 
 @_compiled
 def _reached(product: Int32, scale: Float32, error: Float32, ratio: np.float32, threshold: np.float32) -> bool:
-    """Whether any row can reach the threshold; without a branch, so that many are compared in one instruction."""
+    """Tell whether any row can reach the threshold; without a branch, so that many are compared in one instruction."""
     passing = np.int32(0)
     for i in range(len(product)):
         passing = np.int32(passing + np.int32(np.float32(product[i]) * scale[i] + error[i] * ratio >= threshold))
@@ -218,7 +217,7 @@ def _first_threshold(
 def encode(
     values: Float64, outside_norm: Float64, largest: int, longest: float, slack: float, code: Int16, numbers: Float32
 ) -> None:
-    """The codes of (n, dim) query values, and the numbers beside them, for `index.search.int8_scan.QueryEncoder`."""
+    """Encode (n, dim) query values, with the numbers beside the codes, for `index.search.int8_scan.QueryEncoder`."""
     width = code.shape[1]
     for q in range(len(values)):
         highest, total, square, missed = 0.0, 0.0, 0.0, 0.0
@@ -242,7 +241,7 @@ def select(
 ) -> None:  # fmt: skip
     """Keep the candidates of queries [begin, stop) from `products` (queries, rows from `low_row` on) of their codes.
 
-    `bars`, `counts`, `position`, `low`, `high`: what each query has so far, carried from one run of rows to the next.
+    `thresholds`, `counts`, `position`, `low`, `high`: what each query has so far, carried on from run to run of rows.
     """
     capacity = position.shape[1]
     for q in range(begin, stop):
@@ -330,7 +329,7 @@ def search_one(
     code: Int8, scale: Float32, error: Float32, longest: float, largest: int,
     first: int, last: int, capacity: int, nearest: Int64, similarity: Float32,
 ) -> None:  # fmt: skip
-    """`encode`, `collect_candidates` and `rank` for one query (1, dim): three calls would add a third to its time."""
+    """Call `encode`, `collect_candidates` and `rank` for one query (1, dim): three calls would take a third longer."""
     coarse_query, coarse_numbers = np.zeros((1, coarse.shape[1]), np.int16), np.empty((1, 4), np.float32)
     encode(values, outside_norm, largest, coarse_longest, np.float64(slack), coarse_query, coarse_numbers)
     whole_query, numbers = np.zeros((1, code.shape[1]), np.int16), np.empty((1, 4), np.float32)

@@ -54,9 +54,9 @@ class Scan:
     def search(
         self, queries: Float32, start: Int64, end: Int64, excluded_group: Int64, k: int
     ) -> tuple[Int64, Float32]:
-        """For n unit queries in price order: (n, k) rows, -1 for none, and (n, k) similarity.
+        """Return (n, k) rows, -1 for none, and (n, k) similarity for n unit queries in price order.
 
-        Positions [start, end) are a query's own; `excluded_group` (n,) the group that it must not see, -1 for none.
+        A query searches positions [start, end); `excluded_group` (n,) is the group that it must not see, -1 for none.
         """
         if len(queries) == 1 and not self._is_shared(int(end[0] - start[0])):
             return self._alone(queries, (int(start[0]), int(end[0])), int(excluded_group[0]), k)
@@ -85,7 +85,7 @@ class Scan:
         return offsets, np.concatenate(found)
 
     def _is_shared(self, rows: int) -> bool:
-        """Whether one query's scan of so many rows pays for waking another thread."""
+        """Tell whether one query's scan of so many rows pays for waking another thread."""
         return self._threads > 1 and rows * self._coarse.level.code.shape[1] >= SHARED_BYTES
 
     def _alone(self, query: Float32, band: tuple[int, int], excluded_group: int, k: int) -> tuple[Int64, Float32]:
@@ -187,9 +187,9 @@ class QueryEncoder:
         self.longest = 1.01 + float(level.error.max(initial=0))  # of scale * code of a row
 
     def encode(self, queries: Float32, largest: int) -> tuple[NDArray[np.integer], Float32]:
-        """(n, width) codes up to `largest`: 127 or less (int8) or more (int16), which no sum of products overflows.
+        """Return (n, width) codes up to `largest`: int8 up to 127, else int16; no sum of products overflows.
 
-        And (n, 4) numbers: scale; length; length outside the directions; what a score may be off for every row alike.
+        And (n, 4) numbers: scale; length; length outside the directions; what a score may be off whatever the row.
         """
         values, outside_norm = self.project(queries)
         code = np.zeros((len(queries), self.level.code.shape[1]), np.int8 if largest <= LARGEST else np.int16)
@@ -198,7 +198,7 @@ class QueryEncoder:
         return code, numbers
 
     def project(self, queries: Float32) -> tuple[Float64, Float64]:
-        """(n, width) what the level's codes stand for, and (n,) the length of what lies outside."""
+        """Return the values that the level's codes stand for, (n, width), and the length of what lies outside, (n,)."""
         values = queries.astype(np.float64)
         if self._directions is None:
             return values, np.zeros(len(queries))
@@ -219,7 +219,7 @@ class _Product:
         self.largest = LARGEST if self._bytes else max(1, min(LARGEST, EXACT_IN_FLOAT32 // (LARGEST * code.shape[1])))
 
     def of(self, queries: NDArray[np.integer]) -> Callable[[int, int], Any]:
-        """A function from a range of rows to (queries, rows) int32 products with their codes."""
+        """Return a function from a range of rows to (queries, rows) int32 products with their codes."""
         import torch
 
         code = torch.from_numpy(queries)
@@ -230,7 +230,7 @@ class _Product:
 
 
 def _unwritable(part: Any) -> Any:
-    """The same with arrays that cannot be written, as those of a mapped file: loops are compiled once for both."""
+    """Make every array read-only, as those of a mapped file are, so that loops are compiled once for both."""
     changes = {}
     for field in fields(part):
         value = getattr(part, field.name)
@@ -242,7 +242,7 @@ def _unwritable(part: Any) -> Any:
 
 
 def multiplies_bytes() -> bool:
-    """Whether torch's product of int8 is exact here: without VNNI it is slow, or adds pairs up in 16 bits."""
+    """Tell whether torch's product of int8 is exact here: without VNNI it is slow, or adds pairs up in 16 bits."""
     import torch
 
     return bool(torch.cpu._is_vnni_supported() and torch._C._has_mkldnn)

@@ -43,13 +43,11 @@ class LanceSearch:
         import lancedb
 
         if path is not None and path.is_dir():
-            table = lancedb.connect(path.parent).open_table(path.stem)
-            if "group" in table.schema.names:  # which the first tables had not: in their place one is made here
-                return cls(rows, table)
+            return cls(rows, lancedb.connect(path.parent).open_table(path.stem))
         aside = Path(tempfile.mkdtemp(prefix="price-search-"))
         search = cls(rows)
         weakref.finalize(search, shutil.rmtree, aside, ignore_errors=True)  # first: a full disk must not stay full
-        search._table = cls.write(rows, aside / "search.lance")
+        search._table = cls.write(rows, aside / "rows.lance")
         return search
 
     @staticmethod

@@ -30,7 +30,7 @@ class Neighbours:
 
     @property
     def found(self) -> Bool:
-        """(n, k) whether there is a neighbour."""
+        """Mask of the neighbours that exist, (n, k)."""
         return self.rows >= 0
 
 
@@ -50,7 +50,7 @@ class BandIndex:
 
     @classmethod
     def of(cls, rows: PriceOrder, search: str = AUTO, paths: Paths = NOWHERE) -> Self:
-        """Over rows that lie in price order already, and what the backend keeps of them at `paths`; copies nothing."""
+        """Make an index of rows already in price order, and of what the backend keeps at `paths`; copies nothing."""
         index = cls.__new__(cls)
         index._open(rows, search, paths)
         return index
@@ -63,7 +63,7 @@ class BandIndex:
 
     @property
     def backend(self) -> str:
-        """What searches, and why that was chosen: a sentence."""
+        """A sentence that names the backend and says why it was chosen."""
         return self._choice.why
 
     def search(

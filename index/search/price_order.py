@@ -1,6 +1,6 @@
 """Keep the rows of an index by log price, so that a band of prices is one contiguous range of positions.
 
-And what every search in that order shares: queries cut into tiles that share a product, the positions of a group, and
+Every search in that order shares the rest: queries cut into tiles that share a product, the positions of a group, and
 candidates ranked by the definition of `index.search.similarity`.
 """
 
@@ -22,7 +22,7 @@ UNIT_TOLERANCE = 0.01  # how far from 1 a norm may be: vectors that were kept in
 
 @dataclass(frozen=True)
 class PriceOrder:
-    """m rows that can be found, in the order of their log price, and of their number where prices tie."""
+    """Rows that can be found (m of them), in the order of their log price, and of their number where prices tie."""
 
     vectors: Float32  # (m, dim) unit rows
     log_price: Float32  # (m,) rising
@@ -33,7 +33,7 @@ class PriceOrder:
     codes: Codes | None = None  # of the same rows, where they were made before
 
     def range_of(self, centre: Float64, band: float) -> tuple[Int64, Int64]:
-        """(n,) first and (n,) one past the last position with |log price - centre| <= band."""
+        """Return the first, (n,), and one past the last position, (n,), with |log price - centre| <= band."""
         start = np.searchsorted(self.log_price, _lowest_within(centre, band), side="left")
         end = np.searchsorted(self.log_price, -_lowest_within(-centre, band), side="right")
         return start, end
@@ -64,7 +64,7 @@ def positions_by_price(log_price: Float32, found: Bool) -> Int64:
 
 
 def present(vectors: Float32, line: str) -> Bool:
-    """(n,) which rows are vectors at all; those must be of unit length, or a product would not be a cosine.
+    """Mask of the rows that are vectors at all, (n,); they must have unit length, or a product is no cosine.
 
     Raises DataRefused for NaN or infinity, naming the first `line` that holds one.
     """
@@ -79,7 +79,7 @@ def present(vectors: Float32, line: str) -> Bool:
 
 
 def refuse_unless_finite(values: NDArray[np.floating], what: str, line: str) -> None:
-    """DataRefused names the first `line` whose values hold NaN or infinity."""
+    """Raise DataRefused, naming the first `line`, where values hold NaN or infinity."""
     if np.isfinite(values).all():
         return
     bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
@@ -121,7 +121,7 @@ def tiles(start: Int64, end: Int64, *, queries: int, waste: int, products: float
 
 
 class GroupPositions:
-    """Where the members of a group stand in price order."""
+    """Positions in price order of the members of each group."""
 
     def __init__(self, groups: Int64) -> None:  # (m,) in price order, or (0,)
         self._position = np.argsort(groups, kind="stable")
@@ -139,7 +139,7 @@ class GroupPositions:
 def rank_candidates(
     rows: PriceOrder, queries: Float32, candidates: Iterable[tuple[int, Int64]], k: int
 ) -> tuple[Int64, Float32]:
-    """The k nearest of the positions that come with each query's number: (n, k) rows, -1 for none, and similarity."""
+    """Rank the positions that come with each query's number: (n, k) rows, -1 for none, and similarity."""
     found, similarity = no_neighbours(len(queries), k)
     for query, position in candidates:
         near, score = nearest(rows.vectors, rows.rows, position, queries[query], k)

@@ -16,12 +16,12 @@ AT_ONCE = 4096  # candidates scored at once: there are more than k or so only wh
 
 
 def no_neighbours(queries: int, k: int) -> tuple[Int64, Float32]:
-    """(n, k) rows and similarities that a search fills in: -1, which is none, and 0."""
+    """Make (n, k) rows and similarities for a search to fill in: -1, which is none, and 0."""
     return np.full((queries, k), -1, np.int64), np.zeros((queries, k), np.float32)
 
 
 def nearest(vectors: Float32, rows: Int64, position: Int64, query: Float32, k: int) -> tuple[Int64, Float32]:
-    """The candidates at `position` of (m, dim) `vectors` as (rows, similarity), nearest first; at most k of each.
+    """Rank the candidates at `position` of (m, dim) `vectors`: (rows, similarity), nearest first; at most k of each.
 
     `rows` (m,): the number by which each is known, and by which ties are broken.
     """
@@ -33,7 +33,7 @@ def nearest(vectors: Float32, rows: Int64, position: Int64, query: Float32, k: i
 
 
 def similarities(vectors: Float32, query: Float32) -> Float32:
-    """(n,) of (n, dim) vectors to one query, by the definition."""
+    """Return the similarity of (n, dim) vectors to one query, (n,), by the definition."""
     exact, wide = query.astype(np.float64), vectors.astype(np.float64)
     quick = np.einsum("nd,d->n", wide, exact)  # in an order of its own: where that may decide a rounding, fold
     off = 4 * len(exact) * np.finfo(np.float64).eps
@@ -45,7 +45,7 @@ def similarities(vectors: Float32, query: Float32) -> Float32:
 
 
 def _folded(sums: Float64) -> Float32:
-    """(n,) the sums of (n, dim) products."""
+    """Sum (n, dim) products by folding them in halves: (n,)."""
     while (width := sums.shape[1]) > 1:
         half = width // 2
         folded = sums[:, :half] + sums[:, half : 2 * half]

@@ -27,7 +27,7 @@ FOUND, DIRECTIONS = b"found", b"directions"  # metadata: rows with a vector; the
 
 
 class SearchTable:
-    """m rows, known by their number in the catalogue."""
+    """A table of m rows, known by their number in the catalogue."""
 
     def __init__(self, table: pa.Table) -> None:
         row, found = table[ROW].to_numpy(), int(table.schema.metadata[FOUND])
@@ -44,7 +44,7 @@ class SearchTable:
 
     @classmethod
     def build(cls, beside: pa.Table, log_price: Float64, fold: Int8, vectors: Float32) -> Self:
-        """From n rows in the catalogue's order, each (n,) or (n, dim); `beside` holds the other columns.
+        """Build a table of n rows in the catalogue's order, each (n,) or (n, dim); `beside` holds the other columns.
 
         Raises DataRefused for NaN or infinity.
         """
@@ -63,37 +63,37 @@ class SearchTable:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """What `write` wrote; whoever calls has checked the file's hash."""
+        """Open what `write` wrote; the caller has checked the file's hash."""
         import pyarrow as pa
 
         return cls(pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks())
 
     def write(self, path: Path) -> None:
-        """As an Arrow file of one chunk, so that arrays map without a copy."""
+        """Write an Arrow file of one chunk, so that arrays map without a copy."""
         import pyarrow as pa
 
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, self.table.schema) as writer:
             writer.write_table(self.table, max_chunksize=max(1, self.table.num_rows))
 
     def column(self, name: str) -> NDArray[Any]:
-        """(m,) in the order of the catalogue: a copy."""
+        """Copy a column (m,) in the order of the catalogue."""
         values: NDArray[Any] = self.table[name].to_numpy()
         return values[self.position]
 
     def vectors(self) -> Float32:
-        """(m, dim) in the order of the catalogue: a copy."""
+        """Copy the search vectors (m, dim) in the order of the catalogue."""
         return _matrix(self.table[VECTORS])[self.position]
 
     def with_column(self, name: str, values: NDArray[Any]) -> SearchTable:
-        """The same with other values (m,), in the order of the catalogue, of a column that is not searched by."""
+        """Return the table with other values (m,), in the catalogue's order, of a column that is not searched by."""
         return SearchTable(_replaced(self.table, name, values[self.table[ROW].to_numpy()]))
 
     def rebuilt(self) -> SearchTable:
-        """The same rows with codes by directions of their own."""
+        """Return the same rows with codes by directions of their own."""
         return SearchTable(_finished(_without_codes(self.table), len(self.order.rows)))
 
     def merged(self, removed: Int64, added: SearchTable | None) -> SearchTable:
-        """What `build` would make of these rows but `removed` (r,), and then the `added` ones: by a merge.
+        """Merge these rows but `removed` (r,) with the `added` ones into what `build` would make of them.
 
         What lies between two added or removed rows is copied as it is. Rows keep their codes, and added ones get theirs
         by the directions that were fixed when the table was first built.
@@ -120,7 +120,7 @@ class SearchTable:
 
 
 def _finished(table: pa.Table, found: int) -> pa.Table:
-    """With codes where there are rows enough for a scan, and with the number of rows that can be found."""
+    """Add codes where there are rows enough for a scan, and the number of rows that can be found."""
     if found < SCAN_ROWS:
         table = _without_codes(table)
     elif CODE not in table.column_names:
@@ -129,7 +129,7 @@ def _finished(table: pa.Table, found: int) -> pa.Table:
 
 
 def _with_codes(table: pa.Table, like: Codes | None = None) -> pa.Table:
-    """With the columns that a scan reads; the directions of `like` where it is given."""
+    """Add the columns that a scan reads, by the directions of `like` where it is given."""
     import pyarrow as pa
 
     codes = encode_rows(_matrix(table[VECTORS]), like)

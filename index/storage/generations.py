@@ -29,7 +29,7 @@ _ANY = re.compile(r"gen-([0-9]{6,})(\.partial)?")
 
 
 def current_generation(index_dir: Path) -> Path:
-    """The folder of the current generation. IndexUnusable says why there is none, and what to do."""
+    """Return the folder of the current generation. IndexUnusable says why there is none, and what to do."""
     build = f"`price build-index CATALOGUE --index {index_dir}`"
     if not index_dir.exists():
         raise IndexUnusable(f"There is no index at {index_dir}: make one with {build}.")
@@ -60,7 +60,7 @@ class GenerationLease:
 
 
 def lease_current(index_dir: Path) -> GenerationLease:
-    """The current generation, leased to a reader. Raises IndexUnusable as `current_generation` does."""
+    """Lease the current generation to a reader. Raises IndexUnusable as `current_generation` does."""
     while True:
         folder = current_generation(index_dir)
         try:
@@ -172,7 +172,7 @@ def _newest(index_dir: Path) -> int:
 
 
 def _remove_unless_leased(generation: Path) -> None:
-    """Under a lock, so that a reader who comes now finds it gone. What is leased now, a later write tries again."""
+    """Remove a generation under a lock, so that a reader who comes now sees that; a later write tries a leased one."""
     try:
         manifest = os.open(generation / MANIFEST, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -31,7 +31,7 @@ def write_items(folder: Path, items: pa.Table, vectors: Mapping[str, Float32]) -
 
 
 def item_batches(items: pa.Table, vectors: Mapping[str, Float32]) -> pa.RecordBatchReader:
-    """n items and each encoder's (n, dim) float32 vectors as the table holds them."""
+    """Return n items and each encoder's (n, dim) float32 vectors as the batches that the table holds."""
     columns = {vector_column(name): matrix for name, matrix in vectors.items()}
     assert len(columns) == len(vectors), f"two encoders share a column: {sorted(vectors)}"
     for name, matrix in columns.items():
@@ -95,14 +95,14 @@ class ItemStore:
         return matrix
 
     def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Lance scans in storage order unless it is asked not to; the tests hold it to that over many fragments."""
+        """Read columns in storage order: Lance keeps it unless asked not to, and tests hold it to that."""
         query: Any = self._table.search().select(list(columns)).limit(max(self.rows, 1))
         yield from query.to_batches(batch_size=_BATCH)
 
 
 @contextlib.contextmanager
 def _unreadable(path: Path) -> Iterator[None]:
-    """Lance raises what its Rust side chose; to the user it is one thing."""
+    """Turn the many errors of Lance's Rust side into one, IndexUnusable."""
     try:
         yield
     except (RuntimeError, ValueError, OSError) as error:
@@ -110,7 +110,7 @@ def _unreadable(path: Path) -> Iterator[None]:
 
 
 def connect(folder: Path) -> Any:
-    """The folder as a LanceDB database."""
+    """Open the folder as a LanceDB database."""
     import lancedb
 
     return lancedb.connect(folder)

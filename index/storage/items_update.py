@@ -21,7 +21,7 @@ from index.storage.layout import ITEMS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MOST_DELETED = 0.5  # deleted rows for each live one, beyond which the table is compacted
+MOST_DELETED = 0.5  # deleted rows for each one left, beyond which the table is compacted
 MOST_DATA_FILES = 100  # of a table: every one is opened by every reading
 DELETED_AT_ONCE = 10_000  # rows in one deletion
 _BATCH = 4096  # rows copied at once: 6 MB of 384-d vectors
@@ -51,14 +51,14 @@ def grow_table(old: Path, folder: Path, removed: Int64, items: pa.Table | None, 
 
 
 def is_wasteful(folder: Path) -> bool:
-    """Whether the table holds so many deleted rows, or lies in so many files, that it should be compacted."""
+    """Tell whether the table holds so many deleted rows, or lies in so many files, that it should be compacted."""
     counts = _census(folder)
     deleted = counts["total_data_file_rows"] - counts["total_rows"]
     return deleted > MOST_DELETED * counts["total_rows"] or counts["total_data_files"] > MOST_DATA_FILES
 
 
 def compact_table(folder: Path) -> None:
-    """Write the table of an unfinished generation anew: its live rows in their order, a batch at a time."""
+    """Write the table of an unfinished generation anew: the rows left, in their order, a batch at a time."""
     import pyarrow as pa
 
     aside, path = folder / "compact", folder / ITEMS
@@ -81,7 +81,7 @@ def _delete(table: Any, rows: Int64) -> None:
 
 
 def _census(folder: Path) -> dict[str, int]:
-    """What Lance counts: total_rows (live), total_data_file_rows, total_data_files."""
+    """Counts that Lance keeps: total_rows (without deleted ones), total_data_file_rows, total_data_files."""
     versions = connect(folder).open_table(TABLE).list_versions()
     newest = max(versions, key=lambda version: version["version"])
     return {name: int(count) for name, count in newest["metadata"].items()}

@@ -34,11 +34,9 @@ REPORT = "report.json"
 TUNING_RECORD = "tuning.json"
 REJECTS = "rejects.csv"
 
-"""Until the engine writes the new names: names on disk that stand for others. To be deleted then, with its one user."""
-
 
 class Step(Enum):
-    """What makes a new generation out of the current one."""
+    """A step that makes a new generation out of the current one."""
 
     ADD = "rows are added, and replaced where asked"
     REMOVE = "rows are removed"
@@ -79,20 +77,19 @@ GENERATION = (
         frozenset({Step.ADD}),
     ),
 )
-"""What a generation may hold; of a name and a folder that it lies in, the name stands first."""
+"""Everything that a generation may hold; of a name and a folder that it lies in, the name stands first."""
 
 
 def entry_of(path: str) -> Entry:
-    """What a file is, by its path in the generation, with forward slashes. AssertionError for one that is not known."""
-    name = path
+    """Return a file's entry by its path in the generation, with forward slashes. AssertionError for an unknown path."""
     for entry in GENERATION:
-        if name == entry.name or (entry.name.endswith("/") and name.startswith(entry.name)):
+        if path == entry.name or (entry.name.endswith("/") and path.startswith(entry.name)):
             return entry
     raise AssertionError(f"{path} is no file of a generation: name it in index/storage/layout.py")
 
 
 def unchanged_by(step: Step, paths: Iterable[str]) -> list[str]:
-    """Those files of a generation that a step does not write anew: the next generation links to them."""
+    """List the files of a generation that a step does not write anew: the next generation links to them."""
     return [path for path in paths if step not in entry_of(path).rewritten_by]
 
 
@@ -102,17 +99,17 @@ def model_file(name: str, fold: int, suffix: str) -> str:
 
 
 def photograph_cache(index_dir: Path) -> Path:
-    """Where the photographs that were fetched for an index are kept, from build to build."""
+    """Folder of the photographs that were fetched for an index, kept from build to build."""
     return index_dir / CACHE / PHOTOGRAPHS
 
 
 def tuning_cache(index_dir: Path) -> Path:
-    """Where the searches for settings are kept that are not over."""
+    """Folder of the searches for settings that are not over."""
     return index_dir / CACHE / TUNING
 
 
 def search_paths(generation: Path) -> dict[str, Path]:
-    """Where each search backend that keeps something keeps it, by the backend's name."""
+    """Paths of the search backends that keep something on the disk, by the backend's name."""
     from index.search.backends import FAISS, LANCE
 
     return {FAISS: generation / FAISS_INDEX, LANCE: generation / LANCE_INDEX}

@@ -27,7 +27,7 @@ _HASHERS = min(8, os.cpu_count() or 1)
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """How a generation was made. `settings` holds whatever JSON can say; `files` maps relative path to sha256."""
+    """Record of how a generation was made. `settings` holds any JSON; `files` maps relative path to sha256."""
 
     format: int = FORMAT
     engine_version: str
@@ -103,7 +103,7 @@ def _parse(folder: Path, document: dict[str, Any]) -> Manifest:
 
 
 def _check_files(folder: Path, recorded: Mapping[str, str]) -> None:
-    """The same files, and in each the same bytes."""
+    """Refuse a folder whose files, or their bytes, are not those recorded."""
     present = {path for path in _files(folder) if path != MANIFEST}
     if missing := sorted(recorded.keys() - present):
         raise IndexUnusable(f"{folder / missing[0]} is missing from the index: {_AGAIN}.")
@@ -129,6 +129,6 @@ def _hash_files(folder: Path, paths: list[str]) -> dict[str, str]:
 
 
 def _checksum(document: dict[str, Any]) -> str:
-    """sha256 of the document in one fixed spelling, so that white space and the order of keys do not count."""
+    """Hash (sha256) of the document in one fixed spelling, so that white space and the order of keys do not count."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

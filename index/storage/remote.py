@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 CACHE_VARIABLE = "PRICE_CACHE"
-"""The environment's variable that names the folder in which indexes are kept that were brought here."""
+"""Environment variable that names the folder for indexes copied from object stores."""
 CHUNK = 2**23  # bytes
 ABANDONED = 24 * 3600  # seconds without a byte after which nobody is bringing an index any more
 _GENERATION = re.compile(r"gen-[0-9]{6,}")
@@ -65,14 +65,14 @@ def _open(uri: str) -> tuple[FileSystem, str]:
 
 
 def _folder(shown: str) -> Path:
-    """Where this machine keeps the index of a URI."""
+    """Folder in which this machine keeps the index of a URI."""
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     cache = Path(os.environ.get(CACHE_VARIABLE) or Path(home) / "price-engine")
     return cache / "indexes" / hashlib.sha256(shown.encode()).hexdigest()[:32]
 
 
 def _brought(store: FileSystem, root: str, folder: Path, shown: str) -> Path:
-    """Several processes may bring it at once: each beside the other, and the first to be done wins."""
+    """Copy the index here. Several processes may do so at once, side by side, and the first to be done wins."""
     name = _read(store, f"{root}/{CURRENT}", shown).decode("ascii", "replace").strip()
     if not _GENERATION.fullmatch(name):
         raise IndexUnusable(f"{shown} names no generation ({name[:40]!r}): copy the index there again.")
@@ -115,7 +115,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _files(manifest: bytes, shown: str) -> dict[str, str]:
-    """Path to sha256, of paths that stay below the generation's folder."""
+    """Read path -> sha256 from the manifest; refuse paths that leave the generation's folder."""
     try:
         files: dict[str, Any] = json.loads(manifest)["files"]
         inside = all(isinstance(path, str) and not {"..", ""} & set(path.split("/")) for path in files)
@@ -131,7 +131,7 @@ def _read(store: FileSystem, path: str, shown: str) -> bytes:
 
 
 def _chunks(store: FileSystem, path: str, shown: str) -> Iterator[bytes]:
-    """What the store gives; its refusals are told from those of this machine's disk, which are raised outside."""
+    """Yield what the store gives; its errors are kept distinct from those of this machine's disk, raised outside."""
     with _refusals(shown), store.open_input_stream(path) as file:
         while chunk := file.read(CHUNK):
             yield chunk
@@ -152,7 +152,7 @@ def _bring(store: FileSystem, path: str, to: Path, sha256: str, shown: str) -> N
 
 @contextlib.contextmanager
 def _refusals(shown: str) -> Iterator[None]:
-    """Arrow's messages may hold keys and signed addresses: none of them is passed on."""
+    """Replace Arrow's errors by ours: its messages may hold keys and signed addresses, so none is passed on."""
     import pyarrow as pa
 
     try:
@@ -168,7 +168,7 @@ def _refusals(shown: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _local_refusals(folder: Path) -> Iterator[None]:
-    """A full disk, or a folder that is not ours."""
+    """Turn errors of this machine's disk, such as a full one or no permission, into UsageError."""
     try:
         yield
     except OSError as error:

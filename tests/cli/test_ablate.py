@@ -1,4 +1,4 @@
-"""Does `price ablate` print a table that a person and a script can read, and refuse in one sentence?"""
+"""`price ablate`: a table that a person and a script can read, and refusals of one sentence."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Does `price build-index` learn from what is usable, and account for what is not?"""
+"""`price build-index`: it learns from what is usable, and accounts for what is not."""
 
 import csv
 import json
@@ -30,8 +30,8 @@ def build(price: Price, shop: Any, tmp_path: Path) -> Price:
 
 
 @pytest.fixture
-def goods(tmp_path: Path) -> Path:
-    path = tmp_path / "goods.csv"
+def items_file(tmp_path: Path) -> Path:
+    path = tmp_path / "items.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([HEADER, *ITEMS])
     return path
@@ -74,16 +74,16 @@ def test_the_summary_counts_rejects_and_photographs_by_reason(price: Price, shop
 
 
 def test_a_file_with_a_mark_and_bad_rows_of_every_kind_is_built_from_the_rest(
-    build: Price, goods: Path, tmp_path: Path
+    build: Price, items_file: Path, tmp_path: Path
 ) -> None:
     bad = [
         "90,Ragged,,1,2,3", "91,Ragged too", "92,Nul\0byte,,3", f"93,{'x' * 10_000_000},,3", "94,Free,,",
         "95,Nought,,0", "96,Owed,,-2.50", "97,Odd,,nan", "98,Endless,,inf", '99,"",,3', ",Nameless,,3",
         "0,An id that is taken,,3", "89,Dear,,1e300", "88,Words,,cheap",
     ]  # fmt: skip
-    text = goods.read_text(encoding="utf-8") + "".join(f"{line}\n" for line in bad)
-    goods.write_bytes(b"\xef\xbb\xbf" + text.encode())
-    built = build(goods, "--json")
+    text = items_file.read_text(encoding="utf-8") + "".join(f"{line}\n" for line in bad)
+    items_file.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    built = build(items_file, "--json")
     assert built.code == 0, built.err
     assert (built.json["rows"], built.json["rejected"]) == (len(ITEMS), len(bad))
     listed = rejects(tmp_path / "index")
@@ -92,8 +92,8 @@ def test_a_file_with_a_mark_and_bad_rows_of_every_kind_is_built_from_the_rest(
     assert Counter(row["column"] for row in listed) == {"": 2, "catalog_content": 3, "price": 7, "sample_id": 2}
 
 
-def test_a_catalogue_without_a_bad_row_has_no_rejects_file(build: Price, goods: Path, tmp_path: Path) -> None:
-    answer = build(goods)
+def test_a_catalogue_without_a_bad_row_has_no_rejects_file(build: Price, items_file: Path, tmp_path: Path) -> None:
+    answer = build(items_file)
     assert answer.code == 0
     assert "rejected" not in answer.out
     assert not list((tmp_path / "index").rglob("rejects.csv"))
@@ -102,9 +102,9 @@ def test_a_catalogue_without_a_bad_row_has_no_rejects_file(build: Price, goods: 
 def test_any_columns_of_a_parquet_file_may_be_named(build: Price, price: Price, tmp_path: Path) -> None:
     ids, words, _, money = zip(*ITEMS, strict=True)
     table = pa.table({"sku": ids, "title": words, "cost": [float(each) for each in money], "other": ids})
-    pq.write_table(table, tmp_path / "goods.parquet")
+    pq.write_table(table, tmp_path / "items.parquet")
     named = ["--id-column", "sku", "--text-column", "title", "--price-column", "cost", "--currency", "EUR"]
-    assert build(tmp_path / "goods.parquet", *named).code == 0
+    assert build(tmp_path / "items.parquet", *named).code == 0
     answer = price("query", "Teapot of jade", "--index", tmp_path / "index", "--json")
     assert answer.json["currency"] == "EUR"
     assert {one["name"] for one in answer.json["comparables"]} <= set(words)
@@ -112,16 +112,18 @@ def test_any_columns_of_a_parquet_file_may_be_named(build: Price, price: Price, 
     assert " EUR " in readable.splitlines()[0] and "price, EUR" in readable
 
 
-def test_options_win_over_the_file_and_both_stand_in_the_manifest(build: Price, goods: Path, tmp_path: Path) -> None:
-    assert build(goods, "--folds", "4", "--seed", "9", "--image-encoder", "none").code == 0
+def test_options_win_over_the_file_and_both_stand_in_the_manifest(
+    build: Price, items_file: Path, tmp_path: Path
+) -> None:
+    assert build(items_file, "--folds", "4", "--seed", "9", "--image-encoder", "none").code == 0
     settings = json.loads(next((tmp_path / "index").rglob("manifest.json")).read_text())["settings"]
     assert (settings["folds"], settings["seed"], settings["mlp"]["width"]) == (4, 9, 16)
     assert "none" in settings["image_encoder"] or settings["image_encoder"] == []
 
 
-def test_the_same_seed_builds_the_same_prices(build: Price, price: Price, goods: Path, tmp_path: Path) -> None:
+def test_the_same_seed_builds_the_same_prices(build: Price, price: Price, items_file: Path, tmp_path: Path) -> None:
     def answer(seed: int) -> dict[str, Any]:
-        assert build(goods, "--seed", seed).code == 0
+        assert build(items_file, "--seed", seed).code == 0
         quote = price("query", "Teapot of jade, 2 pint", "--index", tmp_path / "index", "--json").json
         return {**quote, "seconds": 0}
 
@@ -130,10 +132,12 @@ def test_the_same_seed_builds_the_same_prices(build: Price, price: Price, goods:
     assert answer(2)["price"] != once["price"]
 
 
-def test_a_refused_build_leaves_the_old_index_in_force(build: Price, price: Price, goods: Path, tmp_path: Path) -> None:
-    assert build(goods).code == 0
+def test_a_refused_build_leaves_the_old_index_current(
+    build: Price, price: Price, items_file: Path, tmp_path: Path
+) -> None:
+    assert build(items_file).code == 0
     before = (tmp_path / "index" / "CURRENT").read_text()
-    goods.write_text("sample_id,catalog_content,price\n1,Teapot,free\n", encoding="utf-8")
-    assert build(goods).code == 3
+    items_file.write_text("sample_id,catalog_content,price\n1,Teapot,free\n", encoding="utf-8")
+    assert build(items_file).code == 3
     assert (tmp_path / "index" / "CURRENT").read_text() == before
     assert price("query", "Teapot", "--index", tmp_path / "index").code == 0

@@ -1,4 +1,4 @@
-"""Does `price evaluate` say how good an index is, out of fold and on a labelled file?"""
+"""`price evaluate`: how good an index is, out of fold and on a labelled file."""
 
 import csv
 from collections.abc import Callable
@@ -11,7 +11,7 @@ Price = Callable[..., Any]
 
 KEYS = {"n", "smape", "smape_low", "smape_high", "median_ape", "coverage", "stages"}  # the contract's
 STAGES = {
-    "constant median", "neighbours alone", "mlp", "mlp + correction", "lexical", "kernel", "gbdt",
+    "constant median", "neighbours alone", "mlp", "lexical", "kernel", "gbdt",
     "blend", "stacker", "stacker + correction",
 }  # fmt: skip
 

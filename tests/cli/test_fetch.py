@@ -1,4 +1,4 @@
-"""Does `price fetch` bring photographs to the next build, and does `price encoders` list what there is?"""
+"""`price fetch`, which brings photographs to the next build, and `price encoders`, which lists what there is."""
 
 import csv
 import threading

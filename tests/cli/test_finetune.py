@@ -1,4 +1,4 @@
-"""Does `price finetune` say what it did, refuse in one sentence, and go on after an interrupt?"""
+"""`price finetune`: it says what it did, refuses in one sentence, and goes on after an interrupt."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Do `price add`, `price remove` and `price compact` keep the contract: one line or one object, and the exit codes?"""
+"""`price add`, `price remove` and `price compact`: one line or one object, and the exit codes of the contract."""
 
 import shutil
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import pytest
 
 from index.storage.generations import current_generation, writing
 from index.storage.items_table import ItemStore
+from index.storage.layout import REFERENCE
 
 Price = Callable[..., Any]
 KEYS = ["rows", "added", "replaced", "removed", "rejected", "generation", "seconds"]
@@ -98,7 +99,7 @@ def test_without_an_index_nothing_is_made(shop: Any, price: Price, tmp_path: Pat
 
 
 def test_a_damaged_index_is_refused(shop: Any, own_index: Path, price: Price) -> None:
-    (current_generation(own_index) / "comparables.arrow").write_bytes(b"ARROW1")
+    (current_generation(own_index) / REFERENCE).write_bytes(b"ARROW1")
     for command in three_ways(shop, own_index):
         assert price(*command).code == 4
 

@@ -1,4 +1,4 @@
-"""Does `price predict` say what became of a file, and does a killed one go on?"""
+"""`price predict`: it says what became of a file, and goes on after a kill."""
 
 import csv
 import json
@@ -46,7 +46,7 @@ def test_json_is_one_object_and_the_file_is_of_the_challenges_form(price: Price,
     assert set(said) == KEYS
     assert said["rows"] == said["priced"] + said["rejected"] == len(ids)
     assert said["output"] == str(out)
-    assert {"reading", "texts (minilm)", "search", "models", "writing"} <= set(said["stages"])
+    assert {"reading", "texts (minilm)", "features", "models", "writing"} <= set(said["stages"])
 
 
 def test_a_person_is_told_the_counts_and_the_shares(price: Price, shop: Any, tmp_path: Path) -> None:

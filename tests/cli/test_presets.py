@@ -1,4 +1,4 @@
-"""Does `price build-index --preset` say which presets there are, and which encoder runs in the place of which?"""
+"""`price build-index --preset`: which presets there are, and which encoder runs in the place of which."""
 
 from collections.abc import Callable
 from pathlib import Path

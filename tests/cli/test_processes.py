@@ -1,4 +1,4 @@
-"""Does the installed command keep its promises to other processes: exit codes, streams, signals, the lock?"""
+"""Promises of the installed command to other processes: exit codes, streams, signals, the lock."""
 
 import contextlib
 import os
@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from index.storage.generations import CACHE, writing
+from index.storage.generations import writing
+from index.storage.layout import CACHE
 
 ROOT = Path(__file__).parent.parent.parent
 PRICE = "import cli; cli.main()"
@@ -104,12 +105,12 @@ cli.main()
 """
 
 
-def test_a_kill_leaves_the_old_index_in_force_and_a_restart_redoes_no_finished_encoding(
+def test_a_kill_leaves_the_old_index_current_and_a_restart_redoes_no_finished_encoding(
     shop: Any, price: Callable[..., Any], start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = Path(shutil.copytree(shop.index, tmp_path / "index"))
     shutil.rmtree(index / CACHE)
-    in_force = (index / "CURRENT").read_text()
+    current = (index / "CURRENT").read_text()
     before = price("query", "Herbal tea", "--index", index, "--json").json
     build = ["build-index", shop.catalogue, "--image-dir", shop.images, "--index", index, "--config", shop.quick]
 
@@ -117,7 +118,7 @@ def test_a_kill_leaves_the_old_index_in_force_and_a_restart_redoes_no_finished_e
     _, err = killed.communicate()
     assert killed.returncode == -signal.SIGKILL, err
     assert list(index.glob("gen-*.partial")) != []
-    assert (index / "CURRENT").read_text() == in_force
+    assert (index / "CURRENT").read_text() == current
     after = price("query", "Herbal tea", "--index", index, "--json").json
     assert after | {"seconds": 0} == before | {"seconds": 0}
     finished = sum(cached(index).values())
@@ -126,7 +127,7 @@ def test_a_kill_leaves_the_old_index_in_force_and_a_restart_redoes_no_finished_e
     encoded = count_encodings(monkeypatch)
     assert price(*build).code == 0
     assert sum(encoded) + finished == sum(cached(index).values())  # each text and photograph once, over both builds
-    assert (index / "CURRENT").read_text() != in_force
+    assert (index / "CURRENT").read_text() != current
     assert list(index.glob("*.partial")) == []
 
     encoded.clear()

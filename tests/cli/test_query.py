@@ -1,4 +1,4 @@
-"""Does `price query` price an item from words, from a photograph or from both, and say how?"""
+"""`price query`: an item is priced from words, from a photograph or from both, and the answer says how."""
 
 import io
 import math
@@ -109,17 +109,17 @@ def test_standard_input_that_is_not_utf_8_is_priced_by_what_can_be_read(
     assert price("query", "-", "--index", shop.index, "--json").json["price"] > 0
 
 
-@pytest.mark.parametrize(("knob", "value"), [("k", 3), ("band", 0.15), ("lambda", 40.0), ("alpha", 2.5)])
-def test_a_knob_that_is_given_changes_the_answer_and_is_echoed(
-    knob: str, value: float, price: Price, shop: Any
+@pytest.mark.parametrize(("name", "value"), [("k", 3), ("band", 0.15), ("lambda", 40.0), ("alpha", 2.5)])
+def test_a_parameter_that_is_given_changes_the_answer_and_is_echoed(
+    name: str, value: float, price: Price, shop: Any
 ) -> None:
     usual = price("query", COFFEE, "--index", shop.index, "--json").json
-    given = price("query", COFFEE, "--index", shop.index, "--json", f"--{knob}", value).json
-    assert usual["settings"][knob] != value
-    assert given["settings"] == usual["settings"] | {knob: value}
+    given = price("query", COFFEE, "--index", shop.index, "--json", f"--{name}", value).json
+    assert usual["settings"][name] != value
+    assert given["settings"] == usual["settings"] | {name: value}
     assert given["price"] != usual["price"]
     assert given["parts"]["blend"] == usual["parts"]["blend"]
-    if knob == "k":
+    if name == "k":
         assert len(given["comparables"]) == 3
 
 

@@ -1,4 +1,4 @@
-"""Does bad input get one line that says what happened and what to do, nothing on stdout, and the contract's code?"""
+"""Refusals: one line that says what happened and what to do, nothing on stdout, and the contract's code."""
 
 import json
 import re
@@ -66,10 +66,10 @@ FILES: dict[str, tuple[Make, str]] = {
 @pytest.mark.parametrize("kind", FILES)
 def test_a_catalogue_that_cannot_be_worked_with_is_refused(kind: str, price: Price, tmp_path: Path) -> None:
     make, phrase = FILES[kind]
-    path = tmp_path / "goods.csv"
+    path = tmp_path / "items.csv"
     make(path)
     answer = price("build-index", path, "--index", tmp_path / "index", "--image-encoder", "none")
-    refused(answer, DATA, "goods.csv", phrase, after_work=True)
+    refused(answer, DATA, "items.csv", phrase, after_work=True)
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "header-only", "UTF-16", "no usable row"])
@@ -87,14 +87,14 @@ def test_too_few_rows_for_the_folds_are_refused(items: int, price: Price, shop: 
     path = tmp_path / "few.csv"
     rows(*(f"{i},{'abcde'[i] * 5} tea,,{i + 1}" for i in range(items)))(path)
     answer = price("build-index", path, "--index", tmp_path / "index", "--config", shop.quick)
-    refused(answer, DATA, "groups of twins", "ask for fewer folds", after_work=True)
+    refused(answer, DATA, "groups of near-duplicates", "ask for fewer folds", after_work=True)
 
 
-def test_twins_do_not_count_as_rows_enough(price: Price, shop: Any, tmp_path: Path) -> None:
-    path = tmp_path / "twins.csv"
+def test_near_duplicates_do_not_count_as_rows_enough(price: Price, shop: Any, tmp_path: Path) -> None:
+    path = tmp_path / "near-duplicates.csv"
     rows(*(f"{i},Coffee {i} oz,,{i + 1}" for i in range(30)))(path)
     answer = price("build-index", path, "--index", tmp_path / "index", "--config", shop.quick)
-    refused(answer, DATA, "30 usable rows in 1 groups of twins", after_work=True)
+    refused(answer, DATA, "30 usable rows in 1 groups of near-duplicates", after_work=True)
 
 
 def half_built(index: Path) -> None:
@@ -141,6 +141,37 @@ def test_an_index_that_cannot_be_trusted_is_refused(kind: str, command: str, pri
     assert "--index" in answer.err or "price build-index" in answer.err  # what to do
 
 
+def older_format(index: Path) -> None:
+    """An index as it was before today's format: its manifest says so, and lacks keys and files that today's has."""
+    manifest = next(index.glob("gen-*/manifest.json"))
+    document = json.loads(manifest.read_text())
+    del document["settings"]["stacker"], document["encoders"]
+    manifest.write_text(json.dumps(document | {"format": 2}))
+    for name in ("reference.arrow", "out_of_fold.parquet"):
+        (manifest.parent / name).unlink()
+
+
+@pytest.mark.parametrize("command", ["query", "evaluate", "evaluate a file", "predict", "add"])
+def test_an_index_of_an_older_format_is_refused_with_the_command_that_builds_it_again(
+    command: str, price: Price, shop: Any, own_index: Path, tmp_path: Path
+) -> None:
+    older_format(own_index)
+    before = sorted(own_index.rglob("*"))
+    arguments = {
+        "query": ["query", "coffee"],
+        "evaluate": ["evaluate"],
+        "evaluate a file": ["evaluate", shop.holdout],
+        "predict": ["predict", shop.holdout, "-o", tmp_path / "prices.csv"],
+        "add": ["add", shop.holdout],
+    }
+    answer = price(*arguments[command], "--index", own_index)
+    reads_its_file_first = command in ("predict", "add")
+    refused(answer, INDEX, "is of format 2", "`price build-index`", after_work=reads_its_file_first)
+    assert "Traceback" not in answer.err
+    assert sorted(own_index.rglob("*")) == before
+    assert not list(tmp_path.glob("prices.csv*"))
+
+
 SETTINGS = {
     "an unknown preset": (["--preset", "defualt"], "", "did you mean 'default'"),
     "an unknown text encoder": (["--text-encoder", "minlm"], "", "did you mean minilm?"),
@@ -175,19 +206,19 @@ def test_settings_that_cannot_be_used_are_refused(kind: str, price: Price, shop:
     refused(price("build-index", shop.catalogue, "--index", tmp_path / "index", *options), USAGE, phrase)
 
 
-KNOBS = [(knob, value) for knob in ("k", "band", "lambda", "alpha") for value in ("0", "-1", "nan")]
+PARAMETERS = [(name, value) for name in ("k", "band", "lambda", "alpha") for value in ("0", "-1", "nan")]
 
 
-@pytest.mark.parametrize(("knob", "value"), [*KNOBS, ("lambda", "inf"), ("alpha", "inf"), ("alpha", "1000")])
-def test_a_knob_out_of_range_is_refused_in_a_query(knob: str, value: str, price: Price, shop: Any) -> None:
-    refused(price("query", "coffee", "--index", shop.index, f"--{knob}", value), USAGE, knob, value[:3])
+@pytest.mark.parametrize(("name", "value"), [*PARAMETERS, ("lambda", "inf"), ("alpha", "inf"), ("alpha", "1000")])
+def test_a_parameter_out_of_range_is_refused_in_a_query(name: str, value: str, price: Price, shop: Any) -> None:
+    refused(price("query", "coffee", "--index", shop.index, f"--{name}", value), USAGE, name, value[:3])
 
 
-@pytest.mark.parametrize(("knob", "value"), [*KNOBS, ("k", "20000"), ("lambda", "inf"), ("alpha", "inf")])
-def test_a_knob_out_of_range_is_refused_in_the_settings(
-    knob: str, value: str, price: Price, shop: Any, tmp_path: Path
+@pytest.mark.parametrize(("name", "value"), [*PARAMETERS, ("k", "20000"), ("lambda", "inf"), ("alpha", "inf")])
+def test_a_parameter_out_of_range_is_refused_in_the_settings(
+    name: str, value: str, price: Price, shop: Any, tmp_path: Path
 ) -> None:
-    (tmp_path / "own.toml").write_text(f"[correction]\n{knob} = {value}\n", encoding="utf-8")
+    (tmp_path / "own.toml").write_text(f"[correction]\n{name} = {value}\n", encoding="utf-8")
     answer = price("build-index", shop.catalogue, "--index", tmp_path / "index", "--config", tmp_path / "own.toml")
     refused(answer, USAGE, "correction")
 

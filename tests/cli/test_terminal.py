@@ -1,4 +1,4 @@
-"""Does product text stay data, whatever it holds, on every surface that a person looks at?"""
+"""Product text as data, whatever it holds, on every surface that a person looks at."""
 
 import csv
 import io

@@ -48,7 +48,7 @@ def test_a_person_is_told_which_figures_are_honest_and_what_is_current(price: Pr
     assert answer.code == 0, answer.err
     assert "these figures are honest" in answer.out
     assert "flatters it" in answer.out
-    assert ("In force in" in answer.out) != ("left as it is" in answer.out)
+    assert ("Now current in" in answer.out) != ("left as it is" in answer.out)
     assert max(map(len, answer.out.splitlines())) < 90 + len(str(own_index))
 
 

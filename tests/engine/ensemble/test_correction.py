@@ -15,13 +15,13 @@ def cosine(one, other) -> float:
     return float(np.dot(one.astype(np.float64), other.astype(np.float64)))
 
 
-def corrected(prediction, query, *, space, log_price, residual, parameters) -> float:
+def corrected(prediction, query, *, vectors, log_price, residual, parameters) -> float:
     """prediction + alpha * sum(exp(-lambda d) r) / sum(exp(-lambda d)) over the k nearest rows within the band."""
-    rows = [j for j in range(len(space)) if abs(log_price[j] - prediction) <= parameters.band]
-    nearest = sorted(rows, key=lambda j: (-np.float32(cosine(query, space[j])), j))[: parameters.k]
+    rows = [j for j in range(len(vectors)) if abs(log_price[j] - prediction) <= parameters.band]
+    nearest = sorted(rows, key=lambda j: (-np.float32(cosine(query, vectors[j])), j))[: parameters.k]
     if not nearest:
         return prediction
-    distance = [1 - cosine(query, space[j]) for j in nearest]
+    distance = [1 - cosine(query, vectors[j]) for j in nearest]
     weight = [math.exp(-parameters.decay * (d - min(distance))) for d in distance]
     return prediction + parameters.alpha * sum(w * residual[j] for w, j in zip(weight, nearest, strict=True)) / sum(
         weight
@@ -33,21 +33,26 @@ class Catalogue:
 
     def __init__(self, rows=60, dim=4, seed=0):
         random = np.random.default_rng(seed)
-        space = random.normal(size=(rows, dim))
-        self.space = (space / np.linalg.norm(space, axis=1, keepdims=True)).astype(np.float32)
+        vectors = random.normal(size=(rows, dim))
+        self.vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
         self.log_price = random.normal(0, 1, rows).astype(np.float32)
         self.residual = random.normal(0, 0.5, rows)
 
     def answer(self, query, prediction, parameters) -> float:
         """As the engine corrects one item."""
-        near = BandIndex(self.space, self.log_price).search(
+        near = BandIndex(self.vectors, self.log_price).search(
             query[None], np.array([prediction]), k=parameters.k, band=parameters.band
         )
         return prediction + float(shift(near, self.residual, parameters)[0])
 
     def slow_answer(self, query, prediction, parameters) -> float:
         return corrected(
-            prediction, query, space=self.space, log_price=self.log_price, residual=self.residual, parameters=parameters
+            prediction,
+            query,
+            vectors=self.vectors,
+            log_price=self.log_price,
+            residual=self.residual,
+            parameters=parameters,
         )
 
 
@@ -68,16 +73,16 @@ def near_of(*similarity, rows=None) -> Neighbours:
 def test_the_correction_is_the_formula_read_out_row_by_row(k, band, decay):
     catalogue = Catalogue()
     queries, parameters = Catalogue(rows=12, seed=1), CorrectionParameters(k, band, decay, 0.7)
-    for query, prediction in zip(queries.space, queries.log_price, strict=True):
+    for query, prediction in zip(queries.vectors, queries.log_price, strict=True):
         expected = catalogue.slow_answer(query, float(prediction), parameters)
         assert catalogue.answer(query, float(prediction), parameters) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_batch_is_corrected_as_its_items_one_by_one():
     catalogue, queries, parameters = Catalogue(), Catalogue(rows=30, seed=1), CorrectionParameters(7, 0.4, 3.0, 0.5)
-    near = BandIndex(catalogue.space, catalogue.log_price).search(queries.space, queries.log_price, k=7, band=0.4)
+    near = BandIndex(catalogue.vectors, catalogue.log_price).search(queries.vectors, queries.log_price, k=7, band=0.4)
     together = queries.log_price + shift(near, catalogue.residual, parameters)
-    alone = [catalogue.answer(q, float(p), parameters) for q, p in zip(queries.space, queries.log_price, strict=True)]
+    alone = [catalogue.answer(q, float(p), parameters) for q, p in zip(queries.vectors, queries.log_price, strict=True)]
     np.testing.assert_allclose(together, alone, atol=1e-12)
 
 
@@ -130,21 +135,21 @@ def test_rows_outside_the_band_change_nothing():
     catalogue, parameters, query = (
         Catalogue(),
         CorrectionParameters(8, 0.5, 2.0, 0.5),
-        Catalogue(rows=1, seed=1).space[0],
+        Catalogue(rows=1, seed=1).vectors[0],
     )
     before = catalogue.answer(query, 0.0, parameters)
     outside = np.abs(catalogue.log_price) > 0.5
     assert 10 < outside.sum() < 50
     catalogue.residual[outside] = 1e6
-    catalogue.space[outside] = query
+    catalogue.vectors[outside] = query
     assert catalogue.answer(query, 0.0, parameters) == before
 
 
 def test_a_row_within_the_band_changes_the_answer_and_one_just_outside_does_not():
     query = toward(1.0)
-    space, residual = np.stack([toward(0.5), query]), np.array([0.1, 0.9])
+    vectors, residual = np.stack([toward(0.5), query]), np.array([0.1, 0.9])
     for price, expected in ((0.499, 0.9), (-0.499, 0.9), (0.501, 0.1), (-0.501, 0.1)):
-        near = BandIndex(space, np.array([0.0, price])).search(query[None], np.zeros(1), k=1, band=0.5)
+        near = BandIndex(vectors, np.array([0.0, price])).search(query[None], np.zeros(1), k=1, band=0.5)
         assert shift(near, residual, CorrectionParameters(1, 0.5, 1.0, 1.0))[0] == pytest.approx(expected)
 
 
@@ -158,14 +163,16 @@ def test_the_band_lies_about_the_prediction():
 
 def test_nobody_in_the_band_means_no_shift_and_no_weight():
     catalogue, parameters = Catalogue(), CorrectionParameters(8, 0.5, 2.0, 0.5)
-    near = BandIndex(catalogue.space, catalogue.log_price).search(catalogue.space[:1], np.array([50.0]), k=8, band=0.5)
+    near = BandIndex(catalogue.vectors, catalogue.log_price).search(
+        catalogue.vectors[:1], np.array([50.0]), k=8, band=0.5
+    )
     assert not near.found.any()
     assert shift(near, catalogue.residual, parameters).tolist() == [0]
     assert weights(near, 2.0).tolist() == [[0] * 8]
 
 
 def test_fewer_than_k_in_the_band_are_the_neighbours_there_are():
-    catalogue, query = Catalogue(), Catalogue(rows=1, seed=1).space[0]
+    catalogue, query = Catalogue(), Catalogue(rows=1, seed=1).vectors[0]
     here = int((np.abs(catalogue.log_price) <= 0.2).sum())
     assert 1 < here < 30
     few, many = CorrectionParameters(here, 0.2, 2.0, 0.5), CorrectionParameters(1000, 0.2, 2.0, 0.5)
@@ -177,14 +184,14 @@ def test_a_row_without_a_vector_is_nobodys_neighbour_and_a_query_without_one_has
     catalogue, parameters, query = (
         Catalogue(),
         CorrectionParameters(60, math.inf, 2.0, 0.5),
-        Catalogue(rows=1, seed=1).space[0],
+        Catalogue(rows=1, seed=1).vectors[0],
     )
-    catalogue.space[3], catalogue.residual[3] = 0, 1e6
+    catalogue.vectors[3], catalogue.residual[3] = 0, 1e6
     others = np.arange(60) != 3
     expected = corrected(
         0.0,
         query,
-        space=catalogue.space[others],
+        vectors=catalogue.vectors[others],
         log_price=catalogue.log_price[others],
         residual=catalogue.residual[others],
         parameters=parameters,

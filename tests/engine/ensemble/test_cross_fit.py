@@ -27,29 +27,29 @@ PARAMETERS = CorrectionParameters(5, 0.6, 3.0, 0.8)
 
 @dataclass
 class World:
-    """Rows whose neighbours in space are missed alike by every member."""
+    """Rows whose neighbours by search vector are missed alike by every member."""
 
     oof: OutOfFold
     log_price: np.ndarray
-    space: np.ndarray
+    vectors: np.ndarray
     fold: np.ndarray
 
     def fit(self, settings=FIXED):
-        return cross_fit(self.oof, self.log_price, self.space, settings)
+        return cross_fit(self.oof, self.log_price, self.vectors, settings)
 
 
 def world_of(rows=90, folds=3, *, spread=0.5, effect=0.5, seed=0) -> World:
     random = np.random.default_rng(seed)
     kind = random.integers(0, 6, rows)
-    space = np.eye(6)[kind] + random.normal(0, 0.3, (rows, 6))
-    space = (space / np.linalg.norm(space, axis=1, keepdims=True)).astype(np.float32)
+    vectors = np.eye(6)[kind] + random.normal(0, 0.3, (rows, 6))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     missed = effect * random.normal(size=6)[kind]
     log_price = random.normal(2.7, spread, rows) + missed
     fold = random.permutation(np.arange(rows) % folds).astype(np.int8)
     expected = {m: log_price - missed + random.normal(0, 0.1 + 0.1 * i, rows) for i, m in enumerate(MEMBERS)}
     own = {m: each + random.normal(0, 0.05, rows) for m, each in expected.items()}
-    without = {m: each + random.normal(0, 0.05, (folds, rows)) for m, each in expected.items()}
-    return World(OutOfFold(fold, own, without), log_price, space, fold)
+    nested = {m: each + random.normal(0, 0.05, (folds, rows)) for m, each in expected.items()}
+    return World(OutOfFold(fold, own, nested), log_price, vectors, fold)
 
 
 def blended(world, fold, row, weights) -> float:
@@ -59,7 +59,7 @@ def blended(world, fold, row, weights) -> float:
 
 def neighbours(world, row, centre, k, band) -> list[tuple[float, int]]:
     """(cosine, row) of the nearest rows of other folds within the band."""
-    cosine = world.space.astype(np.float64) @ world.space[row].astype(np.float64)
+    cosine = world.vectors.astype(np.float64) @ world.vectors[row].astype(np.float64)
     others = np.flatnonzero(world.fold != world.fold[row])
     within = [j for j in others if abs(np.float32(world.log_price[j]) - centre) <= band]
     return [(cosine[j], j) for j in sorted(within, key=lambda j: (-cosine[j], j))[:k]]
@@ -117,7 +117,7 @@ def test_the_similarity_is_that_of_the_nearest_row_in_the_band_and_nothing_where
 
 def test_a_row_without_a_vector_is_priced_by_the_blend_and_by_the_median():
     world = world_of()
-    world.space[4] = 0
+    world.vectors[4] = 0
     _, held = world.fit()
     assert held.stages[ANSWER][4] == held.stages["blend"][4]
     assert held.stages["neighbours alone"][4] == held.stages["constant median"][4]
@@ -202,7 +202,7 @@ def test_held_prices_lie_within_their_interval_as_often_as_promised(coverage):
 
 @pytest.mark.parametrize("stage", ["constant median", "neighbours alone", ANSWER])
 def test_prices_of_a_fold_change_nothing_in_how_that_fold_is_priced(stage):
-    """Given what the models predict; that those never heard the fold is `test_out_of_fold`'s to show."""
+    """Given what the models predict; that those were never trained on the fold is `test_out_of_fold`'s to show."""
     held, held_after, here = before_and_after_a_fold_got_other_prices(FIXED)
     np.testing.assert_array_equal(held_after.stages[stage][here], held.stages[stage][here])
     assert not np.array_equal(held_after.stages[stage][~here], held.stages[stage][~here])
@@ -221,7 +221,7 @@ def before_and_after_a_fold_got_other_prices(settings):
     return before.fit(settings)[1], after.fit(settings)[1], here
 
 
-def test_stored_residuals_which_have_heard_the_fold_have_no_part_in_its_score():
+def test_stored_residuals_whose_models_know_the_fold_have_no_part_in_its_score():
     world = world_of()
     _, held = world.fit()
     for member in MEMBERS:
@@ -244,7 +244,7 @@ class Memory:
 
 
 def remembered(rows, seed, log_price=None) -> World:
-    """Prices that nothing explains, predicted out of fold by models that learn by heart, in the space they look at."""
+    """Prices that nothing explains, out of fold by models that learn by heart what they read: the search vectors."""
     random = np.random.default_rng(seed)
     place = random.normal(size=(rows, 3))
     place = (place / np.linalg.norm(place, axis=1, keepdims=True)).astype(np.float32)
@@ -280,7 +280,7 @@ def test_a_shift_knows_nothing_of_a_price_that_nothing_explains():
     assert abs(told) < 0.1
 
 
-def test_residuals_that_have_heard_the_row_would_point_away_from_it():
+def test_residuals_whose_models_know_the_row_would_point_away_from_it():
     """Why a score needs models without both folds: with the stored residuals, the claim above is false."""
     told = 0.0
     for seed in range(3):
@@ -316,6 +316,6 @@ def test_neighbours_at_random_are_drawn_by_the_seed_and_move_nothing_else():
 def test_neighbours_at_random_are_a_permutation_of_the_vectors_within_the_same_band_and_folds():
     world = world_of()
     _, held = world.fit()
-    shuffled = replace(world, space=world.space[np.random.default_rng(FIXED.seed).permutation(len(world.space))])
+    shuffled = replace(world, vectors=world.vectors[np.random.default_rng(FIXED.seed).permutation(len(world.vectors))])
     slow = [priced(shuffled, row, WEIGHTS, PARAMETERS) for row in range(len(world.log_price))]
     np.testing.assert_allclose(held.control, slow, atol=1e-5)

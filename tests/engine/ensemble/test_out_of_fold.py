@@ -68,15 +68,15 @@ def test_every_prediction_is_by_the_models_that_left_out_what_they_must(folds):
     fold = FOLD if folds == FOLDS else (np.arange(ROWS) % folds).astype(np.int8)
     oof, _ = predict(fits={"mlp": Absentee}, inputs=inputs_of(fold=fold), fold=fold)
     every = set(range(folds))
-    own, without = np.zeros(ROWS), np.zeros((folds, ROWS))
+    own, nested = np.zeros(ROWS), np.zeros((folds, ROWS))
     for row in range(ROWS):
         mine = int(fold[row])
         own[row] = told(every - {mine}, row)
         for other in every - {mine}:
-            without[other, row] = told(every - {other, mine}, row)
-        without[mine, row] = np.mean([told(every - {mine, other}, row) for other in every - {mine}])
+            nested[other, row] = told(every - {other, mine}, row)
+        nested[mine, row] = np.mean([told(every - {mine, other}, row) for other in every - {mine}])
     np.testing.assert_allclose(oof.oof["mlp"], own)
-    np.testing.assert_allclose(oof.nested_oof["mlp"], without)
+    np.testing.assert_allclose(oof.nested_oof["mlp"], nested)
 
 
 def test_no_model_is_asked_for_a_row_that_it_saw():
@@ -111,7 +111,7 @@ def test_a_price_a_thousand_times_higher_moves_no_prediction_of_its_own_fold(row
 
 
 def test_the_same_price_does_move_predictions_of_other_folds():
-    """Else the claim above would hold of a model that hears nothing."""
+    """Else the claim above would hold of a model that learns nothing."""
     moved = 0
     for row in range(ROWS):
         dearer = LOG_PRICE.copy()
@@ -122,32 +122,32 @@ def test_the_same_price_does_move_predictions_of_other_folds():
     assert moved > ROWS / 2
 
 
-def twins():
+def near_duplicates():
     """Forty pairs alike to the last digit but for their price: their groups, and the inputs."""
     names = [f"item {row % 40}" for row in range(80)]
     place = np.tile(np.random.default_rng(3).normal(size=(40, 2)), (2, 1))
     return duplicate_groups(names, [None] * 80), place, np.random.default_rng(4).normal(2.7, 1, 80)
 
 
-def test_a_row_never_hears_the_price_of_its_twin():
-    groups, place, log_price = twins()
+def test_a_row_is_never_predicted_from_the_price_of_its_near_duplicate():
+    groups, place, log_price = near_duplicates()
     fold = assign_folds(groups, FOLDS, seed=0, log_price=log_price)
     np.testing.assert_array_equal(fold[:40], fold[40:])
     oof, _ = predict(log_price, inputs=inputs_of(place, fold), fold=fold)
-    twin = np.roll(log_price, 40)
-    assert not np.isclose(oof.oof["mlp"], twin).any()
-    assert not np.isclose(oof.nested_oof["mlp"], twin).any()
+    other = np.roll(log_price, 40)
+    assert not np.isclose(oof.oof["mlp"], other).any()
+    assert not np.isclose(oof.nested_oof["mlp"], other).any()
 
 
-def test_folds_that_part_twins_would_let_a_row_hear_its_twin():
+def test_folds_that_part_near_duplicates_would_predict_a_row_from_its_own():
     """Else the claim above would hold of a model that remembers nothing."""
-    _, place, log_price = twins()
+    _, place, log_price = near_duplicates()
     fold = (np.arange(80) // 20).astype(np.int8)
     oof, _ = predict(log_price, inputs=inputs_of(place, fold), fold=fold)
     np.testing.assert_array_equal(oof.oof["mlp"], np.roll(log_price, 40))
 
 
-def test_held_is_the_prediction_without_the_rows_own_fold():
+def test_nested_is_the_prediction_without_the_rows_own_fold():
     oof, _ = predict()
     slow = [oof.nested_oof["mlp"][FOLD[row], row] for row in range(ROWS)]
     np.testing.assert_array_equal(oof.nested()["mlp"], slow)

@@ -51,7 +51,7 @@ EVIDENCE = StackerSettings(k=3, band=0.6)
 
 
 class Leave:
-    """A stack that leaves the blend by a share of what its table says the nearest rows cost more."""
+    """A stacker that leaves the blend by a share of what its table says the nearest rows cost more."""
 
     def __init__(self, share):
         self.share = share
@@ -63,10 +63,10 @@ class Leave:
 
 @pytest.fixture
 def rows(make_items):
-    """The catalogue: space, log price, residual."""
+    """The catalogue: search vectors, log price, residual."""
     inputs, log_price = make_items(50, seed=8)
     return {
-        "space": inputs.vectors["name"],
+        "vectors": inputs.vectors["name"],
         "log_price": log_price,
         "residual": np.sin(np.arange(50.0)) / 3,
         "unit": inputs.unit,
@@ -76,7 +76,7 @@ def rows(make_items):
 
 
 def model_of(rows, members=MODELS, stackers=()) -> PriceModel:
-    index = BandIndex(rows["space"], rows["log_price"], groups=rows["fold"])
+    index = BandIndex(rows["vectors"], rows["log_price"], groups=rows["fold"])
     reference = Rows(index, *(rows[name] for name in ("log_price", "unit", "log_amount", "residual")))
     return PriceModel(Models(members, stackers), FITTED, reference, EVIDENCE)
 
@@ -93,7 +93,7 @@ def test_an_estimate_is_models_blend_correction_and_interval_row_by_row(model, r
         asked = inputs.take(np.array([row]))
         members = {m: np.mean([each.predict(asked)[0] for each in models]) for m, models in MODELS.items()}
         base = sum(FITTED.weights[m] * members[m] for m in members)
-        cosine = rows["space"].astype(np.float64) @ asked.vectors["name"][0].astype(np.float64)
+        cosine = rows["vectors"].astype(np.float64) @ asked.vectors["name"][0].astype(np.float64)
         within = np.flatnonzero(np.abs(rows["log_price"] - base) <= 0.8)
         near = sorted(within, key=lambda j: -cosine[j])[:4]
         weight = np.exp([-2.0 * (1 - cosine[j]) for j in near])
@@ -122,15 +122,15 @@ def test_one_item_is_priced_as_in_a_batch(model, make_items):
 )
 def test_a_query_may_bring_its_own_parameters_and_the_fitted_ones_stay(model, rows, make_items, changed):
     inputs, _ = make_items(20)
-    space, correction = inputs.vectors["name"], replace(FITTED.correction, **changed)
-    before, asked = model.estimate(inputs, space), model.estimate(inputs, space, correction)
-    near = BandIndex(rows["space"], rows["log_price"]).search(
-        space, asked.base.blended, k=correction.k, band=correction.band
+    vectors, correction = inputs.vectors["name"], replace(FITTED.correction, **changed)
+    before, asked = model.estimate(inputs, vectors), model.estimate(inputs, vectors, correction)
+    near = BandIndex(rows["vectors"], rows["log_price"]).search(
+        vectors, asked.base.blended, k=correction.k, band=correction.band
     )
     np.testing.assert_allclose(asked.answer, asked.base.blended + shift(near, rows["residual"], correction))
     np.testing.assert_allclose(asked.weight, weights(near, correction.decay))
     assert not np.allclose(asked.shift, before.shift)
-    np.testing.assert_array_equal(model.estimate(inputs, space).answer, before.answer)
+    np.testing.assert_array_equal(model.estimate(inputs, vectors).answer, before.answer)
     assert model.parameters == FITTED
 
 
@@ -155,50 +155,50 @@ def test_the_blend_takes_the_members_by_name(rows, make_items):
 
 def test_neighbours_alone_are_the_weighted_mean_of_the_nearest_prices_without_a_band(model, rows, make_items):
     inputs, _ = make_items(10)
-    space = inputs.vectors["name"].copy()
-    space[3] = 0
-    alone = model.neighbours_alone(space, FITTED.correction)
+    vectors = inputs.vectors["name"].copy()
+    vectors[3] = 0
+    alone = model.neighbours_alone(vectors, FITTED.correction)
     for row in range(10):
-        cosine = rows["space"].astype(np.float64) @ space[row].astype(np.float64)
+        cosine = rows["vectors"].astype(np.float64) @ vectors[row].astype(np.float64)
         near = np.argsort(-cosine, kind="stable")[:4]
         mean = np.average(rows["log_price"][near], weights=np.exp(-2.0 * (1 - cosine[near])))
         assert alone[row] == pytest.approx(np.median(rows["log_price"]) if row == 3 else mean, abs=1e-6)
 
 
 @pytest.mark.parametrize("shares", [(0.5,), (0.2, 0.4)])
-def test_the_stack_leaves_the_blend_by_what_the_nearest_in_its_band_cost_and_is_then_corrected(
+def test_the_stacker_leaves_the_blend_by_what_the_nearest_in_its_band_cost_and_is_then_corrected(
     rows, make_items, shares
 ):
     inputs, _ = make_items(20)
-    space = inputs.vectors["name"]
-    estimate = model_of(rows, stackers=[Leave(share) for share in shares]).estimate(inputs, space)
+    vectors = inputs.vectors["name"]
+    estimate = model_of(rows, stackers=[Leave(share) for share in shares]).estimate(inputs, vectors)
     for row in range(20):
-        cosine, blended = rows["space"] @ space[row], estimate.base.blended[row]
+        cosine, blended = rows["vectors"] @ vectors[row], estimate.base.blended[row]
         within = np.flatnonzero(np.abs(rows["log_price"] - blended) <= EVIDENCE.band)
         missed = rows["log_price"][within[cosine[within].argmax()]] - blended if len(within) else 1.0
         assert estimate.base.stacked[row] == pytest.approx(blended + np.mean(shares) * missed, abs=1e-5)
-    near = BandIndex(rows["space"], rows["log_price"]).search(space, estimate.base.stacked, k=4, band=0.8)
+    near = BandIndex(rows["vectors"], rows["log_price"]).search(vectors, estimate.base.stacked, k=4, band=0.8)
     np.testing.assert_array_equal(estimate.near.rows, near.rows)
     np.testing.assert_allclose(
         estimate.answer, estimate.base.stacked + shift(near, rows["residual"], FITTED.correction)
     )
 
 
-def test_unseen_asks_each_fold_s_models_alone_and_hears_no_row_of_that_fold(rows, make_items):
+def test_unseen_asks_each_fold_s_models_alone_and_uses_no_row_of_that_fold(rows, make_items):
     inputs, _ = make_items(50, seed=8)  # the catalogue's own rows
-    space, stacks = rows["space"], [Leave(0.2), Leave(0.6)]
-    expected = model_of(rows, stackers=stacks).unseen(inputs, space, rows["fold"]).last
+    vectors, stackers = rows["vectors"], [Leave(0.2), Leave(0.6)]
+    expected = model_of(rows, stackers=stackers).unseen(inputs, vectors, rows["fold"]).last
     for row in range(50):
         fold, asked = rows["fold"][row], inputs.take(np.array([row]))
         blended = sum(FITTED.weights[m] * MODELS[m][fold].predict(asked)[0] for m in MODELS)
         there = (np.abs(rows["log_price"] - blended) <= EVIDENCE.band) & (rows["fold"] != fold)
-        within, cosine = np.flatnonzero(there), space @ space[row]
+        within, cosine = np.flatnonzero(there), vectors @ vectors[row]
         missed = rows["log_price"][within[cosine[within].argmax()]] - blended if len(within) else 1.0
-        assert expected[row] == pytest.approx(blended + stacks[fold].share * missed, abs=1e-5)
+        assert expected[row] == pytest.approx(blended + stackers[fold].share * missed, abs=1e-5)
 
 
 def trained(make_items):
-    """A stack and four members of two folds each, of the least size."""
+    """A stacker and four members of two folds each, of the least size."""
     inputs, log_price = make_items(40)
     fit = Fit(1, 16, 16, 0.01, 0.01, "constant")
     gated, words = (NetworkSettings(head, members=1, width=4, dropout=0.0, fit=fit) for head in ("gated", "words"))
@@ -211,14 +211,14 @@ def trained(make_items):
         "gbdt": [LightGbm.fit(inputs, log_price, trees, seed=seed, threads=1, fitted={}) for seed in (0, 1)],
         "lexical": [NeuralMember.fit(inputs, log_price, words, seed) for seed in (0, 1)],
     }
-    stack = StackerSettings(rounds=2, least_rows_in_leaf=5, feature_fraction=1.0)
+    stacker = StackerSettings(rounds=2, least_rows_in_leaf=5, feature_fraction=1.0)
     table, blended = table_of(members, inputs)
-    stacks = [Stacker.fit(table, blended, log_price + seed, stack, seed=seed) for seed in (0, 1)]
-    return Models(members, stacks)
+    stackers = [Stacker.fit(table, blended, log_price + seed, stacker, seed=seed) for seed in (0, 1)]
+    return Models(members, stackers)
 
 
 def table_of(members, inputs):
-    """What a stack reads of items that have no neighbours."""
+    """What a stacker reads of items that have no neighbours."""
     each = {member: models[0].predict(inputs) for member, models in members.items()}
     nobody, rows = np.full((len(inputs), 3), -1), np.zeros(1)
     one = Rows(None, rows, rows.astype(np.int64), rows, rows)
@@ -243,7 +243,7 @@ def test_saved_models_come_back_by_member_and_fold_with_what_was_fitted(make_ite
     assert len({each.tobytes() for each in predicted}) == 10  # else a mix-up of the files would go unseen
 
 
-def test_models_without_a_stack_come_back_without_one(make_items, tmp_path):
+def test_models_without_a_stacker_come_back_without_one(make_items, tmp_path):
     save_models(tmp_path, replace(trained(make_items), stackers=()), FITTED)
     assert not load_models(tmp_path)[0].stackers
 

@@ -1,4 +1,4 @@
-"""Claims about the stack: what it reads, row by row, and that no row hears its own price or its fold's."""
+"""Claims about the stacker: what it reads, row by row, and that it knows neither a row's own price nor its fold's."""
 
 from dataclasses import replace
 
@@ -75,15 +75,15 @@ def test_the_table_says_what_members_item_and_neighbours_say_row_by_row(catalogu
         np.testing.assert_allclose(table[row], slow, atol=1e-5)
 
 
-def test_an_item_without_neighbours_or_amount_is_stacked_all_the_same(catalogue, oof):
+def test_an_item_without_neighbours_or_amount_is_predicted_all_the_same(catalogue, oof):
     nobody = Neighbours(np.full((150, 5), -1), np.zeros((150, 5), np.float32))
     blended = blend(oof.oof, WEIGHTS.whole)
     table = features(oof.oof, blended, catalogue.inputs, nobody, catalogue)
-    stack = Stacker.fit(table, blended, catalogue.log_price, SMALL, seed=0)
-    assert np.isfinite(stack.predict(table, blended)).all()
+    stacker = Stacker.fit(table, blended, catalogue.log_price, SMALL, seed=0)
+    assert np.isfinite(stacker.predict(table, blended)).all()
 
 
-def test_a_stack_learns_whom_to_trust_and_comes_back_from_the_disk(tmp_path, catalogue, oof):
+def test_a_stacker_learns_whom_to_trust_and_comes_back_from_the_disk(tmp_path, catalogue, oof):
     """One member is right about cheap items, the other about dear ones: no single weight can say that."""
     log_price = catalogue.log_price
     cheap = log_price < np.median(log_price)
@@ -91,22 +91,24 @@ def test_a_stack_learns_whom_to_trust_and_comes_back_from_the_disk(tmp_path, cat
     blended = blend(members, {"mlp": 0.5, "gbdt": 0.5})
     nobody = Neighbours(np.full((150, 5), -1), np.zeros((150, 5), np.float32))
     table = features(members, blended, catalogue.inputs, nobody, catalogue)
-    stack = Stacker.fit(table, blended, log_price, StackerSettings(least_rows_in_leaf=5, feature_fraction=1.0), seed=0)
-    predicted = stack.predict(table, blended)
+    stacker = Stacker.fit(
+        table, blended, log_price, StackerSettings(least_rows_in_leaf=5, feature_fraction=1.0), seed=0
+    )
+    predicted = stacker.predict(table, blended)
     assert np.abs(predicted - log_price).mean() < 0.5 * np.abs(blended - log_price).mean()
-    stack.save(tmp_path / "stack.txt")
-    np.testing.assert_array_equal(Stacker.load(tmp_path / "stack.txt").predict(table, blended), predicted)
+    stacker.save(tmp_path / "stacker.txt")
+    np.testing.assert_array_equal(Stacker.load(tmp_path / "stacker.txt").predict(table, blended), predicted)
 
 
-def test_the_same_seed_grows_the_same_stacks(catalogue, oof):
+def test_the_same_seed_grows_the_same_stackers(catalogue, oof):
     one, again = (stacker_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=4)[0] for _ in range(2))
     other = stacker_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=5)[0]
     np.testing.assert_array_equal(one.oof[STACKER], again.oof[STACKER])
     assert not np.array_equal(one.oof[STACKER], other.oof[STACKER])
 
 
-def test_every_prediction_is_by_stacks_that_left_out_what_they_must(catalogue, oof):
-    stacked, stacks = stacker_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=0)
+def test_every_prediction_is_by_stackers_that_left_out_what_they_must(catalogue, oof):
+    stacked, stackers = stacker_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=0)
     for f in range(FOLDS):
         world = {m: each[f] for m, each in oof.nested_oof.items()}
         own, here = {m: np.where(oof.fold == f, oof.oof[m], world[m]) for m in world}, oof.fold == f
@@ -115,7 +117,7 @@ def test_every_prediction_is_by_stacks_that_left_out_what_they_must(catalogue, o
             stacked.oof[STACKER][here], slow.predict(*lines(own, {f}, f, catalogue, oof.fold))[here]
         )
         table = lines(own, {f}, f, catalogue, oof.fold)
-        np.testing.assert_array_equal(stacks[f].predict(*table), slow.predict(*table))
+        np.testing.assert_array_equal(stackers[f].predict(*table), slow.predict(*table))
         as_queries = np.zeros(150)
         for g in set(range(FOLDS)) - {f}:
             one_less, there = fitted(world, {f, g}, f, catalogue, oof.fold), oof.fold == g
@@ -126,13 +128,13 @@ def test_every_prediction_is_by_stacks_that_left_out_what_they_must(catalogue, o
 
 
 def lines(members, out, f, catalogue, fold):
-    """The table and the blend, row by row: each row hears of rows that are neither in `out` nor in its own fold."""
+    """The table and the blend, row by row: each row may use rows that are neither in `out` nor in its own fold."""
     blended, table = blend(members, WEIGHTS.by_fold[f]), []
     for row in range(len(fold)):
-        heard = np.array([j for j in range(len(fold)) if fold[j] not in out and fold[j] != fold[row]])
-        index = BandIndex(catalogue.search_vectors[heard], catalogue.log_price[heard])
+        usable = np.array([j for j in range(len(fold)) if fold[j] not in out and fold[j] != fold[row]])
+        index = BandIndex(catalogue.search_vectors[usable], catalogue.log_price[usable])
         near = index.search(catalogue.search_vectors[[row]], blended[[row]], k=SMALL.k, band=SMALL.band)
-        numbered = Neighbours(np.where(near.found, heard[near.rows], -1), near.similarity)
+        numbered = Neighbours(np.where(near.found, usable[near.rows], -1), near.similarity)
         said = {m: each[[row]] for m, each in members.items()}
         one = catalogue.inputs.take(np.array([row]))
         table.append(features(said, blended[[row]], one, numbered, catalogue)[0])

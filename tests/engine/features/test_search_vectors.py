@@ -1,4 +1,4 @@
-"""Claims about the space that neighbours are looked for in, and about the words that are a part of it."""
+"""Claims about search vectors, by which neighbours are found, and about the words that are a part of them."""
 
 import math
 
@@ -34,37 +34,37 @@ def inputs_of(names=NAMES, texts=TEXTS) -> Inputs:
     return Inputs(vectors, np.zeros((rows, 7), np.float32), np.zeros(rows, np.int64), hash_words(names, texts))
 
 
-def test_a_common_space_averages_the_cosines_of_its_views():
+def test_joined_vectors_average_the_cosines_of_their_views():
     views = [units(10, 3), units(10, 8, seed=1)]
-    space = joined(views)
-    assert space.dtype == np.float32
+    vectors = joined(views)
+    assert vectors.dtype == np.float32
     for i in range(10):
         for j in range(10):
             mean = np.mean([cosine(view[i], view[j]) for view in views])
-            assert cosine(space[i], space[j]) == pytest.approx(mean, abs=1e-6)
+            assert cosine(vectors[i], vectors[j]) == pytest.approx(mean, abs=1e-6)
     np.testing.assert_allclose(joined(views[1:]), views[1], atol=1e-7)
 
 
-def test_an_item_that_lacks_a_view_is_placed_by_the_other_and_one_that_lacks_both_nowhere():
+def test_an_item_that_lacks_a_view_is_found_by_the_other_and_one_that_lacks_both_nowhere():
     name, text = np.eye(3, 2, dtype=np.float32), np.eye(3, 4, dtype=np.float32)
     name[1:], text[2] = 0, 0
-    space = joined([name, text])
-    np.testing.assert_allclose(np.linalg.norm(space, axis=1), [1, 1, 0], rtol=1e-6)
-    assert space[1].tolist() == [0, 0, *text[1]]
+    vectors = joined([name, text])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 1, 0], rtol=1e-6)
+    assert vectors[1].tolist() == [0, 0, *text[1]]
 
 
 @pytest.mark.parametrize("parts", [("name", "text", "words"), ("words",), ("text",)], ids=" ".join)
-def test_the_space_holds_the_views_that_the_settings_name_and_comes_back_from_the_disk(parts, tmp_path):
+def test_search_vectors_hold_the_views_that_the_settings_name_and_come_back_from_the_disk(parts, tmp_path):
     settings = Settings(correction=Correction(search_vectors=parts))
     inputs = inputs_of()
-    space = SearchVectorizer.fit(inputs, settings)
+    vectorizer = SearchVectorizer.fit(inputs, settings)
     views = {"name": inputs.vectors["minilm_name"], "text": inputs.vectors["minilm_text"]}
-    if space.words is not None:
-        views["words"] = space.words.vectors(inputs.words)
-    np.testing.assert_array_equal(space.vectors(inputs), joined([views[part] for part in parts]))
-    space.save(tmp_path)
+    if vectorizer.words is not None:
+        views["words"] = vectorizer.words.vectors(inputs.words)
+    np.testing.assert_array_equal(vectorizer.vectors(inputs), joined([views[part] for part in parts]))
+    vectorizer.save(tmp_path)
     assert len(list(tmp_path.iterdir())) == ("words" in parts)
-    np.testing.assert_array_equal(SearchVectorizer.load(tmp_path, settings).vectors(inputs), space.vectors(inputs))
+    np.testing.assert_array_equal(SearchVectorizer.load(tmp_path, settings).vectors(inputs), vectorizer.vectors(inputs))
 
 
 def test_a_word_weighs_the_logarithm_of_how_rare_it_is_and_one_that_a_single_row_has_nothing():
@@ -94,7 +94,7 @@ def test_products_of_weighed_rows_are_the_cosines_by_kind_each_times_its_share(s
     assert not table[-1].count_nonzero() and expected.any()
 
 
-def test_with_as_many_directions_as_rows_the_word_space_keeps_every_cosine():
+def test_with_as_many_directions_as_rows_lsa_keeps_every_cosine():
     words = hash_words(NAMES, TEXTS)
     weighed = weigh_words(words, KINDS)
     table = word_table(words, weighed).toarray()
@@ -104,18 +104,18 @@ def test_with_as_many_directions_as_rows_the_word_space_keeps_every_cosine():
     np.testing.assert_allclose(seen @ seen.T, unit @ unit.T, atol=2e-3)
 
 
-def test_an_item_without_known_words_has_no_place_among_the_words():
-    space = Lsa.fit(hash_words(NAMES, TEXTS), seed=0)
-    assert not space.vectors(hash_words(["", "zzz"], ["", "qqq"])).any()
+def test_an_item_without_known_words_has_no_vector_of_words():
+    lsa = Lsa.fit(hash_words(NAMES, TEXTS), seed=0)
+    assert not lsa.vectors(hash_words(["", "zzz"], ["", "qqq"])).any()
 
 
 @pytest.mark.parametrize("names", [["", ""], ["tea", "soda"], ["tea", "tea"]], ids=["silent", "unalike", "one word"])
-def test_a_catalogue_with_next_to_no_words_has_a_word_space_all_the_same(names, tmp_path):
+def test_a_catalogue_with_next_to_no_words_is_fitted_all_the_same(names, tmp_path):
     words = hash_words(names, names)
-    space = Lsa.fit(words, seed=0)
-    assert space.vectors(words).shape[0] == 2
-    space.save(tmp_path)
-    np.testing.assert_array_equal(Lsa.load(tmp_path).vectors(words), space.vectors(words))
+    lsa = Lsa.fit(words, seed=0)
+    assert lsa.vectors(words).shape[0] == 2
+    lsa.save(tmp_path)
+    np.testing.assert_array_equal(Lsa.load(tmp_path).vectors(words), lsa.vectors(words))
 
 
 def test_a_large_catalogue_is_fitted_on_some_of_its_rows_and_the_seed_says_which(monkeypatch):

@@ -300,8 +300,10 @@ def test_what_is_frozen_may_be_kept_or_not(train: Callable[..., Training], setti
 
 
 def test_mixed_precision_learns_about_the_same(settings: FinetuneSettings, train: Callable[..., Training]) -> None:
+    import torch
+
     exact = train(settings)
-    mixed = Device(exact._machine.device, mixed=True)
+    mixed = Device(exact._machine.device, torch.bfloat16)
     batches = exact._batches
     rough = predict(exact.network, batches, np.arange(ROWS), mixed)
     np.testing.assert_allclose(rough, predict(exact.network, batches, np.arange(ROWS), exact._machine), atol=0.05)

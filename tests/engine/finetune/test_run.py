@@ -42,11 +42,11 @@ def tune(priced_words: Path, tmp_path: Path, quick: FinetuneSettings, monkeypatc
         settings: FinetuneSettings | None = None,
         target: str = "out",
         catalogue: Path = priced_words,
-        report: OnProgress = silent,
+        on_progress: OnProgress = silent,
         **more: Any,
     ) -> FinetuneResult:
         options = FinetuneOptions(**{"device": "cpu", "precision": "fp32", **more})
-        return finetune(catalogue, tmp_path / target, settings or quick, options, report)
+        return finetune(catalogue, tmp_path / target, settings or quick, options, on_progress)
 
     return run
 
@@ -60,15 +60,15 @@ class Stop(BaseException):
 
 
 def stop_after(calls: int) -> Callable[..., None]:
-    """A report that is the end at its n-th call."""
+    """A callback that stops at its n-th call."""
     seen = []
 
-    def report(*said: object) -> None:
-        seen.append(said)
+    def on_progress(*news: object) -> None:
+        seen.append(news)
         if len(seen) == calls:
             raise Stop
 
-    return report
+    return on_progress
 
 
 # --- what comes of it
@@ -169,7 +169,7 @@ def test_a_best_epoch_from_before_a_stop_is_not_forgotten(
     assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "whole")
 
 
-def test_no_twins_are_on_both_sides_of_the_rows_kept_aside(
+def test_no_near_duplicates_are_on_both_sides_of_the_rows_kept_aside(
     tune: Tune, priced_words: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from engine.finetune.training import Training
@@ -452,7 +452,7 @@ def test_a_gpu_that_is_not_there_and_fp16_are_refused(tune: Tune) -> None:
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        ([(f"cup {i} of {'abcdefghij'[i % 10]}", 3 + i) for i in range(90)], "10 groups of twins.*takes 40"),
+        ([(f"cup {i} of {'abcdefghij'[i % 10]}", 3 + i) for i in range(90)], "10 groups of near-duplicates.*takes 40"),
         ([(f"{chr(97 + i % 26)}{chr(97 + i // 26)} cup", 5) for i in range(90)], "the same price"),
         ([("", 5 + i) for i in range(90)], "no usable row"),
     ],

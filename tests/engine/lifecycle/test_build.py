@@ -1,4 +1,4 @@
-"""Claims about a build: no row is predicted from its own price, nothing is lost, nothing is said but to the callback."""
+"""Claims about a build: no row is predicted from its own price, nothing is lost, only the callback is told."""
 
 import csv
 import shutil

@@ -38,7 +38,7 @@ def settings(tiny_minilm: str) -> FinetuneSettings:
     return FinetuneSettings(encoder=tiny_minilm, epochs=2, batch_size=16, width=8, layers=1, dropout=0.0, **rates)
 
 
-def goods(rows: int) -> tuple[list[str], Inputs]:
+def items_of(rows: int) -> tuple[list[str], Inputs]:
     """Texts of three letters, no two alike and none that tells of a price."""
     texts = [f"{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{chr(97 + i * 7 % 26)} cup" for i in range(rows)]
     return texts, make_inputs(make_items([str(i) for i in range(rows)], texts, [None] * rows), {})
@@ -52,8 +52,8 @@ def training_of(inputs: Inputs, log_price: Float64, fold: Int8) -> TrainingSet:
 # --- inside the folds
 
 
-def test_a_rows_fold_never_tunes_what_predicts_it(settings: FinetuneSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts, inputs = goods(60)
+def test_a_rows_fold_never_trains_what_predicts_it(settings: FinetuneSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts, inputs = items_of(60)
     fold = (np.arange(60) % 3).astype(np.int8)
     log_price = np.random.default_rng(0).normal(size=60)
     learned: list[set[str]] = []  # of each network, what its steps were made of
@@ -88,15 +88,15 @@ def test_a_rows_fold_never_tunes_what_predicts_it(settings: FinetuneSettings, mo
 
 
 def test_a_member_that_learns_by_heart_scores_as_badly_out_of_fold_as_chance(settings: FinetuneSettings) -> None:
-    _, inputs = goods(60)
-    log_price = np.random.default_rng(1).normal(size=60)  # nothing tells of it: who knows it has heard it
+    _, inputs = items_of(60)
+    log_price = np.random.default_rng(1).normal(size=60)  # nothing tells of it: who knows it was trained on it
     fold = (np.arange(60) % 3).astype(np.int8)
     heavy = replace(settings, layers=2, epochs=60, batch_size=32, width=64)
     fits = {"finetuned": member_fits(Settings(members=("mlp", "finetuned"), finetuned=heavy, folds=3))["finetuned"]}
     oof, models = predict_out_of_fold(training_of(inputs, log_price, fold), fits, seed=0)
     price = np.exp(log_price)
-    heard = np.flatnonzero(fold != 0)
-    by_heart = smape(price[heard], np.exp(models["finetuned"][0].predict(inputs.take(heard))))
+    trained_on = np.flatnonzero(fold != 0)
+    by_heart = smape(price[trained_on], np.exp(models["finetuned"][0].predict(inputs.take(trained_on))))
     by_chance = smape(price, np.full(60, np.median(price)))
     assert by_heart < 0.6 * by_chance, "it must be able to learn by heart, or this test shows nothing"
     assert smape(price, np.exp(oof.oof["finetuned"])) > 0.95 * by_chance
@@ -105,12 +105,12 @@ def test_a_member_that_learns_by_heart_scores_as_badly_out_of_fold_as_chance(set
 
 @pytest.mark.parametrize("train", ["last", "whole", "lora"])
 def test_a_saved_member_prices_as_before(settings: FinetuneSettings, tmp_path: Path, train: str) -> None:
-    _, inputs = goods(40)
+    _, inputs = items_of(40)
     settings = replace(settings, train=train, layers=None)
     fitted = FinetunedMember.fit(inputs, np.linspace(0, 3, 40), settings, seed=1, activations=FrozenActivations())
     fitted.save(tmp_path / "finetuned-0.safetensors")
     loaded = load_member("finetuned", tmp_path / "finetuned-0.safetensors", {})
-    _, others = goods(70)
+    _, others = items_of(70)
     np.testing.assert_allclose(loaded.predict(others), fitted.predict(others), atol=1e-4)
     fitted.save(tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "finetuned-0.safetensors").read_bytes()
@@ -119,7 +119,7 @@ def test_a_saved_member_prices_as_before(settings: FinetuneSettings, tmp_path: P
 def test_a_member_is_the_same_for_the_same_seed_whatever_was_fitted_before(
     settings: FinetuneSettings, tmp_path: Path
 ) -> None:
-    _, inputs = goods(40)
+    _, inputs = items_of(40)
     log_price, activations = np.linspace(0, 3, 40), FrozenActivations()
     answers = [
         FinetunedMember.fit(inputs, log_price, settings, seed=seed, activations=activations).predict(inputs)
@@ -132,7 +132,7 @@ def test_a_member_is_the_same_for_the_same_seed_whatever_was_fitted_before(
 def test_a_member_whose_encoder_has_changed_is_refused(
     settings: FinetuneSettings, tmp_path: Path, tiny_minilm: str
 ) -> None:
-    _, inputs = goods(40)
+    _, inputs = items_of(40)
     folder = shutil.copytree(tiny_minilm.partition("@")[2], tmp_path / "encoder")
     settings = replace(settings, encoder=f"minilm@{folder}")
     FinetunedMember.fit(inputs, np.linspace(0, 3, 40), settings, seed=1, activations=FrozenActivations()).save(
@@ -145,11 +145,11 @@ def test_a_member_whose_encoder_has_changed_is_refused(
 
 
 def test_the_member_is_off_by_default_and_refuses_what_it_cannot_be_honest_about(
-    settings: FinetuneSettings, tuned: str
+    settings: FinetuneSettings, finetuned: str
 ) -> None:
     assert "finetuned" not in Settings().members
     for change, sentence in (
-        ({"encoder": tuned}, "was fine-tuned on prices before"),
+        ({"encoder": finetuned}, "was fine-tuned on prices before"),
         ({"image_encoder": "mobilenet-v2"}, "reads words alone"),
         ({"encoder": "pixels"}, "has no weights to train"),
     ):
@@ -160,7 +160,7 @@ def test_the_member_is_off_by_default_and_refuses_what_it_cannot_be_honest_about
 
 
 def test_inputs_without_texts_are_our_mistake(settings: FinetuneSettings) -> None:
-    _, inputs = goods(40)
+    _, inputs = items_of(40)
     with pytest.raises(AssertionError, match="texts"):
         FinetunedMember.fit(
             replace(inputs, texts=None), np.zeros(40), settings, seed=0, activations=FrozenActivations()
@@ -168,17 +168,17 @@ def test_inputs_without_texts_are_our_mistake(settings: FinetuneSettings) -> Non
 
 
 def test_texts_follow_their_rows() -> None:
-    texts, inputs = goods(10)
+    texts, inputs = items_of(10)
     rows = np.array([7, 2, 2])
     assert inputs.take(rows).texts.tolist() == [texts[row] for row in rows]  # type: ignore[union-attr]
 
 
-# --- an encoder that has heard prices
+# --- an encoder that was trained on prices
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory: pytest.TempPathFactory, tiny_minilm: str, priced_words: Path) -> str:
-    """An encoder tuned on `priced_words`."""
+def finetuned(tmp_path_factory: pytest.TempPathFactory, tiny_minilm: str, priced_words: Path) -> str:
+    """An encoder fine-tuned on `priced_words`."""
     import torch
 
     threads = torch.get_num_threads()
@@ -202,26 +202,26 @@ def listed(*names: str, images: list[str | None] | None = None) -> Any:
 ALONE = np.arange(3)
 
 
-def test_rows_that_an_encoder_heard_are_counted_with_their_twins(tuned: str) -> None:
+def test_rows_that_an_encoder_was_trained_on_are_counted_with_their_near_duplicates(finetuned: str) -> None:
     items = listed("amber cup", "AMBER cup, 12 Ounce", "nothing like it")
     for groups, rows in ((ALONE, 2), (np.array([0, 1, 1]), 3), (np.array([0, 0, 1]), 2)):
-        marked = mark_finetuned([record(tuned), record("minilm")], items, None, groups)
+        marked = mark_finetuned([record(finetuned), record("minilm")], items, None, groups)
         assert [each.finetuned_rows for each in marked] == [rows, 0]
-    assert mark_finetuned([record(tuned)], listed("one", "two", "three"), None, ALONE)[0].finetuned_rows == 0
+    assert mark_finetuned([record(finetuned)], listed("one", "two", "three"), None, ALONE)[0].finetuned_rows == 0
 
 
-def test_a_note_names_encoder_and_rows_and_what_to_do(tuned: str) -> None:
-    marked = mark_finetuned([record(tuned)] * 2, listed("amber cup", "x", "y"), None, ALONE)
+def test_a_note_names_encoder_and_rows_and_what_to_do(finetuned: str) -> None:
+    marked = mark_finetuned([record(finetuned)] * 2, listed("amber cup", "x", "y"), None, ALONE)
     (note,) = finetuned_notes(marked)
-    assert tuned in note and " 1 rows of this index" in note and "flattered" in note and "member finetuned" in note
-    assert finetuned_notes(mark_finetuned([record(tuned)], listed("x", "y", "z"), None, ALONE)) == ()
-    (note,) = notes_on_file([replace(record(tuned), finetuned_rows=120)], listed("x", "amber cup", "y"), ALONE)
+    assert finetuned in note and " 1 rows of this index" in note and "flattered" in note and "member finetuned" in note
+    assert finetuned_notes(mark_finetuned([record(finetuned)], listed("x", "y", "z"), None, ALONE)) == ()
+    (note,) = notes_on_file([replace(record(finetuned), finetuned_rows=120)], listed("x", "amber cup", "y"), ALONE)
     assert " 1 rows of this file" in note
 
 
 @pytest.mark.parametrize("damage", ["gone", "changed", "emptied"])
-def test_a_record_that_is_gone_or_changed_hides_nothing(tuned: str, tmp_path: Path, damage: str) -> None:
-    folder = shutil.copytree(tuned.partition("@")[2], tmp_path / "copy")
+def test_a_record_that_is_gone_or_changed_hides_nothing(finetuned: str, tmp_path: Path, damage: str) -> None:
+    folder = shutil.copytree(finetuned.partition("@")[2], tmp_path / "copy")
     path = folder / FINETUNE
     if damage == "gone":
         path.unlink()
@@ -245,10 +245,10 @@ def other_words(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("told", [True, False])
-def test_an_encoder_that_is_tuned_again_has_heard_what_it_heard_before(
-    tuned: str, other_words: Path, tmp_path: Path, told: bool
+def test_an_encoder_that_is_finetuned_again_was_trained_on_what_it_was_before(
+    finetuned: str, other_words: Path, tmp_path: Path, told: bool
 ) -> None:
-    base = shutil.copytree(tuned.partition("@")[2], tmp_path / "base")
+    base = shutil.copytree(finetuned.partition("@")[2], tmp_path / "base")
     if not told:
         (base / FINETUNE).unlink()
     settings = FinetuneSettings(encoder=f"minilm@{base}", epochs=1, layers=1, width=8)
@@ -261,7 +261,7 @@ def test_an_encoder_that_is_tuned_again_has_heard_what_it_heard_before(
     assert ("2 rows of this index" if told else "cannot be told") in note
 
 
-def test_an_encoder_that_was_never_tuned_has_no_lineage(tiny_minilm: str, tmp_path: Path) -> None:
+def test_an_encoder_that_was_never_finetuned_has_no_provenance(tiny_minilm: str, tmp_path: Path) -> None:
     for name in ("minilm", "pixels", tiny_minilm, f"minilm@{tmp_path}", f"minilm@{tmp_path / 'absent'}"):
         assert read_provenance(name) is None
 
@@ -278,14 +278,14 @@ def test_photographs_make_rows_known_but_a_placeholder_does_not() -> None:
 
 
 def test_builds_and_scores_with_such_an_encoder_say_so(
-    price: Callable[..., Any], tuned: str, priced_words: Path, other_words: Path, tmp_path: Path
+    price: Callable[..., Any], finetuned: str, priced_words: Path, other_words: Path, tmp_path: Path
 ) -> None:
     config, index = tmp_path / "price.toml", tmp_path / "index"
     config.write_text(
         'folds = 3\nmembers = ["mlp"]\n[mlp]\nmembers = 1\nwidth = 8\n[mlp.fit]\nepochs = 1\n[stacker]\nrounds = 0\n'
     )
     options = ["--index", index, "--config", config, "--image-encoder", "none"]
-    built = price("build-index", priced_words, *options, "--text-encoder", tuned, "--json")
+    built = price("build-index", priced_words, *options, "--text-encoder", finetuned, "--json")
     said = "was fine-tuned on 120 rows of this index"
     assert built.code == 0 and said in built.err
     generation = index / (index / "CURRENT").read_text().strip()
@@ -297,7 +297,7 @@ def test_builds_and_scores_with_such_an_encoder_say_so(
     assert said in " ".join(price("evaluate", "--index", index).out.split())
     notes = price("evaluate", priced_words, "--index", index, "--json").json["notes"]
     assert any("120 rows of this file" in each for each in notes)
-    built = price("build-index", other_words, *options, "--text-encoder", tuned, "--json")
+    built = price("build-index", other_words, *options, "--text-encoder", finetuned, "--json")
     assert built.code == 0 and "fine-tuned" not in built.err
     assert price("evaluate", "--index", index, "--json").json["notes"] == []
 

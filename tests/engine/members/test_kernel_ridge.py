@@ -103,10 +103,10 @@ def test_landmarks_that_are_all_rows_are_no_landmarks_at_all():
     assert np.abs(whole - few).mean() > np.abs(whole - nearly).mean()
 
 
-def test_twins_among_the_landmarks_break_nothing():
+def test_duplicates_among_the_landmarks_break_nothing():
     inputs, log_price = shop(40)
-    twins = inputs.take(np.tile(np.arange(40), 3))
-    model = KernelRidge.fit(twins, np.tile(log_price, 3), replace(SETTINGS, landmarks=100), seed=0)
+    duplicates = inputs.take(np.tile(np.arange(40), 3))
+    model = KernelRidge.fit(duplicates, np.tile(log_price, 3), replace(SETTINGS, landmarks=100), seed=0)
     assert np.abs(model.predict(inputs) - log_price).mean() < 0.3
 
 

@@ -91,8 +91,8 @@ def test_a_word_that_is_too_rare_is_no_column_and_one_that_is_frequent_enough_is
     words = np.zeros((100, 40), np.float32)
     words[:, 17] = said
     alone = replace(inputs, words=csr_matrix(words), numbers=np.zeros_like(inputs.numbers), unit=inputs.unit * 0)
-    heard = fit(alone, said * 2.0, replace(STUMP, least_rows_of_word=30)).predict(alone)
-    np.testing.assert_allclose(heard, said * 2.0, atol=1e-6)
+    predicted = fit(alone, said * 2.0, replace(STUMP, least_rows_of_word=30)).predict(alone)
+    np.testing.assert_allclose(predicted, said * 2.0, atol=1e-6)
     assert len(set(fit(alone, said * 2.0, replace(STUMP, least_rows_of_word=31)).predict(alone))) == 1
 
 

@@ -127,7 +127,7 @@ def test_a_photograph_that_no_row_had_or_no_query_has_is_no_hindrance(make_items
     assert np.abs(fitted.predict(bare) - log_price).mean() < 1.5 * np.abs(np.median(log_price) - log_price).mean()
 
 
-def test_a_photograph_is_heard_where_there_is_one_and_nowhere_else(make_items):
+def test_a_photograph_counts_where_there_is_one_and_nowhere_else(make_items):
     inputs, log_price = make_items(60)
     fitted = NeuralMember.fit(inputs, log_price, GATED, 0)
     changed = np.abs(fitted.predict(inputs) - fitted.predict(without_photographs(inputs))) > 1e-5

@@ -60,16 +60,16 @@ def head_of(kind, seed=0, dropout=0.5):
 @pytest.fixture(params=[*VECTOR_HEADS, WordsHead])
 def head(request):
     with torch.random.fork_rng(devices=[]):
-        return settled(head_of(request.param))
+        return ready(head_of(request.param))
 
 
 @pytest.fixture(params=VECTOR_HEADS)
 def vector_head(request):
     with torch.random.fork_rng(devices=[]):
-        return settled(head_of(request.param))
+        return ready(head_of(request.param))
 
 
-def settled(head):
+def ready(head):
     """Ready to be asked, and where it normalises batches, as after some training."""
     for norm in (module for module in head.modules() if isinstance(module, PresentNorm)):
         torch.nn.init.uniform_(norm.running_mean, -0.2, 0.2)
@@ -91,7 +91,7 @@ def gated():
 def words_head():
     with torch.random.fork_rng(devices=[]):
         head = head_of(WordsHead).eval()
-        torch.nn.init.normal_(head.words.weight)  # at its first spread, words would hardly be heard
+        torch.nn.init.normal_(head.words.weight)  # at its first spread, words would hardly count
     return head
 
 
@@ -214,7 +214,7 @@ def test_an_absent_photograph_is_not_a_present_one_of_zeros(vector_head):
 @pytest.mark.parametrize("kind", [GatedHead, FusionHead, MlpHead])
 def test_an_absent_photograph_is_not_a_present_one_that_is_projected_to_zeros(kind):
     with torch.random.fork_rng(devices=[]):
-        head = settled(head_of(kind))
+        head = ready(head_of(kind))
     batch = batch_of()
     with torch.inference_mode():
         for weight in of_photographs(head).values():
@@ -235,12 +235,12 @@ def test_an_item_with_neither_name_nor_photograph_is_priced_by_its_fields_or_lik
 
 
 @pytest.mark.parametrize("field", ["numbers", "unit"])
-def test_numbers_and_unit_are_heard_but_by_the_heads_of_vectors_alone(head, field):
+def test_numbers_and_unit_are_read_but_by_the_heads_of_vectors_alone(head, field):
     batch = batch_of()
     moved = batch._replace(numbers=batch.numbers + 1) if field == "numbers" else batch._replace(unit=3 - batch.unit)
     with torch.inference_mode():
-        heard = int((head(batch) != head(moved)).sum())
-    assert heard == 0 if type(head) in DEAF else heard >= 6
+        changed = int((head(batch) != head(moved)).sum())
+    assert changed == 0 if type(head) in DEAF else changed >= 6
 
 
 def test_words_agree_with_a_dense_product(words_head):
@@ -258,7 +258,7 @@ def test_words_agree_with_a_dense_product(words_head):
         torch.testing.assert_close(words_head(batch), slow)
 
 
-def test_words_are_heard_and_an_item_without_any_is_priced_by_its_fields(words_head):
+def test_words_are_read_and_an_item_without_any_is_priced_by_its_fields(words_head):
     batch = batch_of()
     silent = batch._replace(
         words=torch.zeros(0, dtype=torch.int64),
@@ -266,8 +266,8 @@ def test_words_are_heard_and_an_item_without_any_is_priced_by_its_fields(words_h
         word_weights=torch.zeros(0),
     )
     with torch.inference_mode():
-        heard = (words_head(batch) - words_head(silent)).abs() > 1e-6
-    assert heard.tolist() == [row % 5 > 0 for row in range(7)]
+        changed = (words_head(batch) - words_head(silent)).abs() > 1e-6
+    assert changed.tolist() == [row % 5 > 0 for row in range(7)]
 
 
 def test_a_word_table_in_half_precision_says_the_same_to_a_thousandth(words_head):
@@ -348,7 +348,7 @@ def test_a_column_that_is_constant_over_many_rows_is_not_scaled(rows):
 @pytest.mark.parametrize("kind", [kind for kind in [*VECTOR_HEADS, WordsHead] if kind not in DEAF])
 def test_a_number_far_beyond_the_training_rows_carries_no_price_away(kind):
     with torch.random.fork_rng(devices=[]):
-        head = settled(head_of(kind))
+        head = ready(head_of(kind))
     head.scaled_numbers.fit(np.eye(NUMBERS, dtype=np.float32)[:1].repeat(500, axis=0) + np.eye(500, NUMBERS) * 0.01)
     batch = batch_of()
     with torch.inference_mode():

@@ -513,9 +513,10 @@ def test_a_lock_that_was_removed_is_not_held(items: Path, out: Path, monkeypatch
     flock = fcntl.flock
 
     def late(handle: int, how: int) -> None:
-        if not taken:
-            shutil.rmtree(parts_of(out))
-        taken.append(handle)
+        if how & fcntl.LOCK_EX:
+            if not taken:
+                shutil.rmtree(parts_of(out))
+            taken.append(handle)
         flock(handle, how)
 
     monkeypatch.setattr(fcntl, "flock", late)

@@ -427,7 +427,7 @@ def test_what_cannot_be_searched_is_refused(settings: Settings, what: tuple[str,
 
 
 def test_whole_numbers_stay_whole_and_a_range_reaches_what_the_index_has(tmp_path: Path) -> None:
-    wide = Range(2, 8, log=True, whole=True).around([4, 16])
+    wide = Range(2, 8, log=True, whole=True).around(4, 16)
     assert (wide.low, wide.high) == (2, 16)
     journal = Journal(tmp_path / "search", {"k": wide, "x": Range(0.5, 1.5)})
     drawn = [journal.propose([], None, seed) for seed in range(40)]

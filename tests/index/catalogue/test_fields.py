@@ -1,4 +1,4 @@
-"""Which parts has an item's text? Claims about labelled text, free text and the key that sizes of one item share."""
+"""Parts of an item's text: claims about labelled text, free text and the key that sizes of one item share."""
 
 import random
 import time

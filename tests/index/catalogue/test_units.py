@@ -1,4 +1,4 @@
-"""How much of it is there? Claims about the table of units and the grammar of amounts and packs."""
+"""Amounts: claims about the table of units and the grammar of amounts and packs."""
 
 import random
 import time

@@ -152,11 +152,11 @@ def test_an_encoder_that_cannot_read_what_it_is_named_for_is_refused(wrong, said
         modalities(views_of(**wrong))
 
 
-@pytest.mark.parametrize("space", [("name",), ("text",), ("name", "text")])
-def test_neighbours_are_looked_for_in_columns_of_the_first_text_encoder(space):
+@pytest.mark.parametrize("names", [("name",), ("text",), ("name", "text")])
+def test_neighbours_are_looked_for_in_columns_of_the_first_text_encoder(names):
     views = views_of(text_encoders=("qwen3-0.6b", "minilm"))
-    assert space_columns(views, space) == [f"qwen3_0_6b_{view}" for view in space]
-    assert set(space_columns(views, space)) <= {each.name for each in modalities(views)}
+    assert space_columns(views, names) == [f"qwen3_0_6b_{view}" for view in names]
+    assert set(space_columns(views, names)) <= {each.name for each in modalities(views)}
 
 
 def test_every_view_is_encoded_under_its_name(opened):

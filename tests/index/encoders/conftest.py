@@ -1,4 +1,4 @@
-"""What the tests of the encoders share: drawn photographs, a tokeniser trained on the spot, the upstream libraries."""
+"""Fixtures of the encoders: drawn photographs, a tokeniser trained on the spot, the upstream libraries."""
 
 import os
 import warnings

@@ -1,4 +1,4 @@
-"""Are vectors of texts and photographs those of open_clip itself, for CLIP's own layout and for SigLIP's?"""
+"""Vectors of texts and photographs: those of open_clip itself, for CLIP's own layout and for SigLIP's."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Are hub files asked for by their commit, found again offline, and given up at once when they cannot be had?"""
+"""Hub files: asked for by their commit, found again offline, and given up at once when they cannot be had."""
 
 import http.server
 import os

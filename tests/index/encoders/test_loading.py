@@ -1,4 +1,4 @@
-"""Is a torchvision of the wrong kind let in, and one of the right kind left alone?"""
+"""Loading of torchvision: one of the wrong kind is kept out, one of the right kind left alone."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What does a user get who names an encoder: the right one, or one sentence that says what to type?"""
+"""Encoders opened by name: the right one, or one sentence that says what to type."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Does the encoder without weights find the same photograph again, and tell different ones apart?"""
+"""The encoder without weights: it finds the same photograph again, and tells different ones apart."""
 
 import io
 

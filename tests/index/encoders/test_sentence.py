@@ -1,4 +1,4 @@
-"""Are text vectors those of the upstream library, whatever the batch, the order and the odd text?"""
+"""Text vectors: those of the upstream library, whatever the batch, the order and the odd text."""
 
 import json
 import shutil

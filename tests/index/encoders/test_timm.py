@@ -1,4 +1,4 @@
-"""Are photograph vectors those of timm itself, from a file of the real layout, folded or not?"""
+"""Photograph vectors: those of timm itself, from a file of the real layout, folded or not."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Is the vector of a text with its photograph that of transformers' own processor and model?"""
+"""Vectors of a text with its photograph: those of transformers' own processor and model."""
 
 import json
 import shutil

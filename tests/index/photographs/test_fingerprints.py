@@ -32,6 +32,6 @@ def test_each_reference_is_read_once_and_known_by_its_bytes(tmp_path: Path) -> N
 
 
 def test_the_last_report_of_progress_says_that_all_are_read(tmp_path: Path) -> None:
-    heard: list[tuple[str, int, int | None]] = []
-    read_fingerprints(Photographs(tmp_path), ["x.png", "y.png"], lambda *told: heard.append(told))
-    assert heard == [("reading photographs", 2, 2)]
+    reported: list[tuple[str, int, int | None]] = []
+    read_fingerprints(Photographs(tmp_path), ["x.png", "y.png"], lambda *told: reported.append(told))
+    assert reported == [("reading photographs", 2, 2)]

@@ -1,4 +1,4 @@
-"""Generations: which is in force, and that nothing but a finished build ever changes that."""
+"""Generations: which is current, and that nothing but a finished build ever changes that."""
 
 import fcntl
 import json
@@ -350,7 +350,7 @@ def die_at(step):
         setattr(module, name, dying(getattr(module, name)))
 
 
-def in_force(index):
+def current_rows(index):
     try:
         folder = current_generation(index)
     except IndexUnusable as error:
@@ -373,10 +373,10 @@ for step in range(1000):
         build(index, 100)
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    killed = in_force(index)
+    killed = current_rows(index)
     build(index, 200)
     left = sorted(entry.name for entry in index.iterdir())
-    outcomes.append([status, killed, in_force(index), left])
+    outcomes.append([status, killed, current_rows(index), left])
     shutil.rmtree(index)
     if status == 0:
         break
@@ -407,11 +407,11 @@ def killed_at_every_step(home: Path, before: int) -> list[list[object]]:
 
 def test_a_kill_at_any_moment_leaves_the_old_generation_in_force_or_the_whole_new_one(tmp_path: Path) -> None:
     outcomes = killed_at_every_step(tmp_path, before=2)
-    in_force = [outcome[1] for outcome in outcomes]
-    change = in_force.index(["gen-000003", 100])
+    current = [outcome[1] for outcome in outcomes]
+    change = current.index(["gen-000003", 100])
     assert change > 10
-    assert in_force[:change] == [["gen-000002", 2]] * change
-    assert in_force[change:] == [["gen-000003", 100]] * (len(in_force) - change)
+    assert current[:change] == [["gen-000002", 2]] * change
+    assert current[change:] == [["gen-000003", 100]] * (len(current) - change)
     for _, killed, after, left in outcomes:
         assert isinstance(after, list) and isinstance(killed, list) and isinstance(left, list)
         assert after[1] == 200
@@ -420,8 +420,8 @@ def test_a_kill_at_any_moment_leaves_the_old_generation_in_force_or_the_whole_ne
 
 def test_a_first_build_killed_at_any_moment_is_no_index_or_a_whole_one(tmp_path: Path) -> None:
     outcomes = killed_at_every_step(tmp_path, before=0)
-    in_force = [outcome[1] for outcome in outcomes]
-    change = in_force.index(["gen-000001", 100])
-    assert set(map(str, in_force[:change])) == {"none", "half-built"}
-    assert in_force[change:] == [["gen-000001", 100]] * (len(in_force) - change)
+    current = [outcome[1] for outcome in outcomes]
+    change = current.index(["gen-000001", 100])
+    assert set(map(str, current[:change])) == {"none", "half-built"}
+    assert current[change:] == [["gen-000001", 100]] * (len(current) - change)
     assert all(isinstance(outcome[2], list) and outcome[2][1] == 200 for outcome in outcomes)

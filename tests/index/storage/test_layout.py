@@ -74,14 +74,14 @@ def test_only_adding_writes_a_list_of_rejects_and_only_other_models_change_what_
     added, removed = (set(unchanged_by(step, PATHS)) for step in (Step.ADD, Step.REMOVE))
     assert removed - added == {"rejects.csv"}
     assert set(unchanged_by(Step.COMPACT, PATHS)) == removed
-    corrected, tuned = (set(unchanged_by(step, PATHS)) for step in (Step.TUNE_CORRECTION, Step.TUNE))
-    assert corrected - tuned == {
+    of_correction, of_all = (set(unchanged_by(step, PATHS)) for step in (Step.TUNE_CORRECTION, Step.TUNE))
+    assert of_correction - of_all == {
         "reference.arrow",
         "out_of_fold.parquet",
         "search.faiss",
         "search.lance/_indices/0/index.idx",
     }
-    assert tuned < corrected
+    assert of_all < of_correction
 
 
 @pytest.mark.parametrize(("old", "new"), OLD_NAMES)

@@ -1,4 +1,4 @@
-"""Is an index on an object store brought here once, whole and checked? Is a refusal told without keys?"""
+"""Indexes on an object store: brought here once, whole and checked; refusals are told without keys."""
 
 import json
 import os
