@@ -71,11 +71,11 @@ class Scene:
         self._near: dict[tuple[str, float], list[Near]] = {}
 
     def vectors(self, view: str) -> list[Any]:
-        """Of every encoder that has this view, each (n, dim) unit rows."""
+        """Vectors of every encoder that has this view, each (n, dim) unit rows."""
         return [vectors for name, vectors in self.inputs.vectors.items() if name.endswith(f"_{view}")]
 
     def near(self, likeness: str, band: float) -> list[Near]:
-        """By fold."""
+        """Neighbours by fold."""
         if (likeness, band) not in self._near:
             self._near |= {(likeness, width): [] for width in BANDS}
             for f, (there, here) in enumerate(self.folds):
@@ -244,12 +244,12 @@ def median(near: Near, k: int, decay: float) -> Any:
 
 
 def clipped(near: Near, k: int, decay: float, limit: float) -> Any:
-    """No residual counts for more than a limit."""
+    """Mean of residuals that are cut off at a limit."""
     return near.mean(k, decay, np.clip(near.residual, -limit, limit))[0]
 
 
 def shrunk_by_number(near: Near, k: int, decay: float, prior: float) -> Any:
-    """times n / (n + prior), n the effective number of neighbours."""
+    """Mean times n / (n + prior), n the effective number of neighbours."""
     mean, number, _ = near.mean(k, decay)
     return mean * number / (number + prior)
 

@@ -2,22 +2,42 @@
 
     python benchmarks/equal_answers.py record CHECKOUT OUT_DIR [--rows 800]
     python benchmarks/equal_answers.py compare OUT_DIR OTHER_DIR
+    python benchmarks/equal_answers.py speed CHECKOUT OTHER_CHECKOUT WORK_DIR [--rows 800] [--rounds 5]
 
 `record` runs a checkout's own command line, in the environment of this Python, over a made-up catalogue (seed 0) and
 keeps what it answers; what tells the time is taken out. `compare` says for every answer whether it is equal, and ends
-with exit code 1 where one is not.
+with exit code 1 where one is not. `speed` runs both checkouts in turns and prints wall and CPU seconds of a build (of
+few epochs and trees, one a round), of a query by the command line and of a query to an open index, as medians, and the
+second checkout's in multiples of the first's.
 """
 
 import argparse
 import json
 import os
+import resource
 import shutil
+import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); import cli; cli.main()"
+WARM = """
+import json, statistics, sys, time
+try:
+    from engine.serving.pricer import Item, Pricer
+except ImportError:  # a checkout from before there were folders
+    from engine.pricer import Item, Pricer
+pricer, items = Pricer.open("price-index"), [Item(sys.argv[1], "query.jpg")]
+taken = []
+for _ in range(60):
+    wall, cpu = time.perf_counter(), time.process_time()
+    pricer.price(items)
+    taken.append((time.perf_counter() - wall, time.process_time() - cpu))
+print(json.dumps([statistics.median(pair[place] for pair in taken[10:]) for place in (0, 1)]))
+"""
 TEXT = "Fauxberry Reserve Ground Coffee, Smoky Hazelnut, 12 oz (Pack of 2)"
 TIMED = frozenset({"seconds", "items_per_second", "output", "rejects"})  # and where files were written
 RENAMED = {
@@ -47,7 +67,7 @@ reads = ["fused"]
 
 
 class Recorder:
-    """Runs commands of one checkout and keeps their answers in a folder."""
+    """A folder that commands of one checkout are run in, and their answers kept."""
 
     def __init__(self, checkout: Path, out: Path) -> None:
         self.checkout, self.out = checkout.resolve(), out.resolve()
@@ -61,6 +81,22 @@ class Recorder:
         answer = (self.out / keep).read_text(encoding="utf-8") if keep else ran.stdout
         (self.out / f"answer-{name}").write_text(answer, encoding="utf-8")
         print(f"{name}: kept", flush=True)
+
+    def seconds(self, arguments: tuple[str, ...]) -> tuple[float, float]:
+        """Wall and CPU seconds of `price ARGUMENTS`."""
+        command = [sys.executable, "-c", RUN, str(self.checkout), *arguments]
+        started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, cwd=self.out, env=self.environment, capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return time.perf_counter() - started, cpu
+
+    def warm(self) -> tuple[float, float]:
+        """Wall and CPU seconds of a query to an open index."""
+        command = [sys.executable, "-c", WARM, TEXT]
+        done = subprocess.run(command, cwd=self.out, env=self.environment, capture_output=True, check=True)
+        wall, cpu = json.loads(done.stdout)
+        return wall, cpu
 
 
 def record(checkout: Path, out: Path, rows: int) -> None:
@@ -97,13 +133,39 @@ def record(checkout: Path, out: Path, rows: int) -> None:
     price("finetune", "finetune", "catalogue.csv", "-o", "encoder", "--epochs", 1, "--json")
 
 
+def speed(checkouts: list[Path], work: Path, rows: int, rounds: int) -> None:
+    """Time both checkouts in turns, and print medians."""
+    shutil.rmtree(work, ignore_errors=True)
+    recorders = []
+    for number, checkout in enumerate(checkouts):
+        out = work / str(number)
+        out.mkdir(parents=True)
+        make = [sys.executable, str(checkout / "examples" / "make_catalogue.py"), str(out), "--rows", str(rows)]
+        subprocess.run(make, check=True, capture_output=True)
+        (out / "quick.toml").write_text(QUICK.replace(', "xgboost", "catboost"', ""), encoding="utf-8")
+        recorders.append(Recorder(checkout, out))
+    build = ("build-index", "catalogue.csv", "--image-dir", "images", "--config", "quick.toml", "--json")
+    query = ("query", TEXT, "--image", "query.jpg", "--json")
+    seconds: dict[str, list[list[tuple[float, float]]]] = {}
+    for _ in range(rounds):
+        for name, times, command in (("build", 1, build), ("cold query", 5, query), ("warm query", 1, None)):
+            taken = seconds.setdefault(name, [[], []])
+            for _ in range(times):
+                for number, recorder in enumerate(recorders):
+                    taken[number].append(recorder.warm() if command is None else recorder.seconds(command))
+    for name, taken in seconds.items():
+        for kind, place in (("wall", 0), ("CPU", 1)):
+            first, second = (statistics.median(pair[place] for pair in pairs) for pairs in taken)
+            print(f"{name}, {kind} seconds: {first:.4f} and {second:.4f}, ratio {second / first:.3f}")
+
+
 def _first_ids(catalogue: Path, count: int = 5) -> list[str]:
     lines = catalogue.read_text(encoding="utf-8").splitlines()[1:]
     return [line.split(",")[0] for line in lines if line.split(",")[0].isdigit()][:count]
 
 
 def compare(before_dir: Path, after_dir: Path) -> int:
-    """How many answers differ."""
+    """Compare two folders of answers, and return how many differ."""
     names = sorted(path.name for path in before_dir.glob("answer-*"))
     assert names == sorted(path.name for path in after_dir.glob("answer-*")), "the folders do not hold the same answers"
     differing = 0
@@ -155,9 +217,16 @@ def main() -> None:
     comparing = commands.add_parser("compare")
     comparing.add_argument("before", type=Path)
     comparing.add_argument("after", type=Path)
+    timing = commands.add_parser("speed")
+    timing.add_argument("checkouts", type=Path, nargs=2)
+    timing.add_argument("work", type=Path)
+    timing.add_argument("--rows", type=int, default=800)
+    timing.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     if given.command == "record":
         record(given.checkout, given.out, given.rows)
+    elif given.command == "speed":
+        speed([path.resolve() for path in given.checkouts], given.work, given.rows, given.rounds)
     else:
         sys.exit(compare(given.before, given.after) > 0)
 

@@ -67,7 +67,7 @@ class Growth:
         self.check()
 
     def write(self, ids: list[str], name: str) -> Path:
-        """These rows as a catalogue."""
+        """A catalogue of these rows."""
         columns = next(iter(self.rows.values()))
         return measure.write_csv(self.aside / name, columns, (self.rows[item_id].values() for item_id in ids))
 

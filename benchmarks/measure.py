@@ -51,7 +51,7 @@ def machine() -> str:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command wrote to stdout, and its own cost."""
+    """Output of a command on stdout, and its own cost."""
 
     output: str
     wall_seconds: float
@@ -105,7 +105,7 @@ def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Iterable[object
 
 
 def read_results(name: str) -> dict[str, Any]:
-    """What stands in results/`name`.json; nothing where it is not there."""
+    """Read results/`name`.json; nothing where it is not there."""
     path = RESULTS / f"{name}.json"
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 

@@ -59,6 +59,7 @@ from engine.settings.read import change_settings
 from engine.settings.schema import Blend, Settings
 from index.embedding.columns import PHOTOGRAPH, Encoders, modalities
 from index.photographs.source import Photographs
+from index.search.backends import SLICE
 from index.search.neighbours import BandIndex
 from index.storage.items_table import ItemStore
 
@@ -135,7 +136,8 @@ def build(
     training = TrainingSet(inputs, log_price, vectorizer.vectors(inputs), groups, fold)
     oof, models = predict_out_of_fold(training, {"mlp": fit}, seed=settings.seed)
     trained = train_on_members(oof, models, training, settings)
-    reference = ReferenceSet.build(items, training, trained.residual(log_price))
+    table = ReferenceSet.build(items, training, trained.residual(log_price)).table
+    reference = ReferenceSet(table, SLICE)  # exact, and nothing of it is on the disk
     *_, before, after = (row_smape(np.exp(log_price), np.exp(s)).mean() for s in trained.held_out.stages.values())
     promised = {"smape": round(float(after), 2), "gain": round(float(before - after), 2)}
     return PriceModel(trained.models, trained.parameters, reference, settings.stacker), vectorizer, promised

@@ -75,7 +75,7 @@ KEPT = ("rows", "priced", "rejected", "resumed", "seconds", "items_per_second", 
 
 
 def predict(items: Path, out: Path, *options: object, index: Path) -> dict[str, Any]:
-    """What `price predict` answers, with its wall and CPU seconds and its own peak memory in MB."""
+    """Run `price predict`: its answer, with its wall and CPU seconds and its own peak memory in MB."""
     ran = measure.price("predict", items, "-o", out, *options, "--index", index)
     cost = {"wall_seconds": ran.wall_seconds, "cpu_seconds": ran.cpu_seconds, "peak_mb": round(ran.peak_mb)}
     return {name: ran.answer[name] for name in KEPT} | cost

@@ -43,7 +43,7 @@ def build(preset: str, given: argparse.Namespace) -> dict[str, float]:
 
 
 def parameters(index: Path) -> int:
-    """Of the networks of one fold; trees have none."""
+    """Count the parameters of the networks of one fold; trees have none."""
     total = 0
     for path in (current_generation(index) / "models").glob("*-0.safetensors"):
         with safe_open(path, "np") as file:
@@ -65,7 +65,7 @@ def kept(preset: str, given: argparse.Namespace) -> tuple[Losses, dict[str, floa
 
 
 def figures_of(losses: Losses, cost: dict[str, float], default: Losses | None) -> dict[str, Any]:
-    """What the table says of one preset."""
+    """Make the line of the table about one preset."""
     groups = losses["groups"]
     stages = {name: loss for name, loss in losses.items() if name != "groups"}
     *_, uncorrected, answer = stages.values()

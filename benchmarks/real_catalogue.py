@@ -23,7 +23,7 @@ from index.storage.items_table import ItemStore
 
 
 def step(*arguments: object) -> dict[str, Any]:
-    """What a `price` command answers, with its wall seconds and peak memory in GB."""
+    """Run a `price` command: its answer, with its wall seconds and peak memory in GB."""
     ran = measure.price(*arguments)
     return ran.answer | {"wall_seconds": round(ran.wall_seconds, 1), "peak_gb": round(ran.peak_mb / 1024, 2)}
 

@@ -69,7 +69,7 @@ SearchOne = Callable[[np.ndarray, int, int], np.ndarray]  # the same of a vector
 
 
 def one_by_one(search: SearchOne) -> Search:
-    """What takes another filter for every query, asked for queries in turn."""
+    """A way to search that takes another filter for every query, run query by query."""
     return lambda queries: [
         search(*query) for query in zip(queries.vectors, queries.start.tolist(), queries.end.tolist(), strict=True)
     ]
@@ -90,7 +90,7 @@ def made_up(rows: int, dim: int, random: np.random.Generator, flat: bool) -> tup
 
 
 def ours(rows: PriceOrder, device: str = "cpu") -> Search:
-    """As users call it, with its checks; rows numbered by position, as the others number them."""
+    """Our search as users call it, with its checks; rows numbered by position, as the others number them."""
     from index.search import dense
     from index.search.backends import SLICE, Choice
     from index.search.neighbours import BandIndex
@@ -245,7 +245,7 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def queries_within(rows: PriceOrder, vectors: np.ndarray, centre: np.ndarray, band: float) -> Queries:
-    """As an index would: sorted by price."""
+    """Sort by price, as an index would."""
     order = np.argsort(centre, kind="stable")
     centre = centre[order].astype(np.float64)
     return Queries(vectors[order], centre, band, *rows.range_of(centre, band))

@@ -97,7 +97,7 @@ def read_part(checkout: Path, paths: tuple[str, ...]) -> list[Module]:
 
 
 def graph_of(modules: list[Module], kinds: tuple[str, ...]) -> Graph:
-    """Who imports whom among the modules; a script, which lies in no package, imports its neighbour by a bare name."""
+    """Map every module to the modules that it imports; a script imports its neighbour by a bare name."""
     names = {module.name for module in modules}
     graph: Graph = {}
     for module in modules:

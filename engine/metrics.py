@@ -4,9 +4,9 @@ Everything here is in money units and plain percent; log prices are turned into 
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Float64 = NDArray[np.float64]
+from index.arrays import Float64, Int64
 
 RESAMPLED_AT_ONCE = 4 * 2**20  # units drawn per step of a bootstrap: some 48 MB, whatever the number of rows
 
@@ -69,9 +69,7 @@ def paired_bootstrap(
     return bootstrap(a - b, groups=groups, draws=draws, level=level, seed=seed)
 
 
-def _resampled_means(
-    total: Float64, rows: NDArray[np.int64] | None, draws: int, random: np.random.Generator
-) -> Float64:
+def _resampled_means(total: Float64, rows: Int64 | None, draws: int, random: np.random.Generator) -> Float64:
     """(draws,) means of as many units as there are, drawn with replacement; `rows` a unit holds, one where None."""
     units = len(total)
     means = np.empty(draws)

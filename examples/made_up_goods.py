@@ -21,7 +21,7 @@ LISTING_SPREAD = 0.15  # log price, each listing's own: what no model can learn
 
 @dataclass(frozen=True)
 class Kind:
-    """What is sold: `price` buys `reference` units of it, plain, from a brand of level 1."""
+    """A product: `price` buys `reference` units of it, plain, from a brand of level 1."""
 
     name: str
     unit: str  # a key of UNITS
@@ -35,7 +35,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Brand:
-    """Who sells it: dear or cheap by `level`, known by the hue (0 to 1) of its packaging."""
+    """A brand: dear or cheap by `level`, known by the hue (0 to 1) of its packaging."""
 
     name: str
     level: float
@@ -44,7 +44,7 @@ class Brand:
 
 @dataclass(frozen=True)
 class Unit:
-    """How an amount is written: in titles, `n` customary and `m` metric; and after `Unit:`, always customary."""
+    """A way to write an amount: in titles, `n` customary and `m` metric; and after `Unit:`, always customary."""
 
     titles: tuple[str, ...]
     lines: tuple[str, ...]
@@ -131,7 +131,7 @@ ADJECTIVES = (
 
 @dataclass(frozen=True)
 class Product:
-    """What a photograph shows and a price is asked for, in one size and pack; the adjective costs nothing."""
+    """An article that is photographed and priced, in one size and pack; the adjective costs nothing."""
 
     kind: Kind
     brand: Brand

@@ -85,7 +85,7 @@ class Family:
 
     @property
     def held_out(self) -> bool:
-        """Whether all of its listings go to holdout.csv."""
+        """Tell whether all of its listings go to holdout.csv."""
         return self.number % 10 == 3
 
 

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Float64 = NDArray[np.float64]
+    from index.arrays import Float64
 
 MOST_LEVELS = 10
 LEAST_ROWS = 100  # per level: below it the ends rest on a handful of rows

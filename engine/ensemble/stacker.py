@@ -147,7 +147,7 @@ def stacker_out_of_fold(
     own, nested = np.zeros(len(oof.fold)), np.zeros((oof.folds, len(oof.fold)))
     stackers = []
     for f in range(oof.folds):
-        on_progress("fitting the stack", f, oof.folds)
+        on_progress("fitting the stacker", f, oof.folds)
         without_f = _WithoutFold(f, oof, weights.by_fold[f], training, settings, seed)
         stacker = without_f.fit(frozenset({f}))
         here = np.flatnonzero(oof.fold == f)
@@ -159,7 +159,7 @@ def stacker_out_of_fold(
                 one_less, there = without_f.fit(frozenset({f, g})), np.flatnonzero(oof.fold == g)
                 nested[f, there] = one_less.predict(*without_f.read(there, frozenset({f, g})))
                 nested[f, here] += one_less.predict(*without_f.read(here, frozenset({f}))) / (oof.folds - 1)
-    on_progress("fitting the stack", oof.folds, oof.folds)
+    on_progress("fitting the stacker", oof.folds, oof.folds)
     return OutOfFold(oof.fold, {**oof.oof, STACKER: own}, {**oof.nested_oof, STACKER: nested}), stackers
 
 

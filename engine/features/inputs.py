@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
+    from index.arrays import Float32, Float64, Int64
+
 NUMBERS = (
     "log_amount",  # of the whole listing, in the unit's canonical member
     "amount_unknown",
@@ -51,9 +53,9 @@ COMMON_KINDS = ("name", "text", "characters")  # what the trees and the words he
 class Inputs:
     """Inputs of the models for n items."""
 
-    vectors: dict[str, NDArray[np.float32]]  # modality -> (n, dim) unit rows, zero where absent
-    numbers: NDArray[np.float32]  # (n, len(NUMBERS))
-    unit: NDArray[np.int64]  # (n,) place in UNITS
+    vectors: dict[str, Float32]  # modality -> (n, dim) unit rows, zero where absent
+    numbers: Float32  # (n, len(NUMBERS))
+    unit: Int64  # (n,) place in UNITS
     words: csr_matrix  # (n, columns of all WORD_KINDS) float32, 1 where the item has the feature
     texts: NDArray[np.object_] | None = None  # (n,) str, as the items have them: what an encoder is fine-tuned on
 
@@ -61,12 +63,12 @@ class Inputs:
         return len(self.unit)
 
     @property
-    def log_amount(self) -> NDArray[np.float64]:
+    def log_amount(self) -> Float64:
         """(n,) of the whole listing, in the unit's canonical member; NaN where unknown."""
         amount, unknown = (self.numbers[:, NUMBERS.index(name)] for name in ("log_amount", "amount_unknown"))
         return np.where(unknown > 0, np.nan, amount.astype(np.float64))
 
-    def frequent_words(self, least_rows: int, kinds: Sequence[str] = COMMON_KINDS) -> NDArray[np.int64]:
+    def frequent_words(self, least_rows: int, kinds: Sequence[str] = COMMON_KINDS) -> Int64:
         """The columns of `words`, of some kinds, that at least so many rows have."""
         rows = np.bincount(self.words.indices, minlength=self.words.shape[1])
         columns = [WORD_KINDS[kind] for kind in kinds]
@@ -79,7 +81,7 @@ class Inputs:
         return Inputs(vectors, self.numbers[rows], self.unit[rows], self.words[rows], texts)
 
 
-def make_inputs(items: pa.Table, vectors: Mapping[str, NDArray[np.float32]]) -> Inputs:
+def make_inputs(items: pa.Table, vectors: Mapping[str, Float32]) -> Inputs:
     """Inputs of `items` (schema `index.catalogue.items.ITEMS`) and their vectors, (n, dim) by modality."""
     names, texts = items["name"].to_pylist(), items["text"].to_pylist()
     amount = items["amount"].to_numpy().astype(np.float64)  # NaN where unknown

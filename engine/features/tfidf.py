@@ -11,8 +11,9 @@ import numpy as np
 from engine.features.inputs import WORD_KINDS
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
+
+    from index.arrays import Float32, Int64
 
 LEAST_ROWS = 2  # a word that only one row has makes no two of them similar
 
@@ -21,8 +22,8 @@ LEAST_ROWS = 2  # a word that only one row has makes no two of them similar
 class Words:
     """The words of one kind that are known, and what each weighs."""
 
-    columns: NDArray[np.int64]  # of Inputs.words
-    weight: NDArray[np.float32]  # (columns,)
+    columns: Int64  # of Inputs.words
+    weight: Float32  # (columns,)
 
 
 def word_table(words: csr_matrix, kinds: Mapping[str, Words], shares: Mapping[str, float] | None = None) -> csr_matrix:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from index.arrays import Float64, Int64
 
 
-def without_outliers(log_price: NDArray[np.float64], share: float) -> NDArray[np.int64]:
+def without_outliers(log_price: Float64, share: float) -> Int64:
     """The rows of (n,) log prices, in their order, but for the `share` of them that is farthest from the median."""
     dropped = int(share * len(log_price))
     far = np.abs(log_price - np.median(log_price))

@@ -123,6 +123,7 @@ def member_fits(settings: Settings, threads: int = 1) -> dict[str, Fit]:
 
     def fit_of(name: str, spec: MemberSpec) -> Fit:
         def fit(inputs: Inputs, log_price: Float64, seed: int, fitted: Mapping[str, Member]) -> Member:
+            require_package(spec.package)
             if settings.outliers:  # of what is learned; what is predicted, and may be a neighbour, stays whole
                 rows = without_outliers(log_price, settings.outliers)
                 inputs, log_price = inputs.take(rows), log_price[rows]

@@ -17,13 +17,13 @@ import numpy as np
 from index.catalogue.units import UNITS
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
     from engine.features.inputs import Inputs
     from engine.members.member import Member
     from engine.members.neural import NeuralMember
     from engine.settings.schema import Trees
+    from index.arrays import Float32, Int64
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class TreeTable:
     """The columns that trees were fitted on."""
 
     reads: tuple[str, ...]  # words, vectors, fused
-    words: NDArray[np.int64]  # columns of Inputs.words: those frequent enough to split on
+    words: Int64  # columns of Inputs.words: those frequent enough to split on
     mlp: NeuralMember | None  # whose last hidden layer is read
 
     @classmethod
@@ -42,7 +42,7 @@ class TreeTable:
             words = inputs.frequent_words(settings.least_rows_of_word)
         return cls(settings.reads, words, _mlp(settings.reads, fitted))
 
-    def of(self, inputs: Inputs, *, one_hot: bool) -> csr_matrix | NDArray[np.float32]:
+    def of(self, inputs: Inputs, *, one_hot: bool) -> csr_matrix | Float32:
         """(n, columns): the unit first, as its place in UNITS or a column each; what is absent of vectors is NaN."""
         from scipy.sparse import csr_matrix, hstack
 

@@ -83,7 +83,7 @@ def at_open(requested: str, paths: Paths) -> str:
     """
     if requested != AUTO:
         return requested
-    return LANCE if paths[LANCE].is_dir() else SLICE
+    return LANCE if LANCE in paths and paths[LANCE].is_dir() else SLICE
 
 
 def open_backend(choice: Choice, rows: PriceOrder, paths: Paths = NOWHERE) -> Backend:

@@ -65,14 +65,19 @@ def test_the_readme_holds_every_command() -> None:
 
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS)
-def test_the_readme_holds_every_option(name: str, option: str) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert re.search(rf"{re.escape(option)}(?![\w-])", readme)
+def test_the_reference_holds_every_option_of_a_command_in_its_section(name: str, option: str) -> None:
+    reference = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    section = reference.partition(f"\n## price {name}\n")[2].partition("\n## ")[0]
+    assert re.search(rf"`[^`]*{re.escape(option)}(?![\w-])", section)
 
 
-def test_the_readme_names_no_option_that_there_is_not() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    lines = [line for line in readme.splitlines() if re.search(r"\bprice [a-z-]+ ", line)]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_names_an_option_that_there_is_not(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if re.search(r"\bprice [a-z-]+ ", line)]
     named = {found for line in lines for found in re.findall(r"(?<=[\s`(])--[a-z][a-z-]+", line)}
     assert named - {option for _, option in OPTIONS} - {"--help", "--version"} == set()
 

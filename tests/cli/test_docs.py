@@ -3,8 +3,6 @@
 import importlib.util
 from pathlib import Path
 
-import click
-
 import cli
 
 ROOT = Path(__file__).parents[2]
@@ -24,12 +22,3 @@ def page() -> str:
 def test_the_reference_of_the_command_line_is_current() -> None:
     written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert written == page(), "run: python docs/make_cli.py"
-
-
-def test_every_command_and_option_stands_in_the_reference() -> None:
-    text = page()
-    for name, command in cli.price.commands.items():
-        section = text.partition(f"\n## price {name}\n")[2].partition("\n## ")[0]
-        assert section
-        options = [option for option in command.params if isinstance(option, click.Option)]
-        assert [option.opts for option in options if not all(opt in section for opt in option.opts)] == []

@@ -94,10 +94,11 @@ def test_an_unknown_setting_is_refused_by_name(command: Price, tmp_path: Path) -
 
 
 STOPPED = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 import cli
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background begins without one
 how, replace = int(sys.argv.pop(1)), Path.replace
 
 def replace_and_stop(self, target):

@@ -158,6 +158,7 @@ import signal, sys
 import cli
 from index.embedding.vector_cache import VectorCache
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background begins without one
 put = VectorCache.put
 
 def put_and_stand_still(self, keys, vectors):

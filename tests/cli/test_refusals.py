@@ -151,7 +151,9 @@ def older_format(index: Path) -> None:
         (manifest.parent / name).unlink()
 
 
-@pytest.mark.parametrize("command", ["query", "evaluate", "evaluate a file", "predict", "add"])
+@pytest.mark.parametrize(
+    "command", ["query", "evaluate", "evaluate a file", "predict", "add", "remove", "compact", "tune", "ablate"]
+)
 def test_an_index_of_an_older_format_is_refused_with_the_command_that_builds_it_again(
     command: str, price: Price, shop: Any, own_index: Path, tmp_path: Path
 ) -> None:
@@ -163,10 +165,14 @@ def test_an_index_of_an_older_format_is_refused_with_the_command_that_builds_it_
         "evaluate a file": ["evaluate", shop.holdout],
         "predict": ["predict", shop.holdout, "-o", tmp_path / "prices.csv"],
         "add": ["add", shop.holdout],
+        "remove": ["remove", "1"],
+        "compact": ["compact"],
+        "tune": ["tune"],
+        "ablate": ["ablate"],
     }
     answer = price(*arguments[command], "--index", own_index)
-    reads_its_file_first = command in ("predict", "add")
-    refused(answer, INDEX, "is of format 2", "`price build-index`", after_work=reads_its_file_first)
+    shows_progress = command in ("predict", "add", "remove", "compact")
+    refused(answer, INDEX, "is of format 2", "`price build-index`", after_work=shows_progress)
     assert "Traceback" not in answer.err
     assert sorted(own_index.rglob("*")) == before
     assert not list(tmp_path.glob("prices.csv*"))

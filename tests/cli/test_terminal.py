@@ -94,7 +94,7 @@ def test_counts_of_rejects_and_stages_of_progress_are_data(
     shown: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert harmless(shown(render.print_counts, "rows", Counter({NASTY + BREAKS: 2})))
-    render.Progress().report(NASTY + BREAKS, 1, 2)
+    render.Progress().update(NASTY + BREAKS, 1, 2)
     said = capsys.readouterr().err
     assert harmless(said) and said.count("\n") == 1
 

@@ -72,6 +72,12 @@ def test_a_query_finds_rows_by_their_number_in_the_catalogue(tmp_path):
     assert [one["item_id"] for one in opened.shown(near.rows[:, 0])] == [str(row) for row in range(60)]
 
 
+def test_a_set_that_was_never_written_is_searched_too():
+    rows = rows_of(9)
+    near = ReferenceSet.build(*rows).index.search(rows[1].search_vectors[:1], [0.0], k=1, band=np.inf)
+    assert near.rows.tolist() == [[0]]
+
+
 def test_a_large_file_holds_what_it_is_scanned_by_and_is_searched_without_a_copy(tmp_path, monkeypatch):
     monkeypatch.setattr("index.search.table.SCAN_ROWS", 50)
     monkeypatch.setattr("index.search.dense.SCAN_ROWS", 50)

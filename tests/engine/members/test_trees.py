@@ -10,9 +10,10 @@ from scipy.sparse import csr_matrix
 from engine.members.catboost import CatBoost
 from engine.members.lightgbm import LightGbm
 from engine.members.neural import NeuralMember
+from engine.members.registry import member_fits
 from engine.members.tree_features import TreeTable
 from engine.members.xgboost import XgBoost
-from engine.settings.schema import DeepTrees, Fit, NetworkSettings
+from engine.settings.schema import DeepTrees, Fit, NetworkSettings, Settings
 from engine.settings.schema import Gbdt as GbdtSettings
 from index.catalogue.units import UNITS
 from index.errors import DataRefused, UsageError
@@ -193,4 +194,4 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(make_items, mon
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else found(name))
     with pytest.raises(UsageError, match=rf"member {package} .*pip install 'price-engine\[trees\]'"):
-        fit(package, *make_items(30))
+        member_fits(Settings(members=(package,)))[package](*make_items(30), 0, {})

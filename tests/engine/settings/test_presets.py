@@ -201,7 +201,7 @@ def test_items_of_one_price_and_one_item_of_a_million_are_priced(preset, quick, 
 
 
 def test_a_missing_package_is_said_before_anything_is_encoded(quick, wares, tmp_path, monkeypatch):
-    monkeypatch.setattr("engine.members.tree_features.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("engine.members.registry.importlib.util.find_spec", lambda name: None)
     said = []
     with pytest.raises(UsageError, match=r"price-engine\[trees\]"):
         build_index(wares(), tmp_path / "index", quick("gated-ensemble"), on_progress=lambda *each: said.append(each))

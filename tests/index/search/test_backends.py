@@ -369,16 +369,6 @@ def test_a_group_of_a_thousand_rows_is_left_out_like_any_other(name, tmp_path):
         np.testing.assert_array_equal(there, want)
 
 
-def test_a_lance_table_without_groups_is_not_asked_to_leave_one_out(tmp_path):
-    import lancedb
-    import pyarrow as pa
-
-    case = Case(scattered, 200, 8, asked=5)
-    vector = pa.FixedSizeListArray.from_arrays(pa.array(case.order.vectors.reshape(-1)), 8)
-    lancedb.connect(tmp_path).create_table("search", pa.table({"position": np.arange(200), "vector": vector}))
-    case.check(LanceSearch.open(case.order, tmp_path / "search.lance"))
-
-
 def test_a_table_that_cannot_be_written_aside_leaves_nothing(tmp_path, monkeypatch):
     def full(_, path):
         path.write_bytes(b"half of it")

@@ -9,7 +9,6 @@ from index.search.backends import FAISS, LANCE
 from index.storage.generations import current_generation
 from index.storage.layout import (
     GENERATION,
-    OLD_NAMES,
     Step,
     entry_of,
     photograph_cache,
@@ -82,11 +81,6 @@ def test_only_adding_writes_a_list_of_rejects_and_only_other_models_change_what_
         "search.lance/_indices/0/index.idx",
     }
     assert of_all < of_correction
-
-
-@pytest.mark.parametrize(("old", "new"), OLD_NAMES)
-def test_an_old_name_stands_for_the_new_one(old: str, new: str) -> None:
-    assert entry_of(old).name == new
 
 
 def test_the_folders_of_an_index_are_named() -> None:
