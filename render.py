@@ -153,12 +153,12 @@ def show_price_file(done: PriceFileResult) -> None:
         click.echo(f"  {seconds:>9.1f} s  {seconds / whole:>4.0%}  {clean(stage)}")
 
 
-def show_update(result: UpdateResult, index: Path) -> None:
+def show_update(result: UpdateResult, index_dir: Path) -> None:
     """Show in a line how the new generation differs from the one before; then what was left out, and what to do."""
     counts = {"added": result.added, "replaced": result.replaced, "removed": result.removed}
     done = [f"{count:,} {what}" for what, count in counts.items() if count] + ["compacted"] * result.compacted
     click.echo(
-        f"{', '.join(done) or 'nothing changed'}: {result.rows:,} rows in {index} ({result.generation}), "
+        f"{', '.join(done) or 'nothing changed'}: {result.rows:,} rows in {index_dir} ({result.generation}), "
         f"{result.seconds:.1f} s."
     )
     print_counts(f"rows rejected, listed in {result.rejects_file}", result.rejected)
@@ -185,7 +185,7 @@ def show_finetuned(done: FinetuneResult) -> None:
     click.echo(f"Next: price build-index other.csv --text-encoder {clean(done.encoders[0])}")
 
 
-def show_tune_result(result: TuneResult, index: Path) -> None:
+def show_tune_result(result: TuneResult, index_dir: Path) -> None:
     """Show the result of a search for settings: the scores, what they may be trusted for, and the settings chosen."""
     from engine.tuning.parameter_space import key_of
 
@@ -201,9 +201,9 @@ def show_tune_result(result: TuneResult, index: Path) -> None:
     )
     click.echo(f"winner scores {result.searched:.2f}, which flatters it.")
     if not result.better:
-        click.echo(f"That is no gain: the index at {index} is left as it is.")
+        click.echo(f"That is no gain: the index at {index_dir} is left as it is.")
         return
-    click.echo(f"Now current in {index}:")
+    click.echo(f"Now current in {index_dir}:")
     for path, value in result.chosen.items():
         click.echo(f"  {key_of(path)} = {value:.4g}")
 

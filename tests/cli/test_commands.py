@@ -1,5 +1,6 @@
 """Every command: light, helped, documented and completed."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -69,6 +70,15 @@ def test_the_reference_holds_every_option_of_a_command_in_its_section(name: str,
     reference = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     section = reference.partition(f"\n## price {name}\n")[2].partition("\n## ")[0]
     assert re.search(rf"`[^`]*{re.escape(option)}(?![\w-])", section)
+
+
+def test_the_reference_of_the_command_line_is_current() -> None:
+    spec = importlib.util.spec_from_file_location("make_cli", ROOT / "docs" / "make_cli.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert written == script.page(cli.price), "run: python docs/make_cli.py"
 
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
