@@ -57,9 +57,10 @@ from engine.members.registry import member_fits
 from engine.metrics import row_smape, smape
 from engine.settings.read import change_settings
 from engine.settings.schema import Blend, Settings
-from index.embedding.columns import PHOTOGRAPH, Encoders, modalities
+from index.embedding.columns import PHOTOGRAPH, modalities
+from index.embedding.encode import Encoders
 from index.photographs.source import Photographs
-from index.search.backends import SLICE
+from index.search import SLICE
 from index.search.neighbours import BandIndex
 from index.storage.items_table import ItemStore
 

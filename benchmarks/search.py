@@ -91,8 +91,8 @@ def made_up(rows: int, dim: int, random: np.random.Generator, flat: bool) -> tup
 
 def ours(rows: PriceOrder, device: str = "cpu") -> Search:
     """Our search as users call it, with its checks; rows numbered by position, as the others number them."""
-    from index.search import dense
-    from index.search.backends import SLICE, Choice
+    from index.search import SLICE, dense
+    from index.search.backends import Choice
     from index.search.neighbours import BandIndex
 
     dense.SCAN_AFTER = 0  # as in a process that has answered a hundred queries

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from index.arrays import Float32, Float64, Int8, Int64
-from index.search.backends import AUTO, NOWHERE, Paths, at_open, choose, write_backend
+from index.search import AUTO
+from index.search.backends import NOWHERE, Paths, at_open, choose, write_backend
 from index.search.neighbours import BandIndex
 from index.search.table import FOLD, LOG_PRICE, SearchTable
 from index.storage.layout import REFERENCE, search_paths

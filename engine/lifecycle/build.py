@@ -25,7 +25,8 @@ from index.arrays import Float64, Int8, Int64
 from index.catalogue.columns import Columns
 from index.catalogue.duplicates import duplicate_groups, with_duplicate_keys
 from index.catalogue.items import read_catalogue
-from index.embedding.columns import Encoders, modalities
+from index.embedding.columns import modalities
+from index.embedding.encode import Encoders
 from index.encoders.device import AUTO, Runtime
 from index.photographs.fingerprints import read_fingerprints
 from index.photographs.source import Photographs

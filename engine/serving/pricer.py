@@ -22,7 +22,8 @@ from engine.settings.read import settings_from
 from engine.settings.schema import CorrectionParameters, Settings
 from index.arrays import Bool, Float32
 from index.catalogue.items import make_items
-from index.embedding.columns import PAIR, PHOTOGRAPH, Encoders, modalities
+from index.embedding.columns import PAIR, PHOTOGRAPH, modalities
+from index.embedding.encode import Encoders
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused
 from index.photographs.source import Photographs

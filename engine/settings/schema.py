@@ -15,7 +15,7 @@ from engine.settings.ranges import Checked, PositiveFloat, PositiveInt, SampledS
 from index.catalogue.cleaning import CLEANING
 from index.embedding.columns import TEXT_VIEWS, Views
 from index.errors import UsageError
-from index.search.backends import AUTO, BACKENDS
+from index.search import AUTO, BACKENDS
 
 LOSSES = ("smooth_l1", "l1", "mse", "smape", "minmax_bce")  # see `engine.networks.losses`
 BOUNDED = frozenset({"minmax_bce"})

@@ -6,25 +6,14 @@
 An encoder knows one batch at a time; `index.embedding.embed` sorts, batches, caches and resumes.
 """
 
-import difflib
 from pathlib import Path
 
 from index.encoders.device import Runtime
 from index.encoders.encoder import Encoder
-from index.encoders.registry import ENCODERS, EncoderSpec, Modality
+from index.encoders.registry import ENCODERS, EncoderSpec, Modality, find_spec
 from index.errors import UsageError
 
 __all__ = ["ENCODERS", "Encoder", "EncoderSpec", "Modality", "find_spec", "open_encoder"]
-
-
-def find_spec(name: str) -> EncoderSpec:
-    """Return the catalogue's entry for NAME or NAME@PATH; an unknown name is a UsageError that suggests the nearest."""
-    plain = name.partition("@")[0]
-    if plain in ENCODERS:
-        return ENCODERS[plain]
-    near = difflib.get_close_matches(plain.lower(), ENCODERS, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(ENCODERS)}."
-    raise UsageError(f"there is no encoder '{plain}': {hint}")
 
 
 def open_encoder(name: str, *, device: str = "auto", precision: str = "auto") -> Encoder:

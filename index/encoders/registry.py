@@ -1,7 +1,10 @@
-"""Catalogue of encoders, as frozen data: what each is made of. Nothing here loads, imports or computes."""
+"""Catalogue of encoders, as frozen data: what each is made of. Nothing here loads an encoder."""
 
+import difflib
 from dataclasses import dataclass
 from typing import Literal
+
+from index.errors import UsageError
 
 Modality = Literal["text", "image", "pair"]
 
@@ -275,3 +278,13 @@ ENCODERS: dict[str, EncoderSpec] = {
     )
 }
 """Every encoder by name, in the order in which they are listed."""
+
+
+def find_spec(name: str) -> EncoderSpec:
+    """Return the catalogue's entry for NAME or NAME@PATH; an unknown name is a UsageError that suggests the nearest."""
+    plain = name.partition("@")[0]
+    if plain in ENCODERS:
+        return ENCODERS[plain]
+    near = difflib.get_close_matches(plain.lower(), ENCODERS, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(ENCODERS)}."
+    raise UsageError(f"there is no encoder '{plain}': {hint}")

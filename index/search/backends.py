@@ -20,11 +20,10 @@ from typing import Protocol
 
 from index.arrays import Float32, Int64
 from index.errors import UsageError
+from index.search import AUTO, BACKENDS, FAISS, LANCE, SLICE
 from index.search.gpu import free_gpu_memory, gpu_bytes
 from index.search.price_order import PriceOrder
 
-AUTO, SLICE, FAISS, LANCE = "auto", "slice", "faiss", "lance"
-BACKENDS = (AUTO, SLICE, FAISS, LANCE)
 GPU_ROWS = 20_000  # of an index from which looking for a GPU, which loads torch, pays
 MEMORY_SHARE = 0.8  # of the machine's memory that vectors and codes may take
 BYTES_PER_NUMBER = 5.5  # float32, int8, and a projection of half the width at most

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 
 from index.arrays import Bool, Float32, Int64, chunks
 from index.errors import UsageError
-from index.search.backends import AUTO, NOWHERE, Backend, Paths, choose, open_backend
+from index.search import AUTO
+from index.search.backends import NOWHERE, Backend, Paths, choose, open_backend
 from index.search.price_order import PriceOrder, order_by_price, present, refuse_unless_finite
 from index.search.similarity import no_neighbours
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from index.search import FAISS, LANCE
+
 # Of an index.
 CURRENT = "CURRENT"
 LOCK = "lock"
@@ -110,6 +112,4 @@ def tuning_cache(index_dir: Path) -> Path:
 
 def search_paths(generation: Path) -> dict[str, Path]:
     """Paths of the search backends that keep something on the disk, by the backend's name."""
-    from index.search.backends import FAISS, LANCE
-
     return {FAISS: generation / FAISS_INDEX, LANCE: generation / LANCE_INDEX}

@@ -12,7 +12,7 @@ from engine.metrics import coverage, smape
 from engine.serving.pricer import Item, Pricer
 from index.catalogue.columns import Columns
 from index.catalogue.items import read_catalogue
-from index.embedding import columns
+from index.embedding import encode
 from index.encoders import open_encoder
 from index.errors import DataRefused, IndexUnusable
 from index.photographs.source import Photographs
@@ -25,7 +25,7 @@ def test_a_labelled_file_scores_as_its_items_priced_one_by_one(shop: Any, monkey
         encoder.batch_size = 1  # in bfloat16 a text's vector leans a little on what it is padded beside
         return encoder
 
-    monkeypatch.setattr(columns, "open_encoder", open_alone)
+    monkeypatch.setattr(encode, "open_encoder", open_alone)
     scored = evaluate_labelled(shop.index, shop.holdout, image_dir=shop.images)
     items = read_catalogue(shop.holdout, Columns(), priced=True).items.to_pylist()
     pricer, photographs = Pricer.open(shop.index), Photographs(shop.images)

@@ -199,7 +199,7 @@ def test_rows_of_another_price_change_no_answer_and_one_very_like_does(own_index
 
 
 def test_other_weights_are_refused(own_index: Path, write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from index.embedding import columns
+    from index.embedding import encode
     from index.encoders import open_encoder
 
     def open_other(*arguments: Any, **options: Any) -> Any:
@@ -207,7 +207,7 @@ def test_other_weights_are_refused(own_index: Path, write: Any, monkeypatch: pyt
         encoder.identity = "another"
         return encoder
 
-    monkeypatch.setattr(columns, "open_encoder", open_other)
+    monkeypatch.setattr(encode, "open_encoder", open_other)
     before = snapshot(own_index)
     with pytest.raises(IndexUnusable, match=r"other weights.*price build-index"):
         add_items(write(TEAS), own_index)

@@ -44,7 +44,7 @@ from engine.serving.shards import (
     write_table,
 )
 from index.catalogue.columns import Columns
-from index.embedding.columns import Encoders
+from index.embedding.encode import Encoders
 from index.errors import DataRefused, IndexLocked, IndexUnusable, PriceError, UsageError
 from index.photographs.source import Photographs
 

@@ -38,14 +38,14 @@ def pricer(shop: Any, one_at_a_time: None) -> Pricer:
 @pytest.fixture
 def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Encoders that take items one by one: in bfloat16 a text's vector leans a little on what it is padded beside."""
-    from index.embedding import columns
+    from index.embedding import encode
 
     def open_alone(*arguments: Any, **options: Any) -> Any:
         encoder = open_encoder(*arguments, **options)
         encoder.batch_size = 1
         return encoder
 
-    monkeypatch.setattr(columns, "open_encoder", open_alone)
+    monkeypatch.setattr(encode, "open_encoder", open_alone)
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -167,14 +167,14 @@ def test_a_reader_keeps_the_generation_that_it_opened(shop: Any, own_index: Path
 
 
 def test_an_index_of_other_weights_is_refused(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from index.embedding import columns
+    from index.embedding import encode
 
     def open_other(*arguments: Any, **options: Any) -> Any:
         encoder = open_encoder(*arguments, **options)
         encoder.identity = "another"
         return encoder
 
-    monkeypatch.setattr(columns, "open_encoder", open_other)
+    monkeypatch.setattr(encode, "open_encoder", open_other)
     with pytest.raises(IndexUnusable, match=r"other weights.*price build-index"):
         Pricer.open(shop.index).price([Item("Tea")])
 

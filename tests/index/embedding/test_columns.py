@@ -7,9 +7,10 @@ import pytest
 
 from index.catalogue.fields import details
 from index.catalogue.items import make_items
-from index.embedding import columns
-from index.embedding.columns import Encoders, Modality, Views, modalities, space_columns, vector_column
+from index.embedding import encode
+from index.embedding.columns import Modality, Views, modalities, space_columns, vector_column
 from index.embedding.embed import NO_PHOTOGRAPH
+from index.embedding.encode import Encoders
 from index.encoders.device import Runtime
 from index.errors import IndexUnusable, UsageError
 from index.photographs.formats import ImageRefused, Reason
@@ -93,7 +94,7 @@ def opened(monkeypatch):
         opened.setdefault(name, []).append(Counting(name, **runtime))
         return opened[name][-1]
 
-    monkeypatch.setattr(columns, "open_encoder", open_counting)
+    monkeypatch.setattr(encode, "open_encoder", open_counting)
     return opened
 
 

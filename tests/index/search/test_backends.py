@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from index.errors import UsageError
+from index.search import AUTO, FAISS, LANCE, SLICE
 from index.search import dense as slice_search
 from index.search import faiss_backend as faiss_search
 from index.search import int8_codes as quantise
 from index.search import int8_scan as scan
 from index.search import lance_backend as lance_search
 from index.search import similarity as ranking
-from index.search.backends import AUTO, FAISS, LANCE, SLICE, at_open, choose, open_backend, write_backend
+from index.search.backends import at_open, choose, open_backend, write_backend
 from index.search.dense import SliceSearch
 from index.search.faiss_backend import FaissSearch
 from index.search.gpu import GpuProduct, gpu_bytes

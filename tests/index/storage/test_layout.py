@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from index.search.backends import FAISS, LANCE
+from index.search import FAISS, LANCE
 from index.storage.generations import current_generation
 from index.storage.layout import (
     GENERATION,
