@@ -44,9 +44,8 @@ class OutOfFold:
 
     fold: Int8  # (n,)
     oof: dict[str, Float64]  # member -> (n,) by the models of the row's own fold: for the stored residuals
-    nested_oof: dict[
-        str, Float64
-    ]  # member -> (folds, n) [f, i]: as a build without fold f predicts row i; NaN if added
+    nested_oof: dict[str, Float64]
+    """member -> (folds, n) [f, i]: as a build without fold f predicts row i; NaN for added rows."""
 
     @property
     def members(self) -> list[str]:
