@@ -40,7 +40,7 @@ class BandIndex:
 
     `vectors` (m, dim) float32: unit rows, or zero rows (nothing to compare), which are never anyone's neighbours;
     `log_price` (m,); `groups` (m,) from 0: rows that can be excluded together, such as near-duplicates. `search` names
-    a backend (`index.search.backends.BACKENDS`). Raises DataRefused for NaN or infinity, UsageError for an unknown
+    a backend (`index.search.BACKENDS`). Raises DataRefused for NaN or infinity, UsageError for an unknown
     backend.
     """
 
