@@ -1,6 +1,7 @@
 """Rules of the house: one direction of imports, a light start, nothing that runs its input."""
 
 import ast
+import functools
 import io
 import re
 import subprocess
@@ -87,6 +88,7 @@ def swallowed(tree: ast.AST) -> list[int]:
     return [node.lineno for node in broad if not any(isinstance(inside, ast.Raise) for inside in ast.walk(node))]
 
 
+@functools.cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -101,6 +103,7 @@ def room_of(module: str) -> str:
     return next((room for room in (".".join(parts[:2]), parts[0]) if room in FLOOR), "")
 
 
+@functools.cache
 def imports_of_ours() -> dict[str, set[str]]:
     """Module -> modules of the product that it imports anywhere: at the top, in functions, for types alone."""
     names = {module_of(path) for path in PRODUCT}
@@ -316,7 +319,7 @@ def test_importing_the_command_line_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("path", CODE, ids=named)
 def test_no_file_loads_what_could_run_code(path: Path) -> None:
-    assert dangers(ast.parse(path.read_text(encoding="utf-8"))) == []
+    assert dangers(parsed(path)) == []
 
 
 @pytest.mark.parametrize(
@@ -341,7 +344,7 @@ def test_remote_code_may_be_refused_by_name() -> None:
 
 @pytest.mark.parametrize("path", CODE, ids=named)
 def test_no_file_swallows_every_error(path: Path) -> None:
-    assert swallowed(ast.parse(path.read_text(encoding="utf-8"))) == []
+    assert swallowed(parsed(path)) == []
 
 
 def test_a_swallowed_error_is_noticed_and_a_translated_one_is_not() -> None:
@@ -353,7 +356,7 @@ def test_a_swallowed_error_is_noticed_and_a_translated_one_is_not() -> None:
 
 @pytest.mark.parametrize("path", CODE, ids=named)
 def test_every_file_says_in_its_docstring_what_it_answers(path: Path) -> None:
-    assert len((ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split()) >= 4
+    assert len((ast.get_docstring(parsed(path)) or "").split()) >= 4
 
 
 def test_no_package_marker_under_tests_shadows_a_room() -> None:
