@@ -47,6 +47,15 @@ def test_every_stage_has_its_smape_and_its_bootstrap_interval():
     assert evaluation.smape == evaluation.stages["blend + correction"]
 
 
+def test_a_frame_has_a_row_for_each_stage():
+    evaluation = report()
+    frame = evaluation.to_frame()
+    assert list(frame.columns) == ["smape", "low", "high"]
+    assert list(frame.index) == list(evaluation.stages)
+    for name, score in evaluation.stages.items():
+        assert tuple(frame.loc[name]) == (score.value, score.low, score.high)
+
+
 def test_the_answer_is_scored_by_median_ape_coverage_and_width_in_money():
     held_out, log_price = held_out_of()
     evaluation, price = report(), np.exp(log_price)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from engine.features.inputs import hash_words
@@ -61,6 +62,27 @@ def test_python_and_the_command_give_the_same_quote(
         "comparables": [dict(one) for one in quote["comparables"]],
         "notes": list(quote["notes"]),
     }
+
+
+def test_a_frame_gets_the_prices_of_its_items_under_its_own_index(shop: Any, pricer: Pricer) -> None:
+    frame = pd.DataFrame(
+        {"title": [TEXTS[0], TEXTS[1], None], "photo": [str(shop.photograph), np.nan, str(shop.photograph)]},
+        index=["a", "b", "c"],
+    )
+    prices = pricer.price_frame(frame, text="title", image="photo")
+    image = str(shop.photograph)
+    quotes = pricer.price([Item(TEXTS[0], image), Item(TEXTS[1]), Item("", image)])
+    assert list(prices.index) == ["a", "b", "c"]
+    for row, quote in zip(prices.to_dict("records"), quotes, strict=True):
+        parts = {f"part_{name}": value for name, value in quote.parts.items()}
+        assert row == {"price": quote.price, "low": quote.low, "high": quote.high, **parts}
+    alone = pricer.price_frame(frame[["title"]].iloc[:1], text="title")
+    assert alone["price"].tolist() == [pricer.price([Item(TEXTS[0])])[0].price]
+
+
+def test_a_row_of_a_frame_with_nothing_to_price_is_refused_by_its_number(pricer: Pricer) -> None:
+    with pytest.raises(DataRefused, match="Item 2 has no text and no photograph"):
+        pricer.price_frame(pd.DataFrame({"text": ["Tea", np.nan]}))
 
 
 def test_the_lines_of_the_readme_run(shop: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
