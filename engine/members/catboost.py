@@ -17,7 +17,7 @@ from index.errors import DataRefused
 
 if TYPE_CHECKING:
     from engine.features.inputs import Inputs
-    from engine.members.member import Member
+    from engine.members.member import FitContext, Member
     from engine.settings.schema import DeepTrees
 
 TABLE = "table"  # the key of the saved model's metadata that says which columns it reads
@@ -32,16 +32,7 @@ class CatBoost:
         self._table = table
 
     @classmethod
-    def fit(
-        cls,
-        inputs: Inputs,
-        log_price: Float64,
-        settings: DeepTrees,
-        *,
-        seed: int,
-        threads: int,
-        fitted: Mapping[str, Member],
-    ) -> Self:
+    def fit(cls, inputs: Inputs, log_price: Float64, settings: DeepTrees, context: FitContext) -> Self:
         """Train on all of `inputs`; `log_price` (n,). Raises DataRefused where no column differs between the rows."""
         import catboost
 
@@ -53,16 +44,16 @@ class CatBoost:
             "rsm": settings.feature_fraction,
             "bootstrap_type": "Bernoulli",
             "subsample": settings.row_fraction,
-            "random_seed": seed,
-            "thread_count": threads,
+            "random_seed": context.seed,
+            "thread_count": context.threads,
             "allow_const_label": True,
             "allow_writing_files": False,
             "logging_level": "Silent",
         }
-        table = TreeTable.fit(inputs, settings, fitted)
+        table = TreeTable.fit(inputs, settings, context.fitted)
         model = catboost.CatBoost(parameters)
         try:
-            model.fit(catboost.Pool(table.of(inputs, one_hot=True), log_price, thread_count=threads))
+            model.fit(catboost.Pool(table.of(inputs, one_hot=True), log_price, thread_count=context.threads))
         except catboost.CatBoostError as error:
             reason = str(error).splitlines()[0].rpartition(": ")[2].rstrip(".")
             raise DataRefused(f"catboost cannot learn from these rows ({reason}): leave it out of members.") from error

@@ -18,7 +18,7 @@ from index.arrays import Float64
 
 if TYPE_CHECKING:
     from engine.features.inputs import Inputs
-    from engine.members.member import Member
+    from engine.members.member import FitContext, Member
     from engine.settings.schema import Gbdt, StackerSettings
 
 
@@ -67,19 +67,11 @@ class LightGbm:
         self._table = table
 
     @classmethod
-    def fit(
-        cls,
-        inputs: Inputs,
-        log_price: Float64,
-        settings: Gbdt,
-        *,
-        seed: int,
-        threads: int,
-        fitted: Mapping[str, Member],
-    ) -> Self:
+    def fit(cls, inputs: Inputs, log_price: Float64, settings: Gbdt, context: FitContext) -> Self:
         """Train on all of `inputs`; `log_price` (n,)."""
-        table = TreeTable.fit(inputs, settings, fitted)
+        table = TreeTable.fit(inputs, settings, context.fitted)
         columns = table.of(inputs, one_hot=False)
+        seed, threads = context.seed, context.threads
         return cls(fit_l1(columns, log_price, settings, seed=seed, threads=threads, categorical_feature=[0]), table)
 
     def predict(self, inputs: Inputs) -> Float64:

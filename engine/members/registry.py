@@ -76,9 +76,7 @@ def _trees(name: str) -> Any:
 
 def _tree_spec(name: str, suffix: str, tunable: Mapping[str, Range], package: str = "") -> MemberSpec:
     def fit(inputs: Inputs, log_price: Float64, settings: Any, context: FitContext) -> Member:
-        member: Member = _trees(name).fit(
-            inputs, log_price, settings, seed=context.seed, threads=context.threads, fitted=context.fitted
-        )
+        member: Member = _trees(name).fit(inputs, log_price, settings, context)
         return member
 
     def load(path: Path, fitted: Mapping[str, Member]) -> Member:

@@ -16,7 +16,7 @@ from index.arrays import Float64
 
 if TYPE_CHECKING:
     from engine.features.inputs import Inputs
-    from engine.members.member import Member
+    from engine.members.member import FitContext, Member
     from engine.settings.schema import DeepTrees
 
 TABLE = "table"  # the attribute of the saved model that says which columns it reads
@@ -30,16 +30,7 @@ class XgBoost:
         self._table = table
 
     @classmethod
-    def fit(
-        cls,
-        inputs: Inputs,
-        log_price: Float64,
-        settings: DeepTrees,
-        *,
-        seed: int,
-        threads: int,
-        fitted: Mapping[str, Member],
-    ) -> Self:
+    def fit(cls, inputs: Inputs, log_price: Float64, settings: DeepTrees, context: FitContext) -> Self:
         """Train on all of `inputs`; `log_price` (n,)."""
         import xgboost
 
@@ -50,12 +41,12 @@ class XgBoost:
             "max_depth": settings.depth,
             "colsample_bytree": settings.feature_fraction,
             "subsample": settings.row_fraction,
-            "seed": seed,
-            "nthread": threads,
+            "seed": context.seed,
+            "nthread": context.threads,
             "verbosity": 0,
         }
-        table = TreeTable.fit(inputs, settings, fitted)
-        data = xgboost.DMatrix(table.of(inputs, one_hot=True), log_price, nthread=threads)
+        table = TreeTable.fit(inputs, settings, context.fitted)
+        data = xgboost.DMatrix(table.of(inputs, one_hot=True), log_price, nthread=context.threads)
         booster = xgboost.train(parameters, data, settings.rounds)
         booster.set_attr(**{TABLE: table.to_json()})
         return cls(booster, table)

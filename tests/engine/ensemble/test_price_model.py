@@ -15,6 +15,7 @@ from engine.ensemble.price_model import Models, PriceModel, load_models, save_mo
 from engine.ensemble.stacker import Stacker, features
 from engine.members.kernel_ridge import KernelRidge
 from engine.members.lightgbm import LightGbm
+from engine.members.member import FitContext
 from engine.members.neural import NeuralMember
 from engine.settings.schema import CorrectionParameters, Fit, NetworkSettings, StackerSettings
 from engine.settings.schema import Gbdt as GbdtSettings
@@ -208,7 +209,7 @@ def trained(make_items):
         "kernel": [
             KernelRidge.fit(inputs, log_price, KernelSettings(landmarks=30 + seed), seed=seed) for seed in (0, 1)
         ],
-        "gbdt": [LightGbm.fit(inputs, log_price, trees, seed=seed, threads=1, fitted={}) for seed in (0, 1)],
+        "gbdt": [LightGbm.fit(inputs, log_price, trees, FitContext("gbdt", seed, 1, {}, {})) for seed in (0, 1)],
         "lexical": [NeuralMember.fit(inputs, log_price, words, seed) for seed in (0, 1)],
     }
     stacker = StackerSettings(rounds=2, least_rows_in_leaf=5, feature_fraction=1.0)

@@ -7,6 +7,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from engine.members.lightgbm import LightGbm
+from engine.members.member import FitContext
 from engine.settings.schema import Gbdt as Settings
 
 WORDS = Settings(
@@ -20,8 +21,8 @@ every = pytest.mark.parametrize(
 )
 
 
-def fit(inputs, log_price, settings, seed=0) -> LightGbm:
-    return LightGbm.fit(inputs, log_price, settings, seed=seed, threads=1, fitted={})
+def fit(inputs, log_price, settings, seed=0, threads=1) -> LightGbm:
+    return LightGbm.fit(inputs, log_price, settings, FitContext("gbdt", seed, threads, {}, {}))
 
 
 def without_photographs(inputs):
@@ -59,7 +60,7 @@ def test_the_same_seed_prices_the_same_and_another_seed_otherwise(make_items, se
 def test_the_trees_are_the_same_whatever_the_number_of_threads(make_items, settings):
     inputs, log_price = make_items(200)
     few = replace(settings, rounds=3)
-    one, two = (LightGbm.fit(inputs, log_price, few, seed=0, threads=n, fitted={}).predict(inputs) for n in (1, 2))
+    one, two = (fit(inputs, log_price, few, threads=n).predict(inputs) for n in (1, 2))
     np.testing.assert_array_equal(one, two)
 
 

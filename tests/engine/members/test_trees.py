@@ -9,6 +9,7 @@ from scipy.sparse import csr_matrix
 
 from engine.members.catboost import CatBoost
 from engine.members.lightgbm import LightGbm
+from engine.members.member import FitContext
 from engine.members.neural import NeuralMember
 from engine.members.registry import member_fits
 from engine.members.tree_features import TreeTable
@@ -39,7 +40,7 @@ def mlp(make_items):
 def fit(kind, inputs, log_price, mlp=None, *, seed=0, threads=1, **changes):
     of, settings, _ = KINDS[kind]
     fitted = {} if mlp is None else {"mlp": mlp}
-    return of.fit(inputs, log_price, replace(settings, **changes), seed=seed, threads=threads, fitted=fitted)
+    return of.fit(inputs, log_price, replace(settings, **changes), FitContext(kind, seed, threads, fitted, {}))
 
 
 @every
