@@ -54,7 +54,7 @@ demo: $(BIN)/.installed
 	@echo "  price build-index YOUR.csv --id-column ID --text-column TEXT --price-column PRICE"
 
 test: $(BIN)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 lint: $(BIN)/.installed-dev
 	$(BIN)/ruff check
