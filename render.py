@@ -138,6 +138,38 @@ def _show_slices(console: Console, title: str, slices: tuple[Slice, ...]) -> Non
     console.print(table)
 
 
+def show_inspection(console: Console, found: Inspection) -> None:
+    """Show how a file is understood: its columns, its items, what is left out, and what looks wrong."""
+    from index.catalogue.inspect import examples
+
+    read = found.catalogue
+    console.print(f"{clean(read.reading.path.name)}: {clean(read.reading.kind)}.")
+    table = _table("what", "column", "found by")
+    roles = read.reading.roles
+    for role, names in roles.named().items():
+        column = ", ".join(names) if isinstance(names, list) else names
+        table.add_row(role.replace("_", " "), clean(column), roles.why.get(role, "its heading or its values"))
+    console.print(table)
+    console.print(f"{found.rows:,} rows: {read.items.num_rows:,} items.")
+    print_counts("rows rejected", read.rejected)
+    print_counts("rows passed over", read.passed_over)
+    if price := found.price:
+        money = read.reading.currency or "no currency stated"
+        console.print(f"Prices {price['low']:,.2f} to {price['high']:,.2f}, half below {price['median']:,.2f} ({money}).")
+    console.print(
+        f"An amount in {found.with_amount:.0%} of the texts; {found.with_photograph:,} photographs; "
+        f"{found.near_duplicates:,} items with near-duplicates."
+    )
+    for item in examples(read):
+        money = "" if item["log_price"] is None else f"  {math.exp(item['log_price']):,.2f}"
+        console.print(f"  {clean(item['item_id'])}  {clean(' '.join(item['text'].split()))[:100]}{money}", highlight=False)
+    for note in read.reading.notes:
+        console.print(f"Note: {clean(note)}")
+    for warning in found.warnings:
+        console.print(f"Warning: {clean(warning)}")
+    console.print(f"Next: {clean(found.command)}", soft_wrap=True)
+
+
 def show_price_file(done: PriceFileResult) -> None:
     """Show how many rows of a file were priced, and where the time went."""
     resumed = f", {done.resumed:,} of them before" if done.resumed else ""

@@ -20,7 +20,7 @@ from index.storage.layout import REMOVED_ROWS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KNOWN_BY = ("item_id", "name_key", "image", "fingerprint", "group")
+KNOWN_BY = ("item_id", "name_key", "image", "fingerprint", "parent", "group")
 """Columns by which a row's near-duplicates are found."""
 
 

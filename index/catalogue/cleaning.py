@@ -1,16 +1,26 @@
-"""Cleaning of a text before an encoder reads it: emoji removed, numbers in words; each of them an option.
+"""Cleaning of a text: of markup as it is read; and before an encoder reads it, of emoji and numbers, each an option.
 
-Source: the cleaning of the towers-knn system. A text is left as it is but for the steps that are named.
+Source of the options: the cleaning of the towers-knn system. A text is left as it is but for the steps that are named.
 """
 
+import html
 import re
 from collections.abc import Callable, Sequence
+from html.parser import HTMLParser
 
 _EMOJI = re.compile(
     "[\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\u231a\u231b\u23e9-\u23fa"  # pictures, flags, dingbats, clocks
     "\ufe0e\ufe0f\u200d\u20e3\U000e0020-\U000e007f]+"  # and what joins and styles them
 )
 _NUMBER = re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d+))?(?![\w]|[.,]\d)")
+_MARKUP = re.compile(
+    r"</?(?:p|br|div|span|ul|ol|li|b|i|u|em|strong|small|font|a|img|table|tbody|thead|tr|td|th|h[1-6]|hr|style|script|"
+    r"section|article|header|footer|blockquote|iframe|center|sup|sub|dl|dt|dd)(?:\s[^<>]{0,2000})?/?>",
+    re.IGNORECASE,
+)
+_CHARACTER = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});", re.IGNORECASE)
+_LINES = frozenset("p br div ul ol li table tr h1 h2 h3 h4 h5 h6 hr section article blockquote dl dt dd".split())
+_UNREAD = frozenset(("script", "style"))
 _SMALL = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
@@ -25,6 +35,43 @@ def clean(text: str, steps: Sequence[str]) -> str:
     for name in steps:
         text = _STEPS[name](text)
     return text
+
+
+def without_markup(text: str) -> str:
+    """Return a text without its HTML: a line for each block, characters in the place of their names, nothing else.
+
+    A text without a tag or a character's name is returned as it is.
+    """
+    if "<" in text and _MARKUP.search(text):
+        reader = _MarkupReader()
+        reader.feed(text)
+        reader.close()
+        lines = (" ".join(line.split()) for line in "".join(reader.parts).splitlines())
+        return "\n".join(line for line in lines if line)
+    return html.unescape(text) if "&" in text and _CHARACTER.search(text) else text
+
+
+class _MarkupReader(HTMLParser):
+    """A reader of HTML that keeps its words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self._unread = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 (its signature)
+        self._unread += tag in _UNREAD
+        if tag in _LINES:
+            self.parts.append("\n")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._unread -= tag in _UNREAD and self._unread > 0
+        if tag in _LINES:
+            self.parts.append("\n")
+
+    def handle_data(self, data: str) -> None:
+        if not self._unread:
+            self.parts.append(data.replace("\n", " ") if self.parts else data)
 
 
 def without_emoji(text: str) -> str:

@@ -22,26 +22,37 @@ if TYPE_CHECKING:
 PHOTOGRAPH_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
 
 
-def with_duplicate_keys(items: pa.Table, fingerprints: Sequence[str | None]) -> pa.Table:
-    """Add the columns `name_key` and `fingerprint`, which link near-duplicates beside the photograph's name.
+def with_duplicate_keys(
+    items: pa.Table, fingerprints: Sequence[str | None], *, whole_names: bool = False
+) -> pa.Table:
+    """Add the columns `name_key` and `fingerprint`, which link near-duplicates beside photograph's name and parent.
 
     `items` of schema `ITEMS`; `fingerprints` (n,) of their photographs, None where there is none or none can be read.
+    With `whole_names` numbers count: bolts of other sizes are other items.
     """
     import pyarrow as pa
 
-    names = [name_key(name) for name in items["name"].to_pylist()]
+    key = _whole_name if whole_names else name_key
+    names = [key(name) for name in items["name"].to_pylist()]
     contents = pa.array(fingerprints, pa.string())
     return items.append_column("name_key", [names]).append_column("fingerprint", [contents])
 
 
+def _whole_name(name: str) -> str:
+    return " ".join(name.casefold().split())
+
+
 def duplicate_groups(
-    names_key: Sequence[str], images: Sequence[str | None], fingerprints: Sequence[str | None] | None = None
+    names_key: Sequence[str],
+    images: Sequence[str | None],
+    fingerprints: Sequence[str | None] | None = None,
+    parents: Sequence[str | None] | None = None,
 ) -> Int64:
     """Number the groups of near-duplicates: (n,) from 0, without gaps; a row without any is a group of its own.
 
     Linked are rows with the same `names_key` (a name without its numbers), with the same last part of the photograph's
-    reference, or with the same `fingerprints` (a photograph's content); and so on from row to row. Empty or absent
-    keys link nobody. Nor does a photograph that more different names share than `placeholder_limit` allows: that one
+    reference, with the same `fingerprints` (a photograph's content), or with the same of `parents` (variants of one
+    article); and so on from row to row. Empty or absent keys link nobody. Nor does a photograph that more different names share than `placeholder_limit` allows: that one
     says "no image available", and would glue the catalogue into one group.
     """
     from scipy.sparse import coo_array
@@ -49,6 +60,7 @@ def duplicate_groups(
 
     rows = len(names_key)
     links = [_first_with_key(keys) for keys in duplicate_keys(names_key, images, fingerprints)]
+    links += [_first_with_key(parents)] if parents is not None else []
     start, end = np.tile(np.arange(rows), len(links)), np.concatenate(links)
     graph = coo_array((np.ones(len(start), np.int8), (start, end)), shape=(rows, rows))
     _, groups = connected_components(graph, directed=False)

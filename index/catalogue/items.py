@@ -1,25 +1,31 @@
-"""Items of a file: its rows -> items (Arrow, one schema) and rejects (line, column, reason).
+"""Items of a file: its rows -> items (Arrow, one schema), rows passed over by name, and rejects (line, column, reason).
 
-A bad row never stops a build and never vanishes: rows read = items + rejects, always. A file that cannot be worked with
-as a whole is refused in one sentence (`DataRefused`).
+A bad row never stops a build and never vanishes: rows read = items + rejects + rows passed over, always. A file that
+cannot be worked with as a whole is refused in one sentence (`DataRefused`).
 """
 
 import csv
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pyarrow as pa
 
-from index.catalogue.columns import Columns, column_specs
+from index.catalogue.cleaning import without_markup
 from index.catalogue.fields import parse_fields
-from index.catalogue.prices import HIGHEST_PRICE, LOWEST_PRICE, read_price
-from index.catalogue.reader import NOT_UTF8, Row, read_rows, shown
+from index.catalogue.formats.records import NOT_TEXT, Record
+from index.catalogue.money.prices import HIGHEST_PRICE, LOWEST_PRICE
+from index.catalogue.reading import PriceReader, Reading, understand
+from index.catalogue.settings import ReadSettings
+from index.catalogue.shops.articles import Article
+from index.catalogue.shops.roles import read_number
 from index.errors import DataRefused
 from index.files import atomic_write
+from index.photographs.references import first_reference
 from index.progress import OnProgress, silent
 
 ITEMS = pa.schema(
@@ -32,10 +38,13 @@ ITEMS = pa.schema(
         pa.field("amount", pa.float32()),  # the listing's total in the canonical member of `unit`
         pa.field("unit", pa.string(), nullable=False),  # one of `units.UNITS`
         pa.field("pack", pa.int16(), nullable=False),
+        pa.field("parent", pa.string()),  # what the variants of one article share, in the file's words
     ]
 )
+CATEGORY, NUMBER = "category:", "number:"  # of what begins so, a catalogue's own columns: text and float64, or null
 CELL_LIMIT = 1_000_000  # characters
-UNDECODED_LIMIT = 0.01  # share of rows with bytes that are not UTF-8, above which the file as a whole is not UTF-8
+UNDECODED_LIMIT = 0.01  # share of rows with bytes that are not text, above which the file as a whole is none
+OLDER_PRICE = "an older price of an item"
 
 
 @dataclass(frozen=True)
@@ -59,15 +68,22 @@ class Item(NamedTuple):
     item_id: str
     text: str
     image: str  # "" for none
-    price: float | None  # money; None where the cell holds no price
+    price: float | None  # money; None where the row has none
+    parent: str  # "" for none
+    categories: tuple[str | None, ...]
+    numbers: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Items and rejects of a file. `items` has the schema `ITEMS`, in the file's order, a chunk for each batch read."""
+    """Items and rejects of a file. `items` has the schema `ITEMS` and the file's own categories and numbers behind it,
+    in the file's order, a chunk for each batch read."""
 
     items: pa.Table
     rejects: list[Reject]
+    passed_over: Counter[str]  # rows that are no items and at no fault, by what they are
+    several: int  # items that stand for several variants at one price
+    reading: Reading
 
     @property
     def rejected(self) -> Counter[str]:
@@ -75,24 +91,25 @@ class Catalogue:
         return Counter(reject.kind for reject in self.rejects)
 
 
-def read_catalogue(path: Path, columns: Columns, *, priced: bool, on_progress: OnProgress = silent) -> Catalogue:
+def read_catalogue(
+    path: Path, settings: ReadSettings, *, priced: bool, on_progress: OnProgress = silent
+) -> Catalogue:
     """Read items to learn from (`priced`) or to price. Holds the items' own bytes and one batch of rows.
 
-    Without `priced` the price column may be missing and its cells may be anything (null where no price), and a row may
+    Without `priced` the file may have no prices and its cells may be anything (null where no price), and a row may
     have a photograph in place of text. Raises `DataRefused` for a file that is no catalogue or has no usable row.
     """
-    validator = RowValidator(path, columns, priced=priced, unique=True)
-    tables: list[pa.Table] = [ITEMS.empty_table()]
+    reading = understand(path, settings, priced=priced, on_progress=on_progress)
+    reader = ItemReader(reading, priced=priced, unique=True)
+    tables: list[pa.Table] = []
     rejects: list[Reject] = []
-    for rows in read_rows(path, column_specs(columns, priced=priced)):
-        verdicts = [validator.validate(row) for row in rows]
-        rejects += [verdict for verdict in verdicts if isinstance(verdict, Reject)]
-        if items := [verdict for verdict in verdicts if isinstance(verdict, Item)]:
-            ids, texts, images, prices = zip(*items, strict=True)
-            tables.append(make_items(ids, texts, images, prices))
-        on_progress("reading", validator.read, None)
-    validator.refuse_if_unusable()
-    return Catalogue(pa.concat_tables(tables), rejects)
+    for batch in reading.batches():
+        items, faults = reader.read(batch)
+        rejects += faults
+        tables.append(reader.table(items))
+        on_progress("reading", reader.rows, None)
+    reader.refuse_if_unusable()
+    return Catalogue(pa.concat_tables(tables), rejects, reader.passed_over, reader.several, reading)
 
 
 def make_items(
@@ -100,28 +117,45 @@ def make_items(
     texts: Sequence[str],
     images: Sequence[str | None],
     prices: Sequence[float | None] | None = None,
+    *,
+    parents: Sequence[str | None] | None = None,
+    further: Mapping[str, Sequence[str | float | None]] = MappingProxyType({}),
 ) -> pa.Table:
-    """Make items (schema `ITEMS`) of equally long columns; `prices` in money. Raises `DataRefused` for an odd price."""
+    """Make items (schema `ITEMS`) of equally long columns; `prices` in money. Raises `DataRefused` for an odd price.
+
+    `further` columns stand behind them, by name: `category:NAME` of text, `number:NAME` of numbers.
+    """
     prices = [None] * len(ids) if prices is None else prices
+    parents = [None] * len(ids) if parents is None else parents
+    texts = [without_markup(text) for text in texts]
     parsed = [parse_fields(text) for text in texts]
     for item_id, price in zip(ids, prices, strict=True):
         if price is not None and not LOWEST_PRICE <= price <= HIGHEST_PRICE:
             raise DataRefused(f"item {item_id!r} has the price {price}: give a positive amount of money, or none.")
+    schema = pa.schema([*ITEMS, *(pa.field(name, further_type(name)) for name in further)])
     columns = (
         ids,
         texts,
         [item.name for item in parsed],
-        [image or None for image in images],
+        [first_reference(image) if image else None for image in images],
         [None if price is None else math.log(price) for price in prices],
         [item.amount for item in parsed],
         [item.unit for item in parsed],
         [item.pack for item in parsed],
+        [parent or None for parent in parents],
+        *further.values(),
     )
     try:
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, ITEMS, strict=True)]
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     except UnicodeEncodeError as error:
         raise DataRefused("a text has characters that are not Unicode: save it as UTF-8.") from error
-    return pa.Table.from_arrays(arrays, schema=ITEMS)
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def further_type(column: str) -> pa.DataType:
+    """The type of a column that stands behind those of `ITEMS`."""
+    assert column.startswith((CATEGORY, NUMBER)), column
+    return pa.string() if column.startswith(CATEGORY) else pa.float64()
 
 
 def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
@@ -134,75 +168,128 @@ def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
         )
 
 
-class RowValidator:
-    """A check that tells items from rejects. Of two usable rows with one id only the first is an item, if `unique`."""
+class ItemReader:
+    """A reader that tells items from rejects. Of two usable rows with one id only the first is an item, if `unique`."""
 
-    def __init__(self, path: Path, columns: Columns, *, priced: bool, unique: bool) -> None:
-        self.read = 0  # rows
-        self._path = path
-        self._columns = columns
+    def __init__(self, reading: Reading, *, priced: bool, unique: bool) -> None:
+        self.rows = 0
+        self.passed_over: Counter[str] = Counter()
+        self.several = 0
+        self._reading = reading
+        self._roles = reading.roles
         self._priced = priced
         self._unique = unique
+        self._prices = PriceReader(reading) if reading.convention else None
         self._seen: set[str] = set()
         self._kinds: Counter[tuple[str, str]] = Counter()  # of rejects: column, kind of reason
         self._first_reject = 0  # its line
 
-    def validate(self, row: Row) -> Item | Reject:
-        """Return the item that a row is, or the first thing wrong with it."""
-        self.read += 1
-        item_id, text, image, price_cell = (cell or "" for cell in row.cells)
-        item_id, price = item_id.strip(), None
-        column, reason = self._first_fault(row, item_id)
-        if not reason:
-            try:
-                price = read_price(price_cell)
-            except ValueError as error:  # of an item to be priced, its own price is only kept where it is one
-                column, reason = (self._columns.price, str(error)) if self._priced else ("", "")
-        if reason:
-            reject = Reject(row.line, shown(item_id), column, reason)
-            self._kinds[column, reject.kind] += 1
-            self._first_reject = self._first_reject or row.line
-            return reject
-        if self._unique:
-            self._seen.add(item_id)
-        return Item(item_id, text, image.strip(), price)
+    def read(self, batch: Sequence[Record]) -> tuple[list[Item], list[Reject]]:
+        """Return the items and the rejects of a batch of records."""
+        items, rejects = [], []
+        for record in batch:
+            verdict = self.validate(record)
+            if isinstance(verdict, Item):
+                items.append(verdict)
+            elif verdict is not None:
+                rejects.append(verdict)
+        return items, rejects
 
-    def _first_fault(self, row: Row, item_id: str) -> tuple[str, str]:
-        """Return (column, reason) of the first fault beside the price, ("", "") if there is none."""
-        columns = self._columns
-        if row.fault:
-            return "", row.fault
-        for name, cell in zip((columns.id, columns.text, columns.image, columns.price), row.cells, strict=True):
-            if reason := _cell_fault(cell or ""):
-                return name, reason
-        _, text, image, _ = ((cell or "").strip() for cell in row.cells)
-        if not item_id or item_id in self._seen:
-            return columns.id, "an id seen before" if item_id else "no id"
-        if not text and (self._priced or not image):
-            return columns.text, "no text" if self._priced else "no text and no photograph"
+    def table(self, items: Sequence[Item]) -> pa.Table:
+        """Return items as a table of the schema `ITEMS`, with the file's own columns behind it."""
+        header, roles = self._roles.header, self._roles
+        if not items:
+            ids, texts, images, prices, parents, categories, numbers = ((),) * 7  # type: ignore[assignment]
+        else:
+            ids, texts, images, prices, parents, categories, numbers = zip(*items, strict=True)
+        further: dict[str, Sequence[str | float | None]] = {}
+        for kind, places, rows in ((CATEGORY, roles.categories, categories), (NUMBER, roles.numbers, numbers)):
+            for number, at in enumerate(places):
+                further[f"{kind}{header[at]}"] = [row[number] for row in rows]
+        return make_items(ids, texts, images, prices, parents=parents, further=further)
+
+    def validate(self, record: Record) -> Item | Reject | None:
+        """Return the item that a record is, or the first thing wrong with it; None where it is passed over."""
+        self.rows += 1
+        if reason := record.fault or self._cell_fault(record):
+            column, _, why = reason.rpartition("\0")
+            return self._reject(record, "", column, why)
+        article = self._reading.articles.read(record.cells, record.line)
+        if isinstance(article, str):
+            self.passed_over[article] += 1
+            return None
+        if self._reading.newest.get(article.item_id, record.line) != record.line:
+            self.passed_over[OLDER_PRICE] += 1
+            return None
+        role, reason = self._first_fault(article)
+        price, numbers = None, ()
+        if not reason:
+            role, reason, price = self._price(article)
+        if not reason:
+            role, reason, numbers = self._numbers(article)
+        if reason:
+            return self._reject(record, article.item_id, self._heading(role), reason)
+        if self._unique:
+            self._seen.add(article.item_id)
+        self.several += article.several
+        return Item(article.item_id, article.text, article.image, price, article.parent, article.categories, numbers)
+
+    def _reject(self, record: Record, item_id: str, column: str, reason: str) -> Reject:
+        reject = Reject(record.line, shown(item_id), column, reason)
+        self._kinds[column, reject.kind] += 1
+        self._first_reject = self._first_reject or record.line
+        return reject
+
+    def _heading(self, role: str) -> str:
+        places = self._roles.places(role)
+        return self._roles.header[places[0]] if places else ""
+
+    def _cell_fault(self, record: Record) -> str:
+        """The fault of a cell behind the name of its column; "" where all can be cells of an item."""
+        for at, cell in zip(self._reading.articles.columns, record.cells, strict=True):
+            if cell and ("\0" in cell or len(cell) > CELL_LIMIT):
+                why = "a NUL byte" if "\0" in cell else f"a cell over {CELL_LIMIT} characters: {len(cell)}"
+                return f"{self._roles.header[at]}\0{why}"
+        return ""
+
+    def _first_fault(self, article: Article) -> tuple[str, str]:
+        """Return (role, reason) of the first fault beside the price, ("", "") if there is none."""
+        if self._unique and article.item_id in self._seen:
+            return "id", "an id seen before"
+        if not article.text.strip() and (self._priced or not article.image):
+            return "text", "no text" if self._priced else "no text and no photograph"
         return "", ""
+
+    def _price(self, article: Article) -> tuple[str, str, float | None]:
+        """Return (role, reason, price) of an article; to an item to be priced a price is no duty."""
+        if self._prices is None:
+            return "", "", None
+        try:
+            price = self._prices.price(article.price, article.sale_price, article.currency, article.discount)
+        except ValueError as error:
+            return ("price", str(error), None) if self._priced else ("", "", None)
+        return "", "", price
+
+    def _numbers(self, article: Article) -> tuple[str, str, tuple[float | None, ...]]:
+        return "", "", tuple(read_number(cell) if cell else None for cell in article.numbers)
 
     def refuse_if_unusable(self) -> None:
         """Raise `DataRefused` for a file that as a whole cannot be a catalogue; call it once all rows are read."""
-        path, read = self._path, self.read
+        path, read = self._reading.path, self.rows
         if not read:
             raise DataRefused(f"{path} has a header and no rows.")
-        undecoded = self._kinds["", NOT_UTF8]
+        undecoded = self._kinds["", NOT_TEXT]
         if undecoded > UNDECODED_LIMIT * read:
             raise DataRefused(f"{path} is not UTF-8: {undecoded} of {read} rows are not. Save it as UTF-8.")
-        if self._kinds.total() == read:
+        if self._kinds.total() + self.passed_over.total() == read:
+            if not self._kinds:
+                raise DataRefused(f"{path} has no item: all {read} rows are {' or '.join(self.passed_over)}.")
             (column, reason), times = self._kinds.most_common(1)[0]
             where = f" in column {column!r}" if column else ""
             raise DataRefused(
                 f"{path} has no usable row: all {read} were rejected, {times} of them with: {reason}{where} "
                 f"(the first at line {self._first_reject})."
             )
-
-
-def _cell_fault(cell: str) -> str:
-    if "\0" in cell:
-        return "a NUL byte"
-    return f"a cell over {CELL_LIMIT} characters: {len(cell)}" if len(cell) > CELL_LIMIT else ""
 
 
 def _inert(cell: str) -> str:

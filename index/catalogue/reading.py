@@ -1,0 +1,278 @@
+"""Reading of a file of items: opened, understood as a whole, and then read article by article.
+
+A file is read twice: once to learn what only all of it says (how its prices are written, in which currency, which rows
+are parents of others, which price of an item is the newest), and once for its articles.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from index.catalogue.dates import DateConvention, decide_dates
+from index.catalogue.formats.open import open_source
+from index.catalogue.formats.records import Record, Source
+from index.catalogue.money.currencies import CODES, one_currency, read_currency
+from index.catalogue.money.prices import Money, PriceConvention, decide_convention
+from index.catalogue.money.rates import Rates
+from index.catalogue.settings import ReadSettings
+from index.catalogue.shops.articles import Articles, cleaned_id
+from index.catalogue.shops.headings import normalised
+from index.catalogue.shops.roles import Roles, find_roles
+from index.errors import DataRefused
+from index.progress import OnProgress, silent
+
+SAMPLE = 1_000  # records by which columns are told
+
+_STATED = re.compile(r"\bcurrency[ =:]+([a-z]{3})\b", re.IGNORECASE)  # in a heading, as eBay has it
+_POUNDS = re.compile(r"\b(?:lb|lbs|pounds)\b")
+
+
+@dataclass
+class Survey:
+    """What only a whole file says."""
+
+    rows: int = 0
+    prices: Counter[str] = field(default_factory=Counter)  # cells of prices and sale prices
+    currencies: Counter[str] = field(default_factory=Counter)  # cells of the column of currencies
+    dates: Counter[str] = field(default_factory=Counter)
+    newest: dict[str, tuple[str, int]] = field(default_factory=dict)  # id -> date cell and line of its newest price
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A file that is understood: what its columns are, and how its prices are written."""
+
+    path: Path
+    source: Source
+    roles: Roles
+    articles: Articles
+    convention: PriceConvention | None  # None where the file has no prices
+    currency: str | None  # of the prices; None where neither the file nor the user says it
+    currency_note: str
+    rates: Rates | None
+    dates: DateConvention | None
+    newest: Mapping[str, int]  # id -> line of its newest price, of ids with several
+    survey: Survey
+
+    @property
+    def kind(self) -> str:
+        """What the file was taken for: "Shopify export: CSV (comma)"."""
+        shop = self.roles.shop
+        return f"{shop.name} export, {self.source.kind}" if shop else self.source.kind
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what was decided and on what the reader may not expect."""
+        notes = [*self.source.notes]
+        if self.convention and self.convention.note:
+            notes.append(self.convention.note)
+        if self.currency_note:
+            notes.append(self.currency_note)
+        if self.dates and self.dates.note:
+            notes.append(self.dates.note)
+        if self.roles.shop and self.roles.shop.untaxed and "excl" in self._heading("price"):
+            notes.append(f"The prices of {self._heading('price')!r} are without tax.")
+        if sale := self._heading("sale_price"):
+            notes.append(f"What is paid is {sale!r} where it is filled.")
+        if not self.roles.places("id"):
+            notes.append("No column holds an id: an item is named by its line, as in line-2.")
+        return tuple(notes)
+
+    def taken_for(self) -> str:
+        """Return the line that says what a file was taken for."""
+        named = self.roles.named()
+        parts = [f"{role.replace('_', ' ')} from {_listed(named[role])}" for role in _TOLD if role in named]
+        return f"{self.path.name}: {self.kind}; {', '.join(parts)}."
+
+    def batches(self) -> Iterator[list[Record]]:
+        """Read the records, with the cells that `articles` reads."""
+        return self.source.batches(self.articles.columns)
+
+    def _heading(self, role: str) -> str:
+        places = self.roles.places(role)
+        return self.roles.header[places[0]] if places else ""
+
+
+_TOLD = ("id", "text", "option", "image", "price", "sale_price", "currency", "date", "parent", "category", "number")
+
+
+def _listed(names: str | list[str]) -> str:
+    return ", ".join(map(repr, names)) if isinstance(names, list) else repr(names)
+
+
+def understand(
+    path: Path, settings: ReadSettings, *, priced: bool, whole: bool = True, on_progress: OnProgress = silent
+) -> Reading:
+    """Open a file and find out what it holds. Without `whole` its prices and dates are left unread.
+
+    Raises DataRefused for a file that holds no items, a column that is not there, prices of several currencies.
+    """
+    source = open_source(path, sheet=settings.sheet)
+    sample = [record.cells for record in islice((r for batch in source.batches() for r in batch), SAMPLE)]
+    roles = find_roles(path, source.header, sample, settings, priced=priced)
+    articles = Articles(roles)
+    survey = _survey(source, articles, on_progress) if whole or articles.needs_survey else Survey()
+    convention = decide_convention(survey.prices) if whole and roles.places("price") else None
+    rates = Rates.read(settings.rates, CODES) if settings.rates else None
+    currency, note = _currency(path, source, roles, survey, convention, settings, rates)
+    dates = decide_dates(survey.dates) if survey.dates else None
+    return Reading(
+        path=path,
+        source=source,
+        roles=roles,
+        articles=articles,
+        convention=convention,
+        currency=currency,
+        currency_note=note,
+        rates=rates,
+        dates=dates,
+        newest=_newest(source, articles, dates) if dates else {},
+        survey=survey,
+    )
+
+
+def _survey(source: Source, articles: Articles, on_progress: OnProgress) -> Survey:
+    survey = Survey()
+    prices = [*articles.at("price"), *articles.at("sale_price")]
+    currencies, dates = articles.at("currency"), articles.at("date")
+    for batch in source.batches(articles.columns):
+        rows = [record.cells for record in batch if not record.fault]
+        for at in prices:
+            survey.prices.update(cell for cells in rows if (cell := cells[at]) and not cell.isspace())
+        for at in currencies:
+            survey.currencies.update((cells[at] or "").strip() for cells in rows)
+        for at in dates:
+            survey.dates.update(cell for cells in rows if (cell := cells[at]) and not cell.isspace())
+        if articles.needs_survey:
+            for cells in rows:
+                articles.survey(cells)
+        survey.rows += len(batch)
+        on_progress("surveying the file", survey.rows, None)
+    return survey
+
+
+def _newest(source: Source, articles: Articles, dates: DateConvention) -> dict[str, int]:
+    """The line of the newest price of each id that has several; the later line where two are of one day."""
+    newest: dict[str, tuple[object, int]] = {}
+    several: set[str] = set()
+    (date_at,) = articles.at("date")[:1]
+    for batch in source.batches(articles.columns):
+        for record in batch:
+            if record.fault:
+                continue
+            item_id = next((cleaned for at in articles.at("id") if (cleaned := cleaned_id(record.cells[at] or ""))), "")
+            try:
+                date = dates.read(record.cells[date_at])
+            except ValueError:
+                continue
+            if item_id in newest:
+                several.add(item_id)
+            if item_id and (item_id not in newest or newest[item_id][0] <= date):  # type: ignore[operator]
+                newest[item_id] = date, record.line
+    return {item_id: newest[item_id][1] for item_id in several}
+
+
+def _currency(
+    path: Path,
+    source: Source,
+    roles: Roles,
+    survey: Survey,
+    convention: PriceConvention | None,
+    settings: ReadSettings,
+    rates: Rates | None,
+) -> tuple[str | None, str]:
+    """The currency of the prices, and a note on how it was found where nothing states it."""
+    if convention is None:
+        return settings.currency, ""
+    counts: Counter[str | None] = Counter()
+    if roles.places("currency"):
+        for cell, times in survey.currencies.items():
+            try:
+                counts[read_currency(cell)] += times
+            except ValueError:
+                counts[None] += times
+    if not any(counts):
+        for cell, times in survey.prices.items():
+            try:
+                counts[convention.read(cell).currency] += times
+            except ValueError:
+                continue
+    if not any(counts):
+        heading = " ".join(roles.header)
+        stated = source.currency_of(roles.places("price")[0]) or next(iter(_STATED.findall(heading)), "").upper()
+        if stated in CODES:
+            counts = Counter({stated: survey.rows})
+    try:
+        currency = one_currency(counts, settings.currency, rates)
+    except DataRefused as error:
+        raise DataRefused(f"{path}: {error}") from None
+    if currency is None and roles.shop and _weighs_in_pounds(roles):
+        return "USD", "The file names no currency: USD is taken, since its weights are in pounds (--currency says another)."
+    return currency, ""
+
+
+def _weighs_in_pounds(roles: Roles) -> bool:
+    return any(_POUNDS.search(normalised(name)) for name in roles.header)
+
+
+class PriceReader:
+    """Prices of a file's articles in its currency. Equal cells are read once."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._known: dict[str, Money | str] = {}
+        self._columns = (reading.roles.header[at] for at in reading.roles.places("price"))
+
+    def price(self, cell: str, sale_cell: str, currency_cell: str, discount: tuple[str, str]) -> float:
+        """Return what is paid, in money. Raises ValueError with the reason where that cannot be said."""
+        money = self._money(cell)
+        amount = money.amount
+        if sale_cell:
+            sale = self._sale(sale_cell)
+            if sale > amount:
+                raise ValueError(f"a sale price above the price: {sale_cell} and {cell}")
+            amount = sale or amount
+        if any(discount):
+            amount = self._discounted(amount, *discount)
+        if self._reading.rates and self._reading.currency:
+            code = money.currency or (read_currency(currency_cell) if currency_cell else None)
+            amount *= self._reading.rates.factor(code or self._reading.currency, self._reading.currency)
+        shop = self._reading.roles.shop
+        return round(amount, shop.decimals) if shop and shop.decimals is not None else amount
+
+    def _money(self, cell: str) -> Money:
+        known = self._known.get(cell)
+        if known is None:
+            assert self._reading.convention is not None, "a file without prices"
+            try:
+                known = self._reading.convention.read(cell)
+            except ValueError as error:
+                known = str(error)
+            if len(self._known) < 100_000:
+                self._known[cell] = known
+        if isinstance(known, str):
+            raise ValueError(known)
+        return known
+
+    def _sale(self, cell: str) -> float:
+        """The sale price, 0 where the cell says that there is none."""
+        if not cell.strip("0., "):
+            return 0.0
+        try:
+            return self._money(cell).amount
+        except ValueError as error:
+            raise ValueError(f"sale {error}") from None
+
+    def _discounted(self, amount: float, percent: str, off: str) -> float:
+        try:
+            share = float(percent.rstrip("% ").replace(",", ".") or 0) / 100
+            absolute = float(off.replace(",", ".") or 0)
+        except ValueError:
+            raise ValueError(f"a discount that is no number: {percent or off}") from None
+        discounted = amount * (1 - share) - absolute
+        if not (0 <= share < 1 and absolute >= 0 and discounted > 0):
+            raise ValueError(f"a discount of the whole price: {percent or off}")
+        return discounted

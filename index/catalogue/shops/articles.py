@@ -1,0 +1,252 @@
+"""Articles of a file: its rows -> what is sold, with the words of its parent, its own size and its own price.
+
+One mechanism for every shop (`index.catalogue.shops.exports` holds what differs). A row is an article, or it is passed over by
+name: the parent of variants, a further photograph, the heading of a section. Nothing is left out without being counted.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from index.catalogue.shops.roles import Roles
+from index.catalogue.shops.headings import OPTION, normalised
+from index.catalogue.shops.exports import NO_VARIANT, PARENT_KINDS
+
+PARENT = "the parent of variants"
+PHOTOGRAPH = "a further photograph"
+SECTION = "the heading of a section"
+STORE_VIEW = "the words of another store view"
+HEADER = "the header again"
+
+Cells = Sequence[str | None]
+
+_FORMULA_ID = re.compile(r'=\s*"(.*)"')  # ="0012", as spreadsheets keep an id's zeros
+_NAMED_PHOTOGRAPH = re.compile(r"[^=/:]{1,100}(?:=[^=/:]{1,100})?=(?=https?://|//)")  # Size=20 Bags=https://...
+_PAIR = re.compile(r",(?=[\w .-]{1,60}=)")
+_SPLIT_VARIATION = re.compile(r"[|;\[\]]|,(?=[^,:=]{1,60}[:=])")
+
+
+class Article(NamedTuple):
+    """What a row says of an article, as its cells have it; "" and None where it says nothing."""
+
+    item_id: str
+    text: str
+    image: str
+    price: str
+    sale_price: str
+    currency: str
+    date: str
+    parent: str  # a key that the variants of one article share
+    categories: tuple[str | None, ...]
+    numbers: tuple[str | None, ...]
+    discount: tuple[str, str]  # percent, amount
+    several: bool  # variants in one row, at one price
+
+
+class Articles:
+    """The rows of one file as articles. `survey` every row first, where `needs_survey`; then `read` them in order."""
+
+    def __init__(self, roles: Roles) -> None:
+        self._roles = roles
+        self.columns = tuple(
+            sorted(
+                {at for places in roles.single.values() for at in places}
+                | {*roles.text, *roles.options, *roles.categories, *roles.numbers}
+            )
+        )
+        place = {at: number for number, at in enumerate(self.columns)}
+        self._single = {role: tuple(place[at] for at in places) for role, places in roles.single.items()}
+        self._text = tuple(place[at] for at in roles.text)
+        self._options = tuple((place[at], normalised(roles.header[at])) for at in roles.options)
+        self._categories = tuple(place[at] for at in roles.categories)
+        self._numbers = tuple(place[at] for at in roles.numbers)
+        self._header = tuple(roles.header[at] for at in self.columns)
+        self._mode = (roles.shop.parent if roles.shop else "shared") if self._single.get("parent") or self._above else ""
+        self._parents: dict[str, Cells] = {}
+        self._referenced: set[str] = set()
+        self._with_variants: set[str] = set()
+        self._last: Cells | None = None
+        self._inherited = (*self._text, *self._categories, *self._single.get("currency", ()))
+        # Of several columns of photographs only the first is the variant's own.
+        self._gallery = self._single.get("image", ())[1:] if self._mode == "shared" else ()
+
+    def at(self, role: str) -> tuple[int, ...]:
+        """Return the places of a role's cells among those that are read."""
+        return self._single.get(role, ())
+
+    @property
+    def _above(self) -> bool:
+        return self._roles.shop is not None and self._roles.shop.parent == "above"
+
+    @property
+    def needs_survey(self) -> bool:
+        """Whether rows lean on other rows, which may stand further down."""
+        return self._mode in ("shared", "reference")
+
+    def survey(self, cells: Cells) -> None:
+        """Take note of a row as a parent of others."""
+        key = self._cell(cells, "parent")
+        if self._mode == "reference":
+            if key:
+                self._referenced.add(key)
+            elif self._cell(cells, "kind").casefold() in PARENT_KINDS or not self._cell(cells, "price"):
+                for at in self._single.get("id", ()):
+                    if item_id := cleaned_id(cells[at] or ""):
+                        self._parents.setdefault(item_id, cells)
+                        self._parents.setdefault(f"id:{item_id}", cells)
+        elif self._mode == "shared" and key:
+            if self._text and (cells[self._text[0]] or "").strip():
+                self._parents.setdefault(key, cells)
+            if self._cell(cells, "variation"):
+                self._with_variants.add(key)
+
+    def read(self, cells: Cells, line: int) -> Article | str:
+        """Return the article that a row is, or the reason for passing it over."""
+        parent = self._parent_of(cells)
+        if reason := self._reason_to_pass(cells, parent):
+            return reason
+        if parent is not None and parent is not cells:
+            cells = self._with_inherited(cells, parent)
+        values, several = self._variant(cells)
+        key = self._cell(cells, "parent")
+        return Article(
+            item_id=self._item_id(cells, key, values, line),
+            text=self._words(cells, values),
+            image=self._photograph(cells, parent),
+            price=self._cell(cells, "price"),
+            sale_price=self._cell(cells, "sale_price"),
+            currency=self._cell(cells, "currency"),
+            date=self._cell(cells, "date"),
+            parent=key or (self._item_id(parent, "", (), 0) if parent is not None and self._mode == "above" else ""),
+            categories=tuple((cells[at] or "").strip() or None for at in self._categories),
+            numbers=tuple((cells[at] or "").strip() or None for at in self._numbers),
+            discount=(self._cell(cells, "discount_percent"), self._cell(cells, "discount_amount")),
+            several=several,
+        )
+
+    def _cell(self, cells: Cells, role: str) -> str:
+        """The first filled cell of a role."""
+        for at in self._single.get(role, ()):
+            if cell := (cells[at] or "").strip():
+                return cell
+        return ""
+
+    def _parent_of(self, cells: Cells) -> Cells | None:
+        if self._mode == "above":
+            return self._last if self._cell(cells, "kind") or not self._title(cells) else None
+        key = self._cell(cells, "parent")
+        return self._parents.get(key) if key and self._mode else None
+
+    def _title(self, cells: Cells) -> str:
+        return (cells[self._text[0]] or "").strip() if self._text else ""
+
+    def _reason_to_pass(self, cells: Cells, parent: Cells | None) -> str:
+        priced = "price" in self._single
+        price = self._cell(cells, "price") or self._cell(cells, "sale_price")
+        if self._mode == "above" and parent is None:
+            self._last = cells
+            if not price and self._cell(cells, "variation"):
+                return PARENT
+        if self._cell(cells, "store_view"):
+            return STORE_VIEW
+        if self._cell(cells, "kind").casefold().partition(",")[0] in PARENT_KINDS:
+            return PARENT
+        if self._mode == "shared" and "variation" in self._single and not self._cell(cells, "variation"):
+            if self._cell(cells, "parent") in self._with_variants:
+                return PARENT
+        if price or not priced:
+            return ""
+        if self._mode == "reference" and self._is_referenced(cells):
+            return PARENT
+        own_words = self._title(cells) or any((cells[at] or "").strip() for at, _ in self._options)
+        if self._mode == "shared" and not own_words and self._cell(cells, "image"):
+            return PHOTOGRAPH
+        return self._kind_of_rest(cells)
+
+    def _kind_of_rest(self, cells: Cells) -> str:
+        """The reason to pass over a row without a price that may be no row of the table at all."""
+        filled = [cell.strip() for cell in cells if cell and cell.strip()]
+        if len(filled) == 1 and len(self.columns) > 2:
+            return SECTION
+        return HEADER if filled and all(cell in self._header for cell in filled) else ""
+
+    def _is_referenced(self, cells: Cells) -> bool:
+        ids = (cleaned_id(cells[at] or "") for at in self._single.get("id", ()))
+        return any(item_id and {item_id, f"id:{item_id}"} & self._referenced for item_id in ids)
+
+    def _with_inherited(self, cells: Cells, parent: Cells) -> Cells:
+        filled = list(cells)
+        for at in self._inherited:
+            if not (filled[at] or "").strip():
+                filled[at] = parent[at]
+        return filled
+
+    def _variant(self, cells: Cells) -> tuple[tuple[str, ...], bool]:
+        """The values that tell a variant from its siblings, and whether the row stands for several variants."""
+        values: list[str] = []
+        several = False
+        for at, heading in self._options:
+            value = (cells[at] or "").strip()
+            if heading.endswith("values") and "," in value:
+                several = True
+            elif value and value.casefold() not in NO_VARIANT:
+                bare = not OPTION.fullmatch(heading) and value.replace(".", "", 1).isdigit()
+                values.append(f"{value} {heading}" if bare else value)
+        for part in _SPLIT_VARIATION.split(self._cell(cells, "variation")):
+            value = re.split("[=:]", part, maxsplit=1)[-1].strip()
+            if value and value.casefold() not in NO_VARIANT:
+                values.append(value)
+        for pair in _PAIR.split(self._cell(cells, "attributes")):
+            name, equals, value = pair.partition("=")
+            if equals and normalised(name) in ("size", "color", "colour", "flavor", "flavour", "scent", "material"):
+                values.append(value.strip())
+        if measure := self._cell(cells, "measure"):
+            values.append(measure)
+        if (pack := self._cell(cells, "multipack")).isdigit() and int(pack) > 1:
+            values.append(f"Pack of {pack}")
+        return tuple(dict.fromkeys(values)), several
+
+    def _words(self, cells: Cells, values: tuple[str, ...]) -> str:
+        """The text: a line of the title and what it does not say of the variant, then the further columns."""
+        if not self._text:
+            return ", ".join(values)
+        title = (cells[self._text[0]] or "").strip()
+        if not values and len(self._text) == 1:
+            return cells[self._text[0]] or ""
+        lines = []
+        named = self._roles.why.get("text") == "named"
+        for at in self._text[1:]:
+            cell = (cells[at] or "").strip()
+            if named and cell and len(cell) <= 60 and "\n" not in cell:
+                values = (*values, cell)
+            elif cell and cell.casefold() not in title.casefold():
+                lines.append(cell)
+        folded = title.casefold()
+        for value in values:
+            if value.casefold() not in folded:
+                title = f"{title}, {value}" if title else value
+                folded = title.casefold()
+        return "\n".join([title, *lines] if title else lines)
+
+    def _photograph(self, cells: Cells, parent: Cells | None) -> str:
+        image = self._cell(cells, "image")
+        if self._gallery and parent is not None and parent is not cells:
+            own = (cells[self._single["image"][0]] or "").strip()
+            image = own or self._cell(parent, "image") or image
+        elif not image and parent is not None:
+            image = self._cell(parent, "image")
+        return _NAMED_PHOTOGRAPH.sub("", image, count=1) if image[:8].find("://") < 0 else image
+
+    def _item_id(self, cells: Cells, key: str, values: tuple[str, ...], line: int) -> str:
+        for at in self._single.get("id", ()):
+            if item_id := cleaned_id(cells[at] or ""):
+                return item_id
+        return f"{key}:{'/'.join(values)}" if key and values else f"line-{line}" if line else ""
+
+
+def cleaned_id(cell: str) -> str:
+    """Return an id without what a spreadsheet needs around it: ="0012" and '0012 are 0012."""
+    cell = cell.strip()
+    if cell.startswith("=") and (formula := _FORMULA_ID.fullmatch(cell)):
+        return formula[1].strip()
+    return cell[1:] if cell.startswith("'") and cell[1:2].isdigit() else cell

@@ -1,0 +1,129 @@
+"""Headings of catalogues: the words by which a column is known, in the languages in which shops export.
+
+A heading is compared in one spelling (`normalised`): small letters, no punctuation. Of a role's words the first that a
+file has wins, so they stand in the order of preference. Which file is whose is said in `index.catalogue.shops.exports`.
+"""
+
+import re
+
+ROLES: dict[str, tuple[str, ...]] = {
+    "id": (
+        "sample id|item id|product id|variant sku|seller sku|item sku|sku|id|custom label sku|customlabel|custom label|"
+        "reference|item no|item number|item code|article no|article number|art no|part no|part number|product code|code|"
+        "asin|handle|key|mpn|gtin|ean|upc|barcode|"
+        "artikelnr|artikel nr|artikelnummer|art nr|artnr|bestellnummer|bestell nr|händler sku|bestandseinheit|"
+        "référence|réf|ref|sku vendeur|code article|n article|numéro d article|"
+        "referencia|ref artículo|código|codigo|número de artículo|sku del vendedor|"
+        "codice|codice articolo|cod articolo|sku venditore|"
+        "artikelcode|artikel|código do produto|numer katalogowy|indeks|kod|artikkelnummer|varenr|varenummer|"
+        "货号|商品编号|编号|商品番号|品番|상품번호",
+    ),
+    "title": (
+        "catalog content|title|item name|product name|product title|name|item|product|article|item title|listing title|"
+        "designation|items|"
+        "titel|bezeichnung|artikelbezeichnung|artikelname|produktname|produktbezeichnung|produkt|"
+        "titre|nom|désignation|libellé|nom produit|nom du produit|produit|"
+        "título|titulo|nombre|nombre del producto|producto|denominación|"
+        "titolo|nome|nome prodotto|nome del prodotto|prodotto|denominazione|"
+        "naam|productnaam|omschrijving|nome do produto|produto|nazwa|nazwa produktu|tytuł|"
+        "benämning|produktnamn|benevnelse|varebetegnelse|navn|"
+        "标题|商品名称|名称|品名|商品名|タイトル|상품명",
+    ),
+    "description": (
+        "description|product description|item description|long description|body html|body|text|content|details|"
+        "beschreibung|artikelbeschreibung|produktbeschreibung|langtext|"
+        "descripción|descripcion|descrizione|description longue|descrição|descricao|beschrijving|opis|beskrivning|"
+        "beskrivelse|描述|商品描述|説明|商品説明|설명",
+    ),
+    "summary": (
+        "short description|summary|kurzbeschreibung|description courte|récapitulatif|résumé|descripción corta|"
+        "descrizione breve|riepilogo|korte beschrijving|descrição curta|krótki opis|generic name",
+    ),
+    "image": (
+        "image link|variant image|variant image url|image src|product image url|main image url|image url|image urls|"
+        "image urls x y z|image|images|image1|image 1|image 0|image url 0|base image|picurl|item photo url|photo|photos|"
+        "photo url|picture|pictures|picture url|img|img url|image path|thumbnail|"
+        "bild|bilder|bild url|bildlink|bildadresse|foto|fotos|abbildung|url de l image|lien image|photographie|"
+        "imagen|imágenes|imagenes|enlace imagen|immagine|immagini|link immagine|afbeelding|afbeeldingen|imagem|imagens|"
+        "zdjęcie|zdjęcia|obrazy|bilde|bilder url|billede|图片|图片链接|画像|이미지",
+    ),
+    "price": (
+        "price|variant price|regular price|current price|start price|startprice|standard price|your price|item price|"
+        "list price|unit price|selling price|retail price|price tax included|price tax excluded|offers price|"
+        "offers lowprice|buy it now price|price usd|price eur|price gbp|amount|msrp|rrp|"
+        "preis|verkaufspreis|vk preis|vk|einzelpreis|listenpreis|stückpreis|regulärer preis|startpreis|aktueller preis|"
+        "preis brutto|bruttopreis|preis netto|nettopreis|preis inkl mwst|preis exkl mwst|preis ohne steuern|"
+        "prix|tarif|prix régulier|tarif régulier|prix de vente|prix unitaire|prix ttc|prix ht|prix actuel|"
+        "montant ht|prix de départ|"
+        "precio|precio normal|precio de venta|precio unitario|pvp|precio actual|precio sin impuestos|"
+        "prezzo|prezzo di listino|prezzo regolare|prezzo di vendita|prezzo unitario|"
+        "prijs|normale prijs|reguliere prijs|verkoopprijs|preço|preco|preço normal|cena|cena regularna|cena brutto|"
+        "pris|ordinarie pris|normalpris|价格|售价|单价|価格|販売価格|가격",
+    ),
+    "sale_price": (
+        "sale price|special price|online sale price|discounted price|offer price|promo price|promotional price|"
+        "angebotspreis|sonderpreis|aktionspreis|prix promo|tarif promo|prix promotionnel|prix soldé|precio rebajado|"
+        "precio de oferta|precio oferta|prezzo in offerta|prezzo scontato|actieprijs|aanbiedingsprijs|"
+        "preço promocional|cena promocyjna|reapris|促销价|セール価格",
+    ),
+    "discount_percent": ("discount percent|rabatt prozent|pourcentage de réduction|porcentaje de descuento",),
+    "discount_amount": ("discount amount|rabattbetrag|montant de la réduction|importe de descuento",),
+    "currency": (
+        "currency|currency code|price currency|pricecurrency|offers pricecurrency|währung|währungscode|devise|moneda|"
+        "divisa|valuta|moeda|waluta|币种|货币|通貨",
+    ),
+    "date": (
+        "date|price date|valid from|as of|observed|observed at|scraped at|datum|preisdatum|fecha|data|日期|日付",
+    ),
+    "parent": (
+        "parent|parent sku|parent id|parent product|item group id|reference handle|url handle|handle|group id|"
+        "übergeordnetes produkt|parent produit|produit parent|superior|producto superior|genitore|hoofdproduct|"
+        "ascendente|nadrzędny|rodzic|överordnad",
+    ),
+    "kind": ("type|product type|parent child|parentage|parentage level|typ|tipo|relationship",),
+    "variation": (
+        "variation name|variation details|relationshipdetails|relationship details|variationsdetails|variantendetails|"
+        "détails de la variante|détails sur la variante|detalles de la variante|dettagli della variante",
+    ),
+    "multipack": ("multipack",),
+    "measure": ("quantity text|unit pricing measure|product quantity text",),
+    "attributes": ("additional attributes",),
+    "store_view": ("store view code",),
+}
+"""role -> its headings, split at |, in one string for the page's sake."""
+
+WORDS = {role: tuple("".join(words).split("|")) for role, words in ROLES.items()}
+
+OPTION = re.compile(
+    r"(?:option ?(\d) (?:value|wert|valeur|valor|valore)|option value (\d)|variation (\d) values|"
+    r"(?:attribute?|attribut|atributo|attributo|attribuut|atrybut) (\d) (?:value s|values|wert e|werte|valeur s|valeurs|"
+    r"valor es|valores|valore i|valori|waarde n|waarden|wartości|wartość))"
+)
+OPTION_WORDS = (
+    "size|color|colour|material|pattern|flavor|flavour|scent|count|pack size|größe|farbe|taille|couleur|talla|color|"
+    "taglia|colore|maat|kleur|tamanho|cor|rozmiar|kolor|尺码|颜色"
+).split("|")
+"""Headings whose values tell the variants of an article apart."""
+
+CATEGORY_WORDS = (
+    "brand|brands|brand name|vendor|manufacturer|maker|label|category|categories|product category|product type|"
+    "google product category|category name|type|department|condition|item condition|gender|age group|season|style|"
+    "marke|hersteller|kategorie|kategorien|warengruppe|zustand|marque|marques|fabricant|catégorie|catégories|état|"
+    "marca|marcas|fabricante|categoría|categorías|categoria|categorie|produttore|merk|fabrikant|producent|kategoria|"
+    "品牌|分类|类目|ブランド|カテゴリ"
+).split("|")
+"""Headings of columns whose values are kinds of item."""
+
+NO_FEATURE = re.compile(
+    r"\b(?:id|ids|sku|gtin|ean|upc|isbn|asin|mpn|barcode|code|url|urls|link|handle|slug|permalink|path|file|"
+    r"price|cost|msrp|rrp|margin|tax|vat|discount|revenue|sales|currency|"
+    r"qty|quantity|stock|inventory|alert|published|status|visible|visibility|enabled|active|position|token|"
+    r"created|updated|modified|date|time|timestamp|line|row|index|unnamed|seo|title|name|alt|"
+    r"preis|kosten|ek|menge|lager|bestand|prix|coût|precio|coste|prezzo|costo|prijs|cena|koszt)\b"
+)
+"""Headings of what is no property of an item, or would tell its price: never taken as a category or number unasked."""
+
+
+def normalised(heading: str) -> str:
+    """Return a heading in the spelling in which headings are compared: "*Price (USD)" is "price usd"."""
+    return " ".join(re.findall(r"[^\W_]+", heading.casefold()))
