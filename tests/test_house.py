@@ -272,7 +272,7 @@ MODULES = {  # distribution -> what it is imported as, where the names differ
     "pillow": "PIL",
     "xgboost-cpu": "xgboost",
 }
-TOOLS = {"mypy", "pytest", "ruff"}
+TOOLS = {"mypy", "pytest", "pytest-xdist", "ruff"}
 
 
 def declared() -> set[str]:
