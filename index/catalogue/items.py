@@ -16,8 +16,9 @@ import pyarrow as pa
 
 from index.catalogue.columns import Columns, column_specs
 from index.catalogue.fields import parse_fields
+from index.catalogue.formats.records import NOT_UTF8, Record
 from index.catalogue.prices import HIGHEST_PRICE, LOWEST_PRICE, read_price
-from index.catalogue.reader import NOT_UTF8, Row, read_rows, shown
+from index.catalogue.reader import read_rows, shown
 from index.errors import DataRefused
 from index.files import atomic_write
 from index.progress import OnProgress, silent
@@ -147,7 +148,7 @@ class RowValidator:
         self._kinds: Counter[tuple[str, str]] = Counter()  # of rejects: column, kind of reason
         self._first_reject = 0  # its line
 
-    def validate(self, row: Row) -> Item | Reject:
+    def validate(self, row: Record) -> Item | Reject:
         """Return the item that a row is, or the first thing wrong with it."""
         self.read += 1
         item_id, text, image, price_cell = (cell or "" for cell in row.cells)
@@ -167,7 +168,7 @@ class RowValidator:
             self._seen.add(item_id)
         return Item(item_id, text, image.strip(), price)
 
-    def _first_fault(self, row: Row, item_id: str) -> tuple[str, str]:
+    def _first_fault(self, row: Record, item_id: str) -> tuple[str, str]:
         """Return (column, reason) of the first fault beside the price, ("", "") if there is none."""
         columns = self._columns
         if row.fault:
