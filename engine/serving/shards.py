@@ -33,7 +33,7 @@ from index.progress import OnProgress
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from index.catalogue.reader import Row
+    from index.catalogue.formats.records import Record
 
 JOURNAL, LOCK, PARTS = "journal.jsonl", "lock", ".parts"
 _SHARD = re.compile(r"(items|priced)-[0-9]{6,}\.arrow(\.partial)?")
@@ -268,7 +268,7 @@ def cut(items: Path, columns: Columns, parts: Path, shard_rows: int, on_progress
     return shards, validator.read
 
 
-def _shard(validator: RowValidator, rows: Iterator[Row], most: int) -> pa.Table | None:
+def _shard(validator: RowValidator, rows: Iterator[Record], most: int) -> pa.Table | None:
     """The next rows: item_id, text, image and, for one that is no item, column and reason."""
     import pyarrow as pa
 

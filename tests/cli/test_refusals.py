@@ -45,9 +45,9 @@ FILES: dict[str, tuple[Make, str]] = {
     "blank": (written(b"\n \n"), "is empty"),
     "header-only": (rows(), "has a header and no rows"),
     "ragged in every row": (rows("1,Coffee", "2,Tea,,,4,5"), "no usable row: all 2 were rejected"),
-    "UTF-16": (written((HEADER + GOOD).encode("utf-16")), "is UTF-16: save it as UTF-8"),
-    "UTF-16 without a mark": (written((HEADER + GOOD).encode("utf-16-le")), "UTF-16"),
-    "Latin-1": (written((HEADER + "1,Café,,3.50\n").encode("latin-1")), "not UTF-8"),
+    "UTF-16 cut off": (written((HEADER + GOOD).encode("utf-16")[:-1]), "is damaged UTF-16 text"),
+    "Cyrillic in another encoding": (written((HEADER + "1,Кофе,,3.50\n").encode("cp1251")), "not UTF-8"),
+    "no text": (written(bytes(range(32)) * 9), "is no text"),
     "NUL bytes in every row": (rows("1,Cof\0fee,,3.50"), "a NUL byte"),
     "a 10 MB cell in every row": (rows(f"1,{'x' * 10_000_000},,3.50"), "a cell over 1000000 characters"),
     "a line without end": (written(HEADER.encode() + b"1," + b"x" * 17_000_000), "16000000 characters"),
@@ -72,7 +72,7 @@ def test_a_catalogue_that_cannot_be_worked_with_is_refused(kind: str, price: Pri
     refused(answer, DATA, "items.csv", phrase, after_work=True)
 
 
-@pytest.mark.parametrize("kind", ["missing", "empty", "header-only", "UTF-16", "no usable row"])
+@pytest.mark.parametrize("kind", ["missing", "empty", "header-only", "no text", "no usable row"])
 def test_a_labelled_file_that_cannot_be_worked_with_is_refused(
     kind: str, price: Price, shop: Any, tmp_path: Path
 ) -> None:
