@@ -119,10 +119,10 @@ def test_a_batch_ends_early_where_cells_are_huge(tmp_path: Path, monkeypatch: py
     [
         ("2,Acme,,", "price", "no price"),
         ("2,Acme,,  ", "price", "no price"),
-        ("2,Acme,,free", "price", "price is not a plain number: free"),
-        ("2,Acme,,$5", "price", "price is not a plain number: $5"),
+        ("2,Acme,,free", "price", "price is free: free"),
+        ("2,Acme,,dear", "price", "price is not a plain number: dear"),
         ("2,Acme,,1_000", "price", "price is not a plain number: 1_000"),
-        ('2,Acme,,"1,299"', "price", "price is not a plain number: 1,299"),
+        ("2,Acme,,10-12", "price", "price is a range: 10-12"),
         ("2,Acme,,0", "price", "price is not positive: 0"),
         ("2,Acme,,-4.5", "price", "price is not positive: -4.5"),
         ("2,Acme,,nan", "price", "price is not finite: nan"),
@@ -359,7 +359,7 @@ def test_a_damaged_parquet_file_is_read_or_refused_and_nothing_else(tmp_path: Pa
 
 def test_rejects_are_counted_by_what_their_reasons_have_in_common(tmp_path: Path) -> None:
     catalogue = read_lines(
-        tmp_path, GOOD, "2,Acme,,free", "3,Acme,,dear", "4,,,1", "1,Acme,,2", "5,Acme", "6,Acme,,1,1"
+        tmp_path, GOOD, "2,Acme,,cheap", "3,Acme,,dear", "4,,,1", "1,Acme,,2", "5,Acme", "6,Acme,,1,1"
     )
     assert catalogue.rejected == {
         "price is not a plain number": 2,
