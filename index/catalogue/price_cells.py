@@ -1,0 +1,193 @@
+"""Grammar of a price in a cell: its number, its currency, and the names of what is no price.
+
+Knows one cell and no column: which of "." and "," is the decimal sign is decided in `prices.py`. No pattern can take
+more than linear time, and no more than `CELL_LIMIT` characters are read.
+"""
+
+import re
+from typing import NamedTuple
+
+from index.catalogue.currencies import codes_of
+from index.catalogue.reader import shown
+
+CELL_LIMIT = 100  # characters; what is longer is no price
+
+_ZEROS = "٠۰०০੦૦୦௦౦೦൦๐໐༠၀０"  # of scripts that have ten digits in a row
+_BLANKS = (
+    "\t\n\r\x0b\x0c\x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+)
+_INVISIBLE = (
+    "\u00ad\u061c\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
+)
+_PLAIN = {
+    **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},  # full-width ASCII
+    **{ord(zero) + digit: str(digit) for zero in _ZEROS for digit in range(10)},
+    **dict.fromkeys(map(ord, _BLANKS), " "),
+    **dict.fromkeys(map(ord, _INVISIBLE), ""),
+    **dict.fromkeys(map(ord, "‐‑‒–—―−﹣"), "-"),
+    **dict.fromkeys(map(ord, "’‘‛ʼʹ´`′٬"), "'"),  # always between thousands; the last is Arabic's sign for them
+    **dict.fromkeys(map(ord, "٫·"), "·"),  # always a decimal sign: Arabic's, and Britain's old one
+    **{ord("،"): ",", ord("〜"): "~", ord("～"): "~", ord("￥"): "¥", ord("￡"): "£", ord("￠"): "¢"},
+}
+_ODD = re.compile(f"[{re.escape(''.join(map(chr, _PLAIN)))}]")
+
+# A sign before the first digit is a decimal sign, but after letters it ends them: "$.99", "Rs.499".
+_NUMBER = r"(?:(?<![^\W\d_])[.,·])?[0-9]++(?:[.,'· _][0-9]++)*+"
+_CELL = re.compile(rf"([^0-9]*?)({_NUMBER})([^0-9]*)")
+_NUMBERS = re.compile(_NUMBER)
+_EXPONENT = re.compile(r"\+?[0-9]++(?:[.,][0-9]++)?e[+-]?[0-9]{1,9}", re.IGNORECASE)
+_NO_CENTS = re.compile(r"([.,]) ?(?:-{1,2}|=)|/[-=]")  # "12,-", "12.--", "499/-"
+_NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
+
+_PLACEHOLDER = re.compile(r"[-_.?*/=#]+|#(?:n/a|value!|ref!|div/0!|name\?|null!|num!)")
+
+
+def _words(listed: str) -> str:
+    """Make a pattern of whole words. Beside digits, and in Chinese and Japanese, a word needs no blank at its ends."""
+    return rf"(?<![^\W\d_一-龯])(?:{listed})(?![^\W\d_一-龯])"
+
+
+def _compiled(patterns: dict[str, str]) -> dict[str, re.Pattern[str]]:
+    return {reason: re.compile(pattern) for reason, pattern in patterns.items()}
+
+
+# Reason -> pattern that a cell in lower case shows, in the order of trial: without a number, with any, with one.
+_WITHOUT_NUMBER = _compiled(
+    {
+        "price is free": _words("free|gratis|kostenlos|umsonst|gratuit|gratuito|grátis|offert|бесплатно|免费|無料"),
+        "item is sold out": _words(
+            "sold|soldout|out of stock|unavailable|not available|discontinued|ausverkauft|vergriffen|nicht verfügbar|"
+            "épuisé|agotado|esgotado|esaurito|uitverkocht|slutsåld"
+        ),
+        "price varies": _words("variable|varies|various|variabel|variiert|vary|multiple|diverse|variável|wechselnd"),
+        "price is on request": _words(
+            "call|request|anfrage|demande|devis|quote|inquire|enquire|contact|poa|por|consultar|consulta|richiesta|"
+            "aanvraag|ask|anrufen|面议"
+        ),
+        "price is not given": _words(
+            r"n/?a|n\.a|tb[adc]|none|null|nil|unknown|missing|pending|coming soon|k\.? ?a|not set|undefined|"
+            "unbekannt|no price|ohne preis"
+        ),
+    }
+)
+_WITH_NUMBERS = _compiled(
+    {
+        "price is a percentage": "%",
+        "price is for a unit": r"/\s*(?:[0-9]+(?:[.,][0-9]+)?\s*)?[^\W\d_]|"
+        + _words(r"per|pro|je|each|ea|apiece|pp|pcs?|stk|stück|pièce|le kilo|cada|jede|jeweils|p\.? ?p"),
+    }
+)
+_WITH_ONE_NUMBER = _compiled(
+    {
+        "price is a lower bound": r"^\s*[>≥]|[0-9]\W{0,3}\+|から|より|起|"
+        + _words(
+            "from|starting|starts|ab|as low as|min|minimum|at least|mindestens|dès|à partir|a partir|desde|vanaf|från|"
+            "fra|od|от|and up|or more|da"
+        ),
+        "price is an upper bound": r"^\s*[<≤]|(?<!\w)jusqu|"
+        + _words("up to|max|maximum|at most|bis|höchstens|under|below|less than|hasta|до|do"),
+        "price is an approximation": "[~≈±]|"
+        + _words("ca|circa|about|approx|approximately|etwa|environ|around|ungefähr|est|estimated"),
+        "price is in cents or pence": r"[0-9]\s*" + _words("¢|cts?|cents?|c|p|pence|penny"),
+    }
+)
+_BETWEEN = re.compile(r"-|~|…|\.\.|→|" + _words("to|bis|à|do|tot|til|till|until|hasta|až|thru|through|a|al|до"))
+
+
+class PriceParts(NamedTuple):
+    """A cell that states an amount."""
+
+    number: str  # digits, with signs among ".,·' _" before the first or between them, or a number with an exponent
+    currencies: tuple[str, ...]  # ISO 4217 codes that its mark may stand for, the likeliest first; () without a mark
+    negative: bool
+    cents: str  # "," where ",-" stands in the place of cents
+
+
+def plain_text(cell: str) -> str:
+    """Return a cell with ASCII digits, one kind of blank, dash and apostrophe, and without what nobody sees."""
+    return cell.translate(_PLAIN).strip() if _ODD.search(cell) else cell.strip()
+
+
+def split_price(cell: str) -> PriceParts:
+    """Split a cell into number and currency. Raises ValueError with the reason for what states no single amount."""
+    text = plain_text(cell)
+    found = _CELL.fullmatch(text) if len(text) <= CELL_LIMIT else None
+    if not found:
+        if len(text) <= CELL_LIMIT and _EXPONENT.fullmatch(text):
+            return PriceParts(text.lower(), (), False, "")
+        raise ValueError(_refusal(cell, text))
+    before, number, after = found.groups()
+    if not before and not after:
+        return PriceParts(number, (), False, "")
+    negative, cents = False, ""
+    before, after = before.strip(" '+=\""), after.strip(" *\"'")
+    if after and after[0] in ".,/":
+        if ending := _NO_CENTS.match(after):
+            after, cents = after[ending.end() :].lstrip(), ending[1] or ""
+        elif after == "." and number.isdigit():
+            after = ""  # "5." is 5
+    currencies = _codes(before, after)
+    if currencies is None:
+        before, after, negative = _without_minus(before, after)
+        currencies = _codes(before, after)
+    if currencies is None:
+        raise ValueError(_refusal(cell, text))
+    return PriceParts(number, currencies, negative, cents)
+
+
+def number_tokens(cell: str) -> list[str]:
+    """Return every number in a cell as it is written (`PriceParts.number`)."""
+    return _NUMBERS.findall(plain_text(cell)[:CELL_LIMIT])
+
+
+def _without_minus(before: str, after: str) -> tuple[str, str, bool]:
+    """Take off what makes an amount negative: a minus at either end, or the parentheses of accountants."""
+    if "(" in before and after.endswith(")"):
+        return before.replace("(", "", 1).strip(), after[:-1].rstrip(), True
+    negative = "-" in before or "-" in after
+    return before.replace("-", "", 1).strip(" +"), after.replace("-", "", 1).strip(), negative
+
+
+def _codes(before: str, after: str) -> tuple[str, ...] | None:
+    """Return the codes that fit what stands before and after the number; () for nothing, None for what is no mark."""
+    first, second = codes_of(before) if before else (), codes_of(after) if after else ()
+    if (before and not first) or (after and not second):
+        return codes_of(before + after) or None  # "AU" and "$" fit together only
+    if not (first and second):
+        return first or second
+    return tuple(code for code in first if code in second) or None
+
+
+def _refusal(cell: str, text: str) -> str:
+    """Name what a cell is that states no single amount."""
+    reason = "price is not a plain number"
+    folded = text.casefold()
+    if not text:
+        return "no price"
+    if _NOT_FINITE.fullmatch(text):
+        reason = "price is not finite"
+    elif len(text) <= CELL_LIMIT:
+        pieces = _NUMBERS.split(folded)
+        reason = (_without_number(folded) if len(pieces) == 1 else _with_numbers(folded, pieces)) or reason
+    return f"{reason}: {shown(cell.strip())}"
+
+
+def _without_number(folded: str) -> str:
+    if _PLACEHOLDER.fullmatch(folded) or codes_of(folded):
+        return "price is not given"
+    return _first(_WITHOUT_NUMBER, folded)
+
+
+def _with_numbers(folded: str, pieces: list[str]) -> str:
+    """Name a cell with numbers in it; `pieces` stand before, between and after them."""
+    if reason := _first(_WITH_NUMBERS, folded):
+        return reason
+    if len(pieces) > 2:
+        is_range = len(pieces) == 3 and _BETWEEN.search(pieces[1])
+        return "price is a range" if is_range else "price holds several numbers"
+    two_currencies = all(codes_of(piece.strip()) for piece in pieces)
+    return _first(_WITH_ONE_NUMBER, folded) or ("price has two currencies" if two_currencies else "")
+
+
+def _first(patterns: dict[str, re.Pattern[str]], folded: str) -> str:
+    return next((reason for reason, pattern in patterns.items() if pattern.search(folded)), "")
