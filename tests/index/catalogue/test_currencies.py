@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from index.catalogue.currencies import CODES, MARKS, choose_code, codes_of, read_currency
-from index.catalogue.rates import SIZE_LIMIT, Rates, one_currency
+from index.catalogue.money.currencies import CODES, MARKS, choose_code, codes_of, read_currency
+from index.catalogue.money.rates import SIZE_LIMIT, Rates, one_currency
 from index.errors import DataRefused
 
 RATES = "code,rate\nEUR,1.08\nJPY,0.0064\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.catalogue.prices import (
+from index.catalogue.money.prices import (
     HIGHEST_PRICE,
     LOWEST_PRICE,
     Money,

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from index.catalogue.currencies import CODES, codes_of
+from index.catalogue.money.currencies import CODES, codes_of
 from index.catalogue.reader import shown
 from index.errors import DataRefused
 

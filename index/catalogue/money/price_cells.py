@@ -7,7 +7,7 @@ more than linear time, and no more than `CELL_LIMIT` characters are read.
 import re
 from typing import NamedTuple
 
-from index.catalogue.currencies import codes_of
+from index.catalogue.money.currencies import codes_of
 from index.catalogue.reader import shown
 
 CELL_LIMIT = 100  # characters; what is longer is no price

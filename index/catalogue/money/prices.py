@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from index.catalogue.currencies import POINT_FOR_THOUSANDS, THREE_DECIMALS, choose_code, codes_of
-from index.catalogue.price_cells import PriceParts, number_tokens, split_price
+from index.catalogue.money.currencies import POINT_FOR_THOUSANDS, THREE_DECIMALS, choose_code, codes_of
+from index.catalogue.money.price_cells import PriceParts, number_tokens, split_price
 from index.catalogue.reader import shown
 
 LOWEST_PRICE, HIGHEST_PRICE = 1e-6, 1e12  # what is outside is a slip, and float32 would lose it
