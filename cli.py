@@ -14,8 +14,8 @@ from typing import NoReturn
 
 import click
 
-import render
 from commands import catalogue, encoders, pricing, scoring
+from index.visible import visible
 
 INTERRUPTED, FAULT, USAGE = 130, 1, 2
 
@@ -44,13 +44,13 @@ def run(arguments: list[str]) -> int:
         return USAGE
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "price"
-        code, message = USAGE, f"{' '.join(render.clean(error.format_message()).split())} See `{command} --help`."
+        code, message = USAGE, f"{' '.join(visible(error.format_message()).split())} See `{command} --help`."
     except (click.Abort, KeyboardInterrupt):
         code, message = INTERRUPTED, "Interrupted; what was finished is kept."
     except PriceError as error:
-        code, message = error.exit_code, render.clean(str(error))
+        code, message = error.exit_code, visible(str(error))
     except (MemoryError, OSError) as error:
-        what = render.clean(str(error)) or "no memory left"
+        what = visible(str(error)) or "no memory left"
         code, message = FAULT, f"The system refused: {what}. Mend that and try again."
     click.echo(f"price: {message}", err=True)
     return code

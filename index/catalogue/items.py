@@ -17,10 +17,11 @@ import pyarrow as pa
 from index.catalogue.columns import Columns, column_specs
 from index.catalogue.fields import parse_fields
 from index.catalogue.prices import HIGHEST_PRICE, LOWEST_PRICE, read_price
-from index.catalogue.reader import NOT_UTF8, Row, read_rows, shown
+from index.catalogue.reader import NOT_UTF8, Row, read_rows
 from index.errors import DataRefused
 from index.files import atomic_write
 from index.progress import OnProgress, silent
+from index.visible import excerpt, visible, without_formula
 
 ITEMS = pa.schema(
     [
@@ -125,13 +126,13 @@ def make_items(
 
 
 def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
-    """Write rejects as CSV. A cell that a spreadsheet would take for a formula gets a ' in front."""
+    """Write rejects as CSV, for eyes: nothing in a cell is hidden, nor taken for a formula by a spreadsheet."""
     with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(field.name for field in fields(Reject))
-        writer.writerows(
-            (reject.line, _inert(reject.item_id), _inert(reject.column), _inert(reject.reason)) for reject in rejects
-        )
+        for reject in rejects:
+            cells = reject.item_id, reject.column, reject.reason
+            writer.writerow((reject.line, *(visible(without_formula(cell)) for cell in cells)))
 
 
 class RowValidator:
@@ -159,7 +160,7 @@ class RowValidator:
             except ValueError as error:  # of an item to be priced, its own price is only kept where it is one
                 column, reason = (self._columns.price, str(error)) if self._priced else ("", "")
         if reason:
-            reject = Reject(row.line, shown(item_id), column, reason)
+            reject = Reject(row.line, excerpt(item_id), column, reason)
             self._kinds[column, reject.kind] += 1
             self._first_reject = self._first_reject or row.line
             return reject
@@ -203,7 +204,3 @@ def _cell_fault(cell: str) -> str:
     if "\0" in cell:
         return "a NUL byte"
     return f"a cell over {CELL_LIMIT} characters: {len(cell)}" if len(cell) > CELL_LIMIT else ""
-
-
-def _inert(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

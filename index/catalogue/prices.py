@@ -2,7 +2,7 @@
 
 import re
 
-from index.catalogue.reader import shown
+from index.visible import excerpt
 
 LOWEST_PRICE, HIGHEST_PRICE = 1e-6, 1e12  # what is outside is a slip, and float32 would lose it
 
@@ -21,10 +21,10 @@ def read_price(cell: str | None) -> float:
     if comma := _DECIMAL_COMMA.fullmatch(written):
         written = f"{comma[1]}.{comma[2]}"
     if not _NUMBER.fullmatch(written):
-        raise ValueError(f"price is not a plain number: {shown(written)}")
+        raise ValueError(f"price is not a plain number: {excerpt(written)}")
     price = float(written)
     if price <= 0:
-        raise ValueError(f"price is not positive: {shown(written)}")
+        raise ValueError(f"price is not positive: {excerpt(written)}")
     if not LOWEST_PRICE <= price <= HIGHEST_PRICE:
-        raise ValueError(f"price is beyond {LOWEST_PRICE:g} to {HIGHEST_PRICE:g}: {shown(written)}")
+        raise ValueError(f"price is beyond {LOWEST_PRICE:g} to {HIGHEST_PRICE:g}: {excerpt(written)}")
     return price

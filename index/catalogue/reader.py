@@ -61,12 +61,6 @@ def read_rows(path: Path, specs: Sequence[ColumnSpec]) -> Iterator[list[Row]]:
     yield batch
 
 
-def shown(cell: str) -> str:
-    """Return what a message shows of a cell: no more than a line, and nothing that UTF-8 cannot write."""
-    short = cell if len(cell) <= 80 else cell[:79] + "…"
-    return short.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
-
-
 def _first_bytes(path: Path) -> bytes:
     try:
         if path.is_dir():
