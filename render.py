@@ -13,8 +13,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from commands.streams import show, tell
 from index.visible import visible
 
 if TYPE_CHECKING:
@@ -36,18 +35,9 @@ if TYPE_CHECKING:
     from index.photographs.formats import Reason
 
 PROGRESS_EVERY = {False: 10.0, True: 0.1}  # seconds; by whether stderr is a terminal
+ERASED = "\r\x1b[K"  # the terminal's line, and the cursor at its start
 SHOWN_COMPARABLES = 10
 LONGEST_NAME = 70  # characters shown of a comparable's name
-
-
-def show(line: str) -> None:
-    """Print a line on stdout."""
-    click.echo(visible(line))
-
-
-def tell(line: str) -> None:
-    """Print a line on stderr: what is no answer."""
-    click.echo(visible(line), err=True)
 
 
 def print_counts(what: str, counts: Counter[str]) -> None:
@@ -265,12 +255,15 @@ class Progress:
         if not self._over and (begins or done == total or now - self._shown_at >= PROGRESS_EVERY[self._moves]):
             self._shown_at, self._over = now, done == total
             line = visible(stage) + _count(done, total, done - self._first, now - self._began)
-            moving = f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}"
-            click.echo(moving if self._moves else line, err=True, nl=self._over or not self._moves)
+            if self._moves:
+                width = shutil.get_terminal_size().columns - 1
+                tell(line[:width], start=ERASED, end="\n" if self._over else "")
+            else:
+                tell(line)
 
     def _close_line(self, *_: object) -> None:
         if self._moves and not self._over:
-            click.echo(err=True)
+            tell("")
 
     __exit__ = _close_line
 

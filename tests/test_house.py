@@ -309,7 +309,7 @@ def test_files_of_a_generation_are_named_by_the_layout_alone(path: Path) -> None
 
 
 def test_importing_the_command_line_loads_nothing_heavy() -> None:
-    script = "import sys, cli; print(*sys.modules)"
+    script = "import sys, cli, commands.price; print(*sys.modules)"
     seen = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert seen.returncode == 0, seen.stderr
     modules = set(seen.stdout.split())
