@@ -1,104 +1,99 @@
-"""The command line `price`: its exit codes, its one line for every error, and the list of its `commands/`.
+"""The command line `price` as a process: its exit codes, its one line for every error, and how it ends.
 
-Results go to stdout, everything else to stderr.
+Results go to stdout, everything else to stderr. The commands themselves stand in `commands`.
 
-Only click is imported at start, so that `price --help` answers at once.
+Importing this file imports next to nothing: an interrupt must find its handler in place as early as can be.
 """
 
 from __future__ import annotations
 
-import io
+import _thread
 import os
+import select
 import sys
-from typing import NoReturn
+import time
 
-import click
+TYPE_CHECKING = False  # importing typing takes milliseconds in which nobody watches
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
 
-import render
-from commands import catalogue, encoders, pricing, scoring
+FAULT, USAGE, INTERRUPTED, READER_LEFT = 1, 2, 130, 141  # the last two as shells make them of SIGINT and SIGPIPE
+INTERRUPT = b"price: Interrupted; what was finished is kept.\n"
 
-INTERRUPTED, FAULT, USAGE = 130, 1, 2
+_first_to_tell = _thread.allocate_lock()
 
 
 def main() -> NoReturn:
     """Run the command line and exit with the contract's code."""
-    # OpenMP threads that spin while they wait slow each other down a hundredfold on a busy machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")  # one for every length of text fills 300 MB
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a name that the terminal's encoding lacks is no reason to fail
-    code = run(sys.argv[1:])
-    if code == INTERRUPTED:
-        os._exit(code)  # a library's thread that cannot be interrupted would keep the user waiting
-    sys.exit(code)
+    interrupted: Callable[[], bool] = bool  # false, until interrupts are watched
+    try:
+        from commands import interrupts, streams
+
+        streams.prepare()
+        interrupts.watch(end_interrupted)
+        interrupted = interrupts.came
+        # OpenMP threads that spin while they wait slow each other down a hundredfold on a busy machine.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")  # one for every length of text fills 300 MB
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        end_interrupted()
+    except BaseException:
+        if interrupted():
+            end_interrupted()
+        raise
+    if interrupted() or code == INTERRUPTED:  # the first also where a library swallowed it
+        end_interrupted()
+    os._exit(code)  # at once: threads of libraries would keep the user waiting, and an interrupt show where
+
+
+def end_interrupted() -> NoReturn:
+    """End the process, whatever runs in it, with the line and the code of an interrupt. For any thread."""
+    try:
+        if not _first_to_tell.acquire(blocking=False):
+            time.sleep(0.1)  # while whoever was first writes
+        elif select.select([], [2], [], 0)[1]:  # else it would be waited for whoever does not read it
+            os.write(2, b"\r\x1b[K" * os.isatty(2) + INTERRUPT)
+    finally:
+        os._exit(INTERRUPTED)
 
 
 def run(arguments: list[str]) -> int:
-    """Run `price ARGUMENTS` and return the exit code. Every error is one line on stderr."""
+    """Run `price ARGUMENTS` and return the exit code.
+
+    Every error is one line on stderr, but for an interrupt, whose line is `main`'s, and a reader of stdout who left.
+    """
+    import click
+
+    from commands import interrupts, streams
+    from commands.price import answer
     from index.errors import PriceError
 
     try:
-        return int(price.main(arguments, prog_name="price", standalone_mode=False) or 0)
+        streams.require_output()
+        code = answer(arguments)
+        sys.stdout.flush()
+        return code
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        for line in error.format_message().splitlines():
+            streams.tell(line)
         return USAGE
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "price"
-        code, message = USAGE, f"{' '.join(render.clean(error.format_message()).split())} See `{command} --help`."
+        code, message = USAGE, f"{' '.join(error.format_message().split())} See `{command} --help`."
     except (click.Abort, KeyboardInterrupt):
-        code, message = INTERRUPTED, "Interrupted; what was finished is kept."
+        return INTERRUPTED
     except PriceError as error:
-        code, message = error.exit_code, render.clean(str(error))
+        code, message = error.exit_code, str(error)
     except (MemoryError, OSError) as error:
-        what = render.clean(str(error)) or "no memory left"
-        code, message = FAULT, f"The system refused: {what}. Mend that and try again."
-    click.echo(f"price: {message}", err=True)
+        if isinstance(error, BrokenPipeError) and streams.reader_left():
+            return READER_LEFT
+        code, message = (
+            FAULT,
+            f"The system refused: {error if str(error) else 'no memory left'}. Mend that and try again.",
+        )
+    if interrupts.came():  # and the error is what a library made of it
+        return INTERRUPTED
+    streams.tell(f"price: {message}")
     return code
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.version_option(package_name="price-engine", prog_name="price")
-def price() -> None:
-    """Say what an item is worth, how sure that is, and which comparable items say so.
-
-    \b
-    price build-index catalogue.csv     learn from a priced catalogue
-    price query "item text" --image X   price one item
-    price predict items.csv -o out.csv  price a file of them
-    price evaluate                      SMAPE of the index, out of fold
-
-    Results go to stdout, all else to stderr. Exit codes: 0 done, 1 a fault of ours, 2 usage, 3 the data was refused,
-    4 the index is missing, damaged or of another format, 6 a download could not be had, 75 another process is
-    writing there, 130 interrupted.
-    """
-
-
-@price.command("completion", short_help="Print the completion script of a shell.")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion_command(shell: str) -> None:
-    """Print the completion script of a SHELL.
-
-    \b
-    eval "$(price completion bash)"
-    """
-    from click.shell_completion import BashComplete, FishComplete, ZshComplete
-
-    script = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}[shell]
-    click.echo(script(price, {}, "price", "_PRICE_COMPLETE").source())
-
-
-for command in (
-    catalogue.build_index_command,
-    pricing.query_command,
-    pricing.predict_command,
-    catalogue.add_command,
-    catalogue.remove_command,
-    catalogue.compact_command,
-    catalogue.fetch_command,
-    scoring.evaluate_command,
-    scoring.tune_command,
-    scoring.ablate_command,
-    encoders.finetune_command,
-    encoders.encoders_command,
-):
-    price.add_command(command)

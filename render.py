@@ -9,12 +9,12 @@ import math
 import shutil
 import sys
 import time
-import unicodedata
 from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import click
+from commands.streams import show, tell
+from index.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,24 +35,16 @@ if TYPE_CHECKING:
     from index.photographs.formats import Reason
 
 PROGRESS_EVERY = {False: 10.0, True: 0.1}  # seconds; by whether stderr is a terminal
+ERASED = "\r\x1b[K"  # the terminal's line, and the cursor at its start
 SHOWN_COMPARABLES = 10
 LONGEST_NAME = 70  # characters shown of a comparable's name
 
 
-def clean(text: str) -> str:
-    """Remove from product text what could move a terminal's cursor, turn text around or hide it."""
-    return "".join(_HARMLESS.get(unicodedata.category(c), c) if c not in "\t\r\n" else " " for c in text)
-
-
-# Soft hyphens, joiners and bidi controls (Cf) are dropped, line separators are spaces, the rest is shown as missing.
-_HARMLESS = {"Cf": "", "Zl": " ", "Zp": " ", **dict.fromkeys(("Cc", "Cs", "Co", "Cn"), "\N{REPLACEMENT CHARACTER}")}
-
-
 def print_counts(what: str, counts: Counter[str]) -> None:
     if counts:
-        click.echo(f"{counts.total():,} {what}:")
+        show(f"{counts.total():,} {what}:")
     for reason, count in counts.most_common():
-        click.echo(f"  {count:>7,}  {clean(reason)}")
+        show(f"  {count:>7,}  {reason}")
 
 
 def open_console() -> Console:
@@ -80,10 +72,11 @@ def _money(amount: float) -> str:
 
 
 def show_quote(console: Console, quote: Quote, currency: str, coverage: float, settings: Mapping[str, Any]) -> None:
+    currency = visible(currency)
     interval = f"{coverage:.0%} interval {_money(quote.low)} to {_money(quote.high)}"
     console.print(f"{_money(quote.price)} {currency}   ({interval})")
     for note in quote.notes:
-        console.print(f"Note: {clean(note)}")
+        console.print(f"Note: {visible(note)}")
     parts = {name: _money(part) for name, part in quote.parts.items()}
     shift, blend, stacker = parts.pop("shift"), parts.pop("blend"), parts.pop("stacker", None)
     stacked = f", {stacker} with the neighbours' prices" if stacker else ""
@@ -98,7 +91,7 @@ def show_quote(console: Console, quote: Quote, currency: str, coverage: float, s
                 f"{comparable.residual:+.2f}",
                 f"{comparable.weight:.0%}",
             )
-            name = clean(comparable.name)
+            name = visible(comparable.name)
             table.add_row(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…", *figures)
         console.print(table)
         if len(quote.comparables) > SHOWN_COMPARABLES:
@@ -108,9 +101,9 @@ def show_quote(console: Console, quote: Quote, currency: str, coverage: float, s
 
 
 def show_evaluation(console: Console, result: Evaluation) -> None:
-    console.print(f"{result.n:,} items, {clean(result.method)}, seed {result.seed}.")
+    console.print(f"{result.n:,} items, {visible(result.method)}, seed {result.seed}.")
     for note in result.notes:
-        console.print(f"Note: {clean(note)}")
+        console.print(f"Note: {visible(note)}")
     table = _table("stage", "SMAPE (0 to 200)", "95% interval")
     for name, score in result.stages.items():
         table.add_row(name, f"{score.value:.2f}", f"{score.low:.2f} to {score.high:.2f}")
@@ -173,23 +166,23 @@ def show_inspection(console: Console, found: Inspection) -> None:
 def show_price_file(done: PriceFileResult) -> None:
     """Show how many rows of a file were priced, and where the time went."""
     resumed = f", {done.resumed:,} of them before" if done.resumed else ""
-    click.echo(
+    show(
         f"{done.rows:,} rows in {done.output}: {done.priced:,} priced{resumed}; "
         f"{done.seconds:.0f} s, {done.items_per_second:,.1f} items/s."
     )
     if done.rejects:
-        click.echo(f"{done.rejected:,} rows have no price, listed in {done.rejects}.")
+        show(f"{done.rejected:,} rows have no price, listed in {done.rejects}.")
     print_counts("photographs that could not be used", done.photographs_absent)
     whole = sum(done.stages.values()) or 1.0
     for stage, seconds in sorted(done.stages.items(), key=lambda item: -item[1]):
-        click.echo(f"  {seconds:>9.1f} s  {seconds / whole:>4.0%}  {clean(stage)}")
+        show(f"  {seconds:>9.1f} s  {seconds / whole:>4.0%}  {stage}")
 
 
 def show_update(result: UpdateResult, index_dir: Path) -> None:
     """Show in a line how the new generation differs from the one before; then what was left out, and what to do."""
     counts = {"added": result.added, "replaced": result.replaced, "removed": result.removed}
     done = [f"{count:,} {what}" for what, count in counts.items() if count] + ["compacted"] * result.compacted
-    click.echo(
+    show(
         f"{', '.join(done) or 'nothing changed'}: {result.rows:,} rows in {index_dir} ({result.generation}), "
         f"{result.seconds:.1f} s."
     )
@@ -198,46 +191,44 @@ def show_update(result: UpdateResult, index_dir: Path) -> None:
     if result.added or result.replaced:
         drift = result.drift
         assert drift is not None
-        click.echo(
+        show(
             f"Half of the {drift.rows_added:,} rows added since the build are within {math.expm1(drift.added):.0%} of "
             f"what was expected of them, of those that the models know within {math.expm1(drift.built):.0%}."
         )
     if result.drift and result.drift.advice:
-        click.echo(f"Advice: {result.drift.advice}")
+        show(f"Advice: {result.drift.advice}")
 
 
 def show_finetuned(done: FinetuneResult) -> None:
     """Show the result of a fine-tuning, epoch by epoch, and what to type next."""
-    click.echo(f"{' and '.join(map(clean, done.encoders))} written: {done.rows:,} rows, {done.seconds:.0f} s.")
+    show(f"{' and '.join(done.encoders)} written: {done.rows:,} rows, {done.seconds:.0f} s.")
     print_counts("rows rejected", done.rejected)
     for number, epoch in enumerate(done.state.curve):
         score = "" if epoch.smape is None else f", SMAPE {epoch.smape:.2f} on {done.validation_rows:,} rows kept aside"
         taken = ", taken" if number == done.state.best else ""
-        click.echo(f"Epoch {number + 1}: loss {epoch.loss:.4f}{score}{taken}.")
-    click.echo(f"Next: price build-index other.csv --text-encoder {clean(done.encoders[0])}")
+        show(f"Epoch {number + 1}: loss {epoch.loss:.4f}{score}{taken}.")
+    show(f"Next: price build-index other.csv --text-encoder {done.encoders[0]}")
 
 
 def show_tune_result(result: TuneResult, index_dir: Path) -> None:
     """Show the result of a search for settings: the scores, what they may be trusted for, and the settings chosen."""
     from engine.tuning.parameter_space import key_of
 
-    click.echo(f"{result.trials:,} trials of {', '.join(result.what)} on {result.rows:,} rows; {result.seconds:.0f} s.")
+    show(f"{result.trials:,} trials of {', '.join(result.what)} on {result.rows:,} rows; {result.seconds:.0f} s.")
     for note in result.notes:
-        click.echo(f"Note: {clean(note)}")
+        show(f"Note: {note}")
     scores = {"as it was": result.present, "cross-fitted": result.cross_fitted}
     for name, score in scores.items():
-        click.echo(f"SMAPE {name:12} {score.value:.2f} ({score.low:.2f} to {score.high:.2f}), out of fold.")
+        show(f"SMAPE {name:12} {score.value:.2f} ({score.low:.2f} to {score.high:.2f}), out of fold.")
     honest = "honest but for the note above" if result.notes else "honest"
-    click.echo(
-        f"Gain {_points(result.gain)} points: these figures are {honest}. On the rows that it was chosen on, the"
-    )
-    click.echo(f"winner scores {result.searched:.2f}, which flatters it.")
+    show(f"Gain {_points(result.gain)} points: these figures are {honest}. On the rows that it was chosen on, the")
+    show(f"winner scores {result.searched:.2f}, which flatters it.")
     if not result.better:
-        click.echo(f"That is no gain: the index at {index_dir} is left as it is.")
+        show(f"That is no gain: the index at {index_dir} is left as it is.")
         return
-    click.echo(f"Now current in {index_dir}:")
+    show(f"Now current in {index_dir}:")
     for path, value in result.chosen.items():
-        click.echo(f"  {key_of(path)} = {value:.4g}")
+        show(f"  {key_of(path)} = {value:.4g}")
 
 
 def show_ablation(console: Console, table: Ablation) -> None:
@@ -252,7 +243,7 @@ def show_ablation(console: Console, table: Ablation) -> None:
 
 def show_fetched(fetched: FetchReport) -> None:
     """Show how many of a catalogue's links were fetched, and why others were not."""
-    click.echo(
+    show(
         f"{fetched.urls:,} links: {fetched.fetched:,} fetched, {fetched.cached:,} here before, "
         f"{fetched.given_up.total() + fetched.remembered.total():,} given up; {fetched.seconds:.0f} s."
     )
@@ -295,13 +286,16 @@ class Progress:
         self._done = done
         if not self._over and (begins or done == total or now - self._shown_at >= PROGRESS_EVERY[self._moves]):
             self._shown_at, self._over = now, done == total
-            line = clean(stage) + _count(done, total, done - self._first, now - self._began)
-            moving = f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}"
-            click.echo(moving if self._moves else line, err=True, nl=self._over or not self._moves)
+            line = visible(stage) + _count(done, total, done - self._first, now - self._began)
+            if self._moves:
+                width = shutil.get_terminal_size().columns - 1
+                tell(line[:width], start=ERASED, end="\n" if self._over else "")
+            else:
+                tell(line)
 
     def _close_line(self, *_: object) -> None:
         if self._moves and not self._over:
-            click.echo(err=True)
+            tell("")
 
     __exit__ = _close_line
 

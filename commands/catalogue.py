@@ -20,6 +20,7 @@ from commands.options import (
     runtime,
     runtime_options,
 )
+from commands.streams import show, tell
 
 
 @click.command("build-index", short_help="Learn from a priced catalogue.")
@@ -67,7 +68,7 @@ def build_index_command(catalogue: Path, index_dir: Path, *, as_json: bool, **op
     preset = options.pop("preset")
     settings = read_settings(options.pop("config"), preset, **options)
     for replaced in replaced_encoders(preset, settings):
-        click.echo(f"price: {render.clean(replaced)}", err=True)
+        tell(f"price: {replaced}")
     try:
         with render.Progress() as progress:
             result = build_index(catalogue, index_dir, settings, on_progress=progress.update, **how)
@@ -75,16 +76,16 @@ def build_index_command(catalogue: Path, index_dir: Path, *, as_json: bool, **op
         raise DownloadNeeded(f"{error}{without_its_encoder(preset)}") from error
     score = result.evaluation.smape
     for note in result.evaluation.notes:
-        click.echo(f"price: {render.clean(note)}", err=True)
+        tell(f"price: {note}")
     if as_json:
         summary = {"rows": result.rows, "rejected": result.rejected.total(), "encoders": result.encoders}
         print_json({**summary, "seconds": result.seconds, "smape": score.value})
         return
-    click.echo(f"{result.rows:,} rows indexed in {index_dir} in {result.seconds:.0f} s.")
+    show(f"{result.rows:,} rows indexed in {index_dir} in {result.seconds:.0f} s.")
     render.print_counts(f"rows rejected, listed in {result.rejects_file}", result.rejected)
     render.print_counts("rows without a usable photograph", result.photographs_absent)
-    click.echo(f"SMAPE out of fold {score.value:.2f} (95% interval {score.low:.2f} to {score.high:.2f}).")
-    click.echo(f'Next: price query "item text" --index {index_dir}, or price evaluate --index {index_dir}.')
+    show(f"SMAPE out of fold {score.value:.2f} (95% interval {score.low:.2f} to {score.high:.2f}).")
+    show(f'Next: price query "item text" --index {index_dir}, or price evaluate --index {index_dir}.')
 
 
 @click.command("add", short_help="Add priced items to the index.")

@@ -60,6 +60,6 @@ def row(option: click.Option) -> str:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    import cli
+    from commands.price import price
 
-    (ROOT / "docs" / "cli.md").write_text(page(cli.price), encoding="utf-8")
+    (ROOT / "docs" / "cli.md").write_text(page(price), encoding="utf-8")

@@ -21,7 +21,7 @@ PRODUCT = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 PRODUCT += [ROOT / "cli.py", ROOT / "render.py"]
 CODE = PRODUCT + sorted(path for folder in ("examples", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 FLOORS = (  # from the ground; what stands on one line shares a floor
-    "index.errors index.arrays index.files index.progress",
+    "index.errors index.arrays index.files index.progress index.visible",
     "index.catalogue index.photographs index.encoders",
     "index.embedding index.search",
     "index.storage",
@@ -309,7 +309,7 @@ def test_files_of_a_generation_are_named_by_the_layout_alone(path: Path) -> None
 
 
 def test_importing_the_command_line_loads_nothing_heavy() -> None:
-    script = "import sys, cli; print(*sys.modules)"
+    script = "import sys, cli, commands.price; print(*sys.modules)"
     seen = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert seen.returncode == 0, seen.stderr
     modules = set(seen.stdout.split())

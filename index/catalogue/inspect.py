@@ -101,7 +101,7 @@ def _warnings(read: Catalogue) -> tuple[str, ...]:
     warnings = []
     if len(read.rejects) * 2 > rows:
         warnings.append(f"{len(read.rejects):,} of {rows:,} rows are rejected: is the file read as it was meant?")
-    if reading.convention and (dear := price_column_warning(reading.survey.prices, reading.convention)):
+    if dear := _rejected_end(reading):
         warnings.append(dear)
     if at_several := _texts_at_several_prices(read):
         warnings.append(
@@ -120,6 +120,20 @@ def _warnings(read: Catalogue) -> tuple[str, ...]:
     if reading.currency is None and reading.convention is not None:
         warnings.append("The file does not say its currency: USD is written beside the prices unless --currency says another.")
     return tuple(warnings)
+
+
+def _rejected_end(reading: Reading) -> str:
+    """Return the warning that the rejected prices are one end of the column, "" where they are not."""
+    if reading.convention is None:
+        return ""
+    prices: list[float] = []
+    rejected: dict[str, int] = {}
+    for cell, rows in reading.survey.prices.items():
+        try:
+            prices += [reading.convention.read(cell).amount] * rows
+        except ValueError:
+            rejected[cell] = rows
+    return price_column_warning(prices, rejected)
 
 
 def _texts_at_several_prices(read: Catalogue) -> int:

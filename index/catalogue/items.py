@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from index.catalogue.cleaning import without_markup
 from index.catalogue.fields import parse_fields
-from index.catalogue.formats.records import NOT_TEXT, Record
+from index.catalogue.formats.records import NOT_UTF8, Record
 from index.catalogue.money.prices import HIGHEST_PRICE, LOWEST_PRICE
 from index.catalogue.reading import PriceReader, Reading, understand
 from index.catalogue.settings import ReadSettings
@@ -27,6 +27,7 @@ from index.errors import DataRefused
 from index.files import atomic_write
 from index.photographs.references import first_reference
 from index.progress import OnProgress, silent
+from index.visible import excerpt, visible, without_formula
 
 ITEMS = pa.schema(
     [
@@ -159,13 +160,13 @@ def further_type(column: str) -> pa.DataType:
 
 
 def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
-    """Write rejects as CSV. A cell that a spreadsheet would take for a formula gets a ' in front."""
+    """Write rejects as CSV, for eyes: nothing in a cell is hidden, nor taken for a formula by a spreadsheet."""
     with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(field.name for field in fields(Reject))
-        writer.writerows(
-            (reject.line, _inert(reject.item_id), _inert(reject.column), _inert(reject.reason)) for reject in rejects
-        )
+        for reject in rejects:
+            cells = reject.item_id, reject.column, reject.reason
+            writer.writerow((reject.line, *(visible(without_formula(cell)) for cell in cells)))
 
 
 class ItemReader:
@@ -235,7 +236,7 @@ class ItemReader:
         return Item(article.item_id, article.text, article.image, price, article.parent, article.categories, numbers)
 
     def _reject(self, record: Record, item_id: str, column: str, reason: str) -> Reject:
-        reject = Reject(record.line, shown(item_id), column, reason)
+        reject = Reject(record.line, excerpt(item_id), column, reason)
         self._kinds[column, reject.kind] += 1
         self._first_reject = self._first_reject or record.line
         return reject
@@ -278,7 +279,7 @@ class ItemReader:
         path, read = self._reading.path, self.rows
         if not read:
             raise DataRefused(f"{path} has a header and no rows.")
-        undecoded = self._kinds["", NOT_TEXT]
+        undecoded = self._kinds["", NOT_UTF8]
         if undecoded > UNDECODED_LIMIT * read:
             raise DataRefused(f"{path} is not UTF-8: {undecoded} of {read} rows are not. Save it as UTF-8.")
         if self._kinds.total() + self.passed_over.total() == read:
@@ -291,6 +292,3 @@ class ItemReader:
                 f"(the first at line {self._first_reject})."
             )
 
-
-def _inert(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

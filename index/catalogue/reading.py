@@ -12,11 +12,11 @@ from itertools import islice
 from pathlib import Path
 
 from index.catalogue.dates import DateConvention, decide_dates
-from index.catalogue.formats.open import open_source
+from index.catalogue.formats.opening import open_source
 from index.catalogue.formats.records import Record, Source
-from index.catalogue.money.currencies import CODES, one_currency, read_currency
+from index.catalogue.money.currencies import CODES, read_currency
 from index.catalogue.money.prices import Money, PriceConvention, decide_convention
-from index.catalogue.money.rates import Rates
+from index.catalogue.money.rates import Rates, one_currency
 from index.catalogue.settings import ReadSettings
 from index.catalogue.shops.articles import Articles, cleaned_id
 from index.catalogue.shops.headings import normalised
@@ -38,7 +38,6 @@ class Survey:
     prices: Counter[str] = field(default_factory=Counter)  # cells of prices and sale prices
     currencies: Counter[str] = field(default_factory=Counter)  # cells of the column of currencies
     dates: Counter[str] = field(default_factory=Counter)
-    newest: dict[str, tuple[str, int]] = field(default_factory=dict)  # id -> date cell and line of its newest price
 
 
 @dataclass(frozen=True)
@@ -115,9 +114,10 @@ def understand(
     roles = find_roles(path, source.header, sample, settings, priced=priced)
     articles = Articles(roles)
     survey = _survey(source, articles, on_progress) if whole or articles.needs_survey else Survey()
-    convention = decide_convention(survey.prices) if whole and roles.places("price") else None
-    rates = Rates.read(settings.rates, CODES) if settings.rates else None
-    currency, note = _currency(path, source, roles, survey, convention, settings, rates)
+    known = [code for code in (settings.currency, *survey.currencies) if code]
+    convention = decide_convention(survey.prices, known) if whole and roles.places("price") else None
+    rates = Rates.read(settings.rates) if settings.rates else None
+    currency, note = _currency(source, roles, survey, convention, settings, rates)
     dates = decide_dates(survey.dates) if survey.dates else None
     return Reading(
         path=path,
@@ -176,7 +176,6 @@ def _newest(source: Source, articles: Articles, dates: DateConvention) -> dict[s
 
 
 def _currency(
-    path: Path,
     source: Source,
     roles: Roles,
     survey: Survey,
@@ -187,31 +186,35 @@ def _currency(
     """The currency of the prices, and a note on how it was found where nothing states it."""
     if convention is None:
         return settings.currency, ""
-    counts: Counter[str | None] = Counter()
-    if roles.places("currency"):
-        for cell, times in survey.currencies.items():
-            try:
-                counts[read_currency(cell)] += times
-            except ValueError:
-                counts[None] += times
+    counts = _stated_currencies(survey, convention)
     if not any(counts):
-        for cell, times in survey.prices.items():
-            try:
-                counts[convention.read(cell).currency] += times
-            except ValueError:
-                continue
-    if not any(counts):
-        heading = " ".join(roles.header)
-        stated = source.currency_of(roles.places("price")[0]) or next(iter(_STATED.findall(heading)), "").upper()
-        if stated in CODES:
-            counts = Counter({stated: survey.rows})
+        stated = source.currency_of(roles.places("price")[0])
+        stated = stated or next(iter(_STATED.findall(" ".join(roles.header))), "").upper()
+        counts = Counter({stated: survey.rows} if stated in CODES else ())
     try:
         currency = one_currency(counts, settings.currency, rates)
     except DataRefused as error:
-        raise DataRefused(f"{path}: {error}") from None
+        raise DataRefused(f"{source.path}: {error}") from None
     if currency is None and roles.shop and _weighs_in_pounds(roles):
-        return "USD", "The file names no currency: USD is taken, since its weights are in pounds (--currency says another)."
+        note = "The file names no currency: USD is taken, since its weights are in pounds; --currency says another."
+        return "USD", note
     return currency, ""
+
+
+def _stated_currencies(survey: Survey, convention: PriceConvention) -> Counter[str | None]:
+    """Count of the rows by the currency that their column of currencies states, or else their prices' cells."""
+    counts: Counter[str | None] = Counter()
+    for cells, read in (
+        (survey.currencies, read_currency),
+        (survey.prices, lambda cell: convention.read(cell).currency),
+    ):
+        if not any(counts):
+            for cell, rows in cells.items():
+                try:
+                    counts[read(cell)] += rows
+                except ValueError:
+                    counts[None] += rows
+    return counts
 
 
 def _weighs_in_pounds(roles: Roles) -> bool:
@@ -224,7 +227,6 @@ class PriceReader:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._known: dict[str, Money | str] = {}
-        self._columns = (reading.roles.header[at] for at in reading.roles.places("price"))
 
     def price(self, cell: str, sale_cell: str, currency_cell: str, discount: tuple[str, str]) -> float:
         """Return what is paid, in money. Raises ValueError with the reason where that cannot be said."""

@@ -12,9 +12,11 @@ import click
 import pytest
 
 import cli
+from commands.price import COMPLETE
+from commands.price import price as group
 
 ROOT = Path(__file__).parent.parent.parent
-COMMANDS = cli.price.commands
+COMMANDS = group.commands
 OPTIONS = [
     (name, option)
     for name, command in COMMANDS.items()
@@ -78,7 +80,7 @@ def test_the_reference_of_the_command_line_is_current() -> None:
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert written == script.page(cli.price), "run: python docs/make_cli.py"
+    assert written == script.page(group), "run: python docs/make_cli.py"
 
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -124,6 +126,6 @@ def test_every_shell_gets_its_completion(shell: str, price: Callable[..., Any]) 
 def test_completion_completes(price: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from click.shell_completion import BashComplete
 
-    complete = BashComplete(cli.price, {}, "price", "_PRICE_COMPLETE")
+    complete = BashComplete(group, {}, "price", COMPLETE)
     assert [each.value for each in complete.get_completions([], "bu")] == ["build-index"]
     assert [each.value for each in complete.get_completions(["query"], "--la")] == ["--lambda"]

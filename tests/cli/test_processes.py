@@ -194,8 +194,73 @@ def test_an_interrupt_is_130_wherever_it_comes(price: Callable[..., Any], monkey
 
     monkeypatch.setattr("engine.evaluation.evaluate.evaluate_index", interrupted)
     answer = price("evaluate")
-    assert (answer.code, answer.out) == (130, "")
-    assert answer.err.strip() == "price: Interrupted; what was finished is kept."
+    assert (answer.code, answer.out, answer.err) == (
+        130,
+        "",
+        "",
+    )  # its line is `main`'s, who may have written it already
+
+
+# A command, with the interrupt that comes while it works.
+INTERRUPTED = """
+import _imp, os, signal, sys, threading, time
+import cli
+from commands.price import price
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background begins without one
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+@price.command("work")
+def work():
+    {}
+
+cli.main()
+"""
+MOMENTS = {
+    "in a library that swallows it": "try: interrupt()\n    except BaseException: print('an answer')",
+    "in a library that swallows it and works on": """
+    while True:
+        try: interrupt(); time.sleep(60)
+        except KeyboardInterrupt: pass
+""",
+    "in an import": "sys.path.insert(0, {folder!r}); import swallowing",
+    "in an import that makes another error of it": """
+    try: interrupt()
+    except BaseException: raise ImportError("half of a module")
+""",
+    "in a destructor": """
+    class Closed:
+        def __del__(self): interrupt()
+    Closed(); time.sleep(60)
+""",
+    "while other threads work that nobody can stop": """
+    threading.Thread(target=time.sleep, args=(60,)).start(); interrupt()
+""",
+    "twice": """
+    try: interrupt()
+    except KeyboardInterrupt: interrupt(); time.sleep(60)
+""",
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_an_interrupt_ends_a_command_with_one_line(moment: str, start: Start, tmp_path: Path) -> None:
+    (tmp_path / "swallowing.py").write_text(
+        "import os, signal\ntry: os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException: pass\nprint('an answer')\n"
+    )
+    script = INTERRUPTED.replace("{}", MOMENTS[moment].replace("{folder!r}", repr(str(tmp_path))))
+    process = start("work", script=script)
+    err = process.communicate()[1]
+    assert (process.returncode, err) == (130, "price: Interrupted; what was finished is kept.\n")
+
+
+def test_a_command_that_was_started_without_interrupts_is_not_interrupted(start: Start) -> None:
+    script = INTERRUPTED.replace("default_int_handler", "SIG_IGN").replace("{}", "interrupt(); print('done')")
+    process = start("work", script=script)
+    assert process.communicate() == ("done\n", "")
+    assert process.returncode == 0
 
 
 def test_a_reader_that_leaves_early_is_met_with_silence(start: Start) -> None:
@@ -204,10 +269,43 @@ def test_a_reader_that_leaves_early_is_met_with_silence(start: Start) -> None:
     process.stdout.close()
     process.stdin.close()  # it may speak now, to nobody
     assert process.stderr.read() == ""
+    assert process.wait() == 141  # 128 and the number of SIGPIPE
+
+
+CLOSES = (
+    "import os, sys; os.close(int(sys.argv.pop(1))); os.execv(sys.executable, [sys.executable, '-c', *sys.argv[1:]])"
+)
+
+
+def test_an_answer_that_cannot_be_written_is_an_error(start: Start) -> None:
+    process = start(1, PRICE, "--version", script=CLOSES)
+    err = process.communicate()[1]
+    assert (process.returncode, err.count("\n")) == (1, 1)
+    assert err.startswith("price: Standard output is closed")
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        process = start("--version", stdout=full)
+        err = process.communicate()[1]
+    assert (process.returncode, err.count("\n")) == (1, 1)
+    assert "No space left on device" in err
+
+
+def test_errors_that_cannot_be_written_stop_no_command_and_land_in_no_file(start: Start, tmp_path: Path) -> None:
+    """The number of a closed stderr is free for the next file that is opened, and libraries write to the number."""
+    own = tmp_path / "own.txt"
+    tells = "from commands.streams import tell; tell('progress'); print('an answer')"
+    warned = f"file = open({str(own)!r}, 'w'); os.write(2, b'a warning'); {tells}"
+    process = start(2, INTERRUPTED.replace("{}", warned), "work", script=CLOSES)
+    assert process.communicate() == ("an answer\n", "")
+    assert (process.returncode, own.read_text()) == (0, "")
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        process = start("work", script=INTERRUPTED.replace("{}", tells), stderr=full)
+        assert process.communicate()[0] == "an answer\n"
+    assert process.returncode == 0
 
 
 def test_output_that_the_encoding_lacks_is_replaced(start: Start) -> None:
-    script = "import cli, click; cli.price.command('say')(lambda: click.echo('café ☃')); cli.main()"
+    say = "price.command('say')(lambda: click.echo('café ☃'))"
+    script = f"import cli, click; from commands.price import price; {say}; cli.main()"
     environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
     process = start("say", script=script, env=environment, text=False)
     out, err = process.communicate()

@@ -31,26 +31,6 @@ def harmless(shown: str) -> bool:
     return not FORBIDDEN & set(shown)
 
 
-def test_clean_leaves_ordinary_text_alone() -> None:
-    for text in ("Café crème, 2 × 330 ml – “extra”", "日本茶 100g", "[/b] <b> %s {}", "naïve 50% 🍵"):
-        assert render.clean(text) == text
-
-
-def test_clean_leaves_nothing_that_a_terminal_obeys() -> None:
-    shown = render.clean(NASTY + BREAKS)
-    assert harmless(shown) and "\n" not in shown
-    assert "Cup" in shown and "end" in shown and "[/b][red]sale[/red]" in shown
-    shown.encode("utf-8")
-
-
-def test_clean_holds_for_every_character_there_is() -> None:
-    everything = "".join(map(chr, range(sys.maxunicode + 1)))
-    shown = render.clean(everything)
-    shown.encode("utf-8")
-    assert harmless(shown) and "\n" not in shown
-    assert {"a", "é", "語", "[", "🍵"} <= set(shown)
-
-
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """What a renderer prints, on a wide terminal so that nothing is folded apart."""

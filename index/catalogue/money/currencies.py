@@ -6,8 +6,8 @@ a column decides (`prices.py`). The one currency that a file is in, and rates be
 
 from collections.abc import Collection
 from functools import lru_cache
+from index.visible import excerpt
 
-from index.catalogue.reader import shown
 
 CODES = frozenset(
     "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF "
@@ -88,10 +88,10 @@ def read_currency(cell: str | None, known: Collection[str] = ()) -> str | None:
         return None
     codes = codes_of(text)
     if not codes:
-        raise ValueError(f"currency is not known: {shown(text)}")
+        raise ValueError(f"currency is not known: {excerpt(text)}")
     code = choose_code(codes, known)
     if code is None:
-        raise ValueError(f"currency may be {' or '.join(codes[1:])}: {shown(text)}")
+        raise ValueError(f"currency may be {' or '.join(codes[1:])}: {excerpt(text)}")
     return code
 
 

@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 
 from index.catalogue.money.currencies import codes_of
-from index.catalogue.reader import shown
+from index.visible import excerpt
 
 CELL_LIMIT = 100  # characters; what is longer is no price
 
@@ -169,7 +169,7 @@ def _refusal(cell: str, text: str) -> str:
     elif len(text) <= CELL_LIMIT:
         pieces = _NUMBERS.split(folded)
         reason = (_without_number(folded) if len(pieces) == 1 else _with_numbers(folded, pieces)) or reason
-    return f"{reason}: {shown(cell.strip())}"
+    return f"{reason}: {excerpt(cell.strip())}"
 
 
 def _without_number(folded: str) -> str:

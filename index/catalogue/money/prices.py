@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from index.catalogue.money.currencies import POINT_FOR_THOUSANDS, THREE_DECIMALS, choose_code, codes_of
 from index.catalogue.money.price_cells import PriceParts, number_tokens, split_price
-from index.catalogue.reader import shown
+from index.visible import excerpt
 
 LOWEST_PRICE, HIGHEST_PRICE = 1e-6, 1e12  # what is outside is a slip, and float32 would lose it
 # A warning is due where at least so many rejects, and so great a share, lie beyond so great a share of the prices read.
@@ -52,9 +52,9 @@ class PriceConvention:
             parts = split_price(text)
             amount, currency = self._amount(parts, text), self._currency(parts.currencies)
         if amount <= 0:
-            raise ValueError(f"price is not positive: {shown(text)}")
+            raise ValueError(f"price is not positive: {excerpt(text)}")
         if not LOWEST_PRICE <= amount <= HIGHEST_PRICE:
-            raise ValueError(f"price is beyond {LOWEST_PRICE:g} to {HIGHEST_PRICE:g}: {shown(text)}")
+            raise ValueError(f"price is beyond {LOWEST_PRICE:g} to {HIGHEST_PRICE:g}: {excerpt(text)}")
         return Money(amount, currency)
 
     def _amount(self, parts: PriceParts, text: str) -> float:
@@ -64,7 +64,7 @@ class PriceConvention:
             unlike = amount_of(parts, _OPPOSITE[self.decimal]) is not None
             reason = "price is written unlike the column's others" if unlike else "price is not a plain number"
             several = several or (" " in parts.number and not unlike)
-            raise ValueError(f"{'price holds several numbers' if several else reason}: {shown(text)}")
+            raise ValueError(f"{'price holds several numbers' if several else reason}: {excerpt(text)}")
         return -amount if parts.negative else amount
 
     def _currency(self, codes: tuple[str, ...]) -> str | None:

@@ -397,11 +397,12 @@ def test_a_text_that_no_file_could_hold_is_refused() -> None:
         make_items(["a"], ["caf\udce9"], [None])
 
 
-def test_rejects_are_written_so_that_a_spreadsheet_runs_none_of_them(tmp_path: Path) -> None:
+def test_rejects_are_written_so_that_all_of_them_shows_and_a_spreadsheet_runs_none(tmp_path: Path) -> None:
     rejects = [
         Reject(2, "=cmd|' /C calc'!A0", "", "no id"),
         Reject(3, "+1", "@col", "-x"),
         Reject(4, 'a,"b"', "p", "r"),
+        Reject(5, "\x1b[2J\u202e", "\u200bp", "\t=1"),
     ]
     path = tmp_path / "rejects.csv"
     path.write_text("old")
@@ -412,6 +413,7 @@ def test_rejects_are_written_so_that_a_spreadsheet_runs_none_of_them(tmp_path: P
             ["2", "'=cmd|' /C calc'!A0", "", "no id"],
             ["3", "'+1", "'@col", "'-x"],
             ["4", 'a,"b"', "p", "r"],
+            ["5", r"\x1b[2J\u202e", r"\u200bp", "' =1"],
         ]
     assert [file.name for file in tmp_path.iterdir()] == ["rejects.csv"]
 
@@ -420,6 +422,6 @@ def test_rejects_of_undecoded_and_endless_ids_can_be_written(tmp_path: Path) -> 
     long_id = "x" * 5_000
     content = b"\n".join([HEADER.encode(), *(f"{n},Acme,,1".encode() for n in range(300)), b"\xe9\0,Acme,,1"])
     catalogue = read(tmp_path, content + f"\n{long_id},Acme,,\n".encode())
-    assert [len(reject.item_id) for reject in catalogue.rejects] == [2, 80]
+    assert [len(reject.item_id) for reject in catalogue.rejects] == [len(r"\udce9\x00"), 80]
     write_rejects(catalogue.rejects, tmp_path / "rejects.csv")
     assert len((tmp_path / "rejects.csv").read_text(encoding="utf-8").splitlines()) == 3
