@@ -148,14 +148,18 @@ def show_inspection(console: Console, found: Inspection) -> None:
     print_counts("rows passed over", read.passed_over)
     if price := found.price:
         money = read.reading.currency or "no currency stated"
-        console.print(f"Prices {price['low']:,.2f} to {price['high']:,.2f}, half below {price['median']:,.2f} ({money}).")
+        console.print(
+            f"Prices {price['low']:,.2f} to {price['high']:,.2f}, half below {price['median']:,.2f} ({money})."
+        )
     console.print(
         f"An amount in {found.with_amount:.0%} of the texts; {found.with_photograph:,} photographs; "
         f"{found.near_duplicates:,} items with near-duplicates."
     )
     for item in examples(read):
         money = "" if item["log_price"] is None else f"  {math.exp(item['log_price']):,.2f}"
-        console.print(f"  {clean(item['item_id'])}  {clean(' '.join(item['text'].split()))[:100]}{money}", highlight=False)
+        console.print(
+            f"  {clean(item['item_id'])}  {clean(' '.join(item['text'].split()))[:100]}{money}", highlight=False
+        )
     for note in read.reading.notes:
         console.print(f"Note: {clean(note)}")
     for warning in found.warnings:

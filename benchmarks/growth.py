@@ -26,8 +26,8 @@ import numpy as np
 from engine.ensemble.reference import ReferenceSet
 from engine.lifecycle.update import add_items, remove_items
 from engine.serving.pricer import Pricer
-from index.catalogue.columns import Columns
 from index.catalogue.items import read_catalogue
+from index.catalogue.settings import ReadSettings
 from index.photographs.source import Photographs
 from index.search.neighbours import BandIndex
 from index.storage.generations import current_generation
@@ -49,7 +49,7 @@ class Growth:
         self.random = np.random.default_rng(0)
         self.images = measure.options(image_dir=given.image_dir)
         self.settings = self.images + measure.options(config=given.config)
-        read = read_catalogue(given.catalogue, Columns(), priced=True)
+        read = read_catalogue(given.catalogue, ReadSettings(), priced=True)
         usable = set(read.items["item_id"].to_pylist()) - {reject.item_id for reject in read.rejects}
         rows = [row for row in measure.read_csv(given.catalogue) if row["sample_id"] in usable]
         self.rows = {rows[row]["sample_id"]: rows[row] for row in self.random.permutation(len(rows))}

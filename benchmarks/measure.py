@@ -139,10 +139,10 @@ def by_fold(fold: Any) -> Iterator[tuple[Int64, Int64]]:
 
 def read_items(catalogue: Path, priced: bool = True) -> pa.Table:
     """The usable rows of a catalogue with the default names of its columns."""
-    from index.catalogue.columns import Columns
     from index.catalogue.items import read_catalogue
+    from index.catalogue.settings import ReadSettings
 
-    return read_catalogue(catalogue, Columns(), priced=priced).items
+    return read_catalogue(catalogue, ReadSettings(), priced=priced).items
 
 
 def duplicate_groups(items: pa.Table) -> Int64:

@@ -10,8 +10,6 @@ import click
 import render
 from commands.options import (
     PATH,
-    column_names,
-    column_options,
     image_dir_option,
     index_option,
     json_option,
@@ -20,6 +18,7 @@ from commands.options import (
     runtime,
     runtime_options,
 )
+from commands.reading import read_settings_of, reading_options
 from commands.streams import show, tell
 
 
@@ -39,7 +38,7 @@ from commands.streams import show, tell
 @click.option("--seed", type=int, help="Of everything random: folds, networks, trees. [default: 0]")
 @click.option("--currency", help="Label of the prices, kept with the index. [default: USD]")
 @runtime_options
-@column_options
+@reading_options
 @json_option
 def build_index_command(catalogue: Path, index_dir: Path, *, as_json: bool, **options: Any) -> None:
     """Learn from a priced CATALOGUE (CSV or Parquet) and make the new index the current one.
@@ -64,9 +63,10 @@ def build_index_command(catalogue: Path, index_dir: Path, *, as_json: bool, **op
     from engine.settings.read import read_settings
     from index.errors import DownloadNeeded
 
-    how = {"columns": column_names(options), "image_dir": options.pop("image_dir"), "runtime": runtime(options)}
+    how = {"image_dir": options.pop("image_dir"), "runtime": runtime(options)}
+    reading = read_settings_of(options, options["currency"])
     preset = options.pop("preset")
-    settings = read_settings(options.pop("config"), preset, **options)
+    settings = read_settings(options.pop("config"), preset, catalogue=reading.given(), **options)
     for replaced in replaced_encoders(preset, settings):
         tell(f"price: {replaced}")
     try:
@@ -94,7 +94,7 @@ def build_index_command(catalogue: Path, index_dir: Path, *, as_json: bool, **op
 @image_dir_option
 @click.option("--replace", "replace_known", is_flag=True, help="Let an item take the place of the row with its id.")
 @runtime_options
-@column_options
+@reading_options
 @json_option
 def add_command(new: Path, index_dir: Path, *, as_json: bool, **options: Any) -> None:
     """Add the priced items of NEW (CSV or Parquet) to the index, without training anything.
@@ -109,7 +109,7 @@ def add_command(new: Path, index_dir: Path, *, as_json: bool, **options: Any) ->
     """
     from engine.lifecycle.update import add_items
 
-    how = {"columns": column_names(options), "image_dir": options.pop("image_dir"), "runtime": runtime(options)}
+    how = {"reading": read_settings_of(options), "image_dir": options.pop("image_dir"), "runtime": runtime(options)}
     with render.Progress() as progress:
         result = add_items(new, index_dir, on_progress=progress.update, **how, **options)
     if as_json:
@@ -121,12 +121,18 @@ def add_command(new: Path, index_dir: Path, *, as_json: bool, **options: Any) ->
 @click.command("remove", short_help="Take items out of the index.")
 @click.argument("ids", nargs=-1)
 @click.option("--file", type=PATH, help="CSV or Parquet file of ids to remove, beside those that are named.")
-@click.option("--id-column", default="sample_id", help="Column of the file that holds the ids.")
+@click.option("--id-column", help="Column of the file that holds the ids. [default: found by its heading]")
 @click.option("--ignore-missing", is_flag=True, help="Pass over ids that the index does not have.")
 @index_option
 @json_option
 def remove_command(
-    ids: tuple[str, ...], file: Path | None, index_dir: Path, *, id_column: str, ignore_missing: bool, as_json: bool
+    ids: tuple[str, ...],
+    file: Path | None,
+    index_dir: Path,
+    *,
+    id_column: str | None,
+    ignore_missing: bool,
+    as_json: bool,
 ) -> None:
     """Take the items with these IDS out of the index: no longer comparables, shown or scored.
 
@@ -177,7 +183,7 @@ def compact_command(index_dir: Path, *, as_json: bool) -> None:
 @click.option("--retries", type=click.IntRange(0, 20), default=3, help="Attempts after the first, where one may help.")
 @click.option("--again", is_flag=True, help="Ask again for what an earlier run gave up for good.")
 @private_option
-@column_options
+@reading_options
 @json_option
 def fetch_command(catalogue: Path, index_dir: Path, *, as_json: bool, **options: Any) -> None:
     """Fetch the photographs that a CATALOGUE links to, for `price build-index` with the same --index.
@@ -195,7 +201,7 @@ def fetch_command(catalogue: Path, index_dir: Path, *, as_json: bool, **options:
     from index.storage.layout import photograph_cache
 
     with render.Progress() as progress:
-        items = read_catalogue(catalogue, column_names(options), priced=False, on_progress=progress.update).items
+        items = read_catalogue(catalogue, read_settings_of(options), priced=False, on_progress=progress.update).items
         links = [link for link in items["image"].to_pylist() if link and link.lower().startswith(("http:", "https:"))]
         limits = Limits(allow_private_addresses=options.pop("allow_private_addresses"))
         settings = FetchSettings(limits=limits, retry_remembered=options.pop("again"), **options)

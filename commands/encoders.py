@@ -10,13 +10,12 @@ import click
 import render
 from commands.options import (
     PATH,
-    column_names,
-    column_options,
     image_dir_option,
     json_option,
     print_json,
     runtime_options,
 )
+from commands.reading import read_settings_of, reading_options
 
 
 @click.command("finetune", short_help="Teach an encoder what things cost.")
@@ -36,7 +35,7 @@ from commands.options import (
 @click.option("--seed", type=int, help="Of everything random. [default: 0]")
 @click.option("--overwrite", is_flag=True, help="Replace a finished encoder, or drop an unfinished one.")
 @runtime_options
-@column_options
+@reading_options
 @json_option
 def finetune_command(catalogue: Path, target: Path, *, as_json: bool, **options: Any) -> None:
     """Teach an encoder, on a priced CATALOGUE, what things cost, and write it to a folder as NAME@FOLDER.
@@ -52,7 +51,7 @@ def finetune_command(catalogue: Path, target: Path, *, as_json: bool, **options:
     from engine.settings.read import read_settings
 
     how = {name: options.pop(name) for name in ("image_dir", "device", "precision", "overwrite")}
-    how["columns"] = column_names(options)
+    how["columns"] = read_settings_of(options)
     config, seed = options.pop("config"), options.pop("seed")
     given = {name: value for name, value in options.items() if value is not None}
     settings = read_settings(config, seed=seed, finetuned=given or None)

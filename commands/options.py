@@ -11,7 +11,6 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from index.catalogue.columns import Columns
     from index.encoders.device import Runtime
 
 PATH = click.Path(path_type=Path)
@@ -30,12 +29,6 @@ private_option = click.option(
     "--allow-private-addresses", is_flag=True, help="Let photographs come from addresses that are not public."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-COLUMN_OPTIONS = (
-    ("id", "sample_id", "that tells items apart"),
-    ("text", "catalog_content", "of words"),
-    ("image", "image_link", "of photographs; may be absent"),
-    ("price", "price", "of prices"),
-)
 
 
 def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,25 +53,11 @@ def correction_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --id-column and so on, with the challenge's names as defaults."""
-    for name, default, what in reversed(COLUMN_OPTIONS):
-        command = click.option(f"--{name}-column", default=default, help=f"Column {what}.")(command)
-    return command
-
-
 def runtime(options: dict[str, Any]) -> Runtime:
     """Take --device and --precision out of `options`."""
     from index.encoders.device import Runtime
 
     return Runtime(options.pop("device"), options.pop("precision"))
-
-
-def column_names(options: dict[str, Any]) -> Columns:
-    """Take --id-column and so on out of `options`."""
-    from index.catalogue.columns import Columns
-
-    return Columns(**{name: options.pop(f"{name}_column") for name, _, _ in COLUMN_OPTIONS})
 
 
 def print_json(document: Mapping[str, Any]) -> None:

@@ -13,8 +13,6 @@ import click
 import render
 from commands.options import (
     PATH,
-    column_names,
-    column_options,
     correction_options,
     image_dir_option,
     index_option,
@@ -24,6 +22,7 @@ from commands.options import (
     runtime,
     runtime_options,
 )
+from commands.reading import read_settings_of, reading_options
 
 STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
 
@@ -101,7 +100,7 @@ def _standard_input() -> str:
 @click.option("--overwrite", is_flag=True, help="Replace the output, and drop an unfinished job of other work.")
 @click.option("--ray", metavar="ADDRESS", help="Price on a Ray cluster; `local` starts one on this machine.")
 @runtime_options
-@column_options
+@reading_options
 @json_option
 def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool, **options: Any) -> None:
     """Price every row of ITEMS (CSV or Parquet) into a file of ids and prices, in the same order.
@@ -118,7 +117,7 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
     given = {name: options.pop(name) for name in ("k", "band", "decay", "alpha")}
     output_columns, full = options.pop("output_columns"), options.pop("full")
     settings = PriceFileSettings(
-        columns=column_names(options),
+        reading=read_settings_of(options),
         output=FULL if full else tuple(name.strip() for name in output_columns.split(",")),
         correction=tuple((name, value) for name, value in given.items() if value is not None),
         image_dir=options["image_dir"] and options["image_dir"].absolute(),

@@ -36,9 +36,9 @@ LISTED = ("id", "text", "option", "image", "price", "sale_price", "currency", "d
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say what the columns of a file are."""
-    command = click.option("--rates", type=PATH, help="CSV of code,rate[,date]: converts the prices of other currencies.")(
-        command
-    )
+    command = click.option(
+        "--rates", type=PATH, help="CSV of code,rate[,date]: converts the prices of other currencies."
+    )(command)
     for option, name, what in reversed(REPEATED_OPTIONS):
         command = click.option(option, name, multiple=True, help=what)(command)
     for option, name, what in reversed(READING_OPTIONS):
@@ -51,7 +51,10 @@ def read_settings_of(options: dict[str, Any], currency: str | None = None) -> Re
     from index.catalogue.settings import ReadSettings
 
     names = [name for _, name, _ in (*READING_OPTIONS, *REPEATED_OPTIONS)]
-    return ReadSettings(**{name: options.pop(name) for name in names}, rates=options.pop("rates"), currency=currency)
+    given = {name: options.pop(name) for name in names}
+    given["text"] = given["text"] and tuple(name.strip() for name in given["text"].split(","))
+    rates = options.pop("rates")
+    return ReadSettings(**given, rates=rates and str(rates), currency=currency)
 
 
 @click.command("inspect", short_help="Show how a file is understood.")

@@ -10,8 +10,6 @@ import click
 import render
 from commands.options import (
     PATH,
-    column_names,
-    column_options,
     image_dir_option,
     index_option,
     json_option,
@@ -19,6 +17,7 @@ from commands.options import (
     runtime,
     runtime_options,
 )
+from commands.reading import read_settings_of, reading_options
 
 
 @click.command("evaluate", short_help="Score the index, out of fold or on a labelled file.")
@@ -26,7 +25,7 @@ from commands.options import (
 @index_option
 @image_dir_option
 @runtime_options
-@column_options
+@reading_options
 @json_option
 def evaluate_command(labelled: Path | None, index_dir: Path, *, as_json: bool, **options: Any) -> None:
     """Score the index: out of fold, or on a LABELLED file priced as queries.
@@ -45,7 +44,7 @@ def evaluate_command(labelled: Path | None, index_dir: Path, *, as_json: bool, *
         if labelled is None:
             evaluation = evaluate_index(index_dir, progress.update)
         else:
-            how = {"columns": column_names(options), "image_dir": options["image_dir"], "runtime": runtime(options)}
+            how = {"reading": read_settings_of(options), "image_dir": options["image_dir"], "runtime": runtime(options)}
             evaluation = evaluate_labelled(index_dir, labelled, on_progress=progress.update, **how)
     if as_json:
         print_json(evaluation.to_json())

@@ -13,10 +13,10 @@ from engine.evaluation.caveats import caveats_on_file, caveats_out_of_fold
 from engine.evaluation.report import Evaluation, evaluate
 from engine.evaluation.scorable import open_scorable_rows
 from engine.serving.pricer import Pricer
-from index.catalogue.columns import Columns
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
 from index.catalogue.items import read_catalogue
+from index.catalogue.settings import ReadSettings
 from index.encoders.device import AUTO, Runtime
 from index.photographs.source import Photographs
 from index.progress import OnProgress, silent
@@ -37,14 +37,14 @@ def evaluate_labelled(
     index_dir: Path,
     labelled: Path,
     *,
-    columns: Columns | None = None,
+    reading: ReadSettings | None = None,
     image_dir: Path | None = None,
     runtime: Runtime = AUTO,
     on_progress: OnProgress = silent,
 ) -> Evaluation:
     """Price a labelled file as queries, and score that. Items that the index already holds are named in a note."""
     pricer = Pricer.open(index_dir, runtime)
-    read = read_catalogue(labelled, columns or Columns(), priced=True, on_progress=on_progress)
+    read = read_catalogue(labelled, reading or ReadSettings(), priced=True, on_progress=on_progress)
     items, settings, correction = read.items, pricer.settings, pricer.correction
     result = pricer.price_items(
         items, Photographs(image_dir, photograph_cache(index_dir), labelled.parent), on_progress=on_progress

@@ -23,10 +23,10 @@ from engine.finetune.training import Training, TrainingState
 from engine.finetune.workspace import FINETUNE, PHOTOGRAPHS, Workspace, open_workspace
 from engine.folds import MOST_FOLDS, assign_folds, refuse_too_few_groups
 from engine.networks.tensor_file import tensor_bytes
-from index.catalogue.columns import Columns
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
 from index.catalogue.items import read_catalogue
+from index.catalogue.settings import ReadSettings
 from index.encoders.device import Device, Runtime
 from index.errors import DataRefused, UsageError
 from index.photographs.fingerprints import read_fingerprints
@@ -49,7 +49,7 @@ class FinetuneOptions:
     """Options of a run: reading the catalogue, computing, writing."""
 
     seed: int = 0
-    columns: Columns = Columns()  # noqa: RUF009 (frozen)
+    reading: ReadSettings = ReadSettings()  # noqa: RUF009 (frozen)
     image_dir: Path | None = None
     device: str = "auto"
     precision: str = "auto"
@@ -149,7 +149,7 @@ def _read(
     on_progress: OnProgress,
 ) -> _Read:
     """The rows, and which of them say when to stop: a part that splits no duplicate group."""
-    read = read_catalogue(catalogue, options.columns, priced=True, on_progress=on_progress)
+    read = read_catalogue(catalogue, options.reading, priced=True, on_progress=on_progress)
     items = read.items
     images = items["image"].to_pylist()
     contents = read_fingerprints(photographs, images, on_progress).of(images)

@@ -22,7 +22,6 @@ from engine.lifecycle.generation import finish, new_manifest, write_ensemble, wr
 from engine.members.registry import require_members
 from engine.settings.schema import Settings
 from index.arrays import Float64, Int8, Int64
-from index.catalogue.columns import Columns
 from index.catalogue.duplicates import duplicate_groups, with_duplicate_keys
 from index.catalogue.items import read_catalogue
 from index.embedding.columns import modalities
@@ -54,7 +53,6 @@ def build_index(
     index_dir: Path,
     settings: Settings,
     *,
-    columns: Columns | None = None,
     image_dir: Path | None = None,
     runtime: Runtime = AUTO,
     on_progress: OnProgress = silent,
@@ -69,7 +67,7 @@ def build_index(
         photographs = Photographs(image_dir, photograph_cache(index_dir), catalogue.parent)
         encoders = Encoders(modalities(settings.views), runtime)
         records = encoders.records()  # opens them all: what cannot be had is said before the catalogue is read
-        read = read_catalogue(catalogue, columns or Columns(), priced=True, on_progress=on_progress)
+        read = read_catalogue(catalogue, settings.catalogue, priced=True, on_progress=on_progress)
         fingerprints = read_fingerprints(photographs, read.items["image"].to_pylist(), on_progress)
         items = with_duplicate_keys(read.items, fingerprints.of(read.items["image"].to_pylist()))
         keys = {column: items[column].to_pylist() for column in ("name_key", "image", "fingerprint")}

@@ -25,10 +25,11 @@ from engine.lifecycle.drift import Drift, drift_of
 from engine.lifecycle.generation import finish, link_unchanged, write_rejected
 from engine.serving.pricer import Pricer
 from index.arrays import Float32, Float64, Int64
-from index.catalogue.columns import Columns, ColumnSpec
 from index.catalogue.duplicates import with_duplicate_keys
 from index.catalogue.items import Catalogue, read_catalogue
-from index.catalogue.reader import read_rows
+from index.catalogue.reading import read_column
+from index.catalogue.settings import ReadSettings
+from index.catalogue.shops.articles import cleaned_id
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused, UsageError
 from index.files import PARTIAL
@@ -111,7 +112,7 @@ def add_items(
     new: Path,
     index_dir: Path,
     *,
-    columns: Columns | None = None,
+    reading: ReadSettings | None = None,
     image_dir: Path | None = None,
     replace_known: bool = False,
     runtime: Runtime = AUTO,
@@ -124,7 +125,7 @@ def add_items(
     """
     started = time.monotonic()
     current_generation(index_dir)  # a missing index is said before the file is read, or a folder is made for it
-    read = read_catalogue(new, columns or Columns(), priced=True, on_progress=on_progress)
+    read = read_catalogue(new, reading or ReadSettings(), priced=True, on_progress=on_progress)
     with writing(index_dir) as folder:
         on_progress("opening the index", 0, None)
         pricer = Pricer(current_generation(index_dir), runtime)
@@ -181,13 +182,14 @@ def compact_index(index_dir: Path, on_progress: OnProgress = silent) -> UpdateRe
     return replace(result, seconds=time.monotonic() - started)
 
 
-def read_ids(path: Path, column: str) -> list[str]:
-    """The ids in a column of a CSV or Parquet file. DataRefused for a file or a row that cannot be read."""
+def read_ids(path: Path, column: str | None = None) -> list[str]:
+    """The ids in a column of a file. DataRefused for a file or a row that cannot be read."""
     ids = []
-    for row in (row for rows in read_rows(path, [ColumnSpec("id", column, True)]) for row in rows):
-        if row.fault or not (row.cells[0] or "").strip():
-            raise DataRefused(f"{path} has no id in line {row.line} ({row.fault or 'empty'}): mend that line.")
-        ids.append(str(row.cells[0]).strip())
+    for record in read_column(path, "id", column):
+        item_id = cleaned_id(record.cells[0] or "")
+        if record.fault or not item_id:
+            raise DataRefused(f"{path} has no id in line {record.line} ({record.fault or 'empty'}): mend that line.")
+        ids.append(item_id)
     if not ids:
         raise DataRefused(f"{path} has a header and no rows.")
     return ids

@@ -35,8 +35,9 @@ from engine.serving.shards import (
     working,
     write_table,
 )
-from index.catalogue.columns import Columns
-from index.catalogue.items import make_items
+from index.catalogue.items import further_columns, make_items
+from index.catalogue.reading import understand
+from index.catalogue.settings import ReadSettings
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused, IndexUnusable, PriceError, UsageError
 from index.files import sha256_file
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 
     from engine.ensemble.price_model import Estimate
 
-COLUMNS = Columns()
 PRICE, COMPARABLES = "price", "comparables"
 PLAIN = (PRICE,)
 FULL = (PRICE, "low", "high", "blend", "shift", COMPARABLES)
@@ -62,7 +62,7 @@ SHARD_ROWS = 1_000  # what a kill may lose: some twenty seconds of one core's wo
 class PriceFileSettings:
     """Settings of pricing a file."""
 
-    columns: Columns = COLUMNS  # of the file
+    reading: ReadSettings = ReadSettings()  # how the file is read
     output: tuple[str, ...] = PLAIN  # columns of OUT after the id, of FULL
     correction: tuple[tuple[str, float], ...] = ()  # k, band, decay, alpha in the place of the index's own
     image_dir: Path | None = None
@@ -74,10 +74,6 @@ class PriceFileSettings:
         if not output or len(set(output)) < len(output) or not set(output) <= set(FULL):
             raise UsageError(
                 f"The columns {', '.join(output) or 'of OUT'} are not some of {', '.join(FULL)}, each once."
-            )
-        if self.columns.id in (*FULL, LINE, COLUMN, REASON):
-            raise UsageError(
-                f"The id column may not be called {self.columns.id!r}, which is a column of the answer: rename it."
             )
         if self.shard_rows < 1:
             raise UsageError(f"A shard of {self.shard_rows} rows holds nothing: give 1 or more.")
@@ -98,9 +94,7 @@ class PriceFileJob:
         settings = self.settings
         return {
             "columns": list(settings.output),
-            "id_column": settings.columns.id,
-            "text_column": settings.columns.text,
-            "image_column": settings.columns.image,
+            **asdict(settings.reading),
             "base_dir": str(self.base_dir.resolve()),
             **dict(settings.correction),
             "image_dir": str(settings.image_dir.absolute()) if settings.image_dir else None,
@@ -185,7 +179,7 @@ def price_file(
                 sweep(parts)
             raise
         clock.turn("writing")
-        join(out, journal, (settings.columns.id, *settings.output))
+        join(out, journal, settings.output)
         clock.turn("")
         return _summary(out, journal, resumed, time.monotonic() - started, clock)
 
@@ -220,10 +214,18 @@ def _cut(items: Path, job: PriceFileJob, journal: ShardJournal, on_progress: OnP
     if journal.shards and all(items_file(job.parts, shard).exists() for shard in journal.left()):
         return
     settings = job.settings
-    journal.shards, journal.rows = cut(items, settings.columns, job.parts, settings.shard_rows, on_progress)
+    reading = understand(items, settings.reading, priced=False, whole=False, on_progress=on_progress)
+    journal.id_column = reading.heading("id") or "item_id"
+    if journal.id_column in (*FULL, LINE, COLUMN, REASON):
+        raise UsageError(
+            f"The id column may not be called {journal.id_column!r}, which is a column of the answer: rename it."
+        )
+    journal.shards, journal.rows, passed_over = cut(reading, job.parts, settings.shard_rows, on_progress)
+    journal.passed_over = dict(passed_over)
     if sha256_file(items) != journal.header["items"]:
         raise DataRefused(f"{items} changed while it was read: start again when it is complete.")
-    record(job.parts, "cut", {"shards": journal.shards, "rows": journal.rows})
+    cut_as = {name: getattr(journal, name) for name in ("shards", "rows", "id_column", "passed_over")}
+    record(job.parts, "cut", cut_as)
 
 
 def _price(job: PriceFileJob, journal: ShardJournal, pool: Pool, on_progress: OnProgress) -> None:
@@ -263,7 +265,9 @@ class ShardPricer:
         rows = read_table(items_file(parts, shard))
         usable = np.flatnonzero([not reason for reason in rows[REASON].to_pylist()])
         columns = rows.take(usable)
-        items = make_items(*(columns[name].to_pylist() for name in ("item_id", "text", "image")))
+        items = make_items(
+            *(columns[name].to_pylist() for name in ("item_id", "text", "image")), further=further_columns(columns)
+        )
         result = self._pricer.price_items(
             items, self._photographs, correction=self._correction, on_progress=clock.update
         )
@@ -281,10 +285,10 @@ class ShardPricer:
         columns, reasons = rows[COLUMN].to_pylist(), rows[REASON].to_pylist()
         for row, priced, why in zip(usable.tolist(), result.priced, result.features.absent, strict=True):
             if not priced:
-                columns[row] = self._settings.columns.image
+                columns[row] = rows.schema.metadata[b"image"].decode()
                 reasons[row] = f"no text, and the photograph cannot be used: {why}"
         answers = self._answers(result.estimate) if result.estimate else {}
-        part = {self._settings.columns.id: rows["item_id"]}
+        part = {"item_id": rows["item_id"]}
         for name in self._settings.output:
             cells: list[Any] = [None] * rows.num_rows
             for row, cell in zip(usable[result.priced].tolist(), answers.get(name, ()), strict=True):

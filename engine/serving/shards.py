@@ -23,17 +23,18 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from index.catalogue.columns import Columns, column_specs
-from index.catalogue.items import Reject, RowValidator, write_rejects
-from index.catalogue.reader import read_rows
+from index.catalogue.items import Item, ItemReader, Reject, write_rejects
 from index.errors import IndexLocked, UsageError
 from index.files import PARTIAL, atomic_write, exclusive_lock, fsync, sha256_file
 from index.progress import OnProgress
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     import pyarrow as pa
 
     from index.catalogue.formats.records import Record
+    from index.catalogue.reading import Reading
 
 JOURNAL, LOCK, PARTS = "journal.jsonl", "lock", ".parts"
 _SHARD = re.compile(r"(items|priced)-[0-9]{6,}\.arrow(\.partial)?")
@@ -61,6 +62,8 @@ class ShardJournal:
     header: dict[str, Any]
     shards: int = 0
     rows: int = 0
+    id_column: str = "item_id"  # as the file calls it
+    passed_over: dict[str, int] = field(default_factory=dict)  # rows that are no items, by what they are
     results: dict[int, ShardResult] = field(default_factory=dict)
     joining: bool = False  # OUT may be ours from here on
 
@@ -216,7 +219,8 @@ def _read_journal(parts: Path) -> ShardJournal | None:
         if journal is None:
             journal = ShardJournal(value)
         elif kind == "cut":
-            journal.shards, journal.rows = value["shards"], value["rows"]
+            journal.shards, journal.rows, journal.id_column = value["shards"], value["rows"], value["id_column"]
+            journal.passed_over = value["passed_over"]
         elif kind == "done":
             journal.results[value["shard"]] = ShardResult(**value)
         elif kind == "joining":
@@ -255,39 +259,51 @@ def _is_whole(path: Path, sha256: str) -> bool:
         return False
 
 
-def cut(items: Path, columns: Columns, parts: Path, shard_rows: int, on_progress: OnProgress) -> tuple[int, int]:
-    """Write the shards of a file; (shards, rows). Holds one of them. DataRefused for a file that is none of items."""
-    validator = RowValidator(items, columns, priced=False, unique=False)
-    rows = (row for batch in read_rows(items, column_specs(columns, priced=False)) for row in batch)
-    shards = 0
-    while table := _shard(validator, rows, shard_rows):
+def cut(reading: Reading, parts: Path, shard_rows: int, on_progress: OnProgress) -> tuple[int, int, Counter[str]]:
+    """Write the shards of a file: (shards, rows, rows passed over). Holds one of them. DataRefused for no items."""
+    reader = ItemReader(reading, priced=False, unique=False)
+    rows = _judged(reader, reading)
+    shards = count = 0
+    while table := _shard(reader, rows, shard_rows):
         write_table(items_file(parts, shards), table)
-        shards += 1
-        on_progress("reading", validator.read, None)
-    validator.refuse_if_unusable()
-    return shards, validator.read
+        shards, count = shards + 1, count + table.num_rows
+        on_progress("reading", reader.rows, None)
+    reader.refuse_if_unusable()
+    return shards, count, reader.passed_over
 
 
-def _shard(validator: RowValidator, rows: Iterator[Record], most: int) -> pa.Table | None:
-    """The next rows: item_id, text, image and, for one that is no item, column and reason."""
+def _judged(reader: ItemReader, reading: Reading) -> Iterator[tuple[Record, Item | Reject]]:
+    """Each record that is an item or a reject; those that are passed over are counted by the reader."""
+    for batch in reading.batches():
+        for record in batch:
+            verdict = reader.validate(record)
+            if verdict is not None:
+                yield record, verdict
+
+
+def _shard(reader: ItemReader, rows: Iterator[tuple[Record, Item | Reject]], most: int) -> pa.Table | None:
+    """The next rows: items (schema `ITEMS` and the file's own columns), and for one that is none, column and reason."""
     import pyarrow as pa
 
-    names = ("item_id", "text", "image", LINE, COLUMN, REASON)
-    taken: list[tuple[str, str, str, int, str, str]] = []
+    items: list[Item] = []
+    faults: list[tuple[int, str, str]] = []
     characters = 0
-    for row in islice(rows, most):
-        verdict = validator.validate(row)
+    for row, verdict in islice(rows, most):
         if isinstance(verdict, Reject):
-            shown = (row.cells[0] or "").strip().encode("utf-8", "replace").decode("utf-8")
-            taken.append((shown, "", "", row.line, verdict.column, verdict.reason))
+            items.append(reader.no_item(row))
+            faults.append((row.line, verdict.column, verdict.reason))
         else:
-            taken.append((verdict.item_id, verdict.text, verdict.image, row.line, "", ""))
-        characters += len(row.cells[1] or "")
+            items.append(verdict)
+            faults.append((row.line, "", ""))
+        characters += len(items[-1].text)
         if characters > SHARD_CHARACTERS:
             break
-    if not taken:
+    if not items:
         return None
-    return pa.table(dict(zip(names, map(list, zip(*taken, strict=True)), strict=True)))
+    table = reader.cells(items)
+    for name, cells in zip((LINE, COLUMN, REASON), zip(*faults, strict=True), strict=True):
+        table = table.append_column(name, pa.array(cells))
+    return table
 
 
 def write_table(path: Path, table: pa.Table) -> str:
@@ -308,18 +324,18 @@ def read_table(path: Path) -> pa.Table:
         return pa.ipc.open_file(file).read_all()
 
 
-def join(out: Path, journal: ShardJournal, columns: Iterable[str]) -> None:
+def join(out: Path, journal: ShardJournal, output: Iterable[str]) -> None:
     """Write OUT and its rejects from the parts, in the order of the shards, and put both in their places."""
-    parts, columns = parts_of(out), list(columns)
+    parts, columns = parts_of(out), ["item_id", *output]
     record(parts, "joining", True)
     tables = (read_table(priced_file(parts, shard)) for shard in range(journal.shards))
     write = _write_csv if out.suffix.lower() == ".csv" else _write_parquet
     with system_refusals(out):
         partial = parts / (out.name + PARTIAL)
-        write(partial, (table.select(columns) for table in tables))
+        write(partial, (table.select(columns).rename_columns([journal.id_column, *columns[1:]]) for table in tables))
         fsync(partial)
         rejected = parts / rejects_of(out).name
-        write_rejects(_rejects(parts, journal.shards, columns[0]), rejected)
+        write_rejects(_rejects(parts, journal.shards), rejected)
         if sum(result.rows - result.priced for result in journal.results.values()):
             rejected.replace(rejects_of(out))
         else:
@@ -328,9 +344,9 @@ def join(out: Path, journal: ShardJournal, columns: Iterable[str]) -> None:
     sweep(parts)
 
 
-def _rejects(parts: Path, shards: int, id_column: str) -> Iterator[Reject]:
+def _rejects(parts: Path, shards: int) -> Iterator[Reject]:
     for shard in range(shards):
-        table = read_table(priced_file(parts, shard)).select([LINE, id_column, COLUMN, REASON])
+        table = read_table(priced_file(parts, shard)).select([LINE, "item_id", COLUMN, REASON])
         for line, item_id, column, reason in zip(*(cells.to_pylist() for cells in table.columns), strict=True):
             if reason:
                 yield Reject(line, item_id[:80], column, reason)

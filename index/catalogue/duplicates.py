@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 PHOTOGRAPH_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
 
 
-def with_duplicate_keys(
-    items: pa.Table, fingerprints: Sequence[str | None], *, whole_names: bool = False
-) -> pa.Table:
+def with_duplicate_keys(items: pa.Table, fingerprints: Sequence[str | None], *, whole_names: bool = False) -> pa.Table:
     """Add the columns `name_key` and `fingerprint`, which link near-duplicates beside photograph's name and parent.
 
     `items` of schema `ITEMS`; `fingerprints` (n,) of their photographs, None where there is none or none can be read.

@@ -41,14 +41,10 @@ class Inspection:
     @property
     def price(self) -> dict[str, float] | None:
         """The lowest, the median and the highest price, in money; None where no item has one."""
-        known = self.catalogue.items["log_price"].drop_null()
-        if not len(known):
+        prices = self.catalogue.prices.drop_null().to_numpy()
+        if not len(prices):
             return None
-        prices = np.exp(known.to_numpy().astype(np.float64))
-        return {
-            name: float(f"{value:.7g}")  # as exact as a stored price is
-            for name, value in (("low", prices.min()), ("median", np.median(prices)), ("high", prices.max()))
-        }
+        return {"low": float(prices.min()), "median": float(np.median(prices)), "high": float(prices.max())}
 
     @property
     def with_amount(self) -> float:
@@ -118,7 +114,9 @@ def _warnings(read: Catalogue) -> tuple[str, ...]:
             "a column of their own, name it with --text-column title,size."
         )
     if reading.currency is None and reading.convention is not None:
-        warnings.append("The file does not say its currency: USD is written beside the prices unless --currency says another.")
+        warnings.append(
+            "The file does not say its currency: USD is written beside the prices unless --currency says another."
+        )
     return tuple(warnings)
 
 
@@ -157,10 +155,9 @@ def _command(path: Path, settings: ReadSettings) -> str:
 
 def options_of(settings: ReadSettings) -> dict[str, str | list[str]]:
     """Return the options that say what `settings` say, by name."""
-    text = settings.text if isinstance(settings.text, str) or settings.text is None else ",".join(settings.text)
     single = {
         "--id-column": settings.id,
-        "--text-column": text,
+        "--text-column": None if settings.text is None else ",".join(settings.text),
         "--image-column": settings.image,
         "--price-column": settings.price,
         "--sale-price-column": settings.sale_price,
@@ -168,7 +165,7 @@ def options_of(settings: ReadSettings) -> dict[str, str | list[str]]:
         "--date-column": settings.date,
         "--sheet": settings.sheet,
         "--currency": settings.currency,
-        "--rates": str(settings.rates) if settings.rates else None,
+        "--rates": settings.rates,
     }
     several = {
         "--category-column": list(settings.category),
@@ -184,20 +181,20 @@ def options_of(settings: ReadSettings) -> dict[str, str | list[str]]:
 def examples(read: Catalogue) -> list[dict[str, Any]]:
     """Return a few items, spread over the file."""
     items = read.items
-    places = sorted({round(share * (items.num_rows - 1)) for share in np.linspace(0, 1, EXAMPLES)}) if len(items) else []
+    places = (
+        sorted({round(share * (items.num_rows - 1)) for share in np.linspace(0, 1, EXAMPLES)}) if len(items) else []
+    )
     return [items.slice(at, 1).to_pylist()[0] for at in places]
-
 
 
 def items_as_read(read: Catalogue) -> pa.Table:
     """Return the items as read: item_id, text, image, price, currency, and the file's own columns by their names."""
     items = read.items
-    price = pc.exp(items["log_price"].cast(pa.float64()))
     columns = {
         "item_id": items["item_id"],
         "text": items["text"],
         "image": items["image"],
-        "price": pa.array([None if value is None else float(f"{value:.7g}") for value in price.to_pylist()], pa.float64()),
+        "price": read.prices,
         "currency": pa.array([read.reading.currency] * items.num_rows, pa.string()),
     }
     for name in items.column_names[len(ITEMS) :]:

@@ -21,7 +21,7 @@ from index.catalogue.formats.records import NOT_UTF8, Record
 from index.catalogue.money.prices import HIGHEST_PRICE, LOWEST_PRICE
 from index.catalogue.reading import PriceReader, Reading, understand
 from index.catalogue.settings import ReadSettings
-from index.catalogue.shops.articles import Article
+from index.catalogue.shops.articles import Article, cleaned_id
 from index.catalogue.shops.roles import read_number
 from index.errors import DataRefused
 from index.files import atomic_write
@@ -84,6 +84,7 @@ class Catalogue:
     rejects: list[Reject]
     passed_over: Counter[str]  # rows that are no items and at no fault, by what they are
     several: int  # items that stand for several variants at one price
+    prices: pa.ChunkedArray  # (n,) float64 money as the file has it; null where an item has none
     reading: Reading
 
     @property
@@ -92,9 +93,7 @@ class Catalogue:
         return Counter(reject.kind for reject in self.rejects)
 
 
-def read_catalogue(
-    path: Path, settings: ReadSettings, *, priced: bool, on_progress: OnProgress = silent
-) -> Catalogue:
+def read_catalogue(path: Path, settings: ReadSettings, *, priced: bool, on_progress: OnProgress = silent) -> Catalogue:
     """Read items to learn from (`priced`) or to price. Holds the items' own bytes and one batch of rows.
 
     Without `priced` the file may have no prices and its cells may be anything (null where no price), and a row may
@@ -103,14 +102,23 @@ def read_catalogue(
     reading = understand(path, settings, priced=priced, on_progress=on_progress)
     reader = ItemReader(reading, priced=priced, unique=True)
     tables: list[pa.Table] = []
+    prices: list[pa.Array] = []
     rejects: list[Reject] = []
     for batch in reading.batches():
         items, faults = reader.read(batch)
         rejects += faults
         tables.append(reader.table(items))
+        prices.append(pa.array([item.price for item in items], pa.float64()))
         on_progress("reading", reader.rows, None)
     reader.refuse_if_unusable()
-    return Catalogue(pa.concat_tables(tables), rejects, reader.passed_over, reader.several, reading)
+    return Catalogue(
+        items=pa.concat_tables(tables or [reader.table([])]),
+        rejects=rejects,
+        passed_over=reader.passed_over,
+        several=reader.several,
+        prices=pa.chunked_array(prices, pa.float64()),
+        reading=reading,
+    )
 
 
 def make_items(
@@ -159,6 +167,11 @@ def further_type(column: str) -> pa.DataType:
     return pa.string() if column.startswith(CATEGORY) else pa.float64()
 
 
+def further_columns(table: pa.Table) -> dict[str, list[str | float | None]]:
+    """Return the columns of a table that are a catalogue's own, by name."""
+    return {name: table[name].to_pylist() for name in table.column_names if name.startswith((CATEGORY, NUMBER))}
+
+
 def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
     """Write rejects as CSV, for eyes: nothing in a cell is hidden, nor taken for a formula by a spreadsheet."""
     with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
@@ -196,18 +209,37 @@ class ItemReader:
                 rejects.append(verdict)
         return items, rejects
 
+    def no_item(self, record: Record) -> Item:
+        """Return what stands in an item's place where a record is none: its id, as far as it can be read."""
+        places = self._reading.articles.at("id")
+        item_id = next((cleaned for at in places if (cleaned := cleaned_id(record.cells[at] or ""))), "")
+        roles = self._roles
+        nothing = (None,) * len(roles.categories), (None,) * len(roles.numbers)
+        return Item(item_id.encode("utf-8", "replace").decode("utf-8"), "", "", None, "", *nothing)
+
+    def cells(self, items: Sequence[Item]) -> pa.Table:
+        """Return the cells of items as a table: item_id, text, image, and the file's own columns."""
+        columns: dict[str, pa.Array] = {
+            name: pa.array([getattr(item, name) for item in items], pa.string())
+            for name in ("item_id", "text", "image")
+        }
+        for number, at in enumerate(self._roles.categories):
+            name = f"{CATEGORY}{self._roles.header[at]}"
+            columns[name] = pa.array([item.categories[number] for item in items], pa.string())
+        for number, at in enumerate(self._roles.numbers):
+            name = f"{NUMBER}{self._roles.header[at]}"
+            columns[name] = pa.array([item.numbers[number] for item in items], pa.float64())
+        return pa.table(columns).replace_schema_metadata({"image": self._heading("image")})
+
     def table(self, items: Sequence[Item]) -> pa.Table:
         """Return items as a table of the schema `ITEMS`, with the file's own columns behind it."""
-        header, roles = self._roles.header, self._roles
-        if not items:
-            ids, texts, images, prices, parents, categories, numbers = ((),) * 7  # type: ignore[assignment]
-        else:
-            ids, texts, images, prices, parents, categories, numbers = zip(*items, strict=True)
-        further: dict[str, Sequence[str | float | None]] = {}
-        for kind, places, rows in ((CATEGORY, roles.categories, categories), (NUMBER, roles.numbers, numbers)):
-            for number, at in enumerate(places):
-                further[f"{kind}{header[at]}"] = [row[number] for row in rows]
-        return make_items(ids, texts, images, prices, parents=parents, further=further)
+        cells = self.cells(items)
+        return make_items(
+            *(cells[name].to_pylist() for name in ("item_id", "text", "image")),
+            [item.price for item in items],
+            parents=[item.parent for item in items],
+            further=further_columns(cells),
+        )
 
     def validate(self, record: Record) -> Item | Reject | None:
         """Return the item that a record is, or the first thing wrong with it; None where it is passed over."""
@@ -291,4 +323,3 @@ class ItemReader:
                 f"{path} has no usable row: all {read} were rejected, {times} of them with: {reason}{where} "
                 f"(the first at line {self._first_reject})."
             )
-

@@ -6,7 +6,7 @@ are parents of others, which price of an item is the newest), and once for its a
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -20,14 +20,16 @@ from index.catalogue.money.rates import Rates, one_currency
 from index.catalogue.settings import ReadSettings
 from index.catalogue.shops.articles import Articles, cleaned_id
 from index.catalogue.shops.headings import normalised
-from index.catalogue.shops.roles import Roles, find_roles
+from index.catalogue.shops.roles import Roles, find_column, find_roles
 from index.errors import DataRefused
 from index.progress import OnProgress, silent
 
 SAMPLE = 1_000  # records by which columns are told
 
 _STATED = re.compile(r"\bcurrency[ =:]+([a-z]{3})\b", re.IGNORECASE)  # in a heading, as eBay has it
-_POUNDS = re.compile(r"\b(?:lb|lbs|pounds)\b")
+# What only a shop in the United States writes: a weight in pounds in a heading or as a unit, an hour of the West Coast.
+_IN_POUNDS = re.compile(r"\b(?:lbs?|pounds)\b")
+_AMERICAN_CELL = re.compile(r"lb|oz|\d[\d\-/ :]{8,30} P[SD]T")
 
 
 @dataclass
@@ -35,6 +37,7 @@ class Survey:
     """What only a whole file says."""
 
     rows: int = 0
+    american: bool = False
     prices: Counter[str] = field(default_factory=Counter)  # cells of prices and sale prices
     currencies: Counter[str] = field(default_factory=Counter)  # cells of the column of currencies
     dates: Counter[str] = field(default_factory=Counter)
@@ -72,9 +75,9 @@ class Reading:
             notes.append(self.currency_note)
         if self.dates and self.dates.note:
             notes.append(self.dates.note)
-        if self.roles.shop and self.roles.shop.untaxed and "excl" in self._heading("price"):
-            notes.append(f"The prices of {self._heading('price')!r} are without tax.")
-        if sale := self._heading("sale_price"):
+        if self.roles.shop and self.roles.shop.untaxed and "excl" in self.heading("price"):
+            notes.append(f"The prices of {self.heading('price')!r} are without tax.")
+        if sale := self.heading("sale_price"):
             notes.append(f"What is paid is {sale!r} where it is filled.")
         if not self.roles.places("id"):
             notes.append("No column holds an id: an item is named by its line, as in line-2.")
@@ -90,7 +93,8 @@ class Reading:
         """Read the records, with the cells that `articles` reads."""
         return self.source.batches(self.articles.columns)
 
-    def _heading(self, role: str) -> str:
+    def heading(self, role: str) -> str:
+        """Return the heading of a role's first column, "" where the file has none."""
         places = self.roles.places(role)
         return self.roles.header[places[0]] if places else ""
 
@@ -114,9 +118,10 @@ def understand(
     roles = find_roles(path, source.header, sample, settings, priced=priced)
     articles = Articles(roles)
     survey = _survey(source, articles, on_progress) if whole or articles.needs_survey else Survey()
+    survey.american = roles.shop is not None and _is_american(source.header, sample)
     known = [code for code in (settings.currency, *survey.currencies) if code]
     convention = decide_convention(survey.prices, known) if whole and roles.places("price") else None
-    rates = Rates.read(settings.rates) if settings.rates else None
+    rates = Rates.read(Path(settings.rates)) if settings.rates else None
     currency, note = _currency(source, roles, survey, convention, settings, rates)
     dates = decide_dates(survey.dates) if survey.dates else None
     return Reading(
@@ -132,6 +137,13 @@ def understand(
         newest=_newest(source, articles, dates) if dates else {},
         survey=survey,
     )
+
+
+def read_column(path: Path, role: str, name: str | None = None) -> Iterator[Record]:
+    """Read the cells of one column, by its name or its role. Raises DataRefused for a file that has none."""
+    source = open_source(path)
+    place = find_column(path, source.header, role, name)
+    return (record for batch in source.batches([place]) for record in batch)
 
 
 def _survey(source: Source, articles: Articles, on_progress: OnProgress) -> Survey:
@@ -195,8 +207,10 @@ def _currency(
         currency = one_currency(counts, settings.currency, rates)
     except DataRefused as error:
         raise DataRefused(f"{source.path}: {error}") from None
-    if currency is None and roles.shop and _weighs_in_pounds(roles):
-        note = "The file names no currency: USD is taken, since its weights are in pounds; --currency says another."
+    if currency is None and roles.shop and survey.american:
+        note = (
+            "The file names no currency: USD is taken, since it has American units or hours; --currency says another."
+        )
         return "USD", note
     return currency, ""
 
@@ -217,8 +231,9 @@ def _stated_currencies(survey: Survey, convention: PriceConvention) -> Counter[s
     return counts
 
 
-def _weighs_in_pounds(roles: Roles) -> bool:
-    return any(_POUNDS.search(normalised(name)) for name in roles.header)
+def _is_american(header: Sequence[str], sample: Sequence[Sequence[str | None]]) -> bool:
+    cells = {cell for row in sample for cell in row if cell and len(cell) < 30}
+    return any(_IN_POUNDS.search(normalised(name)) for name in header) or any(map(_AMERICAN_CELL.fullmatch, cells))
 
 
 class PriceReader:
@@ -242,8 +257,7 @@ class PriceReader:
         if self._reading.rates and self._reading.currency:
             code = money.currency or (read_currency(currency_cell) if currency_cell else None)
             amount *= self._reading.rates.factor(code or self._reading.currency, self._reading.currency)
-        shop = self._reading.roles.shop
-        return round(amount, shop.decimals) if shop and shop.decimals is not None else amount
+        return amount
 
     def _money(self, cell: str) -> Money:
         known = self._known.get(cell)

@@ -1,7 +1,7 @@
 """Settings of reading a catalogue: what a user says of a file; the rest is found in it."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, fields
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -9,7 +9,7 @@ class ReadSettings:
     """Settings of reading a file of items. A column that is None is found by its heading and its values."""
 
     id: str | None = None
-    text: tuple[str, ...] | str | None = None  # joined in this order; a string may name several with commas
+    text: tuple[str, ...] | None = None  # joined in this order
     image: str | None = None
     price: str | None = None
     sale_price: str | None = None  # what is paid, where it is filled
@@ -20,4 +20,8 @@ class ReadSettings:
     ignore: tuple[str, ...] = ()
     sheet: str | None = None  # of a workbook
     currency: str | None = None  # that the prices must be in, or are converted to with `rates`
-    rates: Path | None = None
+    rates: str | None = None  # path of a CSV of code,rate[,date]
+
+    def given(self) -> dict[str, Any]:
+        """Return what a user says, by name, without what is left to be found."""
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) not in (None, ())}

@@ -6,8 +6,8 @@ a column decides (`prices.py`). The one currency that a file is in, and rates be
 
 from collections.abc import Collection
 from functools import lru_cache
-from index.visible import excerpt
 
+from index.visible import excerpt
 
 CODES = frozenset(
     "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF "

@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from index.catalogue.shops.roles import Roles
-from index.catalogue.shops.headings import OPTION, normalised
 from index.catalogue.shops.exports import NO_VARIANT, PARENT_KINDS
+from index.catalogue.shops.headings import OPTION, normalised
+from index.catalogue.shops.roles import Roles
 
 PARENT = "the parent of variants"
 PHOTOGRAPH = "a further photograph"
@@ -61,7 +61,9 @@ class Articles:
         self._categories = tuple(place[at] for at in roles.categories)
         self._numbers = tuple(place[at] for at in roles.numbers)
         self._header = tuple(roles.header[at] for at in self.columns)
-        self._mode = (roles.shop.parent if roles.shop else "shared") if self._single.get("parent") or self._above else ""
+        self._mode = (
+            (roles.shop.parent if roles.shop else "shared") if self._single.get("parent") or self._above else ""
+        )
         self._parents: dict[str, Cells] = {}
         self._referenced: set[str] = set()
         self._with_variants: set[str] = set()

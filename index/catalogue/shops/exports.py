@@ -12,6 +12,9 @@ ParentMode = Literal["", "shared", "reference", "above"]
 """How a row's parent is found: rows share a key, a row names its parent's id, or the parent stands above; or none."""
 
 
+NONE = "-"  # in the place of headings: the shop's column of such a name is something else
+
+
 @dataclass(frozen=True)
 class Shop:
     """How a shop exports its articles. Headings are normalised (`headings.normalised`) and divided by |."""
@@ -23,8 +26,6 @@ class Shop:
     categories: str = ""
     numbers: str = ""
     untaxed: bool = False  # prices are without tax
-    decimals: int | None = None  # to which prices are rounded: a price without tax has a tail of digits
-    sparse: bool = False  # the same headings stand for other things elsewhere: an unknown one is no category
 
 
 SHOPS = (
@@ -41,21 +42,18 @@ SHOPS = (
         parent="shared",
         categories="vendor|type|product category",
         numbers="variant grams|weight value grams",
-        sparse=True,
     ),
     Shop(
         "Meta catalogue",
         ("id|title|price|image link|fb product category", "id|title|price|image link|quantity to sell on facebook"),
         parent="shared",
         categories="brand|google product category|fb product category|condition|gender|age group|color|material",
-        sparse=True,
     ),
     Shop(
         "Google Merchant",
         ("id|title|price|image link|availability", "id|title|price|image link|link"),
         parent="shared",
         categories="brand|google product category|product type|condition|gender|age group|color|material",
-        sparse=True,
     ),
     Shop(
         "WooCommerce",
@@ -76,7 +74,6 @@ SHOPS = (
         parent="reference",
         categories="brands|categories|marken|kategorien|marques|catégories|marcas|categorías|categorie|brand|marchi",
         numbers="weight lbs|weight kg|weight oz|weight g|gewicht kg|gewicht g|poids kg|poids g|peso kg|peso g|waga kg",
-        sparse=True,
     ),
     Shop(
         "Amazon category template",
@@ -84,7 +81,6 @@ SHOPS = (
         {"id": "item sku", "title": "item name", "description": "product description", "parent": "parent sku"},
         parent="reference",
         categories="brand name|manufacturer|feed product type|item type",
-        sparse=True,
     ),
     Shop(
         "Amazon listings report",
@@ -102,7 +98,6 @@ SHOPS = (
             "title": "item name|artikelbezeichnung|nom produit|nom du produit|nome dell articolo|título del producto",
             "description": "item description|artikelbeschreibung|description de l article",
         },
-        sparse=True,
     ),
     Shop(
         "eBay file exchange",
@@ -119,7 +114,6 @@ SHOPS = (
         },
         parent="above",
         categories="c brand|category|category name|conditionid|condition id",
-        sparse=True,
     ),
     Shop(
         "eBay active listings",
@@ -140,22 +134,24 @@ SHOPS = (
         },
         parent="shared",
         categories="ebay category 1 name|condition|zustand",
-        sparse=True,
     ),
     Shop(
         "Etsy",
         ("title|description|price|currency code|sku", "title|description|price|tags|materials"),
         {"id": "sku|listing id", "image": "image1|image 1"},
-        sparse=True,
     ),
     Shop(
         "Square",
         ("token|item name|variation name|price", "reference handle|item name|variation name|price"),
-        {"id": "sku|token", "parent": "reference handle|item name", "title": "item name|customer facing name"},
+        {
+            "id": "sku|token",
+            "title": "item name|customer facing name",
+            "parent": "reference handle|item name",
+            "sale_price": NONE,  # what is paid online alone
+        },
         parent="shared",
         categories="categories|reporting category",
         numbers="weight lb|weight kg|weight oz|weight g",
-        sparse=True,
     ),
     Shop(
         "PrestaShop",
@@ -176,8 +172,6 @@ SHOPS = (
         "condition|zustand|état",
         numbers="weight|gewicht|poids|peso",
         untaxed=True,
-        decimals=2,
-        sparse=True,
     ),
     Shop(
         "Magento",
@@ -185,15 +179,12 @@ SHOPS = (
         {"kind": "product type", "image": "base image|image|small image|thumbnail image"},
         categories="categories|manufacturer",
         numbers="weight",
-        sparse=True,
     ),
     Shop(
         "Open Food Facts",
         ("code|product name|quantity|brands",),
         {"id": "code", "title": "product name", "summary": "generic name", "measure": "quantity", "image": "image url"},
         categories="brands|categories|countries en|packaging",
-        numbers="",
-        sparse=True,
     ),
     Shop(
         "schema.org",
@@ -207,7 +198,6 @@ SHOPS = (
         },
         parent="shared",
         categories="brand name|brand|category|color|material|manufacturer name|offers itemcondition",
-        sparse=True,
     ),
 )
 PARENT_KINDS = frozenset("variable|grouped|configurable|bundle|parent|product group|variable subscription".split("|"))

@@ -72,9 +72,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "currency|currency code|price currency|pricecurrency|offers pricecurrency|währung|währungscode|devise|moneda|"
         "divisa|valuta|moeda|waluta|币种|货币|通貨",
     ),
-    "date": (
-        "date|price date|valid from|as of|observed|observed at|scraped at|datum|preisdatum|fecha|data|日期|日付",
-    ),
+    "date": ("date|price date|valid from|as of|observed|observed at|scraped at|datum|preisdatum|fecha|data|日期|日付",),
     "parent": (
         "parent|parent sku|parent id|parent product|item group id|reference handle|url handle|handle|group id|"
         "übergeordnetes produkt|parent produit|produit parent|superior|producto superior|genitore|hoofdproduct|"

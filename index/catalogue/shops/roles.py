@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from index.catalogue.shops.headings import CATEGORY_WORDS, NO_FEATURE, OPTION, OPTION_WORDS, WORDS, normalised
-from index.catalogue.shops.exports import SHOPS, Shop
 from index.catalogue.settings import ReadSettings
+from index.catalogue.shops.exports import SHOPS, Shop
+from index.catalogue.shops.headings import CATEGORY_WORDS, NO_FEATURE, OPTION, OPTION_WORDS, WORDS, normalised
 from index.errors import DataRefused
 
 # Shares of a sample's filled cells from which a column that nobody named is taken for a category or a number.
@@ -64,6 +64,15 @@ def find_roles(
     return _Finder(path, header, sample, settings).roles(priced=priced)
 
 
+def find_column(path: Path, header: Sequence[str], role: str, name: str | None) -> int:
+    """Return the place of the column `name`, or of the first that has a heading of the role. Raises DataRefused."""
+    finder = _Finder(path, header, (), ReadSettings(**{role: name}))
+    places = finder.single(role)
+    if not places:
+        raise DataRefused(finder.nothing_for(role))
+    return places[0]
+
+
 def shop_of(header: Iterable[str]) -> Shop | None:
     """Return the shop whose export has these headings, None for a file of no known shop."""
     names = {normalised(name) for name in header}
@@ -92,13 +101,14 @@ class _Finder:
                 self._places.setdefault(normalised(name), at)
 
     def roles(self, *, priced: bool) -> Roles:
+        """Return what each column is."""
         settings = self._settings
-        single = {role: self._single(role) for role in WORDS if role not in ("title", "description", "summary")}
+        single = {role: self.single(role) for role in WORDS if role not in ("title", "description", "summary")}
         text = self._text()
         if not text:
-            raise DataRefused(self._nothing_for("text"))
+            raise DataRefused(self.nothing_for("text"))
         if priced and not single["price"]:
-            raise DataRefused(self._nothing_for("price"))
+            raise DataRefused(self.nothing_for("price"))
         if single["id"] and single["id"][0] == text[0] and settings.id is None:
             single["id"] = single["id"][1:]
         single["parent"] = self._parent(single)
@@ -149,7 +159,8 @@ class _Finder:
         chosen = [word for word in own if word] or words
         return tuple(dict.fromkeys(self._places[word] for word in chosen if word in self._places))
 
-    def _single(self, role: str) -> tuple[int, ...]:
+    def single(self, role: str) -> tuple[int, ...]:
+        """Return the places of a role of one value."""
         given = getattr(self._settings, "currency_column" if role == "currency" else role, None)
         if isinstance(given, str):
             self._why[role] = "named"
@@ -175,10 +186,8 @@ class _Finder:
     def _text(self) -> tuple[int, ...]:
         given = self._settings.text
         if given is not None:
-            names = given.split(",") if isinstance(given, str) and given.strip() not in self._header else given
-            names = [names] if isinstance(names, str) else names
             self._why["text"] = "named"
-            return tuple(dict.fromkeys(self._named(name, "text") for name in names if name.strip()))
+            return tuple(dict.fromkeys(self._named(name, "text") for name in given if name.strip()))
         title = self._words("title")[:1]
         if title and normalised(self._header[title[0]]) == "catalog content":
             self._why["text"] = "its heading"
@@ -222,7 +231,7 @@ class _Finder:
         for name, at in self._places.items():
             if at in taken or not name:
                 continue
-            if self._shop is not None and self._shop.sparse:
+            if self._shop is not None:
                 if name in self._shop.categories.split("|") and self._filled(at):
                     categories.append(at)
                 elif name in self._shop.numbers.split("|") and self._is_numeric(at):
@@ -253,8 +262,9 @@ class _Finder:
         short = sum(map(len, cells)) <= LONGEST_CATEGORY * len(cells)
         return 1 < distinct <= max(2, MOST_DISTINCT * len(cells)) and short and "://" not in cells[0]
 
-    def _nothing_for(self, role: str) -> str:
-        usual = {"text": "catalog_content", "price": "price"}[role]
+    def nothing_for(self, role: str) -> str:
+        """Return the sentence that refuses a file without a column for a role."""
+        usual = {"text": "catalog_content", "price": "price", "id": "sample_id"}[role]
         names = [name for name in self._header if name]
         near = difflib.get_close_matches(usual, [name.casefold() for name in names], n=1)
         suggestion = f": did you mean {next(n for n in names if n.casefold() == near[0])!r}?" if near else "."
@@ -276,5 +286,4 @@ def read_number(cell: str) -> float | None:
 def _ends_like(name: str, word: str) -> bool:
     """Tell whether a heading of several words is of a kind: "net price eur" is a price, "price list" is not."""
     words = name.split()
-    return word in words and words[0] != word or words[:1] == [word] and len(words) <= 2
-
+    return (word in words and words[0] != word) or (words[:1] == [word] and len(words) <= 2)

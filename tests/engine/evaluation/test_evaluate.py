@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from index.catalogue.columns import Columns
 
 from engine.evaluation.evaluate import evaluate_index, evaluate_labelled
 from engine.metrics import coverage, smape
 from engine.serving.pricer import Item, Pricer
-from index.catalogue.columns import Columns
 from index.catalogue.items import read_catalogue
 from index.embedding import encode
 from index.encoders import open_encoder

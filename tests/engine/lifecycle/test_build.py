@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from index.catalogue.columns import Columns
 
 from engine.lifecycle.build import build_index
 from engine.serving.pricer import Item, Pricer
 from engine.settings.read import read_settings
 from engine.settings.schema import Settings
-from index.catalogue.columns import Columns
 from index.errors import DataRefused
 from index.storage.generations import current_generation
 from index.storage.items_table import ItemStore

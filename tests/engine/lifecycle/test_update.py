@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from index.catalogue.columns import Columns
 
 from engine.ensemble.blend import blend
 from engine.ensemble.out_of_fold import OutOfFold
@@ -22,7 +23,6 @@ from engine.evaluation.evaluate import evaluate_index
 from engine.features.inputs import make_inputs
 from engine.lifecycle.update import add_items, compact_index, read_ids, remove_items
 from engine.serving.pricer import Item, Pricer
-from index.catalogue.columns import Columns
 from index.catalogue.items import read_catalogue
 from index.errors import DataRefused, IndexLocked, IndexUnusable, UsageError
 from index.search.neighbours import BandIndex

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from index.catalogue.columns import Columns
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from engine.ensemble.price_model import PriceModel
@@ -43,7 +44,6 @@ from engine.serving.shards import (
     working,
     write_table,
 )
-from index.catalogue.columns import Columns
 from index.embedding.encode import Encoders
 from index.errors import DataRefused, IndexLocked, IndexUnusable, PriceError, UsageError
 from index.photographs.source import Photographs

@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
 from index.catalogue.columns import Columns
+
 from index.catalogue.formats import compression, records
 from index.catalogue.formats.records import Record
 from index.catalogue.items import (
