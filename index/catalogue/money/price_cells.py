@@ -5,6 +5,7 @@ more than linear time, and no more than `CELL_LIMIT` characters are read.
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from index.catalogue.money.currencies import codes_of
@@ -13,9 +14,7 @@ from index.visible import excerpt
 CELL_LIMIT = 100  # characters; what is longer is no price
 
 _ZEROS = "٠۰०০੦૦୦௦౦೦൦๐໐༠၀０"  # of scripts that have ten digits in a row
-_BLANKS = (
-    "\t\n\r\x0b\x0c\x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
-)
+_BLANKS = "\x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 _INVISIBLE = (
     "\u00ad\u061c\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
 )
@@ -105,7 +104,7 @@ class PriceParts(NamedTuple):
 
 def plain_text(cell: str) -> str:
     """Return a cell with ASCII digits, one kind of blank, dash and apostrophe, and without what nobody sees."""
-    return cell.translate(_PLAIN).strip() if _ODD.search(cell) else cell.strip()
+    return cell.strip() if cell.isascii() or not _ODD.search(cell) else cell.translate(_PLAIN).strip()
 
 
 def split_price(cell: str) -> PriceParts:
@@ -119,20 +118,12 @@ def split_price(cell: str) -> PriceParts:
     before, number, after = found.groups()
     if not before and not after:
         return PriceParts(number, (), False, "")
-    negative, cents = False, ""
-    before, after = before.strip(" '+=\""), after.strip(" *\"'")
-    if after and after[0] in ".,/":
-        if ending := _NO_CENTS.match(after):
-            after, cents = after[ending.end() :].lstrip(), ending[1] or ""
-        elif after == "." and number.isdigit():
-            after = ""  # "5." is 5
-    currencies = _codes(before, after)
-    if currencies is None:
-        before, after, negative = _without_minus(before, after)
-        currencies = _codes(before, after)
-    if currencies is None:
+    if after == "." and number.isdigit():
+        after = ""  # "5." is 5
+    surroundings = _read_surroundings(before, after)
+    if surroundings is None:
         raise ValueError(_refusal(cell, text))
-    return PriceParts(number, currencies, negative, cents)
+    return PriceParts(number, *surroundings)
 
 
 def number_tokens(cell: str) -> list[str]:
@@ -140,12 +131,21 @@ def number_tokens(cell: str) -> list[str]:
     return _NUMBERS.findall(plain_text(cell)[:CELL_LIMIT])
 
 
-def _without_minus(before: str, after: str) -> tuple[str, str, bool]:
-    """Take off what makes an amount negative: a minus at either end, or the parentheses of accountants."""
-    if "(" in before and after.endswith(")"):
-        return before.replace("(", "", 1).strip(), after[:-1].rstrip(), True
-    negative = "-" in before or "-" in after
-    return before.replace("-", "", 1).strip(" +"), after.replace("-", "", 1).strip(), negative
+@lru_cache(4_096)  # a column has few
+def _read_surroundings(before: str, after: str) -> tuple[tuple[str, ...], bool, str] | None:
+    """Read what stands around a number, as the fields of `PriceParts` behind it; None where it is more than that."""
+    cents = ""
+    before, after = before.strip(" '+=\""), after.strip(" *\"'")
+    if ending := _NO_CENTS.match(after):
+        after, cents = after[ending.end() :].lstrip(), ending[1] or ""
+    codes = _codes(before, after)
+    if codes is not None:
+        return codes, False, cents
+    if "(" in before and after.endswith(")"):  # as accountants write what is negative
+        codes = _codes(before.replace("(", "", 1).strip(), after[:-1].rstrip())
+    elif "-" in before or "-" in after:
+        codes = _codes(before.replace("-", "", 1).strip(" +"), after.replace("-", "", 1).strip())
+    return None if codes is None else (codes, True, cents)
 
 
 def _codes(before: str, after: str) -> tuple[str, ...] | None:

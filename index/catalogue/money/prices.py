@@ -21,8 +21,16 @@ LOWEST_PRICE, HIGHEST_PRICE = 1e-6, 1e12  # what is outside is a slip, and float
 LEAST_REJECTS, LEAST_SHARE, FAR_END = 3, 0.005, 0.9
 
 _PLAIN = re.compile(r"\+?(?:\d{1,400}\.?\d{0,400}|\.\d{1,400})(?:e[+-]?\d{1,9})?", re.IGNORECASE | re.ASCII)
-# Threes behind the first sign for thousands; or India's twos, and three at the end.
-_GROUPED = re.compile(r"[1-9]\d{0,2}([.,' ])\d{3}(?:\1\d{3})*|[1-9]\d?(,)(?:\d\d,)+\d{3}", re.ASCII)
+
+
+def _shape(decimal: str, thousands: str) -> re.Pattern[str]:
+    """Make the pattern of a number: digits, or threes behind signs of one kind, or India's twos and three; cents."""
+    threes = rf"[1-9]\d{{0,2}}([{thousands}' ])\d{{3}}(?:\2\d{{3}})*"
+    twos = rf"[1-9]\d?[{thousands}](?:\d\d[{thousands}])+\d{{3}}"
+    return re.compile(rf"(\d*|{threes}|{twos})(?:[{decimal}·](\d+))?", re.ASCII)
+
+
+_SHAPES = {".": _shape(".", ","), ",": _shape(",", ".")}  # by the decimal sign
 _OPPOSITE = {".": ",", ",": "."}
 
 
@@ -78,18 +86,15 @@ def amount_of(parts: PriceParts, decimal: str) -> float | None:
     number, cents = parts.number, parts.cents
     if number.isdigit():
         return None if cents == "," != decimal else float(number)
-    if "e" in number:
-        return None if _OPPOSITE[decimal] in number else float(number.replace(",", "."))
-    whole, sign, fraction = number.partition("·" if "·" in number else decimal)
-    if sign and (cents or not fraction.isdigit()):  # "1.299,-" is no 1.299
+    found = _SHAPES[decimal].fullmatch(number)
+    if not found:
+        return float(number.replace(",", ".")) if "e" in number and _OPPOSITE[decimal] not in number else None
+    whole, thousands, fraction = found.groups()
+    if cents and fraction:  # "1.299,-" is no 1.299
         return None
-    if whole and not whole.isdigit():
-        grouped = _GROUPED.fullmatch(whole)
-        thousands = (grouped[1] or grouped[2]) if grouped else decimal
-        if thousands == decimal:
-            return None
-        whole = whole.replace(thousands, "")
-    return float(f"{whole}.{fraction}")
+    if not whole.isdigit():
+        whole = whole.replace(thousands or _OPPOSITE[decimal], "")
+    return float(f"{whole}.{fraction}" if fraction else whole)
 
 
 def decide_convention(cells: Mapping[str, int] | Iterable[str], known: Collection[str] = ()) -> PriceConvention:
