@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from engine.serving.price_file import PriceFileResult
     from engine.serving.pricer import Quote
     from engine.tuning.tune import TuneResult
+    from index.catalogue.inspect import Inspection
     from index.encoders import EncoderSpec
     from index.photographs.fetch_all import FetchReport
     from index.photographs.formats import Reason
@@ -38,6 +39,7 @@ PROGRESS_EVERY = {False: 10.0, True: 0.1}  # seconds; by whether stderr is a ter
 ERASED = "\r\x1b[K"  # the terminal's line, and the cursor at its start
 SHOWN_COMPARABLES = 10
 LONGEST_NAME = 70  # characters shown of a comparable's name
+LONGEST_TEXT = 100  # characters shown of an example's text
 
 
 def print_counts(what: str, counts: Counter[str]) -> None:
@@ -136,35 +138,32 @@ def show_inspection(console: Console, found: Inspection) -> None:
     from index.catalogue.inspect import examples
 
     read = found.catalogue
-    console.print(f"{clean(read.reading.path.name)}: {clean(read.reading.kind)}.")
+    console.print(f"{visible(read.reading.path.name)}: {visible(read.reading.kind)}.")
     table = _table("what", "column", "found by")
     roles = read.reading.roles
     for role, names in roles.named().items():
         column = ", ".join(names) if isinstance(names, list) else names
-        table.add_row(role.replace("_", " "), clean(column), roles.why.get(role, "its heading or its values"))
+        table.add_row(role.replace("_", " "), visible(column), roles.why.get(role, "its heading or its values"))
     console.print(table)
     console.print(f"{found.rows:,} rows: {read.items.num_rows:,} items.")
     print_counts("rows rejected", read.rejected)
     print_counts("rows passed over", read.passed_over)
     if price := found.price:
-        money = read.reading.currency or "no currency stated"
-        console.print(
-            f"Prices {price['low']:,.2f} to {price['high']:,.2f}, half below {price['median']:,.2f} ({money})."
-        )
+        low, median, high = (_money(price[name]) for name in ("low", "median", "high"))
+        console.print(f"Prices {low} to {high}, half below {median} ({read.reading.currency or 'no currency stated'}).")
     console.print(
         f"An amount in {found.with_amount:.0%} of the texts; {found.with_photograph:,} photographs; "
         f"{found.near_duplicates:,} items with near-duplicates."
     )
-    for item in examples(read):
-        money = "" if item["log_price"] is None else f"  {math.exp(item['log_price']):,.2f}"
-        console.print(
-            f"  {clean(item['item_id'])}  {clean(' '.join(item['text'].split()))[:100]}{money}", highlight=False
-        )
+    for item, price_of_item in examples(read):
+        words = " ".join(item["text"].split())[:LONGEST_TEXT]
+        money = "" if price_of_item is None else f"  {_money(price_of_item)}"
+        console.print(f"  {visible(item['item_id'])}  {visible(words)}{money}")
     for note in read.reading.notes:
-        console.print(f"Note: {clean(note)}")
+        console.print(f"Note: {visible(note)}")
     for warning in found.warnings:
-        console.print(f"Warning: {clean(warning)}")
-    console.print(f"Next: {clean(found.command)}", soft_wrap=True)
+        console.print(f"Warning: {visible(warning)}")
+    console.print(f"Next: {visible(found.command)}", soft_wrap=True)
 
 
 def show_price_file(done: PriceFileResult) -> None:

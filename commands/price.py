@@ -6,7 +6,7 @@ import os
 
 import click
 
-from commands import catalogue, encoders, pricing, scoring
+from commands import catalogue, encoders, pricing, reading, scoring
 
 COMPLETE = "_PRICE_COMPLETE"  # set where a shell asks for completions
 
@@ -60,6 +60,7 @@ def completion_command(shell: str) -> None:
 
 
 for command in (
+    reading.inspect_command,
     catalogue.build_index_command,
     pricing.query_command,
     pricing.predict_command,

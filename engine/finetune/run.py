@@ -26,7 +26,7 @@ from engine.networks.tensor_file import tensor_bytes
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
 from index.catalogue.items import read_catalogue
-from index.catalogue.settings import ReadSettings
+from index.catalogue.settings import FOUND, ReadSettings
 from index.encoders.device import Device, Runtime
 from index.errors import DataRefused, UsageError
 from index.photographs.fingerprints import read_fingerprints
@@ -49,7 +49,7 @@ class FinetuneOptions:
     """Options of a run: reading the catalogue, computing, writing."""
 
     seed: int = 0
-    reading: ReadSettings = ReadSettings()  # noqa: RUF009 (frozen)
+    reading: ReadSettings = FOUND
     image_dir: Path | None = None
     device: str = "auto"
     precision: str = "auto"

@@ -37,7 +37,7 @@ from engine.serving.shards import (
 )
 from index.catalogue.items import further_columns, make_items
 from index.catalogue.reading import understand
-from index.catalogue.settings import ReadSettings
+from index.catalogue.settings import FOUND, ReadSettings
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused, IndexUnusable, PriceError, UsageError
 from index.files import sha256_file
@@ -62,7 +62,7 @@ SHARD_ROWS = 1_000  # what a kill may lose: some twenty seconds of one core's wo
 class PriceFileSettings:
     """Settings of pricing a file."""
 
-    reading: ReadSettings = ReadSettings()  # how the file is read
+    reading: ReadSettings = FOUND  # how the file is read
     output: tuple[str, ...] = PLAIN  # columns of OUT after the id, of FULL
     correction: tuple[tuple[str, float], ...] = ()  # k, band, decay, alpha in the place of the index's own
     image_dir: Path | None = None

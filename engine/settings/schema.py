@@ -13,7 +13,7 @@ from typing import Annotated
 from engine.settings.finetuning import FinetuneSettings
 from engine.settings.ranges import Checked, PositiveFloat, PositiveInt, SampledShare, Share, between, one_of
 from index.catalogue.cleaning import CLEANING
-from index.catalogue.settings import ReadSettings
+from index.catalogue.settings import FOUND, ReadSettings
 from index.embedding.columns import TEXT_VIEWS, Views
 from index.errors import UsageError
 from index.search import AUTO, BACKENDS
@@ -214,7 +214,7 @@ class Blend:
 class Settings(Checked):
     """A whole build."""
 
-    catalogue: ReadSettings = ReadSettings()  # how the catalogue's file is read
+    catalogue: ReadSettings = FOUND  # how the catalogue's file is read
     text_encoder: tuple[str, ...] = ("minilm",)
     image_encoder: tuple[str, ...] = ("pixels",)
     # Parts of an item that each text encoder encodes separately.

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from index.catalogue.price_cells import plain_text
-from index.catalogue.reader import shown
+from index.catalogue.money.price_cells import plain_text
+from index.visible import excerpt
 
 FIRST_YEAR = 1900  # what is earlier is a slip
 CELL_LIMIT = 64  # characters; what is longer is no date
@@ -76,13 +76,13 @@ class DateConvention:
         try:
             date = _date_of(_folded(text), self.day_first, self.latest)
         except ValueError as error:
-            raise ValueError(f"date is not in the calendar: {shown(text)}") from error
+            raise ValueError(f"date is not in the calendar: {excerpt(text)}") from error
         if date is None:
-            raise ValueError(f"date is not read: {shown(text)}")
+            raise ValueError(f"date is not read: {excerpt(text)}")
         if date > self.latest:
-            raise ValueError(f"date has not come yet: {shown(text)}")
+            raise ValueError(f"date has not come yet: {excerpt(text)}")
         if date.year < FIRST_YEAR:
-            raise ValueError(f"date is before {FIRST_YEAR}: {shown(text)}")
+            raise ValueError(f"date is before {FIRST_YEAR}: {excerpt(text)}")
         return date
 
 

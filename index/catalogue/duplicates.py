@@ -50,8 +50,9 @@ def duplicate_groups(
 
     Linked are rows with the same `names_key` (a name without its numbers), with the same last part of the photograph's
     reference, with the same `fingerprints` (a photograph's content), or with the same of `parents` (variants of one
-    article); and so on from row to row. Empty or absent keys link nobody. Nor does a photograph that more different names share than `placeholder_limit` allows: that one
-    says "no image available", and would glue the catalogue into one group.
+    article); and so on from row to row. Empty or absent keys link nobody. Nor does a photograph that more different
+    names share than `placeholder_limit` allows: that one says "no image available", and would glue the catalogue into
+    one group.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

@@ -36,7 +36,7 @@ class Inspection:
     def rows(self) -> int:
         """Rows of the file: items, rejects and those passed over."""
         read = self.catalogue
-        return read.items.num_rows + len(read.rejects) + read.passed_over.total()
+        return int(read.items.num_rows) + len(read.rejects) + read.passed_over.total()
 
     @property
     def price(self) -> dict[str, float] | None:
@@ -50,7 +50,7 @@ class Inspection:
     def with_amount(self) -> float:
         """Share of items whose text states an amount."""
         items = self.catalogue.items
-        return 1 - items["amount"].null_count / max(1, items.num_rows)
+        return float(1 - items["amount"].null_count / max(1, items.num_rows))
 
     @property
     def with_photograph(self) -> int:
@@ -110,8 +110,8 @@ def _warnings(read: Catalogue) -> tuple[str, ...]:
         )
     if items.num_rows and reading.convention and items["amount"].null_count > (1 - FEW_AMOUNTS) * items.num_rows:
         warnings.append(
-            f"Only {1 - items['amount'].null_count / items.num_rows:.0%} of the texts state an amount: if sizes stand in "
-            "a column of their own, name it with --text-column title,size."
+            f"Only {1 - items['amount'].null_count / items.num_rows:.0%} of the texts state an amount: if sizes stand "
+            "in a column of their own, name it with --text-column title,size."
         )
     if reading.currency is None and reading.convention is not None:
         warnings.append(
@@ -178,13 +178,13 @@ def options_of(settings: ReadSettings) -> dict[str, str | list[str]]:
     }
 
 
-def examples(read: Catalogue) -> list[dict[str, Any]]:
-    """Return a few items, spread over the file."""
+def examples(read: Catalogue) -> list[tuple[dict[str, Any], float | None]]:
+    """Return a few items with their prices, spread over the file."""
     items = read.items
     places = (
         sorted({round(share * (items.num_rows - 1)) for share in np.linspace(0, 1, EXAMPLES)}) if len(items) else []
     )
-    return [items.slice(at, 1).to_pylist()[0] for at in places]
+    return [(items.slice(at, 1).to_pylist()[0], read.prices[at].as_py()) for at in places]
 
 
 def items_as_read(read: Catalogue) -> pa.Table:
@@ -204,7 +204,7 @@ def items_as_read(read: Catalogue) -> pa.Table:
 
 
 def write_items_file(found: Inspection, path: Path, *, overwrite: bool = False) -> None:
-    """Write the items as read to a .csv or .parquet file. Raises UsageError for another suffix, or a file that is there."""
+    """Write the items as read to a .csv or .parquet file. Raises UsageError for another suffix or a file there."""
     import pyarrow.csv
     import pyarrow.parquet
 

@@ -235,7 +235,9 @@ class ItemReader:
         """Return items as a table of the schema `ITEMS`, with the file's own columns behind it."""
         cells = self.cells(items)
         return make_items(
-            *(cells[name].to_pylist() for name in ("item_id", "text", "image")),
+            cells["item_id"].to_pylist(),
+            cells["text"].to_pylist(),
+            cells["image"].to_pylist(),
             [item.price for item in items],
             parents=[item.parent for item in items],
             further=further_columns(cells),
@@ -255,16 +257,15 @@ class ItemReader:
             self.passed_over[OLDER_PRICE] += 1
             return None
         role, reason = self._first_fault(article)
-        price, numbers = None, ()
+        price = None
         if not reason:
             role, reason, price = self._price(article)
-        if not reason:
-            role, reason, numbers = self._numbers(article)
         if reason:
             return self._reject(record, article.item_id, self._heading(role), reason)
         if self._unique:
             self._seen.add(article.item_id)
         self.several += article.several
+        numbers = tuple(read_number(cell) if cell else None for cell in article.numbers)
         return Item(article.item_id, article.text, article.image, price, article.parent, article.categories, numbers)
 
     def _reject(self, record: Record, item_id: str, column: str, reason: str) -> Reject:
@@ -302,9 +303,6 @@ class ItemReader:
         except ValueError as error:
             return ("price", str(error), None) if self._priced else ("", "", None)
         return "", "", price
-
-    def _numbers(self, article: Article) -> tuple[str, str, tuple[float | None, ...]]:
-        return "", "", tuple(read_number(cell) if cell else None for cell in article.numbers)
 
     def refuse_if_unusable(self) -> None:
         """Raise `DataRefused` for a file that as a whole cannot be a catalogue; call it once all rows are read."""

@@ -25,6 +25,7 @@ from index.errors import DataRefused
 from index.progress import OnProgress, silent
 
 SAMPLE = 1_000  # records by which columns are told
+AMERICAN = "The file names no currency: USD is taken, since it has American units or hours; --currency says another."
 
 _STATED = re.compile(r"\bcurrency[ =:]+([a-z]{3})\b", re.IGNORECASE)  # in a heading, as eBay has it
 # What only a shop in the United States writes: a weight in pounds in a heading or as a unit, an hour of the West Coast.
@@ -122,7 +123,15 @@ def understand(
     known = [code for code in (settings.currency, *survey.currencies) if code]
     convention = decide_convention(survey.prices, known) if whole and roles.places("price") else None
     rates = Rates.read(Path(settings.rates)) if settings.rates else None
-    currency, note = _currency(source, roles, survey, convention, settings, rates)
+    currency, note = settings.currency, ""
+    if convention is not None:
+        counts = _stated_currencies(survey, convention) or _stated_beside(source, roles, survey)
+        try:
+            currency = one_currency(counts, settings.currency, rates)
+        except DataRefused as error:
+            raise DataRefused(f"{path}: {error}") from None
+        if currency is None and survey.american:
+            currency, note = "USD", AMERICAN
     dates = decide_dates(survey.dates) if survey.dates else None
     return Reading(
         path=path,
@@ -187,34 +196,6 @@ def _newest(source: Source, articles: Articles, dates: DateConvention) -> dict[s
     return {item_id: newest[item_id][1] for item_id in several}
 
 
-def _currency(
-    source: Source,
-    roles: Roles,
-    survey: Survey,
-    convention: PriceConvention | None,
-    settings: ReadSettings,
-    rates: Rates | None,
-) -> tuple[str | None, str]:
-    """The currency of the prices, and a note on how it was found where nothing states it."""
-    if convention is None:
-        return settings.currency, ""
-    counts = _stated_currencies(survey, convention)
-    if not any(counts):
-        stated = source.currency_of(roles.places("price")[0])
-        stated = stated or next(iter(_STATED.findall(" ".join(roles.header))), "").upper()
-        counts = Counter({stated: survey.rows} if stated in CODES else ())
-    try:
-        currency = one_currency(counts, settings.currency, rates)
-    except DataRefused as error:
-        raise DataRefused(f"{source.path}: {error}") from None
-    if currency is None and roles.shop and survey.american:
-        note = (
-            "The file names no currency: USD is taken, since it has American units or hours; --currency says another."
-        )
-        return "USD", note
-    return currency, ""
-
-
 def _stated_currencies(survey: Survey, convention: PriceConvention) -> Counter[str | None]:
     """Count of the rows by the currency that their column of currencies states, or else their prices' cells."""
     counts: Counter[str | None] = Counter()
@@ -228,7 +209,14 @@ def _stated_currencies(survey: Survey, convention: PriceConvention) -> Counter[s
                     counts[read(cell)] += rows
                 except ValueError:
                     counts[None] += rows
-    return counts
+    return counts if any(counts) else Counter()
+
+
+def _stated_beside(source: Source, roles: Roles, survey: Survey) -> Counter[str | None]:
+    """Count of the rows by a currency that the format of the cells states, or a heading."""
+    stated = source.currency_of(roles.places("price")[0])
+    stated = stated or next(iter(_STATED.findall(" ".join(roles.header))), "").upper()
+    return Counter({stated: survey.rows} if stated in CODES else ())
 
 
 def _is_american(header: Sequence[str], sample: Sequence[Sequence[str | None]]) -> bool:

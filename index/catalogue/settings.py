@@ -25,3 +25,7 @@ class ReadSettings:
     def given(self) -> dict[str, Any]:
         """Return what a user says, by name, without what is left to be found."""
         return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) not in (None, ())}
+
+
+FOUND = ReadSettings()
+"""Everything is found in the file."""

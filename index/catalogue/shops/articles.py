@@ -1,7 +1,7 @@
 """Articles of a file: its rows -> what is sold, with the words of its parent, its own size and its own price.
 
-One mechanism for every shop (`index.catalogue.shops.exports` holds what differs). A row is an article, or it is passed over by
-name: the parent of variants, a further photograph, the heading of a section. Nothing is left out without being counted.
+One mechanism for every shop (`exports` holds what differs). A row is an article, or it is passed over by name: the
+parent of variants, a further photograph, the heading of a section. Nothing is left out without being counted.
 """
 
 import re
@@ -61,9 +61,8 @@ class Articles:
         self._categories = tuple(place[at] for at in roles.categories)
         self._numbers = tuple(place[at] for at in roles.numbers)
         self._header = tuple(roles.header[at] for at in self.columns)
-        self._mode = (
-            (roles.shop.parent if roles.shop else "shared") if self._single.get("parent") or self._above else ""
-        )
+        mode = roles.shop.parent if roles.shop else "shared"
+        self._mode = mode if mode == "above" or self._single.get("parent") else ""
         self._parents: dict[str, Cells] = {}
         self._referenced: set[str] = set()
         self._with_variants: set[str] = set()
@@ -75,10 +74,6 @@ class Articles:
     def at(self, role: str) -> tuple[int, ...]:
         """Return the places of a role's cells among those that are read."""
         return self._single.get(role, ())
-
-    @property
-    def _above(self) -> bool:
-        return self._roles.shop is not None and self._roles.shop.parent == "above"
 
     @property
     def needs_survey(self) -> bool:
@@ -143,27 +138,29 @@ class Articles:
         return (cells[self._text[0]] or "").strip() if self._text else ""
 
     def _reason_to_pass(self, cells: Cells, parent: Cells | None) -> str:
-        priced = "price" in self._single
+        if self._cell(cells, "store_view"):
+            return STORE_VIEW
         price = self._cell(cells, "price") or self._cell(cells, "sale_price")
         if self._mode == "above" and parent is None:
             self._last = cells
-            if not price and self._cell(cells, "variation"):
-                return PARENT
-        if self._cell(cells, "store_view"):
-            return STORE_VIEW
-        if self._cell(cells, "kind").casefold().partition(",")[0] in PARENT_KINDS:
+        if self._is_parent(cells, price, above=parent is not None):
             return PARENT
-        if self._mode == "shared" and "variation" in self._single and not self._cell(cells, "variation"):
-            if self._cell(cells, "parent") in self._with_variants:
-                return PARENT
-        if price or not priced:
+        if price or "price" not in self._single:
             return ""
-        if self._mode == "reference" and self._is_referenced(cells):
-            return PARENT
         own_words = self._title(cells) or any((cells[at] or "").strip() for at, _ in self._options)
         if self._mode == "shared" and not own_words and self._cell(cells, "image"):
             return PHOTOGRAPH
         return self._kind_of_rest(cells)
+
+    def _is_parent(self, cells: Cells, price: str, *, above: bool) -> bool:
+        """Tell whether a row is not sold itself: it says so, or others stand below it and it has no size or price."""
+        if self._cell(cells, "kind").casefold().partition(",")[0] in PARENT_KINDS:
+            return True
+        if self._mode == "above":
+            return not above and not price and bool(self._cell(cells, "variation"))
+        if self._mode == "shared" and "variation" in self._single:
+            return not self._cell(cells, "variation") and self._cell(cells, "parent") in self._with_variants
+        return self._mode == "reference" and not price and "price" in self._single and self._is_referenced(cells)
 
     def _kind_of_rest(self, cells: Cells) -> str:
         """The reason to pass over a row without a price that may be no row of the table at all."""

@@ -1,7 +1,7 @@
 """Exports of shops: how each is known by its headings, and what lies where in it.
 
-One mechanism reads them all (`index.catalogue.shops.articles`); a shop is data. What they share is that an article may lie
-on several rows: a parent with the words, and below it what is sold, with a size, a price and a photograph.
+One mechanism reads them all (`articles`); a shop is data. What they share is that an article may lie on several rows:
+a parent with the words, and below it what is sold, with a size, a price and a photograph.
 """
 
 from collections.abc import Mapping

@@ -9,8 +9,8 @@ import re
 ROLES: dict[str, tuple[str, ...]] = {
     "id": (
         "sample id|item id|product id|variant sku|seller sku|item sku|sku|id|custom label sku|customlabel|custom label|"
-        "reference|item no|item number|item code|article no|article number|art no|part no|part number|product code|code|"
-        "asin|handle|key|mpn|gtin|ean|upc|barcode|"
+        "reference|item no|item number|item code|article no|article number|art no|part no|part number|product code|"
+        "code|asin|handle|key|mpn|gtin|ean|upc|barcode|"
         "artikelnr|artikel nr|artikelnummer|art nr|artnr|bestellnummer|bestell nr|händler sku|bestandseinheit|"
         "référence|réf|ref|sku vendeur|code article|n article|numéro d article|"
         "referencia|ref artículo|código|codigo|número de artículo|sku del vendedor|"
@@ -41,8 +41,8 @@ ROLES: dict[str, tuple[str, ...]] = {
     ),
     "image": (
         "image link|variant image|variant image url|image src|product image url|main image url|image url|image urls|"
-        "image urls x y z|image|images|image1|image 1|image 0|image url 0|base image|picurl|item photo url|photo|photos|"
-        "photo url|picture|pictures|picture url|img|img url|image path|thumbnail|"
+        "image urls x y z|image|images|image1|image 1|image 0|image url 0|base image|picurl|item photo url|photo|"
+        "photos|photo url|picture|pictures|picture url|img|img url|image path|thumbnail|"
         "bild|bilder|bild url|bildlink|bildadresse|foto|fotos|abbildung|url de l image|lien image|photographie|"
         "imagen|imágenes|imagenes|enlace imagen|immagine|immagini|link immagine|afbeelding|afbeeldingen|imagem|imagens|"
         "zdjęcie|zdjęcia|obrazy|bilde|bilder url|billede|图片|图片链接|画像|이미지",
@@ -94,8 +94,8 @@ WORDS = {role: tuple("".join(words).split("|")) for role, words in ROLES.items()
 
 OPTION = re.compile(
     r"(?:option ?(\d) (?:value|wert|valeur|valor|valore)|option value (\d)|variation (\d) values|"
-    r"(?:attribute?|attribut|atributo|attributo|attribuut|atrybut) (\d) (?:value s|values|wert e|werte|valeur s|valeurs|"
-    r"valor es|valores|valore i|valori|waarde n|waarden|wartości|wartość))"
+    r"(?:attribute?|attribut|atributo|attributo|attribuut|atrybut) (\d) (?:value s|values|wert e|werte|valeur s|"
+    r"valeurs|valor es|valores|valore i|valori|waarde n|waarden|wartości|wartość))"
 )
 OPTION_WORDS = (
     "size|color|colour|material|pattern|flavor|flavour|scent|count|pack size|größe|farbe|taille|couleur|talla|color|"

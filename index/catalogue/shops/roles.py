@@ -66,7 +66,7 @@ def find_roles(
 
 def find_column(path: Path, header: Sequence[str], role: str, name: str | None) -> int:
     """Return the place of the column `name`, or of the first that has a heading of the role. Raises DataRefused."""
-    finder = _Finder(path, header, (), ReadSettings(**{role: name}))
+    finder = _Finder(path, header, (), ReadSettings(id=name) if role == "id" else ReadSettings())
     places = finder.single(role)
     if not places:
         raise DataRefused(finder.nothing_for(role))
@@ -275,7 +275,7 @@ class _Finder:
 
 
 def read_number(cell: str) -> float | None:
-    """Return the number in a cell of a column of numbers, with a point or a comma for decimals; None for what is none."""
+    """Return the number in a cell, with a point or a comma for decimals; None for what is no number."""
     try:
         value = float(cell.strip().replace(",", "."))
     except ValueError:
