@@ -159,7 +159,7 @@ def show_inspection(console: Console, found: Inspection) -> None:
         words = " ".join(item["text"].split())[:LONGEST_TEXT]
         money = "" if price_of_item is None else f"  {_money(price_of_item)}"
         console.print(f"  {visible(item['item_id'])}  {visible(words)}{money}")
-    for note in read.reading.notes:
+    for note in read.notes:
         console.print(f"Note: {visible(note)}")
     for warning in found.warnings:
         console.print(f"Warning: {visible(warning)}")

@@ -73,7 +73,7 @@ class Inspection:
             "with_amount": self.with_amount,
             "with_photograph": self.with_photograph,
             "near_duplicates": self.near_duplicates,
-            "notes": list(read.reading.notes),
+            "notes": list(read.notes),
             "warnings": list(self.warnings),
             "command": self.command,
         }

@@ -84,8 +84,17 @@ class Catalogue:
     rejects: list[Reject]
     passed_over: Counter[str]  # rows that are no items and at no fault, by what they are
     several: int  # items that stand for several variants at one price
+    unnamed: int  # items without an id of their own, which are named by their line
     prices: pa.ChunkedArray  # (n,) float64 money as the file has it; null where an item has none
     reading: Reading
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on how the file was read, and on what the reader may not expect."""
+        notes = [*self.reading.notes]
+        if self.unnamed:
+            notes.append(f"{self.unnamed:,} items have no id: they are named by their line, as in line-2.")
+        return tuple(notes)
 
     @property
     def rejected(self) -> Counter[str]:
@@ -116,6 +125,7 @@ def read_catalogue(path: Path, settings: ReadSettings, *, priced: bool, on_progr
         rejects=rejects,
         passed_over=reader.passed_over,
         several=reader.several,
+        unnamed=reader.unnamed,
         prices=pa.chunked_array(prices, pa.float64()),
         reading=reading,
     )
@@ -189,6 +199,7 @@ class ItemReader:
         self.rows = 0
         self.passed_over: Counter[str] = Counter()
         self.several = 0
+        self.unnamed = 0  # items whose id was made
         self._reading = reading
         self._roles = reading.roles
         self._priced = priced
@@ -211,11 +222,14 @@ class ItemReader:
 
     def no_item(self, record: Record) -> Item:
         """Return what stands in an item's place where a record is none: its id, as far as it can be read."""
-        places = self._reading.articles.at("id")
-        item_id = next((cleaned for at in places if (cleaned := cleaned_id(record.cells[at] or ""))), "")
-        roles = self._roles
+        item_id, roles = self._id_of(record), self._roles
         nothing = (None,) * len(roles.categories), (None,) * len(roles.numbers)
         return Item(item_id.encode("utf-8", "replace").decode("utf-8"), "", "", None, "", *nothing)
+
+    def _id_of(self, record: Record) -> str:
+        """The id of a record that may be no item, as far as it can be read."""
+        places = self._reading.articles.at("id")
+        return next((cleaned for at in places if (cleaned := cleaned_id(record.cells[at] or ""))), "")
 
     def cells(self, items: Sequence[Item]) -> pa.Table:
         """Return the cells of items as a table: item_id, text, image, and the file's own columns."""
@@ -248,7 +262,7 @@ class ItemReader:
         self.rows += 1
         if reason := record.fault or self._cell_fault(record):
             column, _, why = reason.rpartition("\0")
-            return self._reject(record, "", column, why)
+            return self._reject(record, self._id_of(record), column, why)
         article = self._reading.articles.read(record.cells, record.line)
         if isinstance(article, str):
             self.passed_over[article] += 1
@@ -264,6 +278,7 @@ class ItemReader:
             return self._reject(record, article.item_id, self._heading(role), reason)
         if self._unique:
             self._seen.add(article.item_id)
+        self.unnamed += article.item_id == f"line-{record.line}"
         self.several += article.several
         numbers = tuple(read_number(cell) if cell else None for cell in article.numbers)
         return Item(article.item_id, article.text, article.image, price, article.parent, article.categories, numbers)

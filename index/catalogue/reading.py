@@ -80,8 +80,6 @@ class Reading:
             notes.append(f"The prices of {self.heading('price')!r} are without tax.")
         if sale := self.heading("sale_price"):
             notes.append(f"What is paid is {sale!r} where it is filled.")
-        if not self.roles.places("id"):
-            notes.append("No column holds an id: an item is named by its line, as in line-2.")
         return tuple(notes)
 
     def taken_for(self) -> str:

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from index.catalogue.columns import Columns
 
 from engine.evaluation.evaluate import evaluate_index, evaluate_labelled
 from engine.metrics import coverage, smape
 from engine.serving.pricer import Item, Pricer
 from index.catalogue.items import read_catalogue
+from index.catalogue.settings import ReadSettings
 from index.embedding import encode
 from index.encoders import open_encoder
 from index.errors import DataRefused, IndexUnusable
@@ -27,7 +27,7 @@ def test_a_labelled_file_scores_as_its_items_priced_one_by_one(shop: Any, monkey
 
     monkeypatch.setattr(encode, "open_encoder", open_alone)
     scored = evaluate_labelled(shop.index, shop.holdout, image_dir=shop.images)
-    items = read_catalogue(shop.holdout, Columns(), priced=True).items.to_pylist()
+    items = read_catalogue(shop.holdout, ReadSettings(), priced=True).items.to_pylist()
     pricer, photographs = Pricer.open(shop.index), Photographs(shop.images)
     quotes = [pricer.price([Item(row["text"], row["image"])], photographs=photographs)[0] for row in items]
     price = np.exp([row["log_price"] for row in items])

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from index.catalogue.columns import Columns
 
 from engine.lifecycle.build import build_index
 from engine.serving.pricer import Item, Pricer
 from engine.settings.read import read_settings
 from engine.settings.schema import Settings
+from index.catalogue.settings import ReadSettings
 from index.errors import DataRefused
 from index.storage.generations import current_generation
 from index.storage.items_table import ItemStore
@@ -190,5 +190,5 @@ def test_columns_may_have_any_names(quick: Settings, tmp_path: Path) -> None:
     path = tmp_path / "goods.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["key", "words", "eur"], *([i, name, cost] for i, name, _, cost in wares())])
-    built = build_index(path, tmp_path / "index", quick, columns=Columns(id="key", text="words", price="eur"))
+    built = build_index(path, tmp_path / "index", quick, columns=ReadSettings(id="key", text=("words",), price="eur"))
     assert built.rows == len(wares())

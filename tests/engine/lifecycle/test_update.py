@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from index.catalogue.columns import Columns
 
 from engine.ensemble.blend import blend
 from engine.ensemble.out_of_fold import OutOfFold
@@ -24,6 +23,7 @@ from engine.features.inputs import make_inputs
 from engine.lifecycle.update import add_items, compact_index, read_ids, remove_items
 from engine.serving.pricer import Item, Pricer
 from index.catalogue.items import read_catalogue
+from index.catalogue.settings import ReadSettings
 from index.errors import DataRefused, IndexLocked, IndexUnusable, UsageError
 from index.search.neighbours import BandIndex
 from index.storage.generations import current_generation, writing
@@ -106,7 +106,7 @@ def test_a_residual_comes_from_models_that_saw_neither_the_row_nor_its_near_dupl
     add_items(path, own_index)
     assert group_of(own_index, "like") == group_of(own_index, known["item_id"])
     assert len({group_of(own_index, row[0])[0] for row in TEAS}) == 4  # strangers to each other
-    items = read_catalogue(path, Columns(), priced=True).items
+    items = read_catalogue(path, ReadSettings(), priced=True).items
     inputs = make_inputs(items, old.encoders.encode(items, None, own_index / "cache")[0])  # type: ignore[arg-type]
     rows, oof = ReferenceSet.open(current_generation(own_index)), OutOfFold.read(current_generation(own_index))
     fold, log_price = rows.fold[-5:], items["log_price"].to_numpy().astype(np.float64)

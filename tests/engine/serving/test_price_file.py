@@ -15,7 +15,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from index.catalogue.columns import Columns
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from engine.ensemble.price_model import PriceModel
@@ -44,6 +43,7 @@ from engine.serving.shards import (
     working,
     write_table,
 )
+from index.catalogue.settings import ReadSettings
 from index.embedding.encode import Encoders
 from index.errors import DataRefused, IndexLocked, IndexUnusable, PriceError, UsageError
 from index.photographs.source import Photographs
@@ -485,7 +485,7 @@ def test_columns_that_are_none_are_refused(output: tuple[str, ...], run: Any) ->
 
 def test_an_id_column_that_is_called_like_an_answer_is_refused(run: Any) -> None:
     with pytest.raises(UsageError, match="may not be called 'price'"):
-        run(columns=Columns(id="price"))
+        run(columns=ReadSettings(id="price"))
 
 
 def test_a_second_process_is_refused_while_one_is_at_it(run: Any) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from index.catalogue.columns import Columns
 
 from index.catalogue.formats import compression, records
 from index.catalogue.formats.records import Record
@@ -20,28 +19,30 @@ from index.catalogue.items import (
     Catalogue,
     Item,
     Reject,
-    RowValidator,
     make_items,
     read_catalogue,
     write_rejects,
 )
+from index.catalogue.settings import ReadSettings
 from index.errors import DataRefused
 
 HEADER = "sample_id,catalog_content,image_link,price"
 GOOD = "1,Acme Tea 12 oz,http://x/1.jpg,4.50"
 
 
-def read(tmp_path: Path, content: str | bytes, columns: Columns | None = None, *, priced: bool = True) -> Catalogue:
+def read(
+    tmp_path: Path, content: str | bytes, columns: ReadSettings | None = None, *, priced: bool = True
+) -> Catalogue:
     path = tmp_path / "catalogue.csv"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return read_catalogue(path, columns or Columns(), priced=priced)
+    return read_catalogue(path, columns or ReadSettings(), priced=priced)
 
 
 def read_lines(tmp_path: Path, *lines: str, priced: bool = True) -> Catalogue:
     return read(tmp_path, "\n".join((HEADER, *lines)) + "\n", priced=priced)
 
 
-def refusal(tmp_path: Path, content: str | bytes, columns: Columns | None = None) -> str:
+def refusal(tmp_path: Path, content: str | bytes, columns: ReadSettings | None = None) -> str:
     with pytest.raises(DataRefused) as caught:
         read(tmp_path, content, columns)
     assert caught.value.exit_code == 3
@@ -76,7 +77,7 @@ def test_the_delimiter_is_the_one_that_shows_the_columns(tmp_path: Path, delimit
     path = tmp_path / "any.csv"
     with path.open("w", newline="") as file:
         csv.writer(file, delimiter=delimiter).writerows(lines)
-    [item] = read_catalogue(path, Columns(), priced=True).items.to_pylist()
+    [item] = read_catalogue(path, ReadSettings(), priced=True).items.to_pylist()
     assert (item["item_id"], item["text"], item["image"]) == ("1", "Acme, soft; 3 oz", None)
 
 
@@ -87,7 +88,7 @@ def test_a_byte_order_mark_blank_lines_and_padded_headers_are_accepted(tmp_path:
 
 
 def test_named_columns_are_read_and_a_missing_default_image_column_is_all_null(tmp_path: Path) -> None:
-    columns = Columns(id="sku", text="title", price="cost")
+    columns = ReadSettings(id="sku", text=("title",), price="cost")
     catalogue = read(tmp_path, "cost,title,sku,other\n2.5,Acme Tea,a-1,zzz\n", columns)
     [item] = catalogue.items.to_pylist()
     assert (item["item_id"], item["text"], item["image"]) == ("a-1", "Acme Tea", None)
@@ -98,7 +99,7 @@ def test_more_rows_than_a_batch_keep_their_order(tmp_path: Path, monkeypatch: py
     reported: list[tuple[str, int, int | None]] = []
     path = tmp_path / "many.csv"
     path.write_text(HEADER + "".join(f"\n{n},Acme {n},,{n + 1}" for n in range(50)))
-    catalogue = read_catalogue(path, Columns(), priced=True, on_progress=lambda *args: reported.append(args))
+    catalogue = read_catalogue(path, ReadSettings(), priced=True, on_progress=lambda *args: reported.append(args))
     assert catalogue.items["item_id"].to_pylist() == [str(n) for n in range(50)]
     assert len(reported) > 5 and reported[-1] == ("reading", 50, None)
 
@@ -234,7 +235,7 @@ def test_a_path_that_holds_no_catalogue_is_refused(tmp_path: Path) -> None:
         (tmp_path / ("x" * 400), "cannot be read"),
     ):
         with pytest.raises(DataRefused, match=words):
-            read_catalogue(path, Columns(), priced=True)
+            read_catalogue(path, ReadSettings(), priced=True)
 
 
 @pytest.mark.parametrize(
@@ -272,17 +273,17 @@ def test_an_unclosed_quote_takes_no_row_but_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "header", "words"),
     [
-        (Columns(), "sample_id,catalog_content,image_link,prise", "'price' for the price: did you mean 'prise'?"),
-        (Columns(), "Sample_ID,catalog_content,image_link,price", "did you mean 'Sample_ID'?"),
-        (Columns(), "sku,catalog_content,image_link,price", "for the id: did you mean 'sku'?"),
-        (Columns(), "sample_id,Title,image_link,price", "for the text: did you mean 'Title'?"),
-        (Columns(price="cots"), "sample_id,catalog_content,image_link,cost", "did you mean 'cost'?"),
-        (Columns(image="photo"), "sample_id,catalog_content,photos,price", "did you mean 'photos'?"),
-        (Columns(), "a,b,c,d", "no column 'sample_id' for the id. Its columns are: a, b, c, d."),
+        (ReadSettings(), "sample_id,catalog_content,image_link,prise", "'price' for the price: did you mean 'prise'?"),
+        (ReadSettings(), "Sample_ID,catalog_content,image_link,price", "did you mean 'Sample_ID'?"),
+        (ReadSettings(), "sku,catalog_content,image_link,price", "for the id: did you mean 'sku'?"),
+        (ReadSettings(), "sample_id,Title,image_link,price", "for the text: did you mean 'Title'?"),
+        (ReadSettings(price="cots"), "sample_id,catalog_content,image_link,cost", "did you mean 'cost'?"),
+        (ReadSettings(image="photo"), "sample_id,catalog_content,photos,price", "did you mean 'photos'?"),
+        (ReadSettings(), "a,b,c,d", "no column 'sample_id' for the id. Its columns are: a, b, c, d."),
     ],
 )
 def test_a_wrong_column_is_refused_with_the_nearest_right_one(
-    tmp_path: Path, columns: Columns, header: str, words: str
+    tmp_path: Path, columns: ReadSettings, header: str, words: str
 ) -> None:
     message = refusal(tmp_path, f"{header}\n{GOOD}\n", columns)
     assert words in message
@@ -302,7 +303,7 @@ def test_parquet_gives_the_items_and_rejects_that_csv_gives(tmp_path: Path) -> N
     rows = [("1", "Acme Tea 12 oz", "http://x", "4.5"), ("2", "", None, "3"), ("3", "Soap", None, None)]
     rows += [("1", "Soap", None, "1"), ("4", "So\0ap", None, "1"), ("5", "Soap", None, "nan")]
     columns = dict(zip(HEADER.split(","), map(list, zip(*rows, strict=True)), strict=True))
-    from_parquet = read_catalogue(write_parquet(tmp_path, **columns), Columns(), priced=True)
+    from_parquet = read_catalogue(write_parquet(tmp_path, **columns), ReadSettings(), priced=True)
     from_csv = read_lines(tmp_path, *(",".join(cell or "" for cell in row) for row in rows))
     assert from_parquet.items.equals(from_csv.items)
     assert [(r.line + 1, r.column, r.reason) for r in from_parquet.rejects] == [
@@ -317,7 +318,7 @@ def test_parquet_columns_of_numbers_and_dictionaries_are_read_as_text(tmp_path: 
         catalog_content=pa.array(["Acme", "Soap", "Acme"]).dictionary_encode(),
         price=pa.array([Decimal("1.50"), Decimal("2.00"), None]),
     )
-    catalogue = read_catalogue(path, Columns(), priced=True)
+    catalogue = read_catalogue(path, ReadSettings(), priced=True)
     assert catalogue.items["item_id"].to_pylist() == ["12", "13"]
     assert catalogue.items["log_price"].to_pylist() == pytest.approx([math.log(1.5), math.log(2)])
     assert catalogue.rejects == [Reject(3, "", "sample_id", "no id")]
@@ -326,13 +327,13 @@ def test_parquet_columns_of_numbers_and_dictionaries_are_read_as_text(tmp_path: 
 def test_a_parquet_column_of_lists_is_refused(tmp_path: Path) -> None:
     path = write_parquet(tmp_path, sample_id=[1], catalog_content=[["a", "b"]], price=[1.0])
     with pytest.raises(DataRefused, match=r"'catalog_content' holds list<.*>, which is neither text nor numbers"):
-        read_catalogue(path, Columns(), priced=True)
+        read_catalogue(path, ReadSettings(), priced=True)
 
 
 def test_a_parquet_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path = write_parquet(tmp_path, sample_id=[1], catalog_content=pa.array([b"caf\xe9"]), price=[1.0])
     with pytest.raises(DataRefused, match="damaged Parquet"):
-        read_catalogue(path, Columns(), priced=True)
+        read_catalogue(path, ReadSettings(), priced=True)
 
 
 def test_a_damaged_parquet_file_is_read_or_refused_and_nothing_else(tmp_path: Path) -> None:
@@ -346,7 +347,7 @@ def test_a_damaged_parquet_file_is_read_or_refused_and_nothing_else(tmp_path: Pa
         broken[source.randrange(4, len(broken))] ^= 1 << source.randrange(8)
         path.write_bytes(broken)
         try:
-            read_catalogue(path, Columns(), priced=True)
+            read_catalogue(path, ReadSettings(), priced=True)
         except DataRefused:
             refused += 1
     assert refused > 20
@@ -365,7 +366,7 @@ def test_rejects_are_counted_by_what_their_reasons_have_in_common(tmp_path: Path
 def test_a_validator_returns_what_it_read_of_a_row(tmp_path: Path) -> None:
     row = Record(2, (" 1 ", " Acme ", " a.jpg ", " 4,50 "), "")
     for priced in (True, False):
-        validator = RowValidator(tmp_path, Columns(), priced=priced, unique=True)
+        validator = RowValidator(tmp_path, ReadSettings(), priced=priced, unique=True)
         assert validator.validate(row) == Item("1", " Acme ", "a.jpg", 4.5)
     unpriced = validator.validate(Record(3, ("2", "Acme", None, "free"), ""))
     assert unpriced == Item("2", "Acme", "", None)
