@@ -36,7 +36,12 @@ from commands.streams import show, tell
     help="Folds that every row is predicted out of, 3 to 20. [default: 10; 5 if rows > 8,000 or groups < 200]",
 )
 @click.option("--seed", type=int, help="Of everything random: folds, networks, trees. [default: 0]")
-@click.option("--currency", help="Label of the prices, kept with the index. [default: USD]")
+@click.option("--currency", help="Of the prices, kept with the index. [default: the catalogue's, else USD]")
+@click.option(
+    "--most-rejects",
+    type=float,
+    help="Share of the rows that may be rejected before nothing is built. [default: 0.5]",
+)
 @runtime_options
 @reading_options
 @json_option
@@ -64,7 +69,7 @@ def build_index_command(catalogue: Path, index_dir: Path, *, as_json: bool, **op
     from index.errors import DownloadNeeded
 
     how = {"image_dir": options.pop("image_dir"), "runtime": runtime(options)}
-    reading = read_settings_of(options, options["currency"])
+    reading = read_settings_of(options)
     preset = options.pop("preset")
     settings = read_settings(options.pop("config"), preset, catalogue=reading.given(), **options)
     for replaced in replaced_encoders(preset, settings):

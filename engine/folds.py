@@ -36,7 +36,7 @@ def refuse_too_few_groups(groups: Int64, needed: int, why: str) -> None:
     if found < needed:
         raise DataRefused(
             f"The catalogue has {len(groups):,} usable rows in {found:,} groups of near-duplicates (the same "
-            f"photograph, or the same name but for numbers), which {why}."
+            f"photograph or parent, or the same name but for numbers), which {why}."
         )
 
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from index.arrays import Int8, Int64
-from index.catalogue.duplicates import duplicate_groups
+from index.catalogue.duplicates import LINKS, duplicate_groups
 from index.storage.layout import REMOVED_ROWS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KNOWN_BY = ("item_id", "name_key", "image", "fingerprint", "parent", "group")
+KNOWN_BY = ("item_id", *LINKS, "group")
 """Columns by which a row's near-duplicates are found."""
 
 

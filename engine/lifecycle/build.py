@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,22 +18,26 @@ from engine.features.inputs import make_inputs
 from engine.features.search_vectors import SearchVectorizer
 from engine.features.training_set import TrainingSet
 from engine.finetune.provenance import mark_finetuned
-from engine.folds import LEAST_GROUPS_PER_FOLD, assign_folds, folds_for, refuse_too_few_groups
+from engine.folds import FEW_FOLDS, LEAST_GROUPS_PER_FOLD, assign_folds, folds_for, refuse_too_few_groups
 from engine.lifecycle.generation import finish, new_manifest, write_ensemble, write_rejected, write_rows
 from engine.members.registry import require_members
-from engine.settings.schema import Settings
+from engine.settings.schema import DEFAULT_CURRENCY, Settings
 from index.arrays import Float64, Int8, Int64
-from index.catalogue.duplicates import duplicate_groups, with_duplicate_keys
-from index.catalogue.items import read_catalogue
+from index.catalogue.duplicates import LINKS, duplicate_groups, with_duplicate_keys
+from index.catalogue.items import Catalogue, read_catalogue
 from index.embedding.columns import modalities
 from index.embedding.encode import Encoders
 from index.encoders.device import AUTO, Runtime
-from index.photographs.fingerprints import read_fingerprints
+from index.errors import DataRefused
+from index.photographs.fingerprints import Fingerprints, read_fingerprints
 from index.photographs.source import Photographs
 from index.progress import OnProgress, silent
 from index.storage.generations import current_generation, writing
 from index.storage.items_table import write_items
 from index.storage.layout import CACHE, REJECTS, photograph_cache
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -67,14 +72,15 @@ def build_index(
         photographs = Photographs(image_dir, photograph_cache(index_dir), catalogue.parent)
         encoders = Encoders(modalities(settings.views), runtime)
         records = encoders.records()  # opens them all: what cannot be had is said before the catalogue is read
-        read = read_catalogue(catalogue, settings.catalogue, priced=True, on_progress=on_progress)
+        reading = replace(settings.catalogue, currency=settings.currency)
+        read = read_catalogue(catalogue, reading, priced=True, on_progress=on_progress)
+        refuse_most_rejects(catalogue, read, settings.most_rejects)
+        settings = replace(settings, currency=read.reading.currency or DEFAULT_CURRENCY)
         fingerprints = read_fingerprints(photographs, read.items["image"].to_pylist(), on_progress)
-        items = with_duplicate_keys(read.items, fingerprints.of(read.items["image"].to_pylist()))
-        keys = {column: items[column].to_pylist() for column in ("name_key", "image", "fingerprint")}
-        groups = duplicate_groups(*keys.values())
+        settings, items, groups = _grouped(read, fingerprints, settings)
         log_price = items["log_price"].to_numpy().astype(np.float64)
         settings, fold = _with_folds(settings, groups, log_price)
-        records = mark_finetuned(records, items, keys["fingerprint"], groups)
+        records = mark_finetuned(records, items, items["fingerprint"].to_pylist(), groups)
         vectors, absent = encoders.encode(items, photographs, index_dir / CACHE, on_progress, fingerprints)
         del encoders  # some hundred megabytes that the models need now
         inputs = make_inputs(items, vectors)
@@ -107,6 +113,33 @@ def build_index(
         evaluation=evaluation,
         seconds=time.monotonic() - started,
     )
+
+
+def refuse_most_rejects(path: Path, read: Catalogue, most: float) -> None:
+    """Raise DataRefused where a greater share than `most` of a file's items is rejected: nothing comes of it."""
+    rejected, found = len(read.rejects), read.items.num_rows
+    if rejected <= most * (rejected + found):
+        return
+    reason, times = read.rejected.most_common(1)[0]
+    raise DataRefused(
+        f"{path}: {rejected:,} of {rejected + found:,} rows are rejected, {times:,} of them with: {reason} (the first at "
+        f"line {read.rejects[0].line}). Nothing was built; `price inspect` shows how the file is read, and "
+        "--most-rejects 1 builds from what is left."
+    )
+
+
+def _grouped(read: Catalogue, fingerprints: Fingerprints, settings: Settings) -> tuple[Settings, pa.Table, Int64]:
+    """The items with what links near-duplicates, their groups (n,), and the settings with how names are compared."""
+    contents = fingerprints.of(read.items["image"].to_pylist())
+    whole = bool(settings.whole_names)
+    items = with_duplicate_keys(read.items, contents, whole_names=whole)
+    groups = duplicate_groups(*(items[column].to_pylist() for column in LINKS))
+    if settings.whole_names is None and len(np.unique(groups)) < LEAST_GROUPS_PER_FOLD * (settings.folds or FEW_FOLDS):
+        alike = with_duplicate_keys(read.items, contents, whole_names=True)
+        groups_of_whole = duplicate_groups(*(alike[column].to_pylist() for column in LINKS))
+        if len(np.unique(groups_of_whole)) > len(np.unique(groups)):
+            whole, items, groups = True, alike, groups_of_whole
+    return replace(settings, whole_names=whole), items, groups
 
 
 def _with_folds(settings: Settings, groups: Int64, log_price: Float64) -> tuple[Settings, Int8]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.ensemble.price_model import save_models
+from engine.settings.schema import DEFAULT_CURRENCY
 from index.catalogue.items import Reject, write_rejects
 from index.files import link_or_copy
 from index.storage.layout import REJECTS, REPORT, Step, unchanged_by
@@ -71,7 +72,7 @@ def new_manifest(items: pa.Table, rejected: int, encoders: Any, settings: Any) -
     return Manifest(
         rows=items.num_rows,
         rejected=rejected,
-        currency=settings.currency,
+        currency=settings.currency or DEFAULT_CURRENCY,
         encoders=encoders,
         settings=asdict(settings),
         engine_version="",

@@ -209,7 +209,9 @@ def _added(
     import pyarrow as pa
 
     fingerprints = read_fingerprints(photographs, items["image"].to_pylist(), on_progress)
-    items = with_duplicate_keys(items, fingerprints.of(items["image"].to_pylist()))
+    items = with_duplicate_keys(
+        items, fingerprints.of(items["image"].to_pylist()), whole_names=bool(pricer.settings.whole_names)
+    )
     features = pricer.features(items, photographs, cache=cache, fingerprints=fingerprints, on_progress=on_progress)
     on_progress("predicting", 0, None)
     known, fold_of_known = old.known, old.reference.fold

@@ -24,6 +24,7 @@ BOUNDED = frozenset({"minmax_bce"})
 SCHEDULES = ("one_cycle", "constant", "cosine_restarts")
 FUSED_HEADS = ("gated", "fusion", "towers", "cross_attention", "mlp")  # of vectors; see `engine.networks`
 HEADS = (*FUSED_HEADS, "words")
+DEFAULT_CURRENCY = "USD"
 MOST_NEIGHBOURS = 10_000
 MOST_ALPHA = 10.0
 WIDEST_BAND = 100.0  # in log price; a settings file cannot say infinity
@@ -221,11 +222,15 @@ class Settings(Checked):
     text_views: Annotated[tuple[str, ...], one_of(*TEXT_VIEWS)] = ("name", "text")
     # Of what encoders read: emoji are removed, numbers spelled out.
     cleaning: Annotated[tuple[str, ...], one_of(*CLEANING, least=0)] = ()
+    # Whether numbers tell names apart, as in bolts of other sizes: such items are then no near-duplicates. None: where
+    # without them too few groups would be left.
+    whole_names: bool | None = None
+    most_rejects: Share = 0.5  # share of the catalogue's rows that may be rejected before the build is refused
     # Share of a fold's training rows, farthest from its median log price, that no member learns.
     outliers: Annotated[float, between(0, 0.5)] = 0.0
     folds: Annotated[int | None, between(3, 20)] = None  # None: see `engine.folds.folds_for`
     seed: Annotated[int, between(0, 2**31 - 1)] = 0
-    currency: str = "USD"
+    currency: str | None = None  # None: the one that the catalogue states, else USD
     coverage: Annotated[float, between(0.01, 0.999)] = 0.8  # of the interval
     search: Annotated[str, one_of(*BACKENDS)] = AUTO  # what looks for neighbours: see `index.search.backends`
     # That are blended; each has a section of its own.
@@ -249,8 +254,9 @@ class Settings(Checked):
         views = [part for part in self.correction.search_vectors if part != "words"]
         if not set(views) <= set(self.text_views):
             raise UsageError(f"search_vectors {views} must be among text_views {list(self.text_views)}.")
-        if not self.currency.strip() or len(self.currency) > 8 or not self.currency.isprintable():
-            raise UsageError(f"currency is {self.currency!r}: give a short label such as USD.")
+        currency = DEFAULT_CURRENCY if self.currency is None else self.currency
+        if not currency.strip() or len(currency) > 8 or not currency.isprintable():
+            raise UsageError(f"currency is {currency!r}: give a short label such as USD.")
 
     @property
     def views(self) -> Views:

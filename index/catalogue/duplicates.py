@@ -19,6 +19,8 @@ from index.catalogue.fields import name_key
 if TYPE_CHECKING:
     import pyarrow as pa
 
+LINKS = ("name_key", "image", "fingerprint", "parent")
+"""Columns of items that link near-duplicates, in the order in which `duplicate_groups` takes them."""
 PHOTOGRAPH_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from index.catalogue.duplicates import duplicate_groups, with_duplicate_keys
+from index.catalogue.duplicates import LINKS, duplicate_groups, with_duplicate_keys
 from index.catalogue.items import ITEMS, Catalogue, read_catalogue
 from index.catalogue.money.prices import price_column_warning
 from index.catalogue.reading import Reading
@@ -85,7 +85,7 @@ def inspect_file(path: Path, settings: ReadSettings, *, on_progress: OnProgress 
     if read.reading.convention is not None:
         read = read_catalogue(path, settings, priced=True, on_progress=on_progress)
     items = with_duplicate_keys(read.items, [None] * read.items.num_rows)
-    groups = duplicate_groups(*(items[name].to_pylist() for name in ("name_key", "image", "fingerprint", "parent")))
+    groups = duplicate_groups(*(items[name].to_pylist() for name in LINKS))
     sizes = np.bincount(groups)[groups] if len(groups) else np.zeros(0, np.int64)
     return Inspection(read, int((sizes > 1).sum()), _warnings(read), _command(path, settings))
 
