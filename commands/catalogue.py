@@ -98,6 +98,7 @@ def build_index_command(catalogue: Path, index_dir: Path, *, as_json: bool, **op
 @index_option
 @image_dir_option
 @click.option("--replace", "replace_known", is_flag=True, help="Let an item take the place of the row with its id.")
+@click.option("--yes", "any_price", is_flag=True, help="Add the items even if they cost far from what is expected.")
 @runtime_options
 @reading_options
 @json_option

@@ -7,6 +7,7 @@ over the file that a query reads. The models stay: what they were trained on doe
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -28,7 +29,7 @@ from index.arrays import Float32, Float64, Int64
 from index.catalogue.duplicates import with_duplicate_keys
 from index.catalogue.items import Catalogue, read_catalogue
 from index.catalogue.reading import read_column
-from index.catalogue.settings import ReadSettings
+from index.catalogue.settings import FOUND, ReadSettings
 from index.catalogue.shops.articles import cleaned_id
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused, UsageError
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NAMED = 3  # ids named in a refusal
+# Added rows are asked about where half of them, and there are so many, differ by such a factor from what is expected.
+LEAST_ROWS_OF_A_SCALE, ANOTHER_SCALE = 3, 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,21 +118,27 @@ def add_items(
     reading: ReadSettings | None = None,
     image_dir: Path | None = None,
     replace_known: bool = False,
+    any_price: bool = False,
     runtime: Runtime = AUTO,
     on_progress: OnProgress = silent,
 ) -> UpdateResult:
     """Append the priced items of a file; rows that cannot be used are listed as by a build.
 
     `replace_known`: an item whose id is in the index takes that row's place. Otherwise it raises DataRefused, and
-    nothing changes. Raises IndexUnusable, IndexLocked, and whatever reading a catalogue and encoding raise.
+    nothing changes. So it does for prices in another currency than the index's, and, without `any_price`, for prices of
+    another order than the models expect. Raises IndexUnusable, IndexLocked, and whatever reading a catalogue and encoding raise.
     """
     started = time.monotonic()
     current_generation(index_dir)  # a missing index is said before the file is read, or a folder is made for it
-    read = read_catalogue(new, reading or ReadSettings(), priced=True, on_progress=on_progress)
+    reading = reading or FOUND
+    if reading.rates and not reading.currency:
+        reading = replace(reading, currency=read_manifest(current_generation(index_dir)).currency)
+    read = read_catalogue(new, reading, priced=True, on_progress=on_progress)
     with writing(index_dir) as folder:
         on_progress("opening the index", 0, None)
         pricer = Pricer(current_generation(index_dir), runtime)
         old = _Old.open(pricer.folder, pricer.manifest, pricer.reference)
+        _refuse_another_currency(new, read.reading.currency, pricer.manifest.currency)
         ids = read.items["item_id"].to_pylist()
         replaced = old.numbers(ids)
         if len(replaced) and not replace_known:
@@ -138,6 +147,8 @@ def add_items(
         added, absent = _added(
             pricer, old, read.items, photographs=photographs, cache=index_dir / CACHE, on_progress=on_progress
         )
+        if not any_price:
+            _refuse_another_scale(new, added.reference.residual)
         result = _write(folder, old, replaced, on_progress, added=added, read=read)
     return replace(
         result,
@@ -287,6 +298,25 @@ def _refuse_too_few_left(old: _Old, removed: Int64) -> None:
             f"near-duplicates, and it stands on no fewer than {needed}: nothing was removed; add rows first, or build "
             "another index."
         )
+
+
+def _refuse_another_currency(new: Path, found: str | None, currency: str) -> None:
+    if found is not None and found != currency:
+        raise DataRefused(
+            f"The prices of {new} are in {found} and the index's in {currency}: nothing was added; --rates converts them."
+        )
+
+
+def _refuse_another_scale(new: Path, residual: Float64) -> None:
+    """Raise DataRefused where half of the added rows cost so much more or less than expected: (n,) residuals."""
+    shift = float(np.median(residual))
+    if len(residual) < LEAST_ROWS_OF_A_SCALE or abs(shift) < math.log(ANOTHER_SCALE):
+        return
+    factor = math.exp(abs(shift))
+    raise DataRefused(
+        f"The rows of {new} cost about {factor:,.0f} times {'more' if shift > 0 else 'less'} than the models expect: in "
+        "cents, or in another currency or unit? Nothing was added; --yes adds them as they are."
+    )
 
 
 def _already_there(new: Path, known: set[str], ids: list[str]) -> str:
