@@ -122,8 +122,8 @@ def refuse_most_rejects(path: Path, read: Catalogue, most: float) -> None:
         return
     reason, times = read.rejected.most_common(1)[0]
     raise DataRefused(
-        f"{path}: {rejected:,} of {rejected + found:,} rows are rejected, {times:,} of them with: {reason} (the first at "
-        f"line {read.rejects[0].line}). Nothing was built; `price inspect` shows how the file is read, and "
+        f"{path}: {rejected:,} of {rejected + found:,} rows are rejected, {times:,} of them with: {reason} (the first "
+        f"at line {read.rejects[0].line}). Nothing was built; `price inspect` shows how the file is read, and "
         "--most-rejects 1 builds from what is left."
     )
 

@@ -126,7 +126,8 @@ def add_items(
 
     `replace_known`: an item whose id is in the index takes that row's place. Otherwise it raises DataRefused, and
     nothing changes. So it does for prices in another currency than the index's, and, without `any_price`, for prices of
-    another order than the models expect. Raises IndexUnusable, IndexLocked, and whatever reading a catalogue and encoding raise.
+    another order than the models expect. Raises IndexUnusable, IndexLocked, and whatever reading a catalogue and
+    encoding raise.
     """
     started = time.monotonic()
     current_generation(index_dir)  # a missing index is said before the file is read, or a folder is made for it
@@ -303,7 +304,8 @@ def _refuse_too_few_left(old: _Old, removed: Int64) -> None:
 def _refuse_another_currency(new: Path, found: str | None, currency: str) -> None:
     if found is not None and found != currency:
         raise DataRefused(
-            f"The prices of {new} are in {found} and the index's in {currency}: nothing was added; --rates converts them."
+            f"The prices of {new} are in {found} and the index's in {currency}: nothing was added; --rates converts "
+            "them."
         )
 
 
@@ -314,8 +316,8 @@ def _refuse_another_scale(new: Path, residual: Float64) -> None:
         return
     factor = math.exp(abs(shift))
     raise DataRefused(
-        f"The rows of {new} cost about {factor:,.0f} times {'more' if shift > 0 else 'less'} than the models expect: in "
-        "cents, or in another currency or unit? Nothing was added; --yes adds them as they are."
+        f"The rows of {new} cost about {factor:,.0f} times {'more' if shift > 0 else 'less'} than the models expect: "
+        "in cents, or in another currency or unit? Nothing was added; --yes adds them as they are."
     )
 
 
