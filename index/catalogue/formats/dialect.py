@@ -110,7 +110,7 @@ def _candidate(lines: Sequence[str], skipped: int, delimiter: str) -> tuple[tupl
         for number, line in enumerate(lines[skipped:], skipped + 1)
         if line.strip()
     ]
-    place, data = _header_and_data(records)
+    place, data = find_header(records)
     if place is None or len(records[place][2]) < 2:
         return None
     line, _, header = records[place]
@@ -139,7 +139,7 @@ def _records(lines: Sequence[str], skipped: int, delimiter: str) -> Iterator[Num
         return
 
 
-def _header_and_data(records: Sequence[Numbered]) -> tuple[int | None, int]:
+def find_header(records: Sequence[Numbered]) -> tuple[int | None, int]:
     """Return the places of the header and of the first row among the records; None where there is no header.
 
     The header is the first record with as many cells as most have, at least half of them filled. One that is not the
