@@ -46,8 +46,8 @@ def open_workbook(path: Path, sheet: str | None) -> Source:
         raise DataRefused(f"{path} is empty: it needs a sheet with a header and rows.")
     name, table = max(tables.items(), key=lambda pair: (len(pair[1].header) > 1, pair[1].height))
     notes = table.notes()
-    if others := [repr(other) for other in tables if other != name]:
-        notes.append(f"Of several sheets, {name!r} has most rows; {', '.join(others)} can be named with --sheet.")
+    if unread := [repr(title) for title in tables if title != name]:
+        notes.append(f"Of several sheets, {name!r} has most rows; {', '.join(unread)} can be named with --sheet.")
     return Source(
         path,
         f"{kind}, sheet {name!r}",

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from index.catalogue.formats.xml_events import XmlEvents
 from index.errors import DataRefused
@@ -56,21 +57,21 @@ def examine_sheets(path: Path) -> dict[str, SheetFacts]:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
             if "xl/workbook.xml" not in names:
-                return _examine_ods(path, _blocks(archive, "content.xml"))
+                with archive.open("content.xml") as file:
+                    return _examine_ods(path, _blocks(file))
             currency_of = _currency_by_style(path, archive) if "xl/styles.xml" in names else []
-            parts = _parts(path, archive)
-            return {
-                sheet: _examine(path, sheet, _blocks(archive, part), currency_of)
-                for sheet, part in parts.items()
-                if part in names
-            }
+            facts = {}
+            for sheet, part in _parts(path, archive).items():
+                if part in names:
+                    with archive.open(part) as file:
+                        facts[sheet] = _examine(path, sheet, _blocks(file), currency_of)
+            return facts
     except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, RuntimeError) as error:
         raise DataRefused(f"{path} is a damaged workbook ({error}): open it and save it again.") from error
 
 
-def _blocks(archive: zipfile.ZipFile, part: str) -> Iterator[bytes]:
-    with archive.open(part) as file:
-        yield from iter(lambda: file.read(_BLOCK), b"")
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: file.read(_BLOCK), b"")
 
 
 def _parts(path: Path, archive: zipfile.ZipFile) -> dict[str, str]:
@@ -88,7 +89,7 @@ def _parts(path: Path, archive: zipfile.ZipFile) -> dict[str, str]:
             targets[attributes.get("Id", "")] = target[1:] if target.startswith("/") else f"xl/{target}"
 
     for part in ("xl/workbook.xml", "xl/_rels/workbook.xml.rels"):
-        XmlEvents(path, start, lambda *_: None, _BLOCK).read(_blocks(archive, part))
+        XmlEvents(path, start, lambda *_: None, _BLOCK).read([archive.read(part)])
     return {sheet: targets.get(relation, "") for sheet, relation in sheets.items()}
 
 
@@ -109,7 +110,7 @@ def _currency_by_style(path: Path, archive: zipfile.ZipFile) -> list[str]:
     def end(*_: str) -> None:
         opened.pop()
 
-    XmlEvents(path, start, end, _BLOCK).read(_blocks(archive, "xl/styles.xml"))
+    XmlEvents(path, start, end, _BLOCK).read([archive.read("xl/styles.xml")])
     return [currency_in(formats.get(style, "")) for style in styles]
 
 
