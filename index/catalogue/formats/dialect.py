@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 
 SAMPLE = 1 << 17  # characters that are looked at
 HEADER_WITHIN = 50  # records of which one is the header
@@ -153,7 +154,8 @@ def find_header(records: Sequence[Numbered]) -> tuple[int | None, int]:
     """Return the places of the header and of the first row among the records; None where there is no header.
 
     The header is the first record with as many cells as most have, at least half of them filled. One that is not the
-    first must moreover hold names alone, no number and no address: it could be a row under a banner.
+    first must moreover hold names alone, no number and no address, and a column must have digits from there on alone:
+    it could be a row under a banner.
     """
     if not records:
         return None, 0
@@ -166,13 +168,23 @@ def find_header(records: Sequence[Numbered]) -> tuple[int | None, int]:
     for place, (_, _, cells) in enumerate(records[:HEADER_WITHIN]):
         filled = [cell for cell in cells if cell.strip()]
         whole = len(cells) >= usual and len(filled) >= max(2, usual / 2)
-        if whole and (not place or (_are_names(filled) and len(filled) == len(set(filled)))):
+        if whole and (not place or (_are_names(filled) and _digits_begin(cells, records[place + 1 : place + 21]))):
             return place, place + 1
     return 0, 1
 
 
 def _are_names(cells: Sequence[str]) -> bool:
-    return not any(is_number(cell.strip()) or "://" in cell or len(cell) > 100 for cell in cells)
+    odd = any(is_number(cell.strip()) or "://" in cell or len(cell) > 100 for cell in cells)
+    return not odd and len(cells) == len(set(cells))
+
+
+def _digits_begin(header: Sequence[str], records: Sequence[Numbered]) -> bool:
+    """Tell whether there is a column with digits in most cells of these rows, and none in its name."""
+    for name, *cells in zip_longest(header, *(cells for _, _, cells in records), fillvalue=""):
+        filled = [cell for cell in cells if cell.strip()]
+        if filled and not _DIGIT.search(name) and 2 * sum(bool(_DIGIT.search(cell)) for cell in filled) > len(filled):
+            return True
+    return False
 
 
 def _template(records: Sequence[Numbered]) -> tuple[int, int]:

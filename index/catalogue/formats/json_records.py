@@ -6,6 +6,7 @@ A file is read twice, so that the header has every name that any record has.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ MOST_LEVELS = 12  # of nesting that becomes columns; what lies deeper is a cell 
 OBJECT_LIMIT = 64_000_000  # characters of one object that holds all records
 
 _LISTS = {"products", "items", "data", "results", "records", "rows", "entries", "@graph"}  # names of a list of records
+_BEFORE_LIST = re.compile(r"\ufeff?\s*\[\s*")
+_BETWEEN = re.compile(r"[\s,]+")
 _DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
 
 
@@ -128,37 +131,36 @@ def _list_values(text: TextFile) -> Iterator[_Value]:
     """Yield the entries of one list, with no more than one of them and a block of text in memory."""
     path = text.file.path
     pieces = text.texts()
-    buffer, line, size, ended = "", 1, 1, False
-    opened = False
+    buffer, at, line, ended = "", 0, 1, False
+    gap = _BEFORE_LIST  # what may stand before the next entry
     while True:
-        line += buffer.count("\n", 0, len(buffer) - len(buffer.lstrip("\ufeff \t\r\n,")))
-        buffer = buffer.lstrip("\ufeff \t\r\n,") if opened else buffer.lstrip("\ufeff \t\r\n")
-        if buffer and not opened:
-            buffer, opened = buffer[1:], True
-            continue
-        if buffer.startswith("]"):
+        between = gap.match(buffer, at)
+        line += buffer.count("\n", at, between.end()) if between else 0
+        at, gap = (between.end(), _BETWEEN) if between else (at, gap)
+        if buffer.startswith("]", at):
             return
-        fault = "JSON that is cut off"
-        if buffer:
-            try:
-                value, end = _DECODER.raw_decode(buffer)
-            except json.JSONDecodeError as error:
-                if ended and error.pos < len(buffer.rstrip()) and not error.msg.startswith("Unterminated"):
-                    raise DataRefused(f"{path} is damaged JSON in the entry at line {line}: {error.msg}.") from error
-            except RecursionError as error:
-                raise DataRefused(f"{path} is JSON nested too deep at line {line}: is this a catalogue?") from error
-            else:
+        try:
+            if at < len(buffer):
+                value, end = _DECODER.raw_decode(buffer, at)
                 yield _Value(line, value)
-                line += buffer.count("\n", 0, end)
-                buffer, size = buffer[end:], 1
+                line += buffer.count("\n", at, end)
+                at = end
                 continue
-        if ended or len(buffer) > LINE_LIMIT:
-            yield _Value(line, None, fault)
+        except json.JSONDecodeError as error:
+            if ended and error.pos < len(buffer.rstrip()) and not error.msg.startswith("Unterminated"):
+                raise DataRefused(f"{path} is damaged JSON in the entry at line {line}: {error.msg}.") from error
+        except RecursionError as error:
+            raise DataRefused(f"{path} is JSON nested too deep at line {line}: is this a catalogue?") from error
+        if ended or len(buffer) - at > LINE_LIMIT:
+            yield _Value(line, None, "JSON that is cut off")
             return
-        size = 2 * max(size, len(buffer))
-        while len(buffer) < size and not ended:
+        parts = [buffer[at:]]
+        size, at = 2 * len(parts[0]) + 1, 0  # twice as much, so that a long entry is not tried again too often
+        while sum(map(len, parts)) < size and not ended:
             piece = next(pieces, None)
-            buffer, ended = buffer + (piece or ""), piece is None
+            parts.append(piece or "")
+            ended = piece is None
+        buffer = "".join(parts)
 
 
 def _fault(entry: _Value) -> str:

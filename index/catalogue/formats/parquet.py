@@ -1,10 +1,11 @@
 """Records of Parquet files: of one, or of a folder or a pattern of them, if all have the same columns."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from index.catalogue.formats.records import BATCH, Record, Source, in_batches
+from index.catalogue.formats.records import BATCH, Record, Source, as_record
 from index.errors import DataRefused
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def open_parquet(path: Path, files: Sequence[Path]) -> Source:
     header = tuple(schemas[0].names)
     unread = [f"{field.name!r}" for field in schemas[0] if _as_text(field.type) is None]
     notes = (f"Not read, being neither text nor numbers: {', '.join(unread)}.",) if unread else ()
-    return Source(path, kind, header, lambda columns, _: in_batches(_records(files, header, columns)), 0, notes)
+    return Source(path, kind, header, lambda columns, _: _batches(files, header, columns), 0, notes)
 
 
 def parquet_files(path: Path) -> list[Path]:
@@ -61,13 +62,13 @@ def _schema(path: Path) -> "pa.Schema":
     return table.schema
 
 
-def _records(files: Sequence[Path], header: Sequence[str], columns: Sequence[int] | None) -> Iterator[Record]:
+def _batches(files: Sequence[Path], header: Sequence[str], columns: Sequence[int] | None) -> Iterator[list[Record]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     places = range(len(header)) if columns is None else columns
     doubled = len(set(header)) < len(header)  # then a name is not enough to read one
-    number = 0
+    number = 1
     for path in files:
         try:
             with pq.ParquetFile(path) as file:
@@ -80,9 +81,9 @@ def _records(files: Sequence[Path], header: Sequence[str], columns: Sequence[int
                         _cells(path, header[place], table.column(place if doubled else header[place]), columns is None)
                         for place in places
                     ]
-                    for cells in zip(*cut, strict=True) if cut else [()] * len(batch):
-                        number += 1
-                        yield Record(number, cells, "")
+                    cells = zip(*cut, strict=True) if cut else [()] * len(batch)
+                    yield list(map(as_record, zip(count(number), cells, repeat(""))))
+                    number += len(batch)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataRefused(f"{path} is a damaged Parquet file: write it again.") from error
 

@@ -96,11 +96,24 @@ def test_the_same_goods_as_table_feed_and_objects_are_the_same(tmp_path: Path) -
     assert column is None or {row[0]: row[column] for row in cells_of(feed) if row[0] in images} == images
 
 
+def test_a_header_below_a_banner_is_found_without_prices_too(tmp_path: Path) -> None:
+    content = (FILES / "supplier_price_list.csv").read_text(encoding="utf-8")
+    without_price = "\n".join(line.rpartition(";")[0] for line in content.splitlines())
+    assert source_of(tmp_path, without_price).header == ("Item no.", "Description", "Picture")
+
+
 def test_a_header_below_a_banner_is_found_and_said(tmp_path: Path) -> None:
     source = open_source(FILES / "supplier_price_list.csv")
     assert source.header == ("Item no.", "Description", "Picture", "List price")
     assert source.passed_over == 2 and "The header is on line 4." in source.notes
     assert records_of(source)[0].line == 5
+
+
+@pytest.mark.parametrize("rows", ["A1,Tea,1\nA2,Soap,2\n", "a,b,c\nd,e,f\ng,h,i\n"])
+def test_a_first_line_of_too_few_names_is_no_banner(tmp_path: Path, rows: str) -> None:
+    source = source_of(tmp_path, "id,title\n" + rows)
+    assert source.header == ("id", "title") and source.passed_over == 0
+    assert {record.fault for record in records_of(source)} == {"3 cells where the header has 2"}
 
 
 def test_a_template_with_header_rows_names_its_own_header(tmp_path: Path) -> None:
