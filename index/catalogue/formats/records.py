@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,9 @@ class Record(NamedTuple):
     line: int  # where it starts, the file's first line being 1; in Parquet and workbooks the row's number
     cells: Cells  # of the columns asked for, in their order; None for one that the record does not have
     fault: str  # why the record could not be cut into cells, "" if it could
+
+
+as_record = partial(tuple.__new__, Record)  # of (line, cells, fault): twice as fast as Record(...), for millions
 
 
 @dataclass

@@ -230,7 +230,7 @@ def test_a_path_that_holds_no_catalogue_is_refused(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     for path, words in (
         (tmp_path / "nowhere.csv", "does not exist"),
-        (tmp_path, "is a folder"),
+        (tmp_path, "is a folder without a .parquet file"),
         (pipe, "is not a regular file"),
         (tmp_path / ("x" * 400), "cannot be read"),
     ):
@@ -250,7 +250,7 @@ def test_a_path_that_holds_no_catalogue_is_refused(tmp_path: Path) -> None:
         (f"{HEADER}\n{GOOD}\n".encode("utf-16")[:-1], "is damaged UTF-16 text"),
         (f"{HEADER}\n1,\xd1\xf2\xee\xeb,,2\n".encode("latin-1"), "is not UTF-8: 1 of 1 rows are not. Save it as UTF-8"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is no text"),
-        (b"PK\x03\x04rest", "spreadsheet: export it as CSV"),
+        (b"PK\x03\x04rest", "is a damaged workbook or zip file"),
         (b"\x1f\x8brest", "is a damaged gzip file"),
         (b"PAR1 and no more", "damaged Parquet file: write it again"),
         (b'"sample_id,catalog_content', "no readable header (a quote that is never closed"),
@@ -324,8 +324,8 @@ def test_parquet_columns_of_numbers_and_dictionaries_are_read_as_text(tmp_path: 
     assert catalogue.rejects == [Reject(3, "", "sample_id", "no id")]
 
 
-def test_a_parquet_column_of_lists_is_refused(tmp_path: Path) -> None:
-    path = write_parquet(tmp_path, sample_id=[1], catalog_content=[["a", "b"]], price=[1.0])
+def test_a_parquet_column_of_lists_of_lists_is_refused(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path, sample_id=[1], catalog_content=[[["a"], ["b"]]], price=[1.0])
     with pytest.raises(DataRefused, match=r"'catalog_content' holds list<.*>, which is neither text nor numbers"):
         read_catalogue(path, ReadSettings(), priced=True)
 

@@ -1,0 +1,218 @@
+"""Facts of an .xlsx or .ods file that its values do not show: its extent, formulas without a value, currencies.
+
+They are found in the XML by patterns, without building a tree: a sheet may have millions of cells.
+"""
+
+import html
+import re
+import zipfile
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from index.catalogue.formats.xml_events import XmlEvents
+from index.errors import DataRefused
+
+MOST_CELLS = 20_000_000  # rows times columns of a sheet: what lies between far cells takes memory as well
+FORMATTED_CELLS = 20_000  # cells that are looked at for formats
+
+_BLOCK = 1 << 20
+_FILLED = re.compile(rb'<(?:\w+:)?c\b[^>]*?\br="([A-Z]{1,3})(\d{1,7})"[^>]*(?<!/)>(?!</)')
+_STYLED = re.compile(rb'<(?:\w+:)?c\b(?=[^>]*?\br="([A-Z]{1,3})\d)(?=[^>]*?\bs="(\d+)")[^>]*(?<!/)>(?!</)')
+_GAP = re.compile(
+    rb'<(?:\w+:)?c\b(?![^>]*\bt="str")[^>]*?\br="([A-Z]{1,3}\d{1,7})"[^>]*>\s*'
+    rb"(?:<(?:\w+:)?f\b[^<]*(?:</(?:\w+:)?f>)?\s*(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v></(?:\w+:)?v>)?\s*</(?:\w+:)?c>)"
+)
+_ERROR = re.compile(rb'<(?:\w+:)?c\b(?=[^>]*\bt="e")[^>]*?\br="([A-Z]{1,3}\d{1,7})"')
+_IN_FORMAT = re.compile(r'\[\$([^\]-]+)(?:-([0-9A-Fa-f]+))?\]|"([^"]+)"|([$€£¥₹₽₩₺₴₫฿])|\b([A-Z]{3})\b')
+_ODS_TAG = re.compile(rb"<table:(table|table-row|table-cell|covered-table-cell)(?=[\s>/])([^>]*)>")
+_ODS_REPEATED = re.compile(rb'table:number-(?:rows|columns)-repeated="(\d{1,9})"')
+_ODS_NAME = re.compile(rb'table:name="([^"]*)"')
+_ODS_CURRENCY = re.compile(rb'office:currency="([A-Z]{3})"')
+_CODES = {
+    "$": "USD", "US$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR", "₽": "RUB", "₩": "KRW", "₺": "TRY",
+    "₴": "UAH", "₫": "VND", "฿": "THB", "R$": "BRL", "zł": "PLN", "Kč": "CZK", "Ft": "HUF", "CA$": "CAD", "A$": "AUD",
+}  # fmt: skip
+_CODES_BY_LOCALE = {
+    ("$", "1009"): "CAD", ("$", "C0C"): "CAD", ("$", "C09"): "AUD", ("$", "1409"): "NZD", ("$", "80A"): "MXN",
+    ("$", "4809"): "SGD", ("$", "C04"): "HKD", ("¥", "804"): "CNY", ("kr", "41D"): "SEK", ("kr", "414"): "NOK",
+    ("kr", "406"): "DKK", ("kr.", "406"): "DKK",
+}  # fmt: skip
+
+
+@dataclass
+class SheetFacts:
+    """Facts of one sheet; columns are counted from 0, as column A is."""
+
+    gaps: list[str] = field(default_factory=list)  # cells with a formula and no value, or with an error: "D5"
+    currencies: dict[int, str] = field(default_factory=dict)  # column -> ISO code
+
+
+def examine_sheets(path: Path) -> dict[str, SheetFacts]:
+    """Examine every sheet of an .xlsx or .ods file. Raises `DataRefused` for what is damaged, or would not fit."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+            if "xl/workbook.xml" not in names:
+                with archive.open("content.xml") as file:
+                    return _examine_ods(path, _blocks(file))
+            currency_of = _currency_by_style(path, archive) if "xl/styles.xml" in names else []
+            facts = {}
+            for sheet, part in _parts(path, archive).items():
+                if part in names:
+                    with archive.open(part) as file:
+                        facts[sheet] = _examine(path, sheet, _blocks(file), currency_of)
+            return facts
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, RuntimeError) as error:
+        raise DataRefused(f"{path} is a damaged workbook ({error}): open it and save it again.") from error
+
+
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: file.read(_BLOCK), b"")
+
+
+def _parts(path: Path, archive: zipfile.ZipFile) -> dict[str, str]:
+    """Return the part of the archive that holds each sheet, by the sheet's name."""
+    sheets: dict[str, str] = {}
+    targets: dict[str, str] = {}
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        local = name.rpartition(":")[2]
+        if local == "sheet":
+            relation = next((value for key, value in attributes.items() if key.endswith(":id")), "")
+            sheets[attributes.get("name", "")] = relation
+        elif local == "Relationship":
+            target = attributes.get("Target", "")
+            targets[attributes.get("Id", "")] = target[1:] if target.startswith("/") else f"xl/{target}"
+
+    for part in ("xl/workbook.xml", "xl/_rels/workbook.xml.rels"):
+        XmlEvents(path, start, lambda *_: None, _BLOCK).read([archive.read(part)])
+    return {sheet: targets.get(relation, "") for sheet, relation in sheets.items()}
+
+
+def _currency_by_style(path: Path, archive: zipfile.ZipFile) -> list[str]:
+    """Return the ISO code of the currency in each cell style's number format, "" for none."""
+    formats: dict[str, str] = {}
+    styles: list[str] = []
+    opened: list[str] = []
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        local = name.rpartition(":")[2]
+        if local == "numFmt":
+            formats[attributes.get("numFmtId", "")] = attributes.get("formatCode", "")
+        elif local == "xf" and opened[-1:] == ["cellXfs"]:
+            styles.append(attributes.get("numFmtId", ""))
+        opened.append(local)
+
+    def end(*_: str) -> None:
+        opened.pop()
+
+    XmlEvents(path, start, end, _BLOCK).read([archive.read("xl/styles.xml")])
+    return [currency_in(formats.get(style, "")) for style in styles]
+
+
+def currency_in(number_format: str) -> str:
+    """Return the ISO code of the currency in a number format, "" for none or one that is not certain ("kr")."""
+    for symbol, locale, quoted, sign, code in _IN_FORMAT.findall(number_format):
+        found = (symbol or quoted or sign or code).strip(" \u00a0")
+        by_locale = _CODES_BY_LOCALE.get((found, locale.upper().lstrip("0")))
+        if known := by_locale or _CODES.get(found) or (found if re.fullmatch("[A-Z]{3}", found) else ""):
+            return known
+    return ""
+
+
+def _examine(path: Path, sheet: str, blocks: Iterator[bytes], currency_of: list[str]) -> SheetFacts:
+    facts = SheetFacts()
+    columns: set[bytes] = set()
+    first, last, looked_at = 0, 0, 0
+    cells: Counter[bytes] = Counter()  # column -> its filled cells
+    codes: dict[bytes, Counter[str]] = defaultdict(Counter)
+    for text in _whole_cells(blocks):
+        found = _FILLED.findall(text)
+        if found:
+            columns.update(column for column, _ in found)
+            rows = {int(row) for _, row in found}
+            first, last = min(rows | {first or last or max(rows)}), max(rows | {last})
+        if columns:
+            places = [_column(column) for column in columns]
+            _refuse_if_vast(path, sheet, (last - first + 1) * (max(places) - min(places) + 1))
+        facts.gaps += [match[1].decode() for match in _GAP.finditer(text)]
+        facts.gaps += [match[1].decode() for match in _ERROR.finditer(text)]
+        if looked_at < FORMATTED_CELLS:
+            looked_at += len(found)
+            cells.update(column for column, _ in found)
+            for column, style in _STYLED.findall(text):
+                if int(style) < len(currency_of) and (code := currency_of[int(style)]):
+                    codes[column][code] += 1
+    for column, times in codes.items():
+        code, most = times.most_common(1)[0]
+        if 2 * most >= cells[column] - 1:  # the header's cell is none of money
+            facts.currencies[_column(column)] = code
+    return facts
+
+
+def _refuse_if_vast(path: Path, sheet: str, cells: int) -> None:
+    if cells > MOST_CELLS:
+        raise DataRefused(
+            f"{path}: sheet {sheet!r} has cells so far apart that the table between them has over {MOST_CELLS} cells: "
+            "delete the far ones, or export the table as CSV."
+        )
+
+
+def _examine_ods(path: Path, blocks: Iterator[bytes]) -> dict[str, SheetFacts]:
+    """Examine the sheets of an .ods file, in which a cell or row may stand for many."""
+    sheets: dict[str, SheetFacts] = {}
+    name = ""
+    row = width = height = column = 0
+    for text in _whole_tags(blocks):
+        for match in _ODS_TAG.finditer(text):
+            kind, attributes = match[1], match[2]
+            times = int(found[1]) if (found := _ODS_REPEATED.search(attributes)) else 1
+            if kind == b"table":
+                name = html.unescape(found[1].decode()) if (found := _ODS_NAME.search(attributes)) else ""
+                sheets[name] = SheetFacts()
+                row = width = height = column = 0
+            elif kind == b"table-row":
+                row, column = row + times, 0
+            else:
+                column += times
+                if b"office:value-type" in attributes:
+                    height, width = max(height, row), max(width, column)
+                    _refuse_if_vast(path, name, height * width)
+                    if currency := _ODS_CURRENCY.search(attributes):
+                        sheets[name].currencies.setdefault(column - 1, currency[1].decode())
+    return sheets
+
+
+def _whole_tags(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield XML in pieces that end where a tag ends."""
+    rest = b""
+    for block in blocks:
+        text = rest + block
+        end = text.rfind(b">") + 1
+        yield text[:end]
+        rest = text[end:]
+    yield rest
+
+
+def _whole_cells(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield XML in pieces that end where a cell ends."""
+    rest = b""
+    for block in blocks:
+        text = rest + block
+        cut = text.rfind(b"</") if len(text) < 8 * _BLOCK else len(text)
+        end = text.rfind(b"c>", 0, cut) + 2
+        piece, rest = (text[:end], text[end:]) if end > 1 else (b"", text)
+        yield piece
+    yield rest
+
+
+def _column(letters: bytes) -> int:
+    """Return the place of a column by its letters: 0 for A, 26 for AA."""
+    place = 0
+    for letter in letters:
+        place = 26 * place + letter - 64
+    return place - 1
