@@ -22,6 +22,7 @@ OBJECT_LIMIT = 64_000_000  # characters of one object that holds all records
 _LISTS = {"products", "items", "data", "results", "records", "rows", "entries", "@graph"}  # names of a list of records
 _BEFORE_LIST = re.compile(r"\ufeff?\s*\[\s*")
 _BETWEEN = re.compile(r"[\s,]+")
+_NOT_PAID = re.compile(r"Strikethrough|ListPrice|MSRP|SRP|InvoicePrice|RegularPrice|MinimumAdvertised", re.IGNORECASE)
 _DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
 
 
@@ -201,12 +202,17 @@ def _flat(value: dict[str, Any]) -> dict[str, str | None]:
     return cells
 
 
+def _is_not_paid(entry: Any) -> bool:
+    """Tell whether an entry is a price that is not asked for: schema.org's list price, or one struck through."""
+    return isinstance(entry, dict) and bool(_NOT_PAID.search(str(entry.get("priceType", ""))))
+
+
 def _flatten(name: str, value: Any, cells: dict[str, str | None], level: int) -> None:
     if isinstance(value, dict) and level < MOST_LEVELS:
         for key, member in value.items():
             _flatten(f"{name}.{key}" if name else key, member, cells, level + 1)
     elif isinstance(value, list) and len(value) <= MOST_ENTRIES and level < MOST_LEVELS:
-        for place, entry in enumerate(value):
+        for place, entry in enumerate(sorted(value, key=_is_not_paid)):
             first_object = place == 0 and isinstance(entry, dict)
             _flatten(name if first_object else f"{name}.{place}", entry, cells, level + 1)
     elif isinstance(value, (dict, list)):

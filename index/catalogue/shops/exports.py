@@ -188,11 +188,15 @@ SHOPS = (
     ),
     Shop(
         "schema.org",
-        ("name|offers price", "name|offers lowprice", "name|offers 0 price"),
+        (
+            "name|offers price",
+            "name|offers lowprice",
+            "name|offers pricespecification price",
+        ),
         {
             "id": "sku|productid|product id|mpn|gtin13|gtin12|gtin8|gtin14|gtin|id|identifier|url",
-            "price": "offers price|offers 0 price|offers lowprice",
-            "currency": "offers pricecurrency|offers 0 pricecurrency",
+            "price": "offers price|offers pricespecification price|offers lowprice",
+            "currency": "offers pricecurrency|offers pricespecification pricecurrency",
             "image": "image|image 0|image url|image 0 url",
             "parent": "inproductgroupwithid|isvariantof productgroupid",
         },

@@ -175,7 +175,7 @@ class _Finder:
         if places:
             self._why[role] = f"a heading of {self._shop.name}" if self._shop else "its heading"
             self._refuse_doubled(places[0])
-        several = role in ("id", "image", "parent") and self._shop is not None
+        several = role in ("id", "image", "parent", "price", "currency") and self._shop is not None
         return places if several else places[:1]
 
     def _refuse_doubled(self, at: int) -> None:
