@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from index.catalogue.formats.dialect import HEADER_WITHIN, find_header
 from index.catalogue.formats.records import Record, Source, Tally, in_batches, picker
-from index.catalogue.formats.workbook_xml import SheetFacts, examine_sheets
+from index.catalogue.formats.workbook_facts import TORN, SheetFacts, examine_sheets
 from index.errors import DataRefused
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def open_workbook(path: Path, sheet: str | None) -> Source:
     Raises `DataRefused` for one that is encrypted, damaged or suspiciously large, and where no sheet has a header.
     """
     kind = _kind(path)
-    facts = {} if "(" in kind else examine_sheets(path)
+    facts = {} if kind.endswith("(.xls)") else examine_sheets(path)
     book = _load(path)
     tables = {name: _Table(path, book, name, facts.get(name)) for name in _candidates(path, book, sheet)}
     tables = {name: table for name, table in tables.items() if table.header}
@@ -68,7 +68,7 @@ def is_workbook(path: Path, head: bytes) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name in _KINDS for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except TORN as error:
         raise DataRefused(f"{path} is a damaged workbook or zip file: save it again.") from error
 
 

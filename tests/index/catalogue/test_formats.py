@@ -376,3 +376,27 @@ def test_a_sheet_of_what_is_no_workbook_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_text(TABLE)
     with pytest.raises(DataRefused, match="no sheet 'A'"):
         open_source(tmp_path / "x", sheet="A")
+
+
+def test_any_file_with_bytes_changed_is_read_or_refused_and_nothing_else(tmp_path: Path) -> None:
+    files = sorted(FILES.iterdir())
+    outcomes = set()
+    for seed in range(10 * len(files)):
+        source = random.Random(seed)  # noqa: S311
+        content = bytearray(files[seed % len(files)].read_bytes())
+        for _ in range(source.choice([1, 3, 20])):
+            at = source.randrange(len(content))
+            content[at : at + source.randrange(2)] = source.choice(
+                [b"", b'"', b"\0", b"\xff", b"\n", b"<", b"{", b"\t,"]
+            )
+        try:
+            found = source_of(tmp_path, bytes(content[: source.randrange(1, 2 * len(content))]))
+            records = records_of(found)
+        except DataRefused as error:
+            assert "\n" not in str(error)
+            outcomes.add("refused")
+        else:
+            assert {len(record.cells) for record in records} <= {len(found.header)}
+            assert found.records == len(records)
+            outcomes.add("read")
+    assert outcomes == {"read", "refused"}

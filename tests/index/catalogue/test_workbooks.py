@@ -1,5 +1,6 @@
 """Workbooks: claims about which sheet is read, what a cell says, and what is refused before it takes memory."""
 
+import struct
 import zipfile
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from index.catalogue.formats import workbook
 from index.catalogue.formats.opening import open_source
 from index.catalogue.formats.records import Source
-from index.catalogue.formats.workbook_xml import currency_in
+from index.catalogue.formats.workbook_facts import currency_in
 from index.errors import DataRefused
 
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
@@ -75,6 +76,44 @@ def write_ods(path: Path, *rows: str) -> Path:
         archive.writestr("META-INF/manifest.xml", MANIFEST)
         body = f"<office:body><office:spreadsheet>{table}</office:spreadsheet></office:body>"
         archive.writestr("content.xml", f"<office:document-content {spaces}>{body}</office:document-content>")
+    return path
+
+
+def record_of(kind: int, content: bytes = b"") -> bytes:
+    """Make a record of an .xlsb: type and size with seven bits a byte."""
+    return b"".join(
+        bytes([number & 0x7F | 0x80, number >> 7]) if number > 0x7F else bytes([number])
+        for number in (kind, len(content))
+    ) + content  # fmt: skip
+
+
+def write_xlsb(path: Path, rows: dict[int, dict[int, str | float]]) -> Path:
+    """Write cells by row and column, as BIFF12."""
+
+    def text(value: str) -> bytes:
+        return struct.pack("<I", len(value)) + value.encode("utf-16-le")
+
+    body = b""
+    for row, cells in rows.items():
+        body += record_of(0, struct.pack("<I", row) + bytes(13))
+        for column, value in cells.items():
+            at = struct.pack("<II", column, 0)
+            body += (
+                record_of(6, at + text(value))
+                if isinstance(value, str)
+                else record_of(5, at + struct.pack("<d", value))
+            )
+    size = struct.pack("<IIII", 0, max(rows), 0, max(max(cells) for cells in rows.values()))
+    sheet = [record_of(129), record_of(148, size), record_of(145), body, record_of(146), record_of(130)]
+    listed = record_of(156, struct.pack("<II", 0, 1) + text("rId1") + text("Goods"))
+    related = f'<Relationship Id="rId1" Type="{OFFICE}/worksheet" Target="worksheets/sheet1.bin"/>'
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("_rels/.rels", RELATIONS.replace("workbook.xml", "workbook.bin"))
+        archive.writestr(
+            "xl/workbook.bin", b"".join([record_of(131), record_of(143), listed, record_of(144), record_of(132)])
+        )
+        archive.writestr("xl/_rels/workbook.bin.rels", f'<Relationships xmlns="{PACKAGE}">{related}</Relationships>')
+        archive.writestr("xl/worksheets/sheet1.bin", b"".join(sheet))
     return path
 
 
@@ -172,6 +211,14 @@ def test_an_open_document_is_read_with_the_currency_of_its_cells(tmp_path: Path)
     source = open_source(write_ods(tmp_path / "x", *lines, blank))
     assert source.kind == "OpenDocument workbook, sheet 'Goods'" and source.currency_of(1) == "EUR"
     assert cells_of(source) == [("A1", "12.5")]
+
+
+def test_a_binary_workbook_is_read(tmp_path: Path) -> None:
+    rows: dict[int, dict[int, str | float]] = {0: {0: "id", 1: "title", 2: "price"}, 1: {0: "A1", 1: "Tea", 2: 2.5}}
+    source = open_source(write_xlsb(tmp_path / "x", rows))
+    assert source.kind == "Excel workbook (.xlsb), sheet 'Goods'" and cells_of(source) == [("A1", "Tea", "2.5")]
+    rows[200_000] = {2_000: "far"}
+    assert "has cells so far apart" in refusal(write_xlsb(tmp_path / "x", rows))
 
 
 def test_cells_that_lie_far_apart_are_refused_before_they_take_memory(tmp_path: Path) -> None:

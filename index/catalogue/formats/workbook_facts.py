@@ -1,10 +1,13 @@
-"""Facts of an .xlsx or .ods file that its values do not show: its extent, formulas without a value, currencies.
+"""Facts of a workbook that its values do not show: its extent, formulas without a value, currencies of cells.
 
-They are found in the XML by patterns, without building a tree: a sheet may have millions of cells.
+They are found in the parts of the file by patterns, without building a tree: a sheet may have millions of cells. Of an
+.xlsb only the extent is known. An .xls cannot have more cells than are allowed here.
 """
 
 import html
+import posixpath
 import re
+import struct
 import zipfile
 import zlib
 from collections import Counter, defaultdict
@@ -19,15 +22,24 @@ from index.errors import DataRefused
 MOST_CELLS = 20_000_000  # rows times columns of a sheet: what lies between far cells takes memory as well
 FORMATTED_CELLS = 20_000  # cells that are looked at for formats
 
+# What a torn zip file raises, opened or read.
+TORN = (zipfile.BadZipFile, zlib.error, struct.error, OSError, ValueError, EOFError, RuntimeError, LookupError)
+
 _BLOCK = 1 << 20
-_FILLED = re.compile(rb'<(?:\w+:)?c\b[^>]*?\br="([A-Z]{1,3})(\d{1,7})"[^>]*(?<!/)>(?!</)')
-_STYLED = re.compile(rb'<(?:\w+:)?c\b(?=[^>]*?\br="([A-Z]{1,3})\d)(?=[^>]*?\bs="(\d+)")[^>]*(?<!/)>(?!</)')
+_PLACE = rb"""[^>]*?\br=["']([A-Z]{1,3})(\d{1,7})["'][^>]*"""  # attributes of a cell: its column, its row
+_FILLED = re.compile(rb"<(?:\w+:)?c\b" + _PLACE + rb"(?<!/)>(?!</)")
+_STYLED = re.compile(rb"""<(?:\w+:)?c\b(?=[^>]*?\br=["']([A-Z]{1,3})\d)(?=[^>]*?\bs=["'](\d+)["'])[^>]*(?<!/)>(?!</)""")
+_NO_VALUE = rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v></(?:\w+:)?v>)?"
 _GAP = re.compile(
-    rb'<(?:\w+:)?c\b(?![^>]*\bt="str")[^>]*?\br="([A-Z]{1,3}\d{1,7})"[^>]*>\s*'
-    rb"(?:<(?:\w+:)?f\b[^<]*(?:</(?:\w+:)?f>)?\s*(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v></(?:\w+:)?v>)?\s*</(?:\w+:)?c>)"
+    rb"""<(?:\w+:)?c\b(?![^>]*\bt=["']str["'])"""
+    + _PLACE
+    + rb">\s*<(?:\w+:)?f\b[^<]*(?:</(?:\w+:)?f>)?\s*"
+    + _NO_VALUE
+    + rb"\s*</(?:\w+:)?c>"
 )
-_ERROR = re.compile(rb'<(?:\w+:)?c\b(?=[^>]*\bt="e")[^>]*?\br="([A-Z]{1,3}\d{1,7})"')
+_ERROR = re.compile(rb"""<(?:\w+:)?c\b(?=[^>]*\bt=["']e["'])""" + _PLACE)
 _IN_FORMAT = re.compile(r'\[\$([^\]-]+)(?:-([0-9A-Fa-f]+))?\]|"([^"]+)"|([$€£¥₹₽₩₺₴₫฿])|\b([A-Z]{3})\b')
+_ROW, _FILLED_CELLS = 0, range(2, 12)  # types of records in an .xlsb; 1 is an empty cell
 _ODS_TAG = re.compile(rb"<table:(table|table-row|table-cell|covered-table-cell)(?=[\s>/])([^>]*)>")
 _ODS_REPEATED = re.compile(rb'table:number-(?:rows|columns)-repeated="(\d{1,9})"')
 _ODS_NAME = re.compile(rb'table:name="([^"]*)"')
@@ -52,21 +64,25 @@ class SheetFacts:
 
 
 def examine_sheets(path: Path) -> dict[str, SheetFacts]:
-    """Examine every sheet of an .xlsx or .ods file. Raises `DataRefused` for what is damaged, or would not fit."""
+    """Examine every sheet of an .xlsx, .xlsb or .ods file. Raises `DataRefused` for one that is damaged or vast."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
+            for part in names:
+                if part.lower().endswith(".bin") and "sheet" in part.lower():
+                    _refuse_if_vast(path, part, _cells_of_xlsb(archive.read(part)))
+            if "xl/workbook.bin" in names:
+                return {}
             if "xl/workbook.xml" not in names:
                 with archive.open("content.xml") as file:
                     return _examine_ods(path, _blocks(file))
             currency_of = _currency_by_style(path, archive) if "xl/styles.xml" in names else []
             facts = {}
             for sheet, part in _parts(path, archive).items():
-                if part in names:
-                    with archive.open(part) as file:
-                        facts[sheet] = _examine(path, sheet, _blocks(file), currency_of)
+                with archive.open(part) as file:  # a LookupError where there is none: nothing is read unexamined
+                    facts[sheet] = _examine(path, sheet, _blocks(file), currency_of)
             return facts
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, RuntimeError) as error:
+    except TORN as error:
         raise DataRefused(f"{path} is a damaged workbook ({error}): open it and save it again.") from error
 
 
@@ -86,7 +102,7 @@ def _parts(path: Path, archive: zipfile.ZipFile) -> dict[str, str]:
             sheets[attributes.get("name", "")] = relation
         elif local == "Relationship":
             target = attributes.get("Target", "")
-            targets[attributes.get("Id", "")] = target[1:] if target.startswith("/") else f"xl/{target}"
+            targets[attributes.get("Id", "")] = posixpath.normpath(posixpath.join("/xl", target)).lstrip("/")
 
     for part in ("xl/workbook.xml", "xl/_rels/workbook.xml.rels"):
         XmlEvents(path, start, lambda *_: None, _BLOCK).read([archive.read(part)])
@@ -131,6 +147,8 @@ def _examine(path: Path, sheet: str, blocks: Iterator[bytes], currency_of: list[
     cells: Counter[bytes] = Counter()  # column -> its filled cells
     codes: dict[bytes, Counter[str]] = defaultdict(Counter)
     for text in _whole_cells(blocks):
+        if b"\0" in text:
+            raise DataRefused(f"{path} is a damaged workbook (a part is no UTF-8): open it and save it again.")
         found = _FILLED.findall(text)
         if found:
             columns.update(column for column, _ in found)
@@ -139,8 +157,7 @@ def _examine(path: Path, sheet: str, blocks: Iterator[bytes], currency_of: list[
         if columns:
             places = [_column(column) for column in columns]
             _refuse_if_vast(path, sheet, (last - first + 1) * (max(places) - min(places) + 1))
-        facts.gaps += [match[1].decode() for match in _GAP.finditer(text)]
-        facts.gaps += [match[1].decode() for match in _ERROR.finditer(text)]
+        facts.gaps += [(match[1] + match[2]).decode() for match in [*_GAP.finditer(text), *_ERROR.finditer(text)]]
         if looked_at < FORMATTED_CELLS:
             looked_at += len(found)
             cells.update(column for column, _ in found)
@@ -160,6 +177,32 @@ def _refuse_if_vast(path: Path, sheet: str, cells: int) -> None:
             f"{path}: sheet {sheet!r} has cells so far apart that the table between them has over {MOST_CELLS} cells: "
             "delete the far ones, or export the table as CSV."
         )
+
+
+def _cells_of_xlsb(part: bytes) -> int:
+    """Return the rows times columns of a sheet of an .xlsb, which is records of a type, a size and content (BIFF12)."""
+    at = row = last_row = last_column = 0
+    while at < len(part):
+        kind, at = _number(part, at, 2)
+        size, at = _number(part, at, 4)
+        if kind == _ROW:
+            row = int.from_bytes(part[at : at + 4], "little")
+        elif kind in _FILLED_CELLS:
+            last_row = max(last_row, row)
+            last_column = max(last_column, int.from_bytes(part[at : at + 4], "little"))
+        at += size
+    return (last_row + 1) * (last_column + 1)
+
+
+def _number(part: bytes, at: int, most: int) -> tuple[int, int]:
+    """Read a number of seven bits a byte, the lowest first; return it and the place behind it."""
+    number = 0
+    for place in range(most):
+        byte = part[at + place]
+        number |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            return number, at + place + 1
+    return number, at + most
 
 
 def _examine_ods(path: Path, blocks: Iterator[bytes]) -> dict[str, SheetFacts]:
