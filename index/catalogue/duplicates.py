@@ -7,7 +7,6 @@ wherever a score is computed. This file knows names, references and fingerprints
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -15,17 +14,17 @@ import numpy as np
 
 from index.arrays import Int64
 from index.catalogue.fields import name_key
+from index.photographs.references import is_image_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 LINKS = ("name_key", "image", "fingerprint", "parent")
 """Columns of items that link near-duplicates, in the order in which `duplicate_groups` takes them."""
-PHOTOGRAPH_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
 
 
 def with_duplicate_keys(items: pa.Table, fingerprints: Sequence[str | None], *, whole_names: bool = False) -> pa.Table:
-    """Add the columns `name_key` and `fingerprint`, which link near-duplicates beside photograph's name and parent.
+    """Add the columns `name_key` and `fingerprint`, which link near-duplicates beside the photograph's reference and the parent.
 
     `items` of schema `ITEMS`; `fingerprints` (n,) of their photographs, None where there is none or none can be read.
     With `whole_names` numbers count: bolts of other sizes are other items.
@@ -50,11 +49,10 @@ def duplicate_groups(
 ) -> Int64:
     """Number the groups of near-duplicates: (n,) from 0, without gaps; a row without any is a group of its own.
 
-    Linked are rows with the same `names_key` (a name without its numbers), with the same last part of the photograph's
-    reference, with the same `fingerprints` (a photograph's content), or with the same of `parents` (variants of one
-    article); and so on from row to row. Empty or absent keys link nobody. Nor does a photograph that more different
-    names share than `placeholder_limit` allows: that one says "no image available", and would glue the catalogue into
-    one group.
+    Linked are rows with the same `names_key` (a name without its numbers), with the same reference to a photograph, with
+    the same `fingerprints` (a photograph's content), or with the same of `parents` (variants of one article); and so on
+    from row to row. Empty or absent keys link nobody. Nor does a photograph that more different names share than
+    `placeholder_limit` allows: that one says "no image available", and would glue the catalogue into one group.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -71,15 +69,15 @@ def duplicate_groups(
 def duplicate_keys(
     names_key: Sequence[str], images: Sequence[str | None], fingerprints: Sequence[str | None] | None = None
 ) -> tuple[Sequence[str | None], Sequence[str | None], Sequence[str | None]]:
-    """Return what links near-duplicates: names, photographs' names, their contents.
+    """Return what links near-duplicates: names, photographs' addresses, their contents.
 
     Each is (n,), with an empty string or None where it links nobody.
     """
     rows = len(names_key)
     assert len(images) == rows and (fingerprints is None or len(fingerprints) == rows)
-    file_names = [photograph_name(image) if image else "" for image in images]
+    addresses = [photograph_address(image) if image else "" for image in images]
     contents = fingerprints or [None] * rows
-    return names_key, _without_placeholders(file_names, names_key), _without_placeholders(contents, names_key)
+    return names_key, _without_placeholders(addresses, names_key), _without_placeholders(contents, names_key)
 
 
 def placeholder_limit(rows: int) -> int:
@@ -90,20 +88,25 @@ def placeholder_limit(rows: int) -> int:
     return max(min(50, rows // 10), rows // 100, 10)
 
 
-def photograph_name(reference: str) -> str:
-    """Return the last part of a URL or path, which is what photographs are known by.
+def photograph_address(reference: str) -> str:
+    """Return what two references to one photograph share: the host and the path of a URL, or a path; "" for a folder.
 
-    A query is cut off where a file name stands before it (`a.jpg?width=300`), and kept where it is the name (`?id=7`).
+    Not its last part alone: shops number photographs anew in each folder. A query is cut off where a file name stands
+    before it (`a.jpg?width=300`), and kept where it is the name (`?id=7`).
     """
-    path = reference
+    address, query = reference, ""
     if "://" in reference:
         try:
-            address = urlsplit(reference)
-        except ValueError:  # not a URL after all, such as http://[: its last part is a name like any other
-            return reference.rsplit("/", 1)[-1]
-        is_file = PurePosixPath(address.path).suffix.lower() in PHOTOGRAPH_SUFFIXES
-        path = address.path if is_file or not address.query else f"{address.path}?{address.query}"
-    return path.replace("\\", "/").rsplit("/", 1)[-1].strip()
+            parts = urlsplit(reference)
+        except ValueError:  # not a URL after all, such as http://[: an address like any other
+            return reference
+        address, query = f"{parts.netloc.lower()}{parts.path}", parts.query
+    elif is_image_name(reference):
+        address = reference.partition("?")[0]
+    address = address.replace("\\", "/").strip().removeprefix("./").lstrip("/")
+    if query and not is_image_name(address):
+        return f"{address}?{query}"
+    return "" if address.endswith("/") else address
 
 
 def _first_with_key(keys: Sequence[str | None]) -> Int64:

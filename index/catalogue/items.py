@@ -34,7 +34,7 @@ ITEMS = pa.schema(
         pa.field("item_id", pa.string(), nullable=False),
         pa.field("text", pa.string(), nullable=False),
         pa.field("name", pa.string(), nullable=False),
-        pa.field("image", pa.string()),  # a URL or a path, as the file has it
+        pa.field("image", pa.string()),  # a URL or a path: the first that the file has
         pa.field("log_price", pa.float32()),  # ln of money; null where an item has no price
         pa.field("amount", pa.float32()),  # the listing's total in the canonical member of `unit`
         pa.field("unit", pa.string(), nullable=False),  # one of `units.UNITS`
@@ -156,7 +156,7 @@ def make_items(
         ids,
         texts,
         [item.name for item in parsed],
-        [first_reference(image) if image else None for image in images],
+        [(first_reference(image) or None) if image else None for image in images],
         [None if price is None else math.log(price) for price in prices],
         [item.amount for item in parsed],
         [item.unit for item in parsed],

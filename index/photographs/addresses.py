@@ -50,6 +50,31 @@ _NEVER: tuple[Network, ...] = tuple(
         ),
     )
 )
+_METADATA: tuple[Network, ...] = tuple(
+    map(
+        ip_network,
+        (
+            "100.100.100.200/32",  # Alibaba
+            "fd00:c1::/64",  # Oracle
+            "fd00:ec2::/64",  # Amazon
+            "fd20:ce::/64",  # Google
+        ),
+    )
+)
+"""Metadata services of clouds that lie in private networks. They hand out credentials, and stay shut."""
+_METADATA_IPV4 = frozenset(
+    map(
+        IPv4Address,
+        (
+            "100.100.100.200",
+            "168.63.129.16",
+            "169.254.169.254",
+            "169.254.170.2",
+            "169.254.170.23",
+            "192.0.0.192",
+        ),
+    )
+)
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")
 
@@ -64,7 +89,8 @@ def check_address(text: str, *, allow_private: bool = False) -> Address:
     except ValueError as error:
         raise ImageRefused(Reason.BLOCKED_ADDRESS, "not a numeric address") from error
     meant = _meant(address)
-    if _public(meant) or (allow_private and any(meant in network for network in _PRIVATE)):
+    private = allow_private and any(meant in network for network in _PRIVATE)
+    if not _metadata(meant) and (private or _public(meant)):
         return address
     raise ImageRefused(Reason.BLOCKED_ADDRESS, str(address))
 
@@ -81,6 +107,16 @@ def _meant(address: Address) -> Address:
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address
+
+
+def _metadata(address: Address) -> bool:
+    """Tell whether a cloud's metadata service answers here.
+
+    A network of one's own may translate to IPv4 under any prefix (RFC 6052), with the IPv4 address at the end.
+    """
+    if isinstance(address, IPv6Address) and IPv4Address(int(address) & 0xFFFFFFFF) in _METADATA_IPV4:
+        return True
+    return any(address in network for network in _METADATA)
 
 
 def _public(address: Address) -> bool:

@@ -1,8 +1,8 @@
 """Bytes of a photograph to pixels, within limits: it knows file formats, and not where the bytes came from.
 
-Every limit on pixels is here: 40 megapixels by the header, before anything is decoded; one frame; and at most
-`LONGEST_SIDE` pixels a side handed on, because encoders look at 224 to 448 and a batch of full-size photographs would
-fill the memory.
+Every limit on pixels is here: 40 megapixels by the header, before anything is decoded; the memory that decoding takes,
+from a budget that all threads share; one frame; and at most `LONGEST_SIDE` pixels a side handed on, because encoders
+look at 224 to 448 and a batch of full-size photographs would fill the memory.
 """
 
 import io
@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from index.photographs.formats import HEAD_BYTES, MAX_BYTES, ImageRefused, Reason, identify
+from index.photographs.headers import Header, gif_header, png_header, webp_header
+from index.photographs.memory import DECODING_BYTES, MemoryBudget, decoding_bytes, shrunk_size
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,28 +32,87 @@ MAX_SCANS = 100
 _PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error, zlib.error)
 _PILLOW_HUSHED = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _EXIF_ORIENTATION = 0x0112
+_SCAN = b"\xff\xda"  # marks the start of a JPEG's scan
+_HEADERS = {"PNG": png_header, "GIF": gif_header, "WEBP": webp_header}
+
+DECODING = MemoryBudget(DECODING_BYTES)
+"""The one budget of this process; a photograph that would take more than the whole of it is refused."""
 
 
 def decode(data: bytes) -> npt.NDArray[np.uint8]:
     """Return the first frame as upright RGB on white, `(height, width, 3)`, no side over LONGEST_SIDE.
 
     Large JPEGs are decoded at a half, a quarter or an eighth (libjpeg's own scaling), others are shrunk after decoding.
-    Colour profiles are not applied; CMYK is taken as Adobe writes it. Raises ImageRefused.
+    Colour profiles are not applied; CMYK is taken as Adobe writes it. Waits while others decode and there is no memory
+    left of the budget. Raises ImageRefused.
     """
     from PIL import Image
 
     kind = _checked(data)
     _hush_pillow()
     try:
-        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
-            _check_size(image.width, image.height)
-            image.draft(None, (LONGEST_SIDE, LONGEST_SIDE))
+        if kind == "JPEG":
+            return _decode_jpeg(data)
+        header = _HEADERS[kind](data)
+        with DECODING.hold(_needed(header, len(data))):
+            return _decode_other(data, kind, header)
+    except Image.DecompressionBombError:
+        reason = Reason.TOO_MANY_PIXELS
+    except _PILLOW_ERRORS:
+        reason = Reason.TRUNCATED if _is_cut_short(data, kind) else Reason.DAMAGED
+    # Not raised from the error: through its traceback that one would keep the pixels for as long as someone keeps it.
+    raise ImageRefused(reason)
+
+
+def _decode_jpeg(data: bytes) -> npt.NDArray[np.uint8]:
+    """Decode at the smallest scale that has every pixel which shrinking looks at: Pillow opens it without pixels."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        width, height = image.size
+        _check_size(width, height)
+        shrunk = shrunk_size(width, height, LONGEST_SIDE)
+        image.draft(None, (min(2 * shrunk[0], LONGEST_SIDE), min(2 * shrunk[1], LONGEST_SIDE)))
+        bands = len(image.getbands())
+        # Several scans are put together from coefficients of two bytes, kept for the whole of the picture.
+        padded = (width + 31) * (height + 31)
+        coefficients = 2 * bands * padded if _scans(image, data) > 1 else 0
+        header = Header(
+            *image.size,
+            pixel=1 if bands == 1 else 4,
+            colour=bands == 3,
+            transparent=False,
+            while_decoding=coefficients,
+        )
+        with DECODING.hold(_needed(header, len(data))):
             image.load()
             return _pixels(image)
-    except Image.DecompressionBombError as error:
-        raise ImageRefused(Reason.TOO_MANY_PIXELS) from error
-    except _PILLOW_ERRORS as error:
-        raise ImageRefused(Reason.TRUNCATED if _is_cut_short(data, kind) else Reason.DAMAGED) from error
+
+
+def _decode_other(data: bytes, kind: str, header: Header) -> npt.NDArray[np.uint8]:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+        if image.size != (header.width, header.height):
+            raise ValueError("not the size that memory was reckoned for")
+        image.load()
+        return _pixels(image)
+
+
+def _needed(header: Header, file_size: int) -> int:
+    """Return the memory that decoding takes; refuse what has too many pixels, or takes more than there is for all."""
+    _check_size(header.width, header.height)
+    needed = decoding_bytes(header, file_size, LONGEST_SIDE)
+    if needed > DECODING.total:
+        size = f"{header.width} x {header.height}"
+        raise ImageRefused(Reason.TOO_MANY_PIXELS, f"{size}, {needed // 1_000_000} MB to decode")
+    return needed
+
+
+def _scans(image: "Image.Image", data: bytes) -> int:
+    """Count the scans of a JPEG, but for those of the thumbnails in its metadata."""
+    metadata: list[tuple[str, bytes]] = getattr(image, "applist", [])
+    return data.count(_SCAN) - sum(body.count(_SCAN) for _, body in metadata)
 
 
 def _checked(data: bytes) -> str:
@@ -59,10 +120,7 @@ def _checked(data: bytes) -> str:
     if len(data) > MAX_BYTES:
         raise ImageRefused(Reason.TOO_LARGE)
     kind = identify(data[:HEAD_BYTES])
-    if kind == "WEBP":
-        # Its decoder allocates two canvases as it opens the file, before anyone could ask it for the size.
-        _check_size(*_webp_size(data))
-    if kind == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
+    if kind == "JPEG" and data.count(_SCAN) > MAX_SCANS:
         raise ImageRefused(Reason.TOO_MANY_SCANS)
     return kind
 
@@ -70,19 +128,6 @@ def _checked(data: bytes) -> str:
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise ImageRefused(Reason.TOO_MANY_PIXELS, f"{width} x {height}")
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height from the first chunk of a WebP (RFC 9649); zeroes, for the decoder to refuse, if it has none."""
-    chunk, head = data[12:16], data[20:30].ljust(10, b"\0")
-    if chunk == b"VP8X":
-        return int.from_bytes(head[4:7], "little") + 1, int.from_bytes(head[7:10], "little") + 1
-    if chunk == b"VP8L":
-        bits = int.from_bytes(head[1:5], "little")
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    if chunk == b"VP8 ":
-        return int.from_bytes(head[6:8], "little") & 0x3FFF, int.from_bytes(head[8:10], "little") & 0x3FFF
-    return 0, 0
 
 
 def _hush_pillow() -> None:
@@ -111,8 +156,11 @@ def _pixels(image: "Image.Image") -> npt.NDArray[np.uint8]:
     from PIL import Image
 
     turn = _turn(image)
-    image = _eight_bit(image)
-    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    if image.mode != mode:
+        converted = _eight_bit(image).convert(mode)
+        image.close()  # and let go of its pixels
+        image = converted
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), reducing_gap=2.0)
     if image.mode == "RGBA":
         white = Image.new("RGBA", image.size, "white")
@@ -129,9 +177,10 @@ def _eight_bit(image: "Image.Image") -> "Image.Image":
     if not image.mode.startswith("I"):
         return image
     grey = np.asarray(image)
+    eight_bit = (grey >> 8).astype(np.uint8)
     if isinstance(clear := image.info.get("transparency"), int):
-        grey = np.where(grey == clear, 0xFFFF, grey)
-    return Image.fromarray((grey >> 8).astype(np.uint8))
+        eight_bit[grey == clear] = 0xFF
+    return Image.fromarray(eight_bit)
 
 
 def _turn(image: "Image.Image") -> "Image.Transpose | None":

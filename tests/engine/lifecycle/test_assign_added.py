@@ -36,7 +36,7 @@ def assigned(*new: tuple[str, str, str | None, str | None]) -> tuple[list[int], 
     "near_duplicate",
     [
         ("x", "Green tea, 40 bags", None, None),  # the same name but for numbers
-        ("x", "Something else", "https://shop/a.jpg", None),
+        ("x", "Something else", "a.jpg?w=300", None),
         ("x", "Something else", "other.jpg", "f1"),
         ("a", "Something else", None, None),  # under the same id: the row itself, described anew
     ],

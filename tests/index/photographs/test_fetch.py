@@ -413,6 +413,48 @@ def test_a_users_own_server_is_open_when_private_addresses_are_allowed(address: 
     assert check_address(address, allow_private=True) == ip_address(address)
 
 
+METADATA = {
+    "169.254.169.254": "nearly all clouds",
+    "169.254.170.2": "Amazon, containers",
+    "169.254.170.23": "Amazon, pods",
+    "169.254.0.23": "Tencent",
+    "100.100.100.200": "Alibaba",
+    "168.63.129.16": "Azure",
+    "192.0.0.192": "Oracle",
+    "fd00:ec2::254": "Amazon",
+    "fd00:ec2::23": "Amazon, pods",
+    "fd20:ce::254": "Google",
+    "fd00:c1::a9fe:a9fe": "Oracle",
+    "fe80::a9fe:a9fe": "OpenStack",
+    "fe80::a9fe:a9fe%1": "with a scope",
+    "fd00:ec2::254%1": "with a scope",
+    "::ffff:169.254.169.254": "mapped",
+    "::ffff:100.100.100.200": "mapped",
+    "::ffff:0:100.100.100.200": "translated",
+    "::100.100.100.200": "compatible",
+    "64:ff9b::100.100.100.200": "NAT64",
+    "64:ff9b::169.254.169.254": "NAT64",
+    "64:ff9b:1::169.254.169.254": "NAT64 of one's own",
+    "fd12:3456::100.100.100.200": "NAT64 under a private prefix",
+    "fd12:3456::5efe:168.63.129.16": "ISATAP",
+    "2002:a9fe:a9fe::1": "6to4",
+    "2002:6464:64c8::1": "6to4",
+    "2001:0:1:2::a9fe:a9fe": "Teredo",
+}
+
+
+@pytest.mark.parametrize("address", METADATA)
+def test_no_option_opens_the_metadata_service_of_a_cloud(address: str) -> None:
+    for allow_private in (False, True):
+        with pytest.raises(ImageRefused, match="blocked address"):
+            check_address(address, allow_private=allow_private)
+
+
+@pytest.mark.parametrize("address", ["100.100.100.199", "fd00:ec3::254", "fd12:3456::a9fe:a9ff", "10.168.63.129"])
+def test_what_lies_beside_a_metadata_service_is_a_users_own(address: str) -> None:
+    assert check_address(address, allow_private=True) == ip_address(address)
+
+
 @pytest.mark.parametrize("address", ["169.254.169.254", "0.1.2.3", "224.0.0.1", "fe80::1", "::", "255.255.255.255"])
 def test_no_option_opens_link_local_or_multicast(address: str) -> None:
     with pytest.raises(ImageRefused, match="blocked address"):

@@ -56,6 +56,16 @@ def folder(tmp_path: Path) -> Path:
         "a.jpg",
         "deep/b.jpg",
         " deep/../a.jpg ",
+        "https://example.com/deep/b.jpg",
+        "https://example.com/A.JPG",
+        "Deep/B.jpg",
+        "/deep/b.jpg",
+        "/media/product/a.jpg",
+        "/p/A.JPG?v=17",
+        "a.jpg?v=17",
+        "//cdn.example.com/files/a.jpg?v=17",
+        "a.jpg|51+PFEe-w-L.jpg",
+        "https://example.com/a.jpg;https://example.com/absent.jpg",
     ],
 )
 def test_a_reference_finds_its_file_below_the_image_folder(folder: Path, reference: str) -> None:
@@ -89,8 +99,12 @@ def test_a_reference_finds_its_file_below_the_image_folder(folder: Path, referen
         ("pipe.jpg", Reason.UNREADABLE),
         ("empty.jpg", Reason.EMPTY),
         ("large.jpg", Reason.TOO_LARGE),
-        ("/etc/hostname", Reason.PATH_NOT_ALLOWED),
-        ("//example.com/a.jpg", Reason.PATH_NOT_ALLOWED),
+        ("/etc/hostname", Reason.MISSING),
+        ("/../secret.jpg", Reason.MISSING),
+        ("/up/secret.jpg", Reason.MISSING),
+        ("/UP/SECRET.JPG", Reason.MISSING),
+        ("UP/secret.jpg", Reason.MISSING),
+        ("DEEP/../../SECRET.jpg", Reason.OUTSIDE_FOLDER),
         ("file:///etc/hostname", Reason.PATH_NOT_ALLOWED),
         ("FILE:a.jpg", Reason.PATH_NOT_ALLOWED),
         ("ftp://example.com/a.jpg", Reason.SCHEME),
@@ -102,6 +116,33 @@ def test_a_reference_never_leaves_its_folder(folder: Path, reference: str, reaso
     with pytest.raises(ImageRefused) as refusal:
         Photographs(image_dir=folder).read(reference)
     assert refusal.value.reason is reason
+
+
+def test_a_name_in_its_own_case_wins_and_a_folder_is_listed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["p1.jpg", "P1.jpg", *(f"q{number}.jpg" for number in range(20))]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(bytes([number]))
+    listings: list[Path] = []
+    iterdir = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda folder: listings.append(folder) or iterdir(folder))
+    photographs = Photographs(image_dir=tmp_path)
+    assert [photographs.read_bytes(name)[0] for name in names] == list(range(22))
+    assert listings == []
+    assert [photographs.read_bytes(name.upper())[0] for name in names[2:]] == list(range(2, 22))
+    assert photographs.read_bytes("P1.JPG") == photographs.read_bytes("P1.jpg")  # of two, the first in order
+    assert listings == [tmp_path]
+
+
+def test_of_folders_with_the_same_names_the_one_of_the_url_is_taken(tmp_path: Path) -> None:
+    for folder in ("000", "001"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "0.jpg").write_bytes(folder.encode())
+    (tmp_path / "0.jpg").write_bytes(b"flat")
+    photographs = Photographs(image_dir=tmp_path)
+    for folder, found in (("000", b"000"), ("001", b"001"), ("002", b"flat")):
+        assert photographs.read_bytes(f"https://shop.invalid/media/{folder}/0.jpg") == found
 
 
 def test_the_catalogues_own_folder_is_looked_in_second(folder: Path, tmp_path: Path) -> None:
@@ -156,6 +197,15 @@ def test_a_fetched_photograph_is_read_from_the_cache(tmp_path: Path) -> None:
     settle(tmp_path, URL, PHOTOGRAPH)
     photographs = Photographs(cache_dir=tmp_path, fetch_missing=True, network=no_network())
     assert photographs.read(URL).shape == photographs.read(f"{URL}#large").shape == (48, 64, 3)
+
+
+def test_a_photograph_of_the_cache_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle(tmp_path, URL, PHOTOGRAPH)
+    hashed: list[bytes] = []
+    sha256 = hashlib.sha256
+    monkeypatch.setattr(hashlib, "sha256", lambda data: hashed.append(data) or sha256(data))
+    assert Photographs(cache_dir=tmp_path).fingerprint(URL) == sha256(PHOTOGRAPH).hexdigest()
+    assert hashed == [PHOTOGRAPH]
 
 
 def test_a_url_is_not_fetched_unless_that_was_asked_for(tmp_path: Path) -> None:
