@@ -6,10 +6,13 @@ It knows paths and bytes, and nothing of what they hold.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path
 
 from index.errors import IndexLocked
@@ -17,9 +20,48 @@ from index.errors import IndexLocked
 PARTIAL = ".partial"  # the end of the name of what is not finished
 
 
+class NotRegular(OSError):
+    """A folder, FIFO, device or socket where a file is needed. `strerror` is a phrase: `is a FIFO, not a file`."""
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def require_regular(path: Path | str) -> None:
+    """Refuse what is no regular file without opening it: a FIFO would wait, a device may never end.
+
+    Raises NotRegular, and OSError for a path that leads nowhere. Who opens the file itself uses `open_regular`.
+    """
+    _refuse_special(Path(path).stat(), path)
+
+
+def open_regular(path: Path | str) -> BufferedReader:
+    """Open a regular file for reading, whatever may take its place meanwhile. Raises as `require_regular` does."""
+    require_regular(path)  # before it is opened: opening alone makes some devices act
+    file: BufferedReader = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
+    try:
+        _refuse_special(os.fstat(file.fileno()), path)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _refuse_special(status: os.stat_result, path: Path | str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "of a special kind")
+        raise NotRegular(errno.EINVAL, f"is {kind}, not a file", str(path))
+
+
 def sha256_file(path: Path) -> str:
-    """Hex sha256 of a file's bytes. Raises OSError."""
-    with path.open("rb") as file:
+    """Hex sha256 of a file's bytes. Raises OSError, also for what is no regular file."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

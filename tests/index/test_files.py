@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,16 @@ from pathlib import Path
 import pytest
 
 from index.errors import IndexLocked
-from index.files import atomic_write, exclusive_lock, fsync_tree, link_or_copy, sha256_file
+from index.files import (
+    NotRegular,
+    atomic_write,
+    exclusive_lock,
+    fsync_tree,
+    link_or_copy,
+    open_regular,
+    require_regular,
+    sha256_file,
+)
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
@@ -38,6 +48,45 @@ def test_a_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
     assert sha256_file(tmp_path / "file") == hashlib.sha256(bytes(range(256)) * 5000).hexdigest()
     with pytest.raises(FileNotFoundError):
         sha256_file(tmp_path / "none")
+
+
+SPECIAL = {
+    "a FIFO": os.mkfifo,
+    "a folder": Path.mkdir,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "a socket": lambda path: socket.socket(socket.AF_UNIX).bind(os.path.relpath(path)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_what_is_no_regular_file_is_refused_before_it_is_opened(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    SPECIAL[kind](path)
+    monkeypatch.setattr(os, "open", lambda *_: pytest.fail("it was opened"))
+    for read in (require_regular, open_regular, sha256_file):
+        with pytest.raises(NotRegular, match=f"is {kind}, not a file"):
+            read(path)
+
+
+def test_a_fifo_that_takes_the_place_of_a_file_is_refused_when_it_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    monkeypatch.setattr("index.files.require_regular", lambda path: None)
+    with pytest.raises(NotRegular, match="is a FIFO"):
+        open_regular(tmp_path / "fifo")
+
+
+def test_a_regular_file_is_opened_through_links_too(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"bytes")
+    (tmp_path / "link").symlink_to("file")
+    with open_regular(tmp_path / "link") as file:
+        assert file.read() == b"bytes"
+    with pytest.raises(FileNotFoundError):
+        open_regular(tmp_path / "none")
 
 
 def test_a_written_file_takes_its_place_on_the_disk_and_in_one_step(
