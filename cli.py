@@ -36,6 +36,7 @@ def main() -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run `price ARGUMENTS` and return the exit code. Every error is one line on stderr."""
     from index.errors import PriceError
+    from index.shortage import shortage
 
     try:
         return int(price.main(arguments, prog_name="price", standalone_mode=False) or 0)
@@ -48,10 +49,14 @@ def run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         code, message = INTERRUPTED, "Interrupted; what was finished is kept."
     except PriceError as error:
-        code, message = error.exit_code, render.clean(str(error))
-    except (MemoryError, OSError) as error:
-        what = render.clean(str(error)) or "no memory left"
-        code, message = FAULT, f"The system refused: {what}. Mend that and try again."
+        code, message = FAULT if shortage(error) else error.exit_code, render.clean(str(error))
+    except OSError as error:
+        code, message = FAULT, f"The system refused: {render.clean(str(error))}. Mend that and try again."
+        message = render.clean(shortage(error) or message)
+    except BaseException as error:  # a library's own, such as Rust's panics
+        if (why := shortage(error)) is None:
+            raise
+        code, message = FAULT, why
     click.echo(f"price: {message}", err=True)
     return code
 
