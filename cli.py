@@ -69,6 +69,7 @@ def run(arguments: list[str]) -> int:
     from commands import interrupts, streams
     from commands.price import answer
     from index.errors import PriceError
+    from index.shortage import shortage
 
     try:
         streams.require_output()
@@ -85,14 +86,15 @@ def run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except PriceError as error:
-        code, message = error.exit_code, str(error)
-    except (MemoryError, OSError) as error:
+        code, message = FAULT if shortage(error) else error.exit_code, str(error)
+    except OSError as error:
         if isinstance(error, BrokenPipeError) and streams.reader_left():
             return READER_LEFT
-        code, message = (
-            FAULT,
-            f"The system refused: {error if str(error) else 'no memory left'}. Mend that and try again.",
-        )
+        code, message = FAULT, shortage(error) or f"The system refused: {error}. Mend that and try again."
+    except BaseException as error:  # a library's own, such as Rust's panics
+        if (why := shortage(error)) is None:
+            raise
+        code, message = FAULT, why
     if interrupts.came():  # and the error is what a library made of it
         return INTERRUPTED
     streams.tell(f"price: {message}")

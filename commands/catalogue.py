@@ -63,6 +63,9 @@ def build_index_command(catalogue: Path, index_dir: Path, *, as_json: bool, **op
     towers-knn      a tower each for Qwen3, Marqo and a vision-language encoder
     end-to-end      MiniLM and EfficientNet-B0, SmoothL1, then SMAPE itself
     """
+    from index.shortage import require_memory
+
+    require_memory(training=True)
     from engine.lifecycle.build import build_index
     from engine.settings.presets import replaced_encoders, without_its_encoder
     from engine.settings.read import read_settings
@@ -113,6 +116,9 @@ def add_command(new: Path, index_dir: Path, *, as_json: bool, **options: Any) ->
     price add new.csv --image-dir photographs
     price add corrected.csv --replace --json
     """
+    from index.shortage import require_memory
+
+    require_memory(training=True)
     from engine.lifecycle.update import add_items
 
     how = {"reading": read_settings_of(options), "image_dir": options.pop("image_dir"), "runtime": runtime(options)}
@@ -149,6 +155,9 @@ def remove_command(
     price remove 1234 1235
     price remove --file sold-out.csv --ignore-missing
     """
+    from index.shortage import require_memory
+
+    require_memory()
     from engine.lifecycle.update import read_ids, remove_items
 
     chosen = [*ids, *(read_ids(file, id_column) if file else [])]
@@ -171,6 +180,9 @@ def compact_command(index_dir: Path, *, as_json: bool) -> None:
     \b
     price compact --index price-index
     """
+    from index.shortage import require_memory
+
+    require_memory()
     from engine.lifecycle.update import compact_index
 
     with render.Progress() as progress:

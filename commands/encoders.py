@@ -47,6 +47,9 @@ def finetune_command(catalogue: Path, target: Path, *, as_json: bool, **options:
     price finetune catalogue.csv -o finetuned
     price build-index other.csv --text-encoder minilm@finetuned
     """
+    from index.shortage import require_memory
+
+    require_memory(training=True)
     from engine.finetune.run import FinetuneOptions, finetune
     from engine.settings.read import read_settings
 

@@ -51,6 +51,9 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     text = _standard_input() if text == "-" else text
     if not text.strip() and not (image or "").strip():
         raise DataRefused("There is nothing to price: give the item's TEXT, its --image, or both.")
+    from index.shortage import require_memory
+
+    require_memory()
     from dataclasses import asdict
 
     from engine.serving.pricer import Item, Pricer, with_overrides
@@ -112,6 +115,9 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
     price predict test.csv -o prices.csv
     price predict shop.parquet -o prices.parquet --full --ray local
     """
+    from index.shortage import require_memory
+
+    require_memory()
     from engine.serving.price_file import FULL, PriceFileSettings, price_file
 
     given = {name: options.pop(name) for name in ("k", "band", "decay", "alpha")}

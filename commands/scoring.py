@@ -38,6 +38,9 @@ def evaluate_command(labelled: Path | None, index_dir: Path, *, as_json: bool, *
     price evaluate
     price evaluate holdout.csv --image-dir photographs --json
     """
+    from index.shortage import require_memory
+
+    require_memory()
     from engine.evaluation.evaluate import evaluate_index, evaluate_labelled
 
     with render.Progress() as progress:
@@ -72,6 +75,9 @@ def tune_command(index_dir: Path, what: str, *, as_json: bool, **options: Any) -
     price tune --minutes 30
     price tune --what correction --trials 500
     """
+    from index.shortage import require_memory
+
+    require_memory(training=True)
     from engine.tuning.tune import tune
 
     parts = tuple(part.strip() for part in what.split(","))
@@ -98,6 +104,9 @@ def ablate_command(index_dir: Path, parts: str | None, *, refit: bool, as_json: 
     price ablate --parts correction,members
     price ablate --refit --json
     """
+    from index.shortage import require_memory
+
+    require_memory(training=True)
     from engine.evaluation.ablation import ablate
 
     chosen = None if parts is None else tuple(part.strip() for part in parts.split(","))

@@ -21,11 +21,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from index.errors import IndexUnusable, UsageError
-from index.files import PARTIAL, atomic_write, exclusive_lock, fsync, fsync_tree
+from index.files import PARTIAL, atomic_write, exclusive_lock, fsync, fsync_tree, open_regular
+from index.shortage import shortage
 from index.storage.layout import CACHE, CURRENT, LOCK, MANIFEST
 
 _FINISHED = re.compile(r"gen-([0-9]{6,})")
 _ANY = re.compile(r"gen-([0-9]{6,})(\.partial)?")
+LONGEST_NAME = 200  # bytes that are read of CURRENT
+_WITHOUT_WAITING = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # for a writer, where a FIFO stands in a file's place
 
 
 def current_generation(index_dir: Path) -> Path:
@@ -64,7 +67,7 @@ def lease_current(index_dir: Path) -> GenerationLease:
     while True:
         folder = current_generation(index_dir)
         try:
-            handle = os.open(folder / MANIFEST, os.O_RDONLY | os.O_CLOEXEC)
+            handle = os.open(folder / MANIFEST, _WITHOUT_WAITING)
         except OSError:
             if current_generation(index_dir) == folder:
                 return GenerationLease(folder, None)  # what is wrong with it is said by who reads the manifest
@@ -80,38 +83,74 @@ def lease_current(index_dir: Path) -> GenerationLease:
 def writing(index_dir: Path) -> Iterator[Path]:
     """Hold the index for writing and yield a fresh folder; leaving the block without an error makes it current.
 
-    The folder must hold its manifest by then. Any error removes the folder and leaves the old generation current.
+    The folder must hold its manifest by then. Any error removes the folder and leaves the old generation current; where
+    there was no index, what is left is what has been encoded, if anything.
     Raises IndexLocked, at once, if another process is writing, and UsageError if the folder cannot be used.
     """
-    _prepare(index_dir)
-    with _locked(index_dir):
-        for generation in _generations(index_dir):
-            if generation.name.endswith(PARTIAL):
-                shutil.rmtree(generation, ignore_errors=True)  # no reason to fail: the next build tries again
-        final = index_dir / f"gen-{_newest(index_dir) + 1:06d}"
-        partial = index_dir / (final.name + PARTIAL)
+    made = _prepare(index_dir)
+    try:
+        with _locked(index_dir), _without_new_lock(index_dir):
+            yield from _next_generation(index_dir)
+    except BaseException:
+        _remove_empty(made)
+        raise
+
+
+def _next_generation(index_dir: Path) -> Iterator[Path]:
+    """Yield the folder of the next generation, and make it current when control comes back."""
+    for generation in _generations(index_dir):
+        if generation.name.endswith(PARTIAL):
+            shutil.rmtree(generation, ignore_errors=True)  # no reason to fail: the next build tries again
+    final = index_dir / f"gen-{_newest(index_dir) + 1:06d}"
+    partial = index_dir / (final.name + PARTIAL)
+    try:
         partial.mkdir()
-        try:
-            yield partial
-            assert (partial / MANIFEST).is_file(), f"{partial} was finished without its {MANIFEST}"
-            fsync_tree(partial)
-            partial.rename(final)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)  # what cannot be removed now is removed by the next build
-            raise
+        yield partial
+        assert (partial / MANIFEST).is_file(), f"{partial} was finished without its {MANIFEST}"
+        fsync_tree(partial)
+        partial.rename(final)
         fsync(index_dir)
         _make_current(index_dir, final.name)
-        for generation in _generations(index_dir):
-            if generation != final:
-                _remove_unless_leased(generation)
+    except BaseException:
+        if not _is_current(final):
+            for folder in (partial, final):
+                shutil.rmtree(folder, ignore_errors=True)  # what cannot be removed now is removed by the next build
+        raise
+    for generation in _generations(index_dir):
+        if generation != final:
+            _remove_unless_leased(generation)
 
 
-def _prepare(index_dir: Path) -> None:
-    """Make the index's folder; refuse one that holds something else, for building there would scatter files in it."""
+def _is_current(generation: Path) -> bool:
+    try:
+        return current_generation(generation.parent) == generation
+    except IndexUnusable:
+        return False
+
+
+@contextlib.contextmanager
+def _without_new_lock(index_dir: Path) -> Iterator[None]:
+    """Remove the lock, which this process holds, after an error in the block where there is no index that it is for."""
+    try:
+        yield
+    except BaseException:
+        if not (index_dir / CURRENT).exists():
+            with contextlib.suppress(OSError):
+                (index_dir / LOCK).unlink()  # who has opened it by now gets no lock on a file without a name
+        raise
+
+
+def _prepare(index_dir: Path) -> list[Path]:
+    """Make the index's folder; refuse one that holds something else, for building there would scatter files in it.
+
+    Returns the folders that were made, the innermost first.
+    """
+    made = [folder for folder in (index_dir, *index_dir.parents) if not folder.exists()]
     try:
         index_dir.mkdir(parents=True, exist_ok=True)
         names = {entry.name for entry in index_dir.iterdir() if not entry.name.startswith(".")}
     except OSError as error:
+        _remove_empty(made)
         raise UsageError(
             f"{index_dir} cannot hold an index ({error.strerror}): name another folder with --index."
         ) from error
@@ -120,6 +159,13 @@ def _prepare(index_dir: Path) -> None:
         raise UsageError(
             f"{index_dir} holds other files ({foreign[0]!r}) and no index: name another folder with --index."
         )
+    return made
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    with contextlib.suppress(OSError):  # one that holds something, and those around it
+        for folder in folders:
+            folder.rmdir()
 
 
 @contextlib.contextmanager
@@ -135,6 +181,8 @@ def _locked(index_dir: Path) -> Iterator[None]:
         try:
             held.enter_context(exclusive_lock(index_dir / LOCK, busy))
         except OSError as error:
+            if shortage(error):
+                raise
             if error.filename is None:  # the file could be opened
                 raise UsageError(
                     f"{index_dir} cannot be locked ({error.strerror}): name a folder on a local disk."
@@ -154,11 +202,11 @@ def _make_current(index_dir: Path, name: str) -> None:
 
 def _read_current(index_dir: Path) -> str:
     try:
-        return (index_dir / CURRENT).read_bytes()[:200].decode("utf-8", "replace").removesuffix("\n")
+        with open_regular(index_dir / CURRENT) as file:
+            return file.read(LONGEST_NAME).decode("utf-8", "replace").removesuffix("\n")
     except OSError as error:
         raise IndexUnusable(
-            f"{index_dir / CURRENT} cannot be read ({error.strerror}): mend its permissions, or build into another "
-            "--index."
+            f"{index_dir / CURRENT} cannot be read ({error.strerror}): mend that, or build into another --index."
         ) from error
 
 
@@ -174,7 +222,7 @@ def _newest(index_dir: Path) -> int:
 def _remove_unless_leased(generation: Path) -> None:
     """Remove a generation under a lock, so that a reader who comes now sees that; a later write tries a leased one."""
     try:
-        manifest = os.open(generation / MANIFEST, os.O_RDONLY | os.O_CLOEXEC)
+        manifest = os.open(generation / MANIFEST, _WITHOUT_WAITING)
     except OSError:
         shutil.rmtree(generation, ignore_errors=True)
         return

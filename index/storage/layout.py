@@ -2,7 +2,7 @@
 
 A build writes everything. Every later step makes a new generation out of the current one, in which a file that the step
 leaves as it was is the old file under a second name. A name that is not listed here is a mistake, and no manifest
-lists it. It knows names alone, and opens no file.
+lists it. It knows names and sizes, and opens no file.
 """
 
 from __future__ import annotations
@@ -84,10 +84,22 @@ GENERATION = (
 
 def entry_of(path: str) -> Entry:
     """Return a file's entry by its path in the generation, with forward slashes. AssertionError for an unknown path."""
+    entry = _find_entry(path)
+    assert entry is not None, f"{path} is no file of a generation: name it in index/storage/layout.py"
+    return entry
+
+
+def is_file_of_generation(path: str) -> bool:
+    """Tell whether a path that a manifest names is one of a generation's, and leads nowhere else."""
+    plain = path.isprintable() and "\\" not in path and not {"", ".", ".."} & set(path.split("/"))
+    return plain and path != MANIFEST and _find_entry(path) is not None
+
+
+def _find_entry(path: str) -> Entry | None:
     for entry in GENERATION:
         if path == entry.name or (entry.name.endswith("/") and path.startswith(entry.name)):
             return entry
-    raise AssertionError(f"{path} is no file of a generation: name it in index/storage/layout.py")
+    return None
 
 
 def unchanged_by(step: Step, paths: Iterable[str]) -> list[str]:
@@ -98,6 +110,12 @@ def unchanged_by(step: Step, paths: Iterable[str]) -> list[str]:
 def model_file(name: str, fold: int, suffix: str) -> str:
     """The file of a member's, or the stacker's, model of one fold."""
     return f"{MODELS}{name}-{fold}.{suffix}"
+
+
+def memory_of(generation: Path) -> tuple[int, int]:
+    """Return the bytes that a reader loads of a generation, most of them in half precision on the disk, and maps."""
+    loaded = sum(path.stat().st_size for path in (generation / LSA, *(generation / MODELS).glob("*")) if path.is_file())
+    return 2 * loaded, (generation / REFERENCE).stat().st_size
 
 
 def photograph_cache(index_dir: Path) -> Path:

@@ -8,6 +8,7 @@ itself, because a setting can be flipped as well. JSON alone: nothing is execute
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -15,13 +16,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from index.embedding.columns import EncoderRecord
+from index.contents import AGAIN, MOST_JSON, expect, loading, parse_json, whole
+from index.embedding.columns import VECTOR_PREFIX, EncoderRecord
 from index.errors import IndexUnusable
-from index.files import sha256_file
-from index.storage.layout import MANIFEST, entry_of
+from index.files import open_regular, sha256_file
+from index.shortage import shortage
+from index.storage.layout import MANIFEST, entry_of, is_file_of_generation
 
 FORMAT = 3
-_AGAIN = "build the index again with `price build-index`"
+MOST_ROWS = 2**31 - 1
+MOST_NUMBERS = 2**20  # of a vector
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _HASHERS = min(8, os.cpu_count() or 1)
 
 
@@ -39,6 +44,11 @@ class Manifest:
     encoders: tuple[EncoderRecord, ...]
     settings: dict[str, Any]
     files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Modality -> how many numbers its vectors have."""
+        return {record.column.removeprefix(VECTOR_PREFIX): record.dim for record in self.encoders}
 
 
 def write_manifest(folder: Path, manifest: Manifest, hashed: Mapping[str, str] = MappingProxyType({})) -> Manifest:
@@ -63,9 +73,9 @@ def read_manifest(folder: Path) -> Manifest:
     """Read the manifest and check every file against it. IndexUnusable names what is wrong and what to do."""
     document = _read_document(folder)
     made = document.get("format")
-    if made != FORMAT or isinstance(made, bool):
+    if not whole(made, FORMAT, FORMAT):
         raise IndexUnusable(
-            f"The index at {folder} is of format {made!r:.20}, and this version reads format {FORMAT}: {_AGAIN}, "
+            f"The index at {folder} is of format {made!r:.20}, and this version reads format {FORMAT}: {AGAIN}, "
             "or use the version of price that made it."
         )
     manifest = _parse(folder, document)
@@ -75,16 +85,17 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _read_document(folder: Path) -> dict[str, Any]:
     try:
-        document = json.loads((folder / MANIFEST).read_bytes())
+        with open_regular(folder / MANIFEST) as file:
+            text = file.read(MOST_JSON + 1)
     except FileNotFoundError:
-        raise IndexUnusable(f"The index at {folder} is half-built (it has no {MANIFEST}): {_AGAIN}.") from None
+        raise IndexUnusable(f"The index at {folder} is half-built (it has no {MANIFEST}): {AGAIN}.") from None
     except OSError as error:
-        raise IndexUnusable(f"{folder / MANIFEST} cannot be read ({error.strerror}): {_AGAIN}.") from error
-    except (ValueError, RecursionError) as error:
-        raise IndexUnusable(f"{folder / MANIFEST} is damaged (it is not JSON): {_AGAIN}.") from error
-    if not isinstance(document, dict):
-        raise IndexUnusable(f"{folder / MANIFEST} is damaged (it is no JSON object): {_AGAIN}.")
-    return document
+        if shortage(error):
+            raise
+        raise IndexUnusable(f"{folder / MANIFEST} cannot be read ({error.strerror}): {AGAIN}.") from error
+    with loading(folder / MANIFEST):
+        expect(len(text) <= MOST_JSON, f"it has over {MOST_JSON:,} bytes")
+        return parse_json(text)
 
 
 def _parse(folder: Path, document: dict[str, Any]) -> Manifest:
@@ -92,30 +103,57 @@ def _parse(folder: Path, document: dict[str, Any]) -> Manifest:
     where = f"{folder / MANIFEST}"
     known = {item.name for item in fields(Manifest)} | {"checksum"}
     if unknown := sorted(document.keys() - known):
-        raise IndexUnusable(f"{where} has the unknown key {unknown[0][:40]!r}: {_AGAIN}.")
+        raise IndexUnusable(f"{where} has the unknown key {unknown[0][:40]!r}: {AGAIN}.")
     if missing := sorted(known - document.keys()):
-        raise IndexUnusable(f"{where} lacks the key {missing[0]!r}: {_AGAIN}.")
+        raise IndexUnusable(f"{where} lacks the key {missing[0]!r}: {AGAIN}.")
     body = {key: value for key, value in document.items() if key != "checksum"}
-    if document["checksum"] != _checksum(body):
-        raise IndexUnusable(f"{where} has changed since the index was built: {_AGAIN}.")
-    encoders = tuple(EncoderRecord(**record) for record in body.pop("encoders"))  # the checksum vouches for the shape
-    return Manifest(encoders=encoders, **body)
+    with loading(folder / MANIFEST):
+        if document["checksum"] != _checksum(body):
+            raise IndexUnusable(f"{where} has changed since the index was built: {AGAIN}.")
+        _check_values(body)
+        encoders = tuple(EncoderRecord(**record) for record in body.pop("encoders"))
+        return Manifest(encoders=encoders, **body)
+
+
+def _check_values(body: Mapping[str, Any]) -> None:
+    """Raise WrongContents for a value that no build writes; what is in `settings` is for who reads settings."""
+    for name in ("engine_version", "created", "currency"):
+        expect(isinstance(body[name], str), f"{name} is no text")
+    for name in ("rows", "rejected"):
+        expect(whole(body[name], 0, MOST_ROWS), f"{name} is no number of rows")
+    expect(isinstance(body["settings"], dict), "settings are no object")
+    expect(isinstance(body["encoders"], list), "encoders are no list")
+    for record in body["encoders"]:
+        expect(isinstance(record, dict), "an encoder is no object")
+        expect(record.keys() == {item.name for item in fields(EncoderRecord)}, "an encoder has other keys")
+        expect(all(isinstance(record[name], str) for name in ("column", "name", "identity")), "an encoder has no name")
+        expect(whole(record["dim"], 1, MOST_NUMBERS), "an encoder's vectors have no length")
+        finetuned = record["finetuned_rows"]
+        expect(finetuned is None or whole(finetuned, 0, MOST_ROWS), "finetuned_rows is no number of rows")
+    columns = [record["column"] for record in body["encoders"]]
+    expect(len(set(columns)) == len(columns), "two encoders have one column")
+    expect(isinstance(body["files"], dict), "files are no object")
+    for path, digest in body["files"].items():
+        expect(is_file_of_generation(path), f"{path[:60]!r} is no file of an index")
+        expect(isinstance(digest, str) and _SHA256.fullmatch(digest), f"{path[:60]!r} has no sha256")
 
 
 def _check_files(folder: Path, recorded: Mapping[str, str]) -> None:
     """Refuse a folder whose files, or their bytes, are not those recorded."""
     present = {path for path in _files(folder) if path != MANIFEST}
     if missing := sorted(recorded.keys() - present):
-        raise IndexUnusable(f"{folder / missing[0]} is missing from the index: {_AGAIN}.")
+        raise IndexUnusable(f"{folder / missing[0]} is missing from the index: {AGAIN}.")
     if extra := sorted(present - recorded.keys()):
-        raise IndexUnusable(f"{folder / extra[0]} is no part of the index: remove it, or {_AGAIN}.")
+        raise IndexUnusable(f"{folder / extra[0]} is no part of the index: remove it, or {AGAIN}.")
     try:
         found = _hash_files(folder, sorted(present))
     except OSError as error:
-        raise IndexUnusable(f"{error.filename} cannot be read ({error.strerror}): {_AGAIN}.") from error
+        if shortage(error):
+            raise
+        raise IndexUnusable(f"{error.filename} cannot be read ({error.strerror}): {AGAIN}.") from error
     for path in sorted(present):
         if found[path] != recorded[path]:
-            raise IndexUnusable(f"{folder / path} has changed since the index was built: {_AGAIN}.")
+            raise IndexUnusable(f"{folder / path} has changed since the index was built: {AGAIN}.")
 
 
 def _files(folder: Path) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -19,9 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from index.contents import MOST_JSON, WrongContents, expect, parse_json
 from index.errors import DownloadNeeded, IndexUnusable, UsageError
-from index.files import PARTIAL
-from index.storage.layout import CURRENT, MANIFEST
+from index.files import PARTIAL, NotRegular, require_regular
+from index.shortage import shortage
+from index.storage.layout import CURRENT, MANIFEST, is_file_of_generation
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -115,24 +116,33 @@ def _sweep(folder: Path) -> None:
 
 
 def _files(manifest: bytes, shown: str) -> dict[str, str]:
-    """Read path -> sha256 from the manifest; refuse paths that leave the generation's folder."""
+    """Read path -> sha256 from the manifest; refuse paths that are not a generation's."""
     try:
-        files: dict[str, Any] = json.loads(manifest)["files"]
-        inside = all(isinstance(path, str) and not {"..", ""} & set(path.split("/")) for path in files)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        inside = False
-    if not inside:
-        raise IndexUnusable(f"The {MANIFEST} at {shown} is damaged: copy the index there again.")
+        files: dict[str, Any] = parse_json(manifest)["files"]
+        expect(isinstance(files, dict) and all(map(is_file_of_generation, files)), "its paths lead elsewhere")
+    except (WrongContents, KeyError) as error:
+        raise IndexUnusable(f"The {MANIFEST} at {shown} is damaged: copy the index there again.") from error
     return files
 
 
 def _read(store: FileSystem, path: str, shown: str) -> bytes:
-    return b"".join(_chunks(store, path, shown))
+    """Read a small file whole, and of one that is not small no more than its beginning."""
+    content = bytearray()
+    for chunk in _chunks(store, path, shown):
+        content += chunk
+        if len(content) > MOST_JSON:
+            raise IndexUnusable(f"{path.rpartition('/')[2]} at {shown} is too large: copy the index there again.")
+    return bytes(content)
 
 
 def _chunks(store: FileSystem, path: str, shown: str) -> Iterator[bytes]:
     """Yield what the store gives; its errors are kept distinct from those of this machine's disk, raised outside."""
-    with _refusals(shown), store.open_input_stream(path) as file:
+    from pyarrow.fs import LocalFileSystem
+
+    with _refusals(shown), contextlib.ExitStack() as opened:
+        if isinstance(store, LocalFileSystem):
+            require_regular(path)
+        file = opened.enter_context(store.open_input_stream(path))
         while chunk := file.read(CHUNK):
             yield chunk
 
@@ -159,7 +169,11 @@ def _refusals(shown: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise IndexUnusable(f"There is no index at {shown}: copy one there, or name another with --index.") from None
+    except NotRegular as error:
+        raise IndexUnusable(f"A file of the index at {shown} {error.strerror}: copy the index there again.") from None
     except (pa.ArrowException, OSError, ValueError) as error:
+        if shortage(error):
+            raise
         raise DownloadNeeded(
             f"The index at {shown} cannot be had ({type(error).__name__}): check the address, the credentials and the "
             "network, or bring the index here and name its folder with --index."

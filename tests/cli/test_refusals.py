@@ -1,14 +1,18 @@
 """Refusals: one line that says what happened and what to do, nothing on stdout, and the contract's code."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 USAGE, DATA, INDEX, DOWNLOAD = 2, 3, 4, 6
 HEADER = "sample_id,catalog_content,image_link,price\n"
 STAGE = re.compile(r"[a-z][\w ]*(\([\w@.-]+\))?(: [\d,]+( of [\d,]+.*)?)?")  # a line of progress
@@ -70,6 +74,7 @@ def test_a_catalogue_that_cannot_be_worked_with_is_refused(kind: str, price: Pri
     make(path)
     answer = price("build-index", path, "--index", tmp_path / "index", "--image-encoder", "none")
     refused(answer, DATA, "items.csv", phrase, after_work=True)
+    assert not (tmp_path / "index").exists()
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "header-only", "no text", "no usable row"])
@@ -88,6 +93,7 @@ def test_too_few_rows_for_the_folds_are_refused(items: int, price: Price, shop: 
     rows(*(f"{i},{'abcde'[i] * 5} tea,,{i + 1}" for i in range(items)))(path)
     answer = price("build-index", path, "--index", tmp_path / "index", "--config", shop.quick)
     refused(answer, DATA, "groups of near-duplicates", "ask for fewer folds", after_work=True)
+    assert not (tmp_path / "index").exists()
 
 
 def test_near_duplicates_do_not_count_as_rows_enough(price: Price, shop: Any, tmp_path: Path) -> None:
@@ -105,6 +111,20 @@ def half_built(index: Path) -> None:
 def other_format(index: Path) -> None:
     manifest = next(index.glob("gen-*/manifest.json"))
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 99}))
+
+
+def fifo(pattern: str) -> Callable[[Path], None]:
+    def replace(index: Path) -> None:
+        path = sorted(index.glob(pattern))[0]
+        path.unlink()
+        os.mkfifo(path)
+
+    return replace
+
+
+def not_a_number(index: Path) -> None:
+    manifest = next(index.glob("gen-*/manifest.json"))
+    manifest.write_text(re.sub(r'"rows": \d+', '"rows": NaN', manifest.read_text()))
 
 
 def flip_a_byte(pattern: str) -> Callable[[Path], None]:
@@ -127,6 +147,10 @@ INDEXES: dict[str, tuple[Callable[[Path], object], str]] = {
     "with a changed setting": (flip_a_byte("gen-*/manifest.json"), "manifest.json"),
     "that lost a file": (lambda index: next(index.glob("gen-*/models/gbdt-1*")).unlink(), "is missing from the index"),
     "whose generation is gone": (lambda index: (index / "CURRENT").write_text("gen-000009\n"), "which is not there"),
+    "with a FIFO for a model": (fifo("gen-*/models/kernel-0*"), "is a FIFO, not a file"),
+    "with a FIFO for its manifest": (fifo("gen-*/manifest.json"), "is a FIFO, not a file"),
+    "with a FIFO for CURRENT": (fifo("CURRENT"), "is a FIFO, not a file"),
+    "with NaN for a number": (not_a_number, "it holds NaN, which is no number"),
     "that is a file": (lambda index: (shutil.rmtree(index), index.write_text("x")), "is a file, not an index"),
 }
 
@@ -278,5 +302,55 @@ def test_an_error_of_the_system_is_one_sentence(
     monkeypatch.setattr("engine.lifecycle.build.write_items", full)
     index = tmp_path / "index"
     answer = price("build-index", shop.catalogue, "--index", index, "--config", shop.quick, "--image-encoder", "none")
-    refused(answer, 1, "No space left on device", after_work=True)
-    assert not list(index.glob("gen-*"))  # what was half written does not take up that space
+    refused(answer, 1, "The disk is full (No space left on device: items.lance)", after_work=True)
+    assert [path.name for path in index.iterdir()] == ["cache"]  # what was half written does not take up that space
+
+
+SHORTAGES = {
+    "a disk without room, out of Lance": (RuntimeError("No space left on device (os error 28)"), "The disk is full"),
+    "no memory": (MemoryError(), "There is too little memory"),
+    "no memory, out of torch": (RuntimeError("can't allocate memory: 7 bytes"), "There is too little memory"),
+    "no thread": (RuntimeError("can't start new thread"), "There is too little memory"),
+    "a panic": (BaseException("memory allocation of 7 bytes failed"), "There is too little memory"),
+}
+
+
+@pytest.mark.parametrize("kind", SHORTAGES)
+def test_a_shortage_is_one_sentence_whatever_the_library_calls_it(
+    kind: str, price: Price, shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error, phrase = SHORTAGES[kind]
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("engine.ensemble.price_model.load_member", fail)
+    refused(price("query", "Herbal tea", "--index", shop.index), 1, phrase)
+
+
+def test_a_cache_that_the_disk_has_no_room_for_is_no_damaged_index(
+    price: Price, shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sqlite3
+
+    def full(*_: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    monkeypatch.setattr("index.embedding.vector_cache.VectorCache._try", full)
+    answer = price("build-index", shop.catalogue, "--index", tmp_path / "index", "--config", shop.quick)
+    refused(answer, 1, "disk is full", after_work=True)
+
+
+def test_too_little_memory_is_refused_before_a_library_is_loaded(shop: Any) -> None:
+    """In a process of its own, for a limit cannot be lifted again."""
+    script = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))\n"
+        "import cli; code = cli.run(sys.argv[1:]); print(code, 'numpy' in sys.modules)"
+    )
+    command = [sys.executable, "-c", script, "query", "Herbal tea", "--index", str(shop.index)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.stdout == "1 False\n"
+    assert ended.stderr.startswith("price: This process may take 1.0 GB of address space (ulimit -v) and needs about")
+    assert ended.stderr.count("\n") == 1

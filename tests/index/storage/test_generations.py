@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,6 +156,73 @@ def test_a_build_that_fails_leaves_nothing_and_changes_nothing(tmp_path: Path, e
     assert build(tmp_path).name == "gen-000002"
 
 
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_first_build_that_fails_leaves_no_lock_and_no_folder(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), writing(tmp_path / "not" / "there"):
+        raise error
+    assert names(tmp_path) == []
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(error), writing(tmp_path / "mine"):
+        raise error
+    assert names(tmp_path) == ["mine"]
+    assert names(tmp_path / "mine") == []
+
+
+def test_a_first_build_that_fails_keeps_what_was_encoded_and_no_lock(tmp_path: Path) -> None:
+    with pytest.raises(ValueError), writing(tmp_path / "index"):
+        (tmp_path / "index" / "cache").mkdir()
+        (tmp_path / "index" / "cache" / "vectors.sqlite").write_text("kept")
+        raise ValueError
+    assert names(tmp_path / "index") == ["cache"]
+    build(tmp_path / "index")
+    assert (tmp_path / "index" / "cache" / "vectors.sqlite").read_text() == "kept"
+
+
+def test_who_opened_a_lock_before_it_was_removed_does_not_hold_the_index_by_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError), writing(tmp_path):
+        early = os.open(tmp_path / "lock", os.O_RDWR)
+        raise ValueError
+    fcntl.flock(early, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert build(tmp_path).name == "gen-000001"
+    os.close(early)
+
+
+@pytest.mark.parametrize("step", ["rename", "replace", "fsync"])
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_fault_at_any_call_leaves_the_old_generation_alone_or_the_whole_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, before: int
+) -> None:
+    """What a kill leaves there, but tidied: nobody may come again."""
+    for turn in range(30):
+        index, calls = tmp_path / f"{turn}", iter(range(turn))
+        for rows in range(before):
+            build(index, rows + 1)
+        old = ["CURRENT", "gen-000001", "lock"] if before else []
+        call = getattr(os, step)
+
+        def fail(*arguments: object, call: Any = call, calls: Any = calls) -> object:
+            if next(calls, None) is None:
+                raise OSError(5, "Input/output error")
+            return call(*arguments)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, step, fail)
+            try:
+                build(index, 9)
+                break
+            except OSError:
+                pass
+        if index.exists() and (new := current_generation(index)).name != f"gen-00000{before}":
+            assert read_manifest(new).rows == 9  # the name was swapped before the fault
+        else:
+            assert (names(index) if index.exists() else []) == old
+        assert read_manifest(build(index, 10)).rows == 10
+        assert names(index) == ["CURRENT", current_generation(index).name, "lock"]
+    else:
+        pytest.fail("it never came to an end")
+    assert turn >= 1
+
+
 def test_a_build_without_a_manifest_is_never_put_in_force(tmp_path: Path) -> None:
     old = build(tmp_path)
     with pytest.raises(AssertionError, match=r"finished without its manifest\.json"), writing(tmp_path) as folder:
@@ -244,8 +312,23 @@ def test_a_current_that_names_a_generation_which_is_gone_is_refused(tmp_path: Pa
 
 def test_a_current_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "CURRENT").mkdir()
-    with pytest.raises(IndexUnusable, match=r"CURRENT cannot be read \(Is a directory\)"):
+    with pytest.raises(IndexUnusable, match=r"CURRENT cannot be read \(is a folder, not a file\)"):
         current_generation(tmp_path)
+
+
+def test_a_fifo_in_the_place_of_current_or_the_manifest_is_refused_and_nobody_waits(tmp_path: Path) -> None:
+    generation = build(tmp_path)
+    (generation / "manifest.json").unlink()
+    os.mkfifo(generation / "manifest.json")
+    with pytest.raises(IndexUnusable, match="is a FIFO, not a file"):
+        read_manifest(lease_current(tmp_path).folder)
+    assert build(tmp_path).name == "gen-000002"
+    (tmp_path / "CURRENT").unlink()
+    os.mkfifo(tmp_path / "CURRENT")
+    with pytest.raises(IndexUnusable, match=r"CURRENT cannot be read \(is a FIFO, not a file\)"):
+        current_generation(tmp_path)
+    assert build(tmp_path).name == "gen-000003"
+    assert names(tmp_path) == ["CURRENT", "gen-000003", "lock"]
 
 
 def test_a_build_mends_an_index_whose_current_is_garbage(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def test_a_manifest_that_is_no_json_object_is_damaged(folder: Path, content: byt
 
 def test_a_manifest_that_cannot_be_opened_is_refused(folder: Path) -> None:
     (folder / MANIFEST).mkdir()
-    with pytest.raises(IndexUnusable, match=r"manifest\.json cannot be read \(Is a directory\)"):
+    with pytest.raises(IndexUnusable, match=r"manifest\.json cannot be read \(is a folder, not a file\)"):
         read_manifest(folder)
 
 
@@ -190,6 +191,75 @@ def test_a_file_too_many_is_named(folder: Path) -> None:
         read_manifest(folder)
 
 
+WRONG = {
+    "rows": [-1, 2.5, "7", None, True, 1e300, 2**40],
+    "rejected": [-1, None],
+    "currency": [7, None],
+    "created": [None],
+    "settings": [[], None],
+    "files": [[], {"report.json": "0" * 63}, {"report.json": 7}, {"/etc/hostname": "0" * 64}, {"colours": "0" * 64}],
+    "encoders": [
+        {},
+        [7],
+        [{"column": "vector_minilm"}],
+        [{"column": "c", "name": "n", "identity": "i", "dim": 0, "finetuned_rows": 0}],
+        [{"column": "c", "name": "n", "identity": "i", "dim": 2.5, "finetuned_rows": 0}],
+        [{"column": "c", "name": "n", "identity": 3, "dim": 8, "finetuned_rows": 0}],
+        [{"column": "c", "name": "n", "identity": "i", "dim": 8, "finetuned_rows": -1}],
+        [{"column": "c", "name": "n", "identity": "i", "dim": 8, "finetuned_rows": 0}] * 2,
+    ],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
+def test_a_value_that_no_build_writes_is_refused_under_a_right_checksum(folder: Path, key: str, value: Any) -> None:
+    write_manifest(folder, made())
+    edit(folder, **{key: value})
+    sign(folder)
+    with pytest.raises(IndexUnusable, match=r"manifest\.json is damaged \(.+\): build the index again") as refused:
+        read_manifest(folder)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_what_is_no_number_is_no_json(folder: Path, number: str) -> None:
+    write_manifest(folder, made())
+    text = (folder / MANIFEST).read_text()
+    (folder / MANIFEST).write_text(text.replace("2.5", number))
+    with pytest.raises(IndexUnusable, match=rf"manifest\.json is damaged \(it holds {number}, which is no number\)"):
+        read_manifest(folder)
+
+
+@pytest.mark.parametrize("name", [*FILES, MANIFEST])
+def test_a_fifo_in_the_place_of_a_file_is_refused_and_nobody_waits(folder: Path, name: str) -> None:
+    write_manifest(folder, made())
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(IndexUnusable, match=rf"{name} cannot be read \(is a FIFO, not a file\)"):
+        read_manifest(folder)
+
+
+def test_a_manifest_without_end_is_not_read_to_its_end(folder: Path) -> None:
+    write_manifest(folder, made())
+    with (folder / MANIFEST).open("ab") as file:
+        file.truncate(2**40)  # which takes no room
+    with pytest.raises(IndexUnusable, match=r"manifest\.json is damaged \(it has over .* bytes\)"):
+        read_manifest(folder)
+
+
+def test_a_link_to_a_file_of_the_right_bytes_is_that_file(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Stores that keep every content once put links in the places of files."""
+    written, kept = write_manifest(folder, made()), tmp_path_factory.mktemp("kept") / "report"
+    (folder / "report.json").rename(kept)
+    (folder / "report.json").symlink_to(kept)
+    assert read_manifest(folder) == written
+    kept.write_text("[]")
+    with pytest.raises(IndexUnusable, match=r"report\.json has changed"):
+        read_manifest(folder)
+
+
 def test_a_file_replaced_by_a_folder_or_a_dangling_link_is_refused(folder: Path) -> None:
     write_manifest(folder, made())
     (folder / "report.json").unlink()
@@ -206,5 +276,7 @@ def test_a_path_that_leads_out_of_the_folder_is_never_opened(folder: Path) -> No
     write_manifest(folder, made())
     edit(folder, files={"../../etc/hostname": "0" * 64})
     sign(folder)
-    with pytest.raises(IndexUnusable, match=r"hostname is missing from the index"):
+    with pytest.raises(
+        IndexUnusable, match=r"manifest\.json is damaged \('../../etc/hostname' is no file of an index\)"
+    ):
         read_manifest(folder)

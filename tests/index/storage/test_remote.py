@@ -92,6 +92,23 @@ def test_a_damaged_manifest_is_refused(content: bytes, there: Path) -> None:
         local_index(there.as_uri())
 
 
+@pytest.mark.parametrize("name", ["CURRENT", "gen-000001/manifest.json", "gen-000001/models/a.txt"])
+def test_a_fifo_in_the_place_of_a_file_is_refused_and_nobody_waits(there: Path, name: str) -> None:
+    (there / name).unlink()
+    os.mkfifo(there / name)
+    with pytest.raises(IndexUnusable, match=r"A file of the index at .* is a FIFO, not a file: copy the index"):
+        local_index(there.as_uri())
+
+
+@pytest.mark.parametrize("name", ["CURRENT", "gen-000001/manifest.json"])
+def test_what_should_be_small_is_not_read_without_end(there: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "MOST_JSON", 2**20)
+    with (there / name).open("ab") as file:
+        file.truncate(2**40)  # which takes no room
+    with pytest.raises(IndexUnusable, match=rf"{name.rpartition('/')[2]} at .* is too large: copy the index"):
+        local_index(there.as_uri())
+
+
 def test_a_current_that_names_something_else_is_refused(there: Path) -> None:
     (there / "CURRENT").write_text("../../etc\n")
     with pytest.raises(IndexUnusable, match="names no generation"):
