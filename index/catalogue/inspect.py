@@ -25,7 +25,7 @@ FEW_AMOUNTS = 0.2  # share of texts with an amount below which a warning asks fo
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a file was found to hold."""
+    """Findings on a file."""
 
     catalogue: Catalogue
     near_duplicates: int  # items that share a group with another
@@ -91,7 +91,7 @@ def inspect_file(path: Path, settings: ReadSettings, *, on_progress: OnProgress 
 
 
 def _warnings(read: Catalogue) -> tuple[str, ...]:
-    """What looks wrong, the most harmful first."""
+    """Warnings on what looks wrong, the most harmful first."""
     items, reading = read.items, read.reading
     rows = items.num_rows + len(read.rejects)
     warnings = []
@@ -148,8 +148,8 @@ def _command(path: Path, settings: ReadSettings) -> str:
     """Return the command that builds an index from the file, as it was read here."""
     parts = ["price", "build-index", str(path)]
     for option, value in options_of(settings).items():
-        for one in value if isinstance(value, list) else [value]:
-            parts += [option, one]
+        for name in value if isinstance(value, list) else [value]:
+            parts += [option, name]
     return shlex.join(parts)
 
 

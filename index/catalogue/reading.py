@@ -35,7 +35,7 @@ _AMERICAN_CELL = re.compile(r"lb|oz|\d[\d\-/ :]{8,30} P[SD]T")
 
 @dataclass
 class Survey:
-    """What only a whole file says."""
+    """Findings that only a whole file gives."""
 
     rows: int = 0
     american: bool = False
@@ -62,7 +62,7 @@ class Reading:
 
     @property
     def kind(self) -> str:
-        """What the file was taken for: "Shopify export: CSV (comma)"."""
+        """Name of what the file was taken for: "Shopify export: CSV (comma)"."""
         shop = self.roles.shop
         return f"{shop.name} export, {self.source.kind}" if shop else self.source.kind
 

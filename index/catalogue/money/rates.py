@@ -110,14 +110,14 @@ def _lines(path: Path) -> Iterator[tuple[int, str, float, dt.date]]:
 def _read_rate(row: dict[str, str], place: str) -> tuple[str, float, dt.date]:
     code, rate, date = (row.get(name, "") for name in ("code", "rate", "date"))
     if code.upper() not in CODES:
-        raise DataRefused(f"{place}: {excerpt(code)!r} is no currency code such as USD.")
+        raise DataRefused(f"{place}: '{excerpt(code)}' is no currency code such as USD.")
     value = float(rate.replace(",", ".")) if _RATE.fullmatch(rate) else math.nan
     if not 0 < value < math.inf:
-        raise DataRefused(f"{place}: the rate {excerpt(rate)!r} of {code} is no positive number.")
+        raise DataRefused(f"{place}: the rate '{excerpt(rate)}' of {code} is no positive number.")
     try:
         return code.upper(), value, dt.date.fromisoformat(date) if date else dt.date.min
     except ValueError as error:
-        raise DataRefused(f"{place}: {excerpt(date)!r} is no date: write it as 2026-03-31.") from error
+        raise DataRefused(f"{place}: '{excerpt(date)}' is no date: write it as 2026-03-31.") from error
 
 
 def _open_table(path: Path) -> "Reader":

@@ -27,7 +27,7 @@ _SPLIT_VARIATION = re.compile(r"[|;\[\]]|,(?=[^,:=]{1,60}[:=])")
 
 
 class Article(NamedTuple):
-    """What a row says of an article, as its cells have it; "" and None where it says nothing."""
+    """Cells of an article, as its row has them; "" and None where it says nothing."""
 
     item_id: str
     text: str
@@ -77,7 +77,7 @@ class Articles:
 
     @property
     def needs_survey(self) -> bool:
-        """Whether rows lean on other rows, which may stand further down."""
+        """True where rows lean on other rows, which may stand further down."""
         return self._mode in ("shared", "reference")
 
     def survey(self, cells: Cells) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 ParentMode = Literal["", "shared", "reference", "above"]
-"""How a row's parent is found: rows share a key, a row names its parent's id, or the parent stands above; or none."""
+"""Ways to find a row's parent: rows share a key, a row names its parent's id, or the parent stands above; or none."""
 
 
 NONE = "-"  # in the place of headings: the shop's column of such a name is something else
@@ -17,7 +17,7 @@ NONE = "-"  # in the place of headings: the shop's column of such a name is some
 
 @dataclass(frozen=True)
 class Shop:
-    """How a shop exports its articles. Headings are normalised (`headings.normalised`) and divided by |."""
+    """Layout in which a shop exports its articles. Headings are normalised (`headings.normalised`) and divided by |."""
 
     name: str
     signatures: tuple[str, ...]  # the headings that tell it, in each language that is known
@@ -208,4 +208,4 @@ PARENT_KINDS = frozenset("variable|grouped|configurable|bundle|parent|product gr
 """Row types of what is not sold itself."""
 
 NO_VARIANT = frozenset(("default title", "regular", "default", "standardtitel", "titre par défaut"))
-"""What shops write for the one variant of an article that has none."""
+"""Words that shops write for the one variant of an article that has none."""

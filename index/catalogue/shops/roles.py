@@ -133,19 +133,19 @@ class _Finder:
     def _named(self, name: str, role: str) -> int:
         """The place of a column that the user names."""
         names = [heading.strip() for heading in self._header]
-        wanted = name.strip()
-        if names.count(wanted) > 1:
-            raise DataRefused(f"{self._path} has more than one column {wanted!r}: rename all but one.")
-        if wanted in names:
-            return names.index(wanted)
-        alike = [at for at, heading in enumerate(names) if normalised(heading) == normalised(wanted)]
-        if len(alike) == 1:
-            return alike[0]
-        near = difflib.get_close_matches(wanted.casefold(), {heading.casefold(): heading for heading in names}, n=1)
+        given = name.strip()
+        if names.count(given) > 1:
+            raise DataRefused(f"{self._path} has more than one column {given!r}: rename all but one.")
+        if given in names:
+            return names.index(given)
+        same = [at for at, heading in enumerate(names) if normalised(heading) == normalised(given)]
+        if len(same) == 1:
+            return same[0]
+        near = difflib.get_close_matches(given.casefold(), {heading.casefold(): heading for heading in names}, n=1)
         suggestion = f": did you mean {next(h for h in names if h.casefold() == near[0])!r}?" if near else "."
         option = role.replace("_", "-")
         raise DataRefused(
-            f"{self._path} has no column {wanted!r} for the {role.replace('_', ' ')}{suggestion} Its columns are: "
+            f"{self._path} has no column {given!r} for the {role.replace('_', ' ')}{suggestion} Its columns are: "
             f"{', '.join(names[:20])}. Name the right one with --{option}{'' if role == 'ignore' else '-column'}."
         )
 

@@ -151,7 +151,7 @@ def test_rates_are_read_from_any_plain_table(tmp_path: Path, content: str) -> No
         ("code,rate,date\nEUR,1,1.3.2024\n", "line 2: '1.3.2024' is no date: write it as 2026-03-31"),
         ("code,rate,date\nEUR,1,9999-01-01\n", "line 2: the date 9999-01-01 of EUR has not come yet"),
         (b"code,rate\nEUR,\xff\n", "is not UTF-8"),
-        ("code,rate\nEUR,1\0\n", "the rate '1?' of EUR is no positive number"),
+        ("code,rate\nEUR,1\0\n", "the rate '1\\x00' of EUR is no positive number"),
         (f"code,rate\nEUR,{'1' * 200_000}\n", "rates.csv, line 2"),
     ],
 )

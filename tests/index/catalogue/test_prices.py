@@ -179,7 +179,7 @@ def test_a_convention_reads_cells_that_it_was_not_decided_from() -> None:
         (str(LOWEST_PRICE / 2), "price is beyond 1e-06 to 1e+12: 5e-07"),
         ("x" * 1000, f"price is not a plain number: {'x' * 79}…"),
         ("$" + "9" * 1000, f"price is not a plain number: ${'9' * 78}…"),
-        ("\ud800 5", "price is not a plain number: ? 5"),
+        ("\ud800 5", "price is not a plain number: \\ud800 5"),
     ],
 )
 def test_a_refusal_gives_the_reason_and_shows_the_cell(cell: str | None, reason: str) -> None:
