@@ -97,7 +97,11 @@ def _standard_input() -> str:
 )
 @click.option("--full", is_flag=True, help="Write price, low, high, blend, shift and the comparables' ids.")
 @correction_options
-@click.option("--shard-rows", type=click.IntRange(1), default=1_000, help="Rows priced at a time: a kill loses them.")
+@click.option("--shard-rows", type=int, default=1_000, help="Rows priced at a time: a kill loses them.")
+@click.option(
+    "--guard-formulas/--no-guard-formulas",
+    help="In a .csv, put ' before an id that a spreadsheet would run; it then joins no more.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the output, and drop an unfinished job of other work.")
 @click.option("--ray", metavar="ADDRESS", help="Price on a Ray cluster; `local` starts one on this machine.")
 @runtime_options
@@ -107,7 +111,8 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
     """Price every row of ITEMS (CSV or Parquet) into a file of ids and prices, in the same order.
 
     A row that cannot be priced has an empty price, and stands with its reason in OUTPUT.rejects.csv. A job that is
-    stopped is continued by the same command, and gives the same file.
+    stopped is continued by the same command, and gives the same file. Ids are written as they are, to be joined on: for
+    a spreadsheet, take --guard-formulas or .parquet. The rejects are always guarded.
 
     \b
     price predict test.csv -o prices.csv
@@ -124,6 +129,7 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
         image_dir=options["image_dir"] and options["image_dir"].absolute(),
         runtime=runtime(options),
         shard_rows=options["shard_rows"],
+        guard_formulas=options["guard_formulas"],
     )
     pool = None
     if options["ray"] is not None:
