@@ -27,6 +27,7 @@ from index.catalogue.duplicates import duplicate_groups, with_duplicate_keys
 from index.catalogue.items import read_catalogue
 from index.embedding.columns import modalities
 from index.embedding.encode import Encoders
+from index.encoders import require_encoder
 from index.encoders.device import AUTO, Runtime
 from index.photographs.fingerprints import read_fingerprints
 from index.photographs.source import Photographs
@@ -64,10 +65,10 @@ def build_index(
     Raises DataRefused, UsageError, DownloadNeeded or IndexLocked; whatever happens, nothing that was encoded is lost.
     """
     started = time.monotonic()
-    with writing(index_dir) as folder:
-        require_members(settings)
-        photographs = Photographs(image_dir, photograph_cache(index_dir), catalogue.parent)
-        encoders = Encoders(modalities(settings.views), runtime)
+    require_members(settings)
+    encoders = _encoders(settings, runtime)
+    photographs = Photographs(image_dir, photograph_cache(index_dir), catalogue.parent)
+    with writing(index_dir) as folder:  # from here on something lies there
         records = encoders.records()  # opens them all: what cannot be had is said before the catalogue is read
         read = read_catalogue(catalogue, columns or Columns(), priced=True, on_progress=on_progress)
         fingerprints = read_fingerprints(photographs, read.items["image"].to_pylist(), on_progress)
@@ -109,6 +110,13 @@ def build_index(
         evaluation=evaluation,
         seconds=time.monotonic() - started,
     )
+
+
+def _encoders(settings: Settings, runtime: Runtime) -> Encoders:
+    """The encoders, of which none is open yet. UsageError for a name or a path that is not there."""
+    for name in (*settings.text_encoder, *settings.image_encoder):
+        require_encoder(name)
+    return Encoders(modalities(settings.views), runtime)
 
 
 def _with_folds(settings: Settings, groups: Int64, log_price: Float64) -> tuple[Settings, Int8]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.serving.pricer import PricedItems, Pricer, with_overrides
+from engine.serving.pricer import PricedItems, Pricer, require_overrides, with_overrides
 from engine.serving.shards import (
     COLUMN,
     LINE,
@@ -81,6 +81,7 @@ class PriceFileSettings:
             raise UsageError(
                 f"The id column may not be called {self.columns.id!r}, which is a column of the answer: rename it."
             )
+        require_overrides(**dict(self.correction))
         if not 1 <= self.shard_rows <= MOST_SHARD_ROWS:
             raise UsageError(f"A shard of {self.shard_rows} rows cannot be: give 1 to {MOST_SHARD_ROWS:,}.")
 

@@ -63,6 +63,7 @@ def one_of(*choices: str, least: int = 1) -> Check:
 
 
 MOST_EPOCHS, MOST_WIDTH, MOST_ROUNDS, MOST_ROWS = 1000, 65_536, 100_000, 1_000_000
+SEEDS = Between(0, 2**31 - 1)
 Epochs = Annotated[int, Between(1, MOST_EPOCHS)]
 Rows = Annotated[int, Between(1, MOST_ROWS)]
 Width = Annotated[int, Between(1, MOST_WIDTH)]

@@ -13,6 +13,7 @@ from typing import Annotated
 from engine.settings.finetuning import FinetuneSettings
 from engine.settings.ranges import (
     MOST_ROUNDS,
+    SEEDS,
     Beta,
     Between,
     Checked,
@@ -233,7 +234,7 @@ class Settings(Checked):
     # Share of a fold's training rows, farthest from its median log price, that no member learns.
     outliers: Annotated[float, Between(0, 0.5)] = 0.0
     folds: Annotated[int | None, Between(3, 20)] = None  # None: see `engine.folds.folds_for`
-    seed: Annotated[int, Between(0, 2**31 - 1)] = 0
+    seed: Annotated[int, SEEDS] = 0
     currency: str = "USD"
     coverage: Annotated[float, Between(0.01, 0.999)] = 0.8  # of the interval
     search: Annotated[str, one_of(*BACKENDS)] = AUTO  # what looks for neighbours: see `index.search.backends`
