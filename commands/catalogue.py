@@ -48,7 +48,8 @@ from commands.streams import show, tell
 def build_index_command(catalogue: Path, index_dir: Path, *, as_json: bool, **options: Any) -> None:
     """Learn from a priced CATALOGUE (CSV or Parquet) and make the new index the current one.
 
-    Rows that cannot be used go to a rejects file with line, column and reason. A build that is stopped leaves the
+    Rows that cannot be used go to a rejects file with line, column and reason. A CATALOGUE that is missing is data that
+    is refused (exit code 3); a wrong option (2) is said before. A build that is stopped leaves the
     previous index current, and the next one encodes only what is not yet encoded.
 
     \b

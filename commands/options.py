@@ -23,7 +23,11 @@ index_option = click.option(
     show_envvar=True,
     help="Folder of the index.",
 )
-image_dir_option = click.option("--image-dir", type=PATH, help="Folder of photographs, by the last part of their URL.")
+image_dir_option = click.option(
+    "--image-dir",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of photographs, by the last part of their URL.",
+)
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 private_option = click.option(
     "--allow-private-addresses", is_flag=True, help="Let photographs come from addresses that are not public."
@@ -54,10 +58,13 @@ def correction_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def runtime(options: dict[str, Any]) -> Runtime:
-    """Take --device and --precision out of `options`."""
+    """Take --device and --precision out of `options`. Raises UsageError for a device that is not here."""
     from index.encoders.device import Runtime
 
-    return Runtime(options.pop("device"), options.pop("precision"))
+    chosen = Runtime(options.pop("device"), options.pop("precision"))
+    if chosen.device.startswith("cuda"):
+        chosen.resolve()
+    return chosen
 
 
 def print_json(document: Mapping[str, Any]) -> None:

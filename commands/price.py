@@ -39,9 +39,9 @@ def price() -> None:
     price predict items.csv -o out.csv  price a file of them
     price evaluate                      SMAPE of the index, out of fold
 
-    Results go to stdout, all else to stderr. Exit codes: 0 done, 1 a fault of ours, 2 usage, 3 the data was refused,
-    4 the index is missing, damaged or of another format, 6 a download could not be had, 75 another process is
-    writing there, 130 interrupted, 141 stdout's reader left.
+    Results go to stdout, all else to stderr. Exit codes: 0 done, 1 a fault of ours, 2 usage, told before any data is
+    looked at, 3 the data was refused, 4 the index is missing, damaged or of another format, 6 a download could not be
+    had, 75 another process is writing there, 130 interrupted, 141 stdout's reader left.
     """
 
 

@@ -45,23 +45,23 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     price query "Espresso beans, 2 lb (Pack of 3)" --image beans.jpg
     price query - --k 8 --json < listing.txt
     """
-    from index.errors import DataRefused
-
-    started = time.monotonic()
-    text = _standard_input() if text == "-" else text
-    if not text.strip() and not (image or "").strip():
-        raise DataRefused("There is nothing to price: give the item's TEXT, its --image, or both.")
     from index.shortage import require_memory
 
     require_memory()
     from dataclasses import asdict
 
-    from engine.serving.pricer import Item, Pricer, with_overrides
+    from engine.serving.pricer import Item, Pricer, require_overrides, with_overrides
+    from index.errors import DataRefused
     from index.photographs.source import Photographs
 
-    private = given.pop("allow_private_addresses")
+    started = time.monotonic()
+    private, machine = given.pop("allow_private_addresses"), runtime(given)
+    require_overrides(**given)
+    text = _standard_input() if text == "-" else text
+    if not text.strip() and not (image or "").strip():
+        raise DataRefused("There is nothing to price: give the item's TEXT, its --image, or both.")
     photographs = Photographs(allow_paths=True, fetch_missing=True, allow_private_addresses=private)
-    pricer = Pricer.open(index_dir, runtime(given))
+    pricer = Pricer.open(index_dir, machine)
     correction = with_overrides(pricer.correction, **given)
     quote = pricer.price([Item(text, image)], correction=correction, photographs=photographs)[0]
     currency, band = pricer.manifest.currency, correction.band
@@ -74,8 +74,10 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
 
 
 def _standard_input() -> str:
-    from index.errors import DataRefused
+    from index.errors import DataRefused, UsageError
 
+    if sys.stdin is None:
+        raise UsageError("Standard input is closed: give the item's TEXT itself, or a file with `<`.")
     given = sys.stdin.buffer.read(STDIN_LIMIT + 1)
     if len(given) > STDIN_LIMIT:
         raise DataRefused(f"Standard input holds over {STDIN_LIMIT:,} bytes, which is no item: give the text of one.")
@@ -95,11 +97,15 @@ def _standard_input() -> str:
 )
 @image_dir_option
 @click.option(
-    "--columns", "output_columns", default="price", help="Of the output after the id, with commas; --full has all."
+    "--columns", "output_columns", help="Of the output after the id, with commas; --full has all. [default: price]"
 )
 @click.option("--full", is_flag=True, help="Write price, low, high, blend, shift and the comparables' ids.")
 @correction_options
-@click.option("--shard-rows", type=click.IntRange(1), default=1_000, help="Rows priced at a time: a kill loses them.")
+@click.option("--shard-rows", type=int, default=1_000, help="Rows priced at a time: a kill loses them.")
+@click.option(
+    "--guard-formulas/--no-guard-formulas",
+    help="In a .csv, put ' before an id that a spreadsheet would run; it then joins no more.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the output, and drop an unfinished job of other work.")
 @click.option("--ray", metavar="ADDRESS", help="Price on a Ray cluster; `local` starts one on this machine.")
 @runtime_options
@@ -109,7 +115,8 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
     """Price every row of ITEMS (CSV or Parquet) into a file of ids and prices, in the same order.
 
     A row that cannot be priced has an empty price, and stands with its reason in OUTPUT.rejects.csv. A job that is
-    stopped is continued by the same command, and gives the same file.
+    stopped is continued by the same command, and gives the same file. Ids are written as they are, to be joined on: for
+    a spreadsheet, take --guard-formulas or .parquet. The rejects are always guarded.
 
     \b
     price predict test.csv -o prices.csv
@@ -118,17 +125,17 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
     from index.shortage import require_memory
 
     require_memory()
-    from engine.serving.price_file import FULL, PriceFileSettings, price_file
+    from engine.serving.price_file import PriceFileSettings, price_file
 
     given = {name: options.pop(name) for name in ("k", "band", "decay", "alpha")}
-    output_columns, full = options.pop("output_columns"), options.pop("full")
     settings = PriceFileSettings(
         reading=read_settings_of(options),
-        output=FULL if full else tuple(name.strip() for name in output_columns.split(",")),
+        output=_output_columns(options.pop("output_columns"), full=options.pop("full")),
         correction=tuple((name, value) for name, value in given.items() if value is not None),
         image_dir=options["image_dir"] and options["image_dir"].absolute(),
         runtime=runtime(options),
         shard_rows=options["shard_rows"],
+        guard_formulas=options["guard_formulas"],
     )
     pool = None
     if options["ray"] is not None:
@@ -143,3 +150,14 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
         print_json(done.to_json())
     else:
         render.show_price_file(done)
+
+
+def _output_columns(names: str | None, *, full: bool) -> tuple[str, ...]:
+    from engine.serving.price_file import FULL, PLAIN
+    from index.errors import UsageError
+
+    if full and names is not None:
+        raise UsageError("--full writes every column, and --columns says which: give one of them.")
+    if full or names is None:
+        return FULL if full else PLAIN
+    return tuple(name.strip() for name in names.split(","))

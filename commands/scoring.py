@@ -43,11 +43,11 @@ def evaluate_command(labelled: Path | None, index_dir: Path, *, as_json: bool, *
     require_memory()
     from engine.evaluation.evaluate import evaluate_index, evaluate_labelled
 
+    how = {"reading": read_settings_of(options), "image_dir": options["image_dir"], "runtime": runtime(options)}
     with render.Progress() as progress:
         if labelled is None:
             evaluation = evaluate_index(index_dir, progress.update)
         else:
-            how = {"reading": read_settings_of(options), "image_dir": options["image_dir"], "runtime": runtime(options)}
             evaluation = evaluate_labelled(index_dir, labelled, on_progress=progress.update, **how)
     if as_json:
         print_json(evaluation.to_json())

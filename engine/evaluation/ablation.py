@@ -25,6 +25,7 @@ from engine.evaluation.report import Score
 from engine.evaluation.scorable import ScorableRows, open_scorable_rows
 from engine.features.search_vectors import SearchVectorizer
 from engine.metrics import paired_bootstrap, row_smape
+from engine.settings.ranges import distinct
 from engine.settings.read import suggestion
 from engine.settings.schema import WIDEST_BAND, Blend, Correction
 from index.arrays import Float32, Float64
@@ -146,6 +147,7 @@ def ablate(
 
 
 def _check_parts(parts: Sequence[str] | None, refit: bool) -> None:
+    distinct("--parts", tuple(parts or ()))
     for part in parts or ():
         if part not in PARTS + REFIT_PARTS:
             raise UsageError(f"--parts {part!r} is no part{suggestion(part, dict.fromkeys(PARTS + REFIT_PARTS))}.")

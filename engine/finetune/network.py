@@ -22,7 +22,7 @@ from engine.finetune.trainable_encoders import (
     require_trainable,
 )
 from index.catalogue.units import UNITS
-from index.encoders import find_spec
+from index.encoders import find_spec, require_encoder
 from index.errors import UsageError
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ def require_encoders(settings: FinetuneSettings) -> None:
     require_trainable(settings.encoder, "text")
     if find_spec(settings.image_encoder).family != "none":
         require_trainable(settings.image_encoder, "image")
+    for name in (settings.encoder, settings.image_encoder):
+        require_encoder(name)
     if settings.train == "lora" and importlib.util.find_spec("peft") is None:
         raise UsageError("train lora needs peft, which is not installed: pip install 'price-engine[finetune]'.")
 

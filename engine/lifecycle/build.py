@@ -27,6 +27,7 @@ from index.catalogue.duplicates import LINKS, duplicate_groups, with_duplicate_k
 from index.catalogue.items import Catalogue, read_catalogue
 from index.embedding.columns import modalities
 from index.embedding.encode import Encoders
+from index.encoders import require_encoder
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused
 from index.photographs.fingerprints import Fingerprints, read_fingerprints
@@ -67,10 +68,10 @@ def build_index(
     Raises DataRefused, UsageError, DownloadNeeded or IndexLocked; whatever happens, nothing that was encoded is lost.
     """
     started = time.monotonic()
-    with writing(index_dir) as folder:
-        require_members(settings)
-        photographs = Photographs(image_dir, photograph_cache(index_dir), catalogue.parent)
-        encoders = Encoders(modalities(settings.views), runtime)
+    require_members(settings)
+    encoders = _encoders(settings, runtime)
+    photographs = Photographs(image_dir, photograph_cache(index_dir), catalogue.parent)
+    with writing(index_dir) as folder:  # from here on something lies there
         records = encoders.records()  # opens them all: what cannot be had is said before the catalogue is read
         reading = replace(settings.catalogue, currency=settings.currency)
         read = read_catalogue(catalogue, reading, priced=True, on_progress=on_progress)
@@ -140,6 +141,13 @@ def _grouped(read: Catalogue, fingerprints: Fingerprints, settings: Settings) ->
         if len(np.unique(groups_of_whole)) > len(np.unique(groups)):
             whole, items, groups = True, alike, groups_of_whole
     return replace(settings, whole_names=whole), items, groups
+
+
+def _encoders(settings: Settings, runtime: Runtime) -> Encoders:
+    """The encoders, of which none is open yet. UsageError for a name or a path that is not there."""
+    for name in (*settings.text_encoder, *settings.image_encoder):
+        require_encoder(name)
+    return Encoders(modalities(settings.views), runtime)
 
 
 def _with_folds(settings: Settings, groups: Int64, log_price: Float64) -> tuple[Settings, Int8]:

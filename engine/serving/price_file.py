@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.serving.pricer import PricedItems, Pricer, with_overrides
+from engine.serving.pricer import PricedItems, Pricer, require_overrides, with_overrides
 from engine.serving.shards import (
     COLUMN,
     LINE,
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 PRICE, COMPARABLES = "price", "comparables"
 PLAIN = (PRICE,)
 FULL = (PRICE, "low", "high", "blend", "shift", COMPARABLES)
+MOST_SHARD_ROWS = 1_000_000
 SHARD_ROWS = 1_000  # what a kill may lose: some twenty seconds of one core's work
 
 
@@ -68,6 +69,7 @@ class PriceFileSettings:
     image_dir: Path | None = None
     runtime: Runtime = AUTO
     shard_rows: int = SHARD_ROWS
+    guard_formulas: bool = False  # in a CSV: an id that a spreadsheet would run gets a ' in front, and is another id
 
     def __post_init__(self) -> None:
         output = self.output
@@ -75,8 +77,9 @@ class PriceFileSettings:
             raise UsageError(
                 f"The columns {', '.join(output) or 'of OUT'} are not some of {', '.join(FULL)}, each once."
             )
-        if self.shard_rows < 1:
-            raise UsageError(f"A shard of {self.shard_rows} rows holds nothing: give 1 or more.")
+        require_overrides(**dict(self.correction))
+        if not 1 <= self.shard_rows <= MOST_SHARD_ROWS:
+            raise UsageError(f"A shard of {self.shard_rows} rows cannot be: give 1 to {MOST_SHARD_ROWS:,}.")
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ class PriceFileJob:
             "image_dir": str(settings.image_dir.absolute()) if settings.image_dir else None,
             **asdict(settings.runtime),
             "shard_rows": settings.shard_rows,
+            "guard_formulas": settings.guard_formulas,
         }
 
 
@@ -158,28 +162,33 @@ def price_file(
 ) -> PriceFileResult:
     """Price `items` (CSV or Parquet) into `out`, a line a row in the input's order; an empty price where there is none.
 
-    A job that was killed is continued by the same call. Raises UsageError for an `out` that cannot be written, that is
-    there already without `overwrite`, or that an unfinished job of other work holds; DataRefused for a file without an
-    item.
+    A job that was killed is continued by the same call; one that lacked only the tidying up is told as done. Raises
+    UsageError for an `out` that cannot be written, that is there already without `overwrite`, or that an unfinished job
+    of other work holds; DataRefused for a file without an item.
     """
     started, settings = time.monotonic(), settings or PriceFileSettings()
     items, out = items.absolute(), out.absolute()
+    if settings.guard_formulas and out.suffix.lower() != ".csv":
+        raise UsageError(f"{out} is no CSV, and in others no spreadsheet runs an id: leave out --guard-formulas.")
     with working(items, out) as parts:
         clock = Stopwatch("reading")
         folder = str(index_dir) if "://" in str(index_dir) else str(Path(index_dir).absolute())
         job = PriceFileJob(parts, folder, generation_of(index_dir), items.parent, settings)
         journal = begin(out, _header(items, job), overwrite)
         resumed = journal.rows_priced()
-        try:
-            _cut(items, job, journal, on_progress)
-            clock.turn("")
-            _price(job, journal, pool or here, on_progress)
-        except PriceError:
-            if not journal.results:  # or what was wrong with this command would be held against the next
-                sweep(parts)
-            raise
-        clock.turn("writing")
-        join(out, journal, settings.output)
+        if journal.joined:  # by a run that was killed while it tidied up
+            sweep(parts)
+        else:
+            try:
+                _cut(items, job, journal, on_progress)
+                clock.turn("")
+                _price(job, journal, pool or here, on_progress)
+            except PriceError:
+                if not journal.results:  # or what was wrong with this command would be held against the next
+                    sweep(parts)
+                raise
+            clock.turn("writing")
+            join(out, journal, settings.output, guard_formulas=settings.guard_formulas)
         clock.turn("")
         return _summary(out, journal, resumed, time.monotonic() - started, clock)
 

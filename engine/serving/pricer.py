@@ -283,6 +283,11 @@ def with_overrides(correction: CorrectionParameters, **given: float | None) -> C
     return replace(correction, **changes)
 
 
+def require_overrides(**given: float | None) -> None:
+    """Raise UsageError for a parameter out of range, before there is an index whose own it would replace."""
+    with_overrides(CorrectionParameters(k=1, band=1.0, decay=1.0, alpha=1.0), **given)
+
+
 def _refusal(why: str | None) -> str:
     """The refusal of an item without words whose photograph is not used."""
     if why == NO_PHOTOGRAPHS:

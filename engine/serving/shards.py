@@ -7,7 +7,8 @@
       priced-000000.arrow    their prices
 
 A shard is written beside and renamed, then its line is flushed to the journal: a job that is killed has every shard
-whose line is whole, and does the others again. OUT appears at once and whole; then the parts go.
+whose line is whole, and does the others again. OUT appears at once and whole; then the parts go, the journal last: as
+long as it is there, OUT is known by its hash as the answer to this job.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import csv
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,7 @@ from index.catalogue.items import Item, ItemReader, Reject, write_rejects
 from index.errors import IndexLocked, UsageError
 from index.files import PARTIAL, atomic_write, exclusive_lock, fsync, sha256_file
 from index.progress import OnProgress
+from index.visible import without_formula
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -65,7 +67,7 @@ class ShardJournal:
     id_column: str = "item_id"  # as the file calls it
     passed_over: dict[str, int] = field(default_factory=dict)  # rows that are no items, by what they are
     results: dict[int, ShardResult] = field(default_factory=dict)
-    joining: bool = False  # OUT may be ours from here on
+    joined: str = ""  # sha256 of OUT, once there is one to take its place
 
     def left(self) -> list[int]:
         """Shards that are not priced yet."""
@@ -103,8 +105,8 @@ def working(items: Path, out: Path) -> Iterator[Path]:
         raise UsageError(f"{out} must end in {' or '.join(SUFFIXES)}: that says what to write.")
     if items.exists() and any(path.exists() and path.samefile(items) for path in (out, rejects_of(out))):
         raise UsageError(f"{out} would overwrite the items that are to be priced: name another file with --output.")
-    if out.is_dir():
-        raise UsageError(f"{out} is a folder: name a file with --output.")
+    if out.exists() and not out.is_file():
+        raise UsageError(f"{out} is {'a folder' if out.is_dir() else 'no regular file'}: name a file with --output.")
     parts = parts_of(out)
     with contextlib.ExitStack() as held:
         _lock(held, out, parts)
@@ -167,7 +169,8 @@ def system_refusals(path: Path) -> Iterator[None]:
 def begin(out: Path, header: dict[str, Any], overwrite: bool) -> ShardJournal:
     """The journal of OUT as far as it has come, or a new one. UsageError for one of other work, or an OUT in the way.
 
-    With `overwrite` other work is dropped; the same work is continued all the same.
+    With `overwrite` other work is dropped; the same work is continued all the same. Where the journal is `joined`, OUT
+    is whole, and only what is left of the parts must go.
     """
     parts = parts_of(out)
     journal = _read_journal(parts)
@@ -180,9 +183,12 @@ def begin(out: Path, header: dict[str, Any], overwrite: bool) -> ShardJournal:
                 "--overwrite."
             )
         journal = None
-    if out.exists() and not overwrite and not (journal and journal.joining):
+    if journal and journal.joined and _is_whole(out, journal.joined):
+        return journal
+    if out.exists() and not overwrite:
         raise UsageError(f"{out} exists already: name another --output, or replace it with --overwrite.")
     if journal:
+        journal.joined = ""
         results = journal.results.items()
         journal.results = {n: result for n, result in results if _is_whole(priced_file(parts, n), result.sha256)}
         return journal
@@ -192,12 +198,12 @@ def begin(out: Path, header: dict[str, Any], overwrite: bool) -> ShardJournal:
 
 
 def sweep(parts: Path) -> None:
-    """Delete the job's files, the journal first: a part that it does not name does not count."""
+    """Delete the job's files, the journal last: while it is there, so much as is left can be gone on from."""
     with system_refusals(parts):
-        (parts / JOURNAL).unlink(missing_ok=True)
         for entry in parts.iterdir():
-            if entry.name != LOCK and _is_ours(entry):
+            if entry.name not in (LOCK, JOURNAL) and _is_ours(entry):
                 entry.unlink()
+        (parts / JOURNAL).unlink(missing_ok=True)
 
 
 def _read_journal(parts: Path) -> ShardJournal | None:
@@ -223,8 +229,8 @@ def _read_journal(parts: Path) -> ShardJournal | None:
             journal.passed_over = value["passed_over"]
         elif kind == "done":
             journal.results[value["shard"]] = ShardResult(**value)
-        elif kind == "joining":
-            journal.joining = True
+        elif kind == "joined":
+            journal.joined = value
     if whole < len(lines):
         with system_refusals(parts):
             os.truncate(parts / JOURNAL, whole)
@@ -324,23 +330,32 @@ def read_table(path: Path) -> pa.Table:
         return pa.ipc.open_file(file).read_all()
 
 
-def join(out: Path, journal: ShardJournal, output: Iterable[str]) -> None:
-    """Write OUT and its rejects from the parts, in the order of the shards, and put both in their places."""
+def join(out: Path, journal: ShardJournal, output: Iterable[str], *, guard_formulas: bool) -> None:
+    """Write OUT and its rejects from the parts, in the order of the shards, and put both in their places.
+
+    With `guard_formulas`, no id in a CSV is taken for a formula by a spreadsheet.
+    """
     parts, columns = parts_of(out), ["item_id", *output]
-    record(parts, "joining", True)
     tables = (read_table(priced_file(parts, shard)) for shard in range(journal.shards))
-    write = _write_csv if out.suffix.lower() == ".csv" else _write_parquet
     with system_refusals(out):
         partial = parts / (out.name + PARTIAL)
-        write(partial, (table.select(columns).rename_columns([journal.id_column, *columns[1:]]) for table in tables))
+        names = [journal.id_column, *columns[1:]]
+        chosen = (table.select(columns).rename_columns(names) for table in tables)
+        if out.suffix.lower() == ".csv":
+            _write_csv(partial, chosen, without_formula if guard_formulas else str)
+        else:
+            _write_parquet(partial, chosen)
         fsync(partial)
         rejected = parts / rejects_of(out).name
         write_rejects(_rejects(parts, journal.shards), rejected)
+        record(parts, "joined", sha256_file(partial))
         if sum(result.rows - result.priced for result in journal.results.values()):
             rejected.replace(rejects_of(out))
         else:
             rejects_of(out).unlink(missing_ok=True)  # of a run that OUT no longer stands for
         partial.replace(out)
+        with contextlib.suppress(PermissionError):  # a folder that may be written and not read
+            fsync(out.parent)
     sweep(parts)
 
 
@@ -352,15 +367,19 @@ def _rejects(parts: Path, shards: int) -> Iterator[Reject]:
                 yield Reject(line, item_id[:80], column, reason)
 
 
-def _write_csv(path: Path, tables: Iterator[pa.Table]) -> None:
-    """Write numbers in the fewest digits that give them back; a list as JSON; nothing where there is nothing."""
+def _write_csv(path: Path, tables: Iterator[pa.Table], guard: Callable[[str], str]) -> None:
+    """Write ids as `guard` leaves them, numbers in the fewest digits that give them back; a list as JSON.
+
+    Where there is nothing, nothing is written.
+    """
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         for place, table in enumerate(tables):
             if place == 0:
                 writer.writerow(table.column_names)
-            for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
-                writer.writerow(json.dumps(cell) if isinstance(cell, list) else cell for cell in row)
+            for item_id, *row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                cells = (json.dumps(cell) if isinstance(cell, list) else cell for cell in row)
+                writer.writerow((guard(item_id), *cells))
 
 
 def _write_parquet(path: Path, tables: Iterator[pa.Table]) -> None:

@@ -1,12 +1,16 @@
 """Checks of settings, written as annotations of a dataclass's fields and made whenever one is built.
 
-epochs: Annotated[int, between(1, 1000)] = 5
+Every number has a range, and in no list does a name stand twice; a test holds all settings to that.
+
+epochs: Annotated[int, Between(1, 1000)] = 5
 """
 
 from __future__ import annotations
 
 import typing
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 from index.errors import UsageError
@@ -18,41 +22,52 @@ class Checked:
     """Base of dataclasses whose fields are annotated with checks; what is None passes them all."""
 
     def __post_init__(self) -> None:
-        for name, hint in typing.get_type_hints(type(self), include_extras=True).items():
-            value = getattr(self, name)
-            for check in getattr(hint, "__metadata__", ()):
+        hints = typing.get_type_hints(type(self), include_extras=True)
+        for field in fields(self):  # type: ignore[arg-type]  # of what inherits from this
+            value = getattr(self, field.name)
+            for check in getattr(hints[field.name], "__metadata__", ()):
                 if value is not None:
-                    check(name, value)
+                    check(field.metadata.get("key", field.name), value)
 
 
-def positive(name: str, value: float) -> None:
-    """Allow numbers above 0."""
-    if not value > 0:
-        raise UsageError(f"{name} is {value}: give a number above 0.")
-
-
-def between(low: float, high: float) -> Check:
+@dataclass(frozen=True)
+class Between:
     """Allow numbers from `low` to `high`, both included."""
 
-    def check(name: str, value: float) -> None:
-        if not low <= value <= high:
-            raise UsageError(f"{name} is {value}: give a number from {low:,} to {high:,}.")
+    low: float
+    high: float
 
-    return check
+    def __call__(self, name: str, value: float) -> None:
+        if not self.low <= value <= self.high:  # also NaN
+            raise UsageError(f"{name} is {value}: give a number from {self.low:,} to {self.high:,}.")
+
+
+def distinct(name: str, values: tuple[str, ...]) -> None:
+    """Allow a tuple in which no name stands twice."""
+    twice = [value for value, times in Counter(values).items() if times > 1]
+    if twice:
+        raise UsageError(f"{name} names {twice[0]!r} twice: name each once.")
 
 
 def one_of(*choices: str, least: int = 1) -> Check:
-    """Allow one of the choices; in a tuple, `least` (1 or 0) or more of them."""
+    """Allow one of the choices; in a tuple, `least` (1 or 0) or more of them, each once."""
 
     def check(name: str, value: str | tuple[str, ...]) -> None:
         for part in (value,) if isinstance(value, str) else value or ("",) * least:
             if part not in choices:
                 raise UsageError(f"{name} is {part!r}: choose from {', '.join(choices)}.")
+        if isinstance(value, tuple):
+            distinct(name, value)
 
     return check
 
 
-PositiveInt = Annotated[int, positive]
-PositiveFloat = Annotated[float, positive]
-Share = Annotated[float, between(0, 1)]
-SampledShare = Annotated[float, between(0.001, 1)]  # of none, nothing is learned
+MOST_EPOCHS, MOST_WIDTH, MOST_ROUNDS, MOST_ROWS = 1000, 65_536, 100_000, 1_000_000
+SEEDS = Between(0, 2**31 - 1)
+Epochs = Annotated[int, Between(1, MOST_EPOCHS)]
+Rows = Annotated[int, Between(1, MOST_ROWS)]
+Width = Annotated[int, Between(1, MOST_WIDTH)]
+Rate = Annotated[float, Between(1e-9, 10)]  # of learning
+Beta = Annotated[float, Between(1e-6, 100)]  # where SmoothL1 turns from square to line
+Share = Annotated[float, Between(0, 1)]
+SampledShare = Annotated[float, Between(0.001, 1)]  # of none, nothing is learned

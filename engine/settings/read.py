@@ -17,9 +17,13 @@ from typing import TYPE_CHECKING, Any
 from engine.settings.presets import PRESETS
 from engine.settings.schema import Settings
 from index.errors import UsageError
+from index.files import open_regular
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+MOST_BYTES = 1_000_000  # of a settings file
+LARGEST = 1e300  # of an integer in the place of a float: beyond, it may be none, and no setting goes so far
 
 Changed = typing.TypeVar("Changed", bound="DataclassInstance")
 
@@ -81,7 +85,7 @@ def _typed(value: Any, kind: Any, where: str) -> Any:
             return None
         kind = next(option for option in typing.get_args(kind) if option is not type(None))
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return float(value if isinstance(value, float) else max(-LARGEST, min(value, LARGEST)))
     if kind is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     if kind in (str, bool) and isinstance(value, kind):
@@ -104,8 +108,15 @@ def suggestion(given: str, known: Mapping[str, Any]) -> str:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            data = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
         raise UsageError(f"There is no settings file {path}.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read as settings: {error.strerror}.") from error
+    if len(data) > MOST_BYTES:
+        raise UsageError(f"{path} holds over {MOST_BYTES:,} bytes, which no settings file does.")
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # also for a number of thousands of digits, or brackets as deep
         raise UsageError(f"{path} is not a settings file in TOML: {error}.") from error

@@ -11,7 +11,21 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated
 
 from engine.settings.finetuning import FinetuneSettings
-from engine.settings.ranges import Checked, PositiveFloat, PositiveInt, SampledShare, Share, between, one_of
+from engine.settings.ranges import (
+    MOST_ROUNDS,
+    SEEDS,
+    Beta,
+    Between,
+    Checked,
+    Epochs,
+    Rate,
+    Rows,
+    SampledShare,
+    Share,
+    Width,
+    distinct,
+    one_of,
+)
 from index.catalogue.cleaning import CLEANING
 from index.catalogue.settings import FOUND, ReadSettings
 from index.embedding.columns import TEXT_VIEWS, Views
@@ -27,30 +41,31 @@ HEADS = (*FUSED_HEADS, "words")
 DEFAULT_CURRENCY = "USD"
 MOST_NEIGHBOURS = 10_000
 MOST_ALPHA = 10.0
-WIDEST_BAND = 100.0  # in log price; a settings file cannot say infinity
+WIDEST_BAND = 100.0  # in log price, which no two prices are apart; a settings file cannot say infinity
+MOST_DECAY = 1_000_000.0
 TREES_READ = ("words", "vectors", "fused")  # see `engine.members.tree_features`
 MEMBERS = ("mlp", "lexical", "kernel", "finetuned", "gbdt", "xgboost", "catboost")  # see `engine.members.registry`
 SEARCH_VECTORS = (*TEXT_VIEWS, "words")
 
-Leaves = Annotated[int, between(2, 10_000)]
-Weight = Annotated[float, between(0, 1000)]
+Leaves = Annotated[int, Between(2, 10_000)]
+Weight = Annotated[float, Between(0, 1000)]
 
 
 @dataclass(frozen=True)
 class Fit(Checked):
     """The training loop."""
 
-    epochs: PositiveInt
-    batch_size: PositiveInt  # of the first epoch; doubled after each up to `largest_batch`
-    largest_batch: PositiveInt
-    learning_rate: PositiveFloat
-    weight_decay: Annotated[float, between(0, 100)]
+    epochs: Epochs
+    batch_size: Rows  # of the first epoch; doubled after each up to `largest_batch`
+    largest_batch: Rows
+    learning_rate: Rate
+    weight_decay: Annotated[float, Between(0, 100)]
     schedule: Annotated[str, one_of(*SCHEDULES)]  # one_cycle, constant or cosine_restarts
     loss: Annotated[str, one_of(*LOSSES)] = "smooth_l1"  # see `engine.networks.losses`
-    beta: PositiveFloat = 0.3  # where SmoothL1 turns from square to line, in standardised log price
+    beta: Beta = 0.3  # where SmoothL1 turns from square to line, in standardised log price
     second_loss: Annotated[str | None, one_of(*LOSSES)] = None  # of a second phase, if there is one
     second_share: Share = 0.3  # of the epochs, that the second phase takes
-    cycle: PositiveInt = 5  # epochs after which cosine_restarts starts anew
+    cycle: Epochs = 5  # epochs after which cosine_restarts starts anew
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,9 +85,9 @@ class NetworkSettings(Checked):
     """
 
     head: Annotated[str, one_of(*HEADS)]
-    members: PositiveInt  # networks of different seeds, averaged
-    width: PositiveInt
-    dropout: Annotated[float, between(0, 0.99)]
+    members: Annotated[int, Between(1, 100)]  # networks of different seeds, averaged
+    width: Width
+    dropout: Annotated[float, Between(0, 0.99)]
     fit: Fit
 
     def __post_init__(self) -> None:
@@ -92,11 +107,11 @@ class Trees(Checked):
 
     # Words, vectors, fused: with vectors 2 points worse (docs/experiments.md)
     reads: Annotated[tuple[str, ...], one_of(*TREES_READ)] = ("words",)
-    rounds: PositiveInt = 300
-    learning_rate: PositiveFloat = 0.07
+    rounds: Annotated[int, Between(1, MOST_ROUNDS)] = 300
+    learning_rate: Rate = 0.07
     feature_fraction: SampledShare = 0.3  # of the columns, drawn for each tree
     row_fraction: SampledShare = 0.8  # of the rows, drawn for each tree
-    least_rows_of_word: PositiveInt = 20  # a rarer word is no column
+    least_rows_of_word: Rows = 20  # a rarer word is no column
 
 
 @dataclass(frozen=True)
@@ -104,14 +119,14 @@ class Gbdt(Trees):
     """LightGBM (`engine.members.lightgbm`)."""
 
     leaves: Leaves = 31
-    least_rows_in_leaf: PositiveInt = 20
+    least_rows_in_leaf: Rows = 20
 
 
 @dataclass(frozen=True)
 class DeepTrees(Trees):
     """XGBoost (`engine.members.xgboost`) and CatBoost (`engine.members.catboost`), whose trees have a set depth."""
 
-    depth: Annotated[int, between(1, 16)] = 6
+    depth: Annotated[int, Between(1, 16)] = 6
 
 
 @dataclass(frozen=True)
@@ -124,25 +139,27 @@ class Kernel(Checked):
     phrases: Weight = 0.6  # of the text's runs of three words
     opening: Weight = 0.5  # of the name's first words, where the brand stands
     vectors: Weight = 1.2  # of the vectors, shared by all of them
-    product: PositiveFloat = 3.0  # how much more the text kernel counts where the numbers are similar
+    # How much more the text kernel counts where the numbers are similar
+    product: Annotated[float, Between(1e-6, 1000)] = 3.0
     numbers: Weight = 2.5  # weight of the numbers' kernel alone
     unit: Share = 0.2  # share of the numbers' kernel that is lost where the units differ
-    ridge: PositiveFloat = 1.0  # noise of a price, on the scale of the kernel
-    landmarks: PositiveInt = 8192  # rows that items are compared with; where there are more, so many at random
+    ridge: Annotated[float, Between(1e-6, 1_000_000)] = 1.0  # noise of a price, on the scale of the kernel
+    # Rows that items are compared with; where there are more, so many at random
+    landmarks: Annotated[int, Between(1, 100_000)] = 8192
 
 
 @dataclass(frozen=True)
 class StackerSettings(Checked):
     """LightGBM on the members' predictions and near prices (`engine.ensemble.stacker`); none of 0 rounds."""
 
-    rounds: Annotated[int, between(0, 100_000)] = 400
+    rounds: Annotated[int, Between(0, MOST_ROUNDS)] = 400
     leaves: Leaves = 15
-    learning_rate: PositiveFloat = 0.02
+    learning_rate: Rate = 0.02
     feature_fraction: SampledShare = 0.4
     row_fraction: SampledShare = 0.7
-    least_rows_in_leaf: PositiveInt = 40
-    k: PositiveInt = 16  # neighbours whose prices it reads
-    band: Annotated[float, between(0.01, WIDEST_BAND)] = 2.0  # half-width in log price, around the blend
+    least_rows_in_leaf: Rows = 40
+    k: Annotated[int, Between(1, MOST_NEIGHBOURS)] = 16  # neighbours whose prices it reads
+    band: Annotated[float, Between(0.01, WIDEST_BAND)] = 2.0  # half-width in log price, around the blend
 
 
 @dataclass(frozen=True)
@@ -159,8 +176,8 @@ class CorrectionParameters:
             raise UsageError(f"k is {self.k}: give a number of neighbours from 1 to {MOST_NEIGHBOURS:,}.")
         if not self.band > 0:
             raise UsageError(f"band is {self.band}: give a half-width in log price above 0, such as 0.35, or inf.")
-        if not 0 < self.decay < math.inf:
-            raise UsageError(f"lambda is {self.decay}: give a number above 0, such as 5.")
+        if not 0 < self.decay <= MOST_DECAY:
+            raise UsageError(f"lambda is {self.decay}: give a number above 0 and at most {MOST_DECAY:,.0f}, such as 5.")
         if not 0 < self.alpha <= MOST_ALPHA:
             raise UsageError(
                 f"alpha is {self.alpha}: give a number above 0 and at most {MOST_ALPHA:g}; 1 adds the whole residual."
@@ -173,36 +190,31 @@ class Correction(Checked):
 
     # Whose cosines are averaged: views of the first text encoder, and the words themselves (`engine.features.lsa`).
     search_vectors: Annotated[tuple[str, ...], one_of(*SEARCH_VECTORS)] = ("name", "text", "words")
-    k: int | None = None  # neighbours
-    band: float | None = None  # half-width in log price
-    decay: float | None = field(default=None, metadata={"key": "lambda"})  # weight = exp(-lambda * distance)
-    alpha: float | None = None  # share of the neighbours' mean residual that is added
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        chosen = (self.k, self.band, self.decay, self.alpha)
-        k, band, decay, alpha = (1.0 if parameter is None else parameter for parameter in chosen)
-        CorrectionParameters(int(k), band, decay, alpha)  # which refuses what is out of range
-        if band > WIDEST_BAND:
-            raise UsageError(f"band is {band}: give at most {WIDEST_BAND:g}, which no two prices are apart.")
+    k: Annotated[int | None, Between(1, MOST_NEIGHBOURS)] = None  # neighbours
+    band: Annotated[float | None, Between(1e-9, WIDEST_BAND)] = None  # half-width in log price
+    # weight = exp(-lambda * distance)
+    decay: Annotated[float | None, Between(1e-9, MOST_DECAY)] = field(default=None, metadata={"key": "lambda"})
+    # Share of the neighbours' mean residual that is added
+    alpha: Annotated[float | None, Between(1e-9, MOST_ALPHA)] = None
 
 
 @dataclass(frozen=True)
-class Blend:
+class Blend(Checked):
     """Fixed weights of the members, which must add up to 1; fitted out of fold where all are None."""
 
-    mlp: float | None = None
-    lexical: float | None = None
-    kernel: float | None = None
-    finetuned: float | None = None
-    gbdt: float | None = None
-    xgboost: float | None = None
-    catboost: float | None = None
+    mlp: Annotated[float | None, Between(0, 1)] = None
+    lexical: Annotated[float | None, Between(0, 1)] = None
+    kernel: Annotated[float | None, Between(0, 1)] = None
+    finetuned: Annotated[float | None, Between(0, 1)] = None
+    gbdt: Annotated[float | None, Between(0, 1)] = None
+    xgboost: Annotated[float | None, Between(0, 1)] = None
+    catboost: Annotated[float | None, Between(0, 1)] = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         given = self.weights()
-        if given and (min(given.values()) < 0 or not math.isclose(sum(given.values()), 1, abs_tol=1e-6)):
-            raise UsageError(f"the weights {given} must be 0 or more and add up to 1 (one left out counts as 0).")
+        if given and not math.isclose(sum(given.values()), 1, abs_tol=1e-6):
+            raise UsageError(f"the weights {given} must add up to 1 (one left out counts as 0).")
 
     def weights(self) -> dict[str, float]:
         """Weights by member; empty where they are to be fitted."""
@@ -216,8 +228,8 @@ class Settings(Checked):
     """A whole build."""
 
     catalogue: ReadSettings = FOUND  # how the catalogue's file is read
-    text_encoder: tuple[str, ...] = ("minilm",)
-    image_encoder: tuple[str, ...] = ("pixels",)
+    text_encoder: Annotated[tuple[str, ...], distinct] = ("minilm",)
+    image_encoder: Annotated[tuple[str, ...], distinct] = ("pixels",)
     # Parts of an item that each text encoder encodes separately.
     text_views: Annotated[tuple[str, ...], one_of(*TEXT_VIEWS)] = ("name", "text")
     # Of what encoders read: emoji are removed, numbers spelled out.
@@ -227,11 +239,11 @@ class Settings(Checked):
     whole_names: bool | None = None
     most_rejects: Share = 0.5  # share of the catalogue's rows that may be rejected before the build is refused
     # Share of a fold's training rows, farthest from its median log price, that no member learns.
-    outliers: Annotated[float, between(0, 0.5)] = 0.0
-    folds: Annotated[int | None, between(3, 20)] = None  # None: see `engine.folds.folds_for`
-    seed: Annotated[int, between(0, 2**31 - 1)] = 0
+    outliers: Annotated[float, Between(0, 0.5)] = 0.0
+    folds: Annotated[int | None, Between(3, 20)] = None  # None: see `engine.folds.folds_for`
+    seed: Annotated[int, SEEDS] = 0
     currency: str | None = None  # None: the one that the catalogue states, else USD
-    coverage: Annotated[float, between(0.01, 0.999)] = 0.8  # of the interval
+    coverage: Annotated[float, Between(0.01, 0.999)] = 0.8  # of the interval
     search: Annotated[str, one_of(*BACKENDS)] = AUTO  # what looks for neighbours: see `index.search.backends`
     # That are blended; each has a section of its own.
     members: Annotated[tuple[str, ...], one_of(*MEMBERS)] = ("mlp", "lexical", "kernel", "gbdt")

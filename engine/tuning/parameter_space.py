@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.members.member import Range
 from engine.members.registry import MEMBERS as SPECS
+from engine.settings.ranges import distinct
 from engine.settings.read import settings_from, suggestion
 from engine.settings.schema import Settings
 from index.errors import UsageError
@@ -40,11 +41,16 @@ OF_STACKER = {
 }
 
 
-def ranges(parts: Sequence[str], settings: Settings) -> dict[str, Range]:
-    """Ranges that are searched. Raises UsageError for a part that there is not, or that this index has nothing of."""
+def require_parts(parts: Sequence[str]) -> None:
+    """Raise UsageError for a part that there is not, or that is named twice."""
     for part in parts or ("",):
         if part not in PARTS:
             raise UsageError(f"--what {part!r} cannot be searched{suggestion(part, dict.fromkeys(PARTS))}.")
+    distinct("--what", tuple(parts))
+
+
+def ranges(parts: Sequence[str], settings: Settings) -> dict[str, Range]:
+    """Ranges that are searched. Raises UsageError for a part that this index has nothing of."""
     if STACKER in parts and not settings.stacker.rounds:
         raise UsageError("The index has no stacker, so there is nothing to search of it: leave stacker out of --what.")
     found: dict[str, Range] = {}

@@ -29,8 +29,19 @@ from engine.evaluation.scorable import ScorableRows, open_scorable_rows
 from engine.evaluation.tuning_record import read_record
 from engine.finetune.provenance import finetuned_notes
 from engine.metrics import bootstrap, row_smape
+from engine.settings.ranges import SEEDS, Between
 from engine.tuning.activate import activate
-from engine.tuning.parameter_space import BLEND, CORRECTION, MEMBERS, PARTS, Point, point_of, ranges, settings_at
+from engine.tuning.parameter_space import (
+    BLEND,
+    CORRECTION,
+    MEMBERS,
+    PARTS,
+    Point,
+    point_of,
+    ranges,
+    require_parts,
+    settings_at,
+)
 from engine.tuning.trials import Journal, Trial, loss_without, require_optuna
 from index.arrays import Float64
 from index.errors import DataRefused, UsageError
@@ -43,6 +54,7 @@ if TYPE_CHECKING:
 
 AT_RANDOM = 20  # trials drawn at random, before any search proposes one
 TRIALS, MINUTES = 200, 10.0
+MOST_TRIALS, MOST_MINUTES = Between(1, 1_000_000), Between(1e-9, 1_000_000)
 
 
 @dataclass(frozen=True)
@@ -82,10 +94,10 @@ def tune(
     DataRefused, and IndexLocked where the index is being written or was written anew meanwhile.
     """
     started = time.monotonic()
-    if trials < 1:
-        raise UsageError(f"--trials is {trials}: give 1 or more.")
-    if not minutes > 0:
-        raise UsageError(f"--minutes is {minutes:g}: give a number above 0.")
+    MOST_TRIALS("--trials", trials)
+    MOST_MINUTES("--minutes", minutes)
+    SEEDS("--seed", seed)
+    require_parts(what)
     require_optuna()
     rows = open_scorable_rows(index_dir)
     searched = ranges(what, rows.settings)

@@ -24,7 +24,7 @@ LINKS = ("name_key", "image", "fingerprint", "parent")
 
 
 def with_duplicate_keys(items: pa.Table, fingerprints: Sequence[str | None], *, whole_names: bool = False) -> pa.Table:
-    """Add the columns `name_key` and `fingerprint`, which link near-duplicates beside the photograph's reference and the parent.
+    """Add the columns `name_key` and `fingerprint`, which link near-duplicates beside the photograph and the parent.
 
     `items` of schema `ITEMS`; `fingerprints` (n,) of their photographs, None where there is none or none can be read.
     With `whole_names` numbers count: bolts of other sizes are other items.
@@ -49,9 +49,9 @@ def duplicate_groups(
 ) -> Int64:
     """Number the groups of near-duplicates: (n,) from 0, without gaps; a row without any is a group of its own.
 
-    Linked are rows with the same `names_key` (a name without its numbers), with the same reference to a photograph, with
-    the same `fingerprints` (a photograph's content), or with the same of `parents` (variants of one article); and so on
-    from row to row. Empty or absent keys link nobody. Nor does a photograph that more different names share than
+    Linked are rows with the same `names_key` (a name without its numbers), with the same reference to a photograph,
+    with the same `fingerprints` (a photograph's content), or with the same of `parents` (variants of one article); and
+    so on from row to row. Empty or absent keys link nobody. Nor does a photograph that more different names share than
     `placeholder_limit` allows: that one says "no image available", and would glue the catalogue into one group.
     """
     from scipy.sparse import coo_array

@@ -13,7 +13,7 @@ from index.encoders.encoder import Encoder
 from index.encoders.registry import ENCODERS, EncoderSpec, Modality, find_spec
 from index.errors import UsageError
 
-__all__ = ["ENCODERS", "Encoder", "EncoderSpec", "Modality", "find_spec", "open_encoder"]
+__all__ = ["ENCODERS", "Encoder", "EncoderSpec", "Modality", "find_spec", "open_encoder", "require_encoder"]
 
 
 def open_encoder(name: str, *, device: str = "auto", precision: str = "auto") -> Encoder:
@@ -23,14 +23,20 @@ def open_encoder(name: str, *, device: str = "auto", precision: str = "auto") ->
     device or precision that cannot be used, DataRefused for weights that do not fit, DownloadNeeded for weights that
     are not here.
     """
+    runtime = Runtime(device, precision)
+    return _open(*require_encoder(name), runtime)
+
+
+def require_encoder(name: str) -> tuple[EncoderSpec, Path | None]:
+    """Return what NAME or NAME@PATH means, and PATH if it is given. UsageError for what is not there."""
     spec = find_spec(name)
     _, at, given = name.partition("@")
     path = Path(given).expanduser() if at else None
-    if path is not None and not path.exists():
+    if path is not None and not (given and (path.is_file() or path.is_dir())):
         raise UsageError(f"{name}: there is no file or folder '{given}'.")
     if spec.family in ("pixels", "none") and path is not None:
         raise UsageError(f"{spec.name} has no weights: leave out '@{given}'.")
-    return _open(spec, path, Runtime(device, precision))
+    return spec, path
 
 
 def _open(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Encoder:

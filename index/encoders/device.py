@@ -5,6 +5,7 @@ It knows torch's devices and number types, and nothing of networks; torch is imp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -24,10 +25,19 @@ GPU_BATCH = 8  # a GPU is given this many times the batch that suits a CPU
 
 @dataclass(frozen=True)
 class Runtime:
-    """The device and precision asked for: they change the speed of encoders, never which vectors they mean."""
+    """The device and precision asked for: they change the speed of encoders, never which vectors they mean.
+
+    Raises UsageError for those that no machine has.
+    """
 
     device: str = "auto"  # auto, cpu, cuda or cuda:N
     precision: str = "auto"  # one of PRECISIONS
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", self.device):
+            raise UsageError(f"device '{self.device}' is not known: use auto, cpu, cuda or cuda:N.")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"precision '{self.precision}' is not one of {', '.join(PRECISIONS)}.")
 
     def resolve(self, *, cpu: str = "fp32", gpu: str = "bf16") -> Device:
         """Return what is used: `auto` may fall back; anything named is used, or refused with a UsageError.
@@ -36,8 +46,6 @@ class Runtime:
         """
         import torch
 
-        if self.precision not in PRECISIONS:
-            raise UsageError(f"precision '{self.precision}' is not one of {', '.join(PRECISIONS)}.")
         chosen = self._torch_device()
         name = self.precision if self.precision != "auto" else (gpu if chosen.type == "cuda" else cpu)
         # Without its instructions bf16 is emulated, and slower than fp32.
@@ -58,8 +66,6 @@ class Runtime:
         if name == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         kind, _, number = name.partition(":")
-        if name not in ("cpu", "cuda") and not (kind == "cuda" and number.isdecimal()):
-            raise UsageError(f"device '{name}' is not known: use auto, cpu, cuda or cuda:N.")
         if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
             raise UsageError(f"device '{name}' is not on this machine: use --device auto or --device cpu.")
         return torch.device(name)

@@ -62,5 +62,4 @@ def test_an_interrupt_ends_it_at_once(price: Price, shop: Any, monkeypatch: pyte
 
     monkeypatch.setattr("engine.evaluation.ablation.answer_out_of_fold", interrupted)
     answer = price("ablate", "--index", shop.index)
-    assert (answer.code, answer.out) == (130, "")
-    assert answer.err.splitlines()[-1] == "price: Interrupted; what was finished is kept."
+    assert (answer.code, answer.out, answer.err) == (130, "", "")  # its line is left to `cli.main`

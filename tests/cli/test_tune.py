@@ -70,9 +70,9 @@ def test_a_person_sees_the_cross_fitted_score_by_its_name_and_settings_as_a_file
 @pytest.mark.parametrize(
     ("options", "phrase"),
     [
-        (["--trials", "0"], "--trials is 0: give 1 or more"),
+        (["--trials", "0"], "--trials is 0: give a number from 1"),
         (["--trials", "x"], "not a valid integer"),
-        (["--minutes", "0"], "--minutes is 0: give a number above 0"),
+        (["--minutes", "0"], "--minutes is 0.0: give a number from"),
         (["--minutes", "nan"], "--minutes is nan"),
         (["--what", "corection"], "did you mean 'correction'"),
         (["--what", "stacker,,"], "''"),

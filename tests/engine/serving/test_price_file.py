@@ -295,6 +295,57 @@ while True:
 """
 
 
+@pytest.mark.parametrize("guard", [False, True])
+def test_ids_stay_what_they_are_unless_formulas_are_guarded(guard: bool, run: Any, items: Path, out: Path) -> None:
+    items.write_text("sample_id,catalog_content\n=1+1,Tea\n@a,\nplain,Tea\n", encoding="utf-8")
+    run(guard_formulas=guard)
+    assert [row["sample_id"] for row in read(out)] == (["'=1+1", "'@a", "plain"] if guard else ["=1+1", "@a", "plain"])
+    assert [row["item_id"] for row in read(rejects_of(out))] == ["'@a"]
+
+
+def test_formulas_are_guarded_in_csv_alone(run: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="leave out --guard-formulas"):
+        run(to=tmp_path / "prices.parquet", guard_formulas=True)
+
+
+def test_a_job_that_was_killed_while_it_tidied_up_is_told_as_done(
+    run: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    unlink = Path.unlink
+
+    def unlink_one(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok)
+        if out.exists():
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink_one)
+        with pytest.raises(Killed):
+            run()
+    whole, before = out.read_bytes(), out.stat()
+    done = run(pool=lambda *_: pytest.fail("it was priced again"))
+    assert (done.rows, done.resumed, done.rejected > 0) == (23, 23, True)
+    assert done.rejects is not None and done.rejects.exists()
+    assert (out.read_bytes(), out.stat().st_mtime_ns) == (whole, before.st_mtime_ns)
+    assert not parts_of(out).exists()
+
+
+def test_an_output_that_was_changed_before_its_job_was_tidied_up_is_not_told_as_done(
+    run: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.serving.shards.sweep", lambda parts: None)
+        run()
+    assert parts_of(out).exists()
+    out.write_text("mine")
+    with pytest.raises(UsageError, match="exists already"):
+        run()
+    assert out.read_text() == "mine"
+
+
 def test_a_kill_between_any_two_steps_is_mended_by_the_same_command(
     run: Any, items: Path, out: Path, shop: Any
 ) -> None:

@@ -1,6 +1,7 @@
 """Claims about reading settings: what is taken, which source wins, and what each refusal says."""
 
 import json
+import os
 from dataclasses import FrozenInstanceError, asdict, fields, is_dataclass, replace
 
 import numpy as np
@@ -160,7 +161,7 @@ def test_a_value_of_another_type_is_refused_with_the_value_and_what_is_wanted(re
         ('currency = " "', "currency is ' '"),
         ('currency = "a very long label"', "currency is 'a very long label'"),
         (r'currency = "\u001b[31m"', r"currency is '\\x1b\[31m'"),
-        ("[mlp]\nwidth = 0", r"price\.toml \[mlp\]: width is 0: give a number above 0"),
+        ("[mlp]\nwidth = 0", r"price\.toml \[mlp\]: width is 0: give a number from 1 to 65,536"),
         ("[mlp]\nmembers = -1", r"\[mlp\]: members is -1"),
         ("[mlp]\ndropout = 1.0", r"\[mlp\]: dropout is 1"),
         ("[mlp]\ndropout = -0.1", r"\[mlp\]: dropout is -0\.1"),
@@ -177,7 +178,7 @@ def test_a_value_of_another_type_is_refused_with_the_value_and_what_is_wanted(re
         ("[correction]\nk = 0", r"\[correction\]: k is 0"),
         ("[correction]\nband = nan", r"\[correction\]: band is nan"),
         ("[correction]\nband = -1", r"\[correction\]: band is -1"),
-        ("[correction]\nlambda = 0", r"\[correction\]: (decay|lambda) is 0"),
+        ("[correction]\nlambda = 0", r"\[correction\]: lambda is 0"),
         ("[correction]\nalpha = 0", r"\[correction\]: alpha is 0"),
         ('[correction]\nsearch_vectors = "photo"', r"\[correction\]: search_vectors is 'photo': choose from name"),
         ("[correction]\nsearch_vectors = []", r"\[correction\]: search_vectors is"),
@@ -188,8 +189,20 @@ def test_a_value_of_another_type_is_refused_with_the_value_and_what_is_wanted(re
             r"search_vectors \['text'\] must be among text_views \['name'\]",
         ),
         ("[blend]\nmlp = 0.5", r"\[blend\]: the weights .*0\.5.* add up to 1"),
-        ("[blend]\nmlp = 1.5\ngbdt = -0.5", r"\[blend\]: the weights .*-0\.5.* 0 or more"),
-        ("[blend]\nmlp = nan", r"\[blend\]: the weights .*nan"),
+        ("[blend]\nmlp = 1.5\ngbdt = -0.5", r"\[blend\]: mlp is 1\.5"),
+        ("[blend]\nmlp = nan", r"\[blend\]: mlp is nan"),
+        ('members = ["mlp", "gbdt", "mlp"]', r"members names 'mlp' twice: name each once"),
+        ('text_encoder = ["minilm", "minilm"]', r"text_encoder names 'minilm' twice"),
+        ('cleaning = ["emoji", "emoji"]', r"cleaning names 'emoji' twice"),
+        ('[gbdt]\nreads = "words,words"', r"\[gbdt\]: reads names 'words' twice"),
+        (
+            "[mlp.fit]\nepochs = 100000000000000000000",
+            r"epochs is 100000000000000000000: give a number from 1",
+        ),
+        ("[mlp.fit]\nlearning_rate = inf", r"\[mlp\.fit\]: learning_rate is inf"),
+        (f"[mlp.fit]\nlearning_rate = 1{'0' * 400}", r"\[mlp\.fit\]: learning_rate is 1e\+300"),
+        ("[mlp]\nmembers = 100000000", r"\[mlp\]: members is 100000000"),
+        ("[finetuned]\nlayers = -1", r"\[finetuned\]: layers is -1"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_section_the_value_and_a_way_out(read, toml, said):
@@ -213,11 +226,32 @@ def test_what_is_no_toml_is_refused_by_the_name_of_the_file(read, toml):
 def test_a_file_that_cannot_be_read_is_refused_by_its_name(tmp_path):
     with pytest.raises(UsageError, match=r"There is no settings file .*absent\.toml"):
         read_settings(tmp_path / "absent.toml")
-    with pytest.raises(UsageError, match="is not a settings file in TOML"):
+    with pytest.raises(UsageError, match=r"cannot be read as settings: is a folder, not a file\.$"):
         read_settings(tmp_path)
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00f")
     with pytest.raises(UsageError, match=r"binary\.toml is not a settings file in TOML"):
         read_settings(tmp_path / "binary.toml")
+
+
+@pytest.mark.parametrize(("make", "kind"), [(os.mkfifo, "FIFO"), (lambda path: path.symlink_to("/dev/zero"), "device")])
+def test_what_is_no_file_is_refused_before_it_is_read(make, kind, tmp_path):
+    make(tmp_path / "price.toml")
+    with pytest.raises(UsageError, match=rf"price\.toml cannot be read as settings: is a {kind}, not a file"):
+        read_settings(tmp_path / "price.toml")
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("#" * 1_000_001, "holds over 1,000,000 bytes"),
+        (f"folds = {'[' * 100_000}", "is not a settings file in TOML"),
+        (f"folds = {'1' * 10_000}", "is not a settings file in TOML"),
+    ],
+    ids=["large", "deep", "of many digits"],
+)
+def test_a_file_that_no_one_wrote_by_hand_is_refused(read, toml, said):
+    with pytest.raises(UsageError, match=said):
+        read(toml)
 
 
 def changed() -> Settings:

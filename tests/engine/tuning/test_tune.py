@@ -27,7 +27,7 @@ from engine.settings.read import settings_from
 from engine.settings.schema import Settings, StackerSettings
 from engine.tuning import tune as room
 from engine.tuning.activate import activate
-from engine.tuning.parameter_space import OF_CORRECTION, key_of, ranges, settings_at
+from engine.tuning.parameter_space import OF_CORRECTION, key_of, ranges, require_parts, settings_at
 from engine.tuning.trials import Journal, Trial, loss_without
 from engine.tuning.tune import Search, tune
 from index.errors import DataRefused, IndexLocked, IndexUnusable, UsageError
@@ -421,8 +421,6 @@ def test_a_damaged_search_is_refused_with_what_to_remove(damage: str, tmp_path: 
 @pytest.mark.parametrize(
     ("settings", "what", "sentence"),
     [
-        (Settings(), ("corection",), "did you mean 'correction'"),
-        (Settings(), (), "''"),
         (Settings(stacker=StackerSettings(rounds=0)), ("stacker",), "has no stacker"),
         (Settings(members=("mlp",)), ("blend",), "has one member"),
     ],
@@ -430,6 +428,19 @@ def test_a_damaged_search_is_refused_with_what_to_remove(damage: str, tmp_path: 
 def test_what_cannot_be_searched_is_refused(settings: Settings, what: tuple[str, ...], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         ranges(what, settings)
+
+
+@pytest.mark.parametrize(
+    ("what", "sentence"),
+    [
+        (("corection",), "did you mean 'correction'"),
+        ((), "''"),
+        (("blend", "blend"), "names 'blend' twice"),
+    ],
+)
+def test_parts_that_there_are_not_are_refused(what: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        require_parts(what)
 
 
 def test_whole_numbers_stay_whole_and_a_range_reaches_what_the_index_has(tmp_path: Path) -> None:
