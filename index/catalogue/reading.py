@@ -19,12 +19,13 @@ from index.catalogue.money.prices import Money, PriceConvention, decide_conventi
 from index.catalogue.money.rates import Rates, one_currency
 from index.catalogue.settings import ReadSettings
 from index.catalogue.shops.articles import Articles, cleaned_id
-from index.catalogue.shops.headings import normalised
+from index.catalogue.shops.headings import WITHOUT_TAX, normalised
 from index.catalogue.shops.roles import Roles, find_column, find_roles
 from index.errors import DataRefused
 from index.progress import OnProgress, silent
 
 SAMPLE = 1_000  # records by which columns are told
+NOT_GIVEN = "price is not given"  # the reason that a placeholder is no price
 AMERICAN = "The file names no currency: USD is taken, since it has American units or hours; --currency says another."
 
 _STATED = re.compile(r"\bcurrency[ =:]+([a-z]{3})\b", re.IGNORECASE)  # in a heading, as eBay has it
@@ -76,7 +77,7 @@ class Reading:
             notes.append(self.currency_note)
         if self.dates and self.dates.note:
             notes.append(self.dates.note)
-        if self.roles.shop and self.roles.shop.untaxed and "excl" in self.heading("price"):
+        if WITHOUT_TAX.search(normalised(self.heading("price"))):
             notes.append(f"The prices of {self.heading('price')!r} are without tax.")
         if sale := self.heading("sale_price"):
             notes.append(f"What is paid is {sale!r} where it is filled.")
@@ -231,9 +232,9 @@ class PriceReader:
 
     def price(self, cell: str, sale_cell: str, currency_cell: str, discount: tuple[str, str]) -> float:
         """Return what is paid, in money. Raises ValueError with the reason where that cannot be said."""
-        money = self._money(cell)
+        money = self._money(cell or sale_cell)
         amount = money.amount
-        if sale_cell:
+        if sale_cell and cell:
             sale = self._sale(sale_cell)
             if sale > amount:
                 raise ValueError(f"a sale price above the price: {sale_cell} and {cell}")
@@ -261,11 +262,13 @@ class PriceReader:
 
     def _sale(self, cell: str) -> float:
         """The sale price, 0 where the cell says that there is none."""
-        if not cell.strip("0., "):
+        if "0" in cell and not any(digit in cell for digit in "123456789"):
             return 0.0
         try:
             return self._money(cell).amount
         except ValueError as error:
+            if str(error).startswith(NOT_GIVEN):  # "-", "n/a"
+                return 0.0
             raise ValueError(f"sale {error}") from None
 
     def _discounted(self, amount: float, percent: str, off: str) -> float:

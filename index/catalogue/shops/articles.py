@@ -6,10 +6,11 @@ parent of variants, a further photograph, the heading of a section. Nothing is l
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from index.catalogue.shops.exports import NO_VARIANT, PARENT_KINDS
-from index.catalogue.shops.headings import OPTION, normalised
+from index.catalogue.shops.headings import ATTRIBUTES, OPTION, normalised
 from index.catalogue.shops.roles import Roles
 
 PARENT = "the parent of variants"
@@ -24,6 +25,11 @@ _FORMULA_ID = re.compile(r'=\s*"(.*)"')  # ="0012", as spreadsheets keep an id's
 _NAMED_PHOTOGRAPH = re.compile(r"[^=/:]{1,100}(?:=[^=/:]{1,100})?=(?=https?://|//)")  # Size=20 Bags=https://...
 _PAIR = re.compile(r",(?=[\w .-]{1,60}=)")
 _SPLIT_VARIATION = re.compile(r"[|;\[\]]|,(?=[^,:=]{1,60}[:=])")
+_NAME_OF_VALUE = re.compile(r"^.*?(?:=|(?<=[^\W\d_]):)\s*")  # "Size=" of Size=M, nothing of 2:1
+_SEVERAL_VALUES = re.compile(r"=.*;(?![^;|=]*=)")  # Size=S;M, where Color=Red;Size=M is one variant
+_PLAIN_ROLES = frozenset(("id", "image", "price"))
+_VARIANT_ROLES = frozenset(("variation", "attributes", "measure", "multipack"))
+_CHILD_FIELDS = frozenset(("sku", "price", "display", "default", "map"))
 
 
 class Article(NamedTuple):
@@ -43,10 +49,14 @@ class Article(NamedTuple):
     several: bool  # variants in one row, at one price
 
 
+_new_article = partial(tuple.__new__, Article)  # several times as fast as Article
+
+
 class Articles:
     """The rows of one file as articles. `survey` every row first, where `needs_survey`; then `read` them in order."""
 
-    def __init__(self, roles: Roles) -> None:
+    def __init__(self, roles: Roles, *, plainly: bool = True) -> None:
+        """Take the roles of a file's columns. Without `plainly` there is no short way for files of few roles."""
         self._roles = roles
         self.columns = tuple(
             sorted(
@@ -61,15 +71,22 @@ class Articles:
         self._categories = tuple(place[at] for at in roles.categories)
         self._numbers = tuple(place[at] for at in roles.numbers)
         self._header = tuple(roles.header[at] for at in self.columns)
+        self._price_heading = roles.header[roles.single["price"][0]] if roles.single.get("price") else ""
         mode = roles.shop.parent if roles.shop else "shared"
-        self._mode = mode if mode == "above" or self._single.get("parent") else ""
+        needed = "children" if mode == "listed" else "parent"
+        self._mode = mode if mode == "above" or self._single.get(needed) else ""
         self._parents: dict[str, Cells] = {}
         self._referenced: set[str] = set()
         self._with_variants: set[str] = set()
+        self._listed: dict[str, tuple[str, ...]] = {}  # id of a variant -> its values, as its parent lists them
         self._last: Cells | None = None
         self._inherited = (*self._text, *self._categories, *self._single.get("currency", ()))
         # Of several columns of photographs only the first is the variant's own.
         self._gallery = self._single.get("image", ())[1:] if self._mode == "shared" else ()
+        self._varied = bool(self._options or self._mode == "listed") or not _VARIANT_ROLES.isdisjoint(self._single)
+        simple = not (self._mode or self._varied) and len(self._text) == 1 and self._single.keys() <= _PLAIN_ROLES
+        self._plain = plainly and simple and all(len(places) == 1 for places in self._single.values())
+        self._places = [self._single.get(role, (-1,))[0] for role in ("id", "image", "price")]
 
     def at(self, role: str) -> tuple[int, ...]:
         """Return the places of a role's cells among those that are read."""
@@ -78,15 +95,18 @@ class Articles:
     @property
     def needs_survey(self) -> bool:
         """True where rows lean on other rows, which may stand further down."""
-        return self._mode in ("shared", "reference")
+        return self._mode in ("shared", "reference", "listed")
 
     def survey(self, cells: Cells) -> None:
         """Take note of a row as a parent of others."""
+        if self._mode == "listed":
+            self._survey_children(cells)
+            return
         key = self._cell(cells, "parent")
         if self._mode == "reference":
             if key:
                 self._referenced.add(key)
-            elif self._cell(cells, "kind").casefold() in PARENT_KINDS or not self._cell(cells, "price"):
+            elif self._is_of_parent_kind(cells) or not self._cell(cells, "price"):
                 for at in self._single.get("id", ()):
                     if item_id := cleaned_id(cells[at] or ""):
                         self._parents.setdefault(item_id, cells)
@@ -94,18 +114,33 @@ class Articles:
         elif self._mode == "shared" and key:
             if self._text and (cells[self._text[0]] or "").strip():
                 self._parents.setdefault(key, cells)
-            if self._cell(cells, "variation"):
+            variation = self._cell(cells, "variation")
+            if variation and not _SEVERAL_VALUES.search(variation):
                 self._with_variants.add(key)
+
+    def _survey_children(self, cells: Cells) -> None:
+        """Take note of the variants that a parent lists: sku=A,size=S|sku=B,size=M."""
+        for child in self._cell(cells, "children").split("|"):
+            pairs = [pair.partition("=") for pair in _PAIR.split(child)]
+            values = tuple(value.strip() for name, _, value in pairs if name.strip() not in _CHILD_FIELDS)
+            for name, _, value in pairs:
+                if name.strip() == "sku":
+                    self._parents.setdefault(value.strip(), cells)
+                    self._listed.setdefault(value.strip(), values)
 
     def read(self, cells: Cells, line: int) -> Article | str:
         """Return the article that a row is, or the reason for passing it over."""
+        if self._plain:
+            return self._read_plainly(cells, line)
         parent = self._parent_of(cells)
         if reason := self._reason_to_pass(cells, parent):
             return reason
-        if parent is not None and parent is not cells:
+        if parent is not None and parent != cells:
             cells = self._with_inherited(cells, parent)
-        values, several = self._variant(cells)
+        values, several = self._variant(cells) if self._varied else ((), False)
         key = self._cell(cells, "parent")
+        if not key and parent is not None and self._mode in ("above", "listed"):
+            key = self._item_id(parent, "", (), 0)
         return Article(
             item_id=self._item_id(cells, key, values, line),
             text=self._words(cells, values),
@@ -114,12 +149,40 @@ class Articles:
             sale_price=self._cell(cells, "sale_price"),
             currency=self._cell(cells, "currency"),
             date=self._cell(cells, "date"),
-            parent=key or (self._item_id(parent, "", (), 0) if parent is not None and self._mode == "above" else ""),
-            categories=tuple((cells[at] or "").strip() or None for at in self._categories),
-            numbers=tuple((cells[at] or "").strip() or None for at in self._numbers),
+            parent=key,
+            categories=self._further(cells, self._categories),
+            numbers=self._further(cells, self._numbers),
             discount=(self._cell(cells, "discount_percent"), self._cell(cells, "discount_amount")),
             several=several,
         )
+
+    def _read_plainly(self, cells: Cells, line: int) -> Article | str:
+        """Read a row of a file whose rows stand by themselves, with one column for each of few roles."""
+        id_at, image_at, price_at = self._places
+        price = "" if price_at < 0 else (cells[price_at] or "").strip()
+        if (not price or price == self._price_heading) and price_at >= 0 and (reason := self._kind_of_rest(cells)):
+            return reason
+        item_id = cleaned_id(cells[id_at] or "") if id_at >= 0 else ""
+        return _new_article(
+            (
+                item_id or f"line-{line}",
+                cells[self._text[0]] or "",
+                "" if image_at < 0 else without_name((cells[image_at] or "").strip()),
+                price,
+                "",
+                "",
+                "",
+                "",
+                self._further(cells, self._categories),
+                self._further(cells, self._numbers),
+                ("", ""),
+                False,
+            )
+        )
+
+    @staticmethod
+    def _further(cells: Cells, places: tuple[int, ...]) -> tuple[str | None, ...]:
+        return tuple([(cells[at] or "").strip() or None for at in places]) if places else ()
 
     def _cell(self, cells: Cells, role: str) -> str:
         """The first filled cell of a role."""
@@ -128,9 +191,14 @@ class Articles:
                 return cell
         return ""
 
+    def _is_of_parent_kind(self, cells: Cells) -> bool:
+        return self._cell(cells, "kind").casefold().partition(",")[0] in PARENT_KINDS
+
     def _parent_of(self, cells: Cells) -> Cells | None:
         if self._mode == "above":
             return self._last if self._cell(cells, "kind") or not self._title(cells) else None
+        if self._mode == "listed":
+            return self._parents.get(self._item_id(cells, "", (), 0))
         key = self._cell(cells, "parent")
         return self._parents.get(key) if key and self._mode else None
 
@@ -145,7 +213,7 @@ class Articles:
             self._last = cells
         if self._is_parent(cells, price, above=parent is not None):
             return PARENT
-        if price or "price" not in self._single:
+        if "price" not in self._single or (price and price != self._price_heading):
             return ""
         own_words = self._title(cells) or any((cells[at] or "").strip() for at, _ in self._options)
         if self._mode == "shared" and not own_words and self._cell(cells, "image"):
@@ -154,20 +222,22 @@ class Articles:
 
     def _is_parent(self, cells: Cells, price: str, *, above: bool) -> bool:
         """Tell whether a row is not sold itself: it says so, or others stand below it and it has no size or price."""
-        if self._cell(cells, "kind").casefold().partition(",")[0] in PARENT_KINDS:
+        if self._is_of_parent_kind(cells):
             return True
+        variation = self._cell(cells, "variation")
+        several = bool(variation and _SEVERAL_VALUES.search(variation))
         if self._mode == "above":
-            return not above and not price and bool(self._cell(cells, "variation"))
+            return not above and (several or (not price and bool(variation)))
         if self._mode == "shared" and "variation" in self._single:
-            return not self._cell(cells, "variation") and self._cell(cells, "parent") in self._with_variants
+            return (several or not variation) and self._cell(cells, "parent") in self._with_variants
         return self._mode == "reference" and not price and "price" in self._single and self._is_referenced(cells)
 
     def _kind_of_rest(self, cells: Cells) -> str:
         """The reason to pass over a row without a price that may be no row of the table at all."""
         filled = [cell.strip() for cell in cells if cell and cell.strip()]
-        if len(filled) == 1 and len(self.columns) > 2:
+        if len(filled) == 1 and len(self.columns) > 2 and self._roles.priced:
             return SECTION
-        return HEADER if filled and all(cell in self._header for cell in filled) else ""
+        return HEADER if len(filled) > 1 and all(cell in self._header for cell in filled) else ""
 
     def _is_referenced(self, cells: Cells) -> bool:
         ids = (cleaned_id(cells[at] or "") for at in self._single.get("id", ()))
@@ -183,27 +253,26 @@ class Articles:
     def _variant(self, cells: Cells) -> tuple[tuple[str, ...], bool]:
         """The values that tell a variant from its siblings, and whether the row stands for several variants."""
         values: list[str] = []
-        several = False
+        variation = self._cell(cells, "variation")
+        several = bool(variation and _SEVERAL_VALUES.search(variation))
         for at, heading in self._options:
             value = (cells[at] or "").strip()
             if heading.endswith("values") and "," in value:
                 several = True
-            elif value and value.casefold() not in NO_VARIANT:
+            elif value:
                 bare = not OPTION.fullmatch(heading) and value.replace(".", "", 1).isdigit()
                 values.append(f"{value} {heading}" if bare else value)
-        for part in _SPLIT_VARIATION.split(self._cell(cells, "variation")):
-            value = re.split("[=:]", part, maxsplit=1)[-1].strip()
-            if value and value.casefold() not in NO_VARIANT:
-                values.append(value)
+        if variation and not several:
+            values += [_NAME_OF_VALUE.sub("", part).strip() for part in _SPLIT_VARIATION.split(variation)]
         for pair in _PAIR.split(self._cell(cells, "attributes")):
             name, equals, value = pair.partition("=")
-            if equals and normalised(name) in ("size", "color", "colour", "flavor", "flavour", "scent", "material"):
+            if equals and normalised(name) in ATTRIBUTES:
                 values.append(value.strip())
-        if measure := self._cell(cells, "measure"):
-            values.append(measure)
+        values += self._listed.get(self._item_id(cells, "", (), 0), ())
+        values.append(self._cell(cells, "measure"))
         if (pack := self._cell(cells, "multipack")).isdigit() and int(pack) > 1:
             values.append(f"Pack of {pack}")
-        return tuple(dict.fromkeys(values)), several
+        return tuple(dict.fromkeys(value for value in values if value and value.casefold() not in NO_VARIANT)), several
 
     def _words(self, cells: Cells, values: tuple[str, ...]) -> str:
         """The text: a line of the title and what it does not say of the variant, then the further columns."""
@@ -220,27 +289,29 @@ class Articles:
                 values = (*values, cell)
             elif cell and cell.casefold() not in title.casefold():
                 lines.append(cell)
-        folded = title.casefold()
         for value in values:
-            if value.casefold() not in folded:
+            if not _is_said(value, title):
                 title = f"{title}, {value}" if title else value
-                folded = title.casefold()
         return "\n".join([title, *lines] if title else lines)
 
     def _photograph(self, cells: Cells, parent: Cells | None) -> str:
         image = self._cell(cells, "image")
-        if self._gallery and parent is not None and parent is not cells:
+        if self._gallery and parent is not None and parent != cells:
             own = (cells[self._single["image"][0]] or "").strip()
             image = own or self._cell(parent, "image") or image
         elif not image and parent is not None:
             image = self._cell(parent, "image")
-        return _NAMED_PHOTOGRAPH.sub("", image, count=1) if image[:8].find("://") < 0 else image
+        return without_name(image)
 
     def _item_id(self, cells: Cells, key: str, values: tuple[str, ...], line: int) -> str:
         for at in self._single.get("id", ()):
             if item_id := cleaned_id(cells[at] or ""):
                 return item_id
-        return f"{key}:{'/'.join(values)}" if key and values else f"line-{line}" if line else ""
+        if key and values:
+            return f"{key}:{'/'.join(values)}"
+        if key and self._roles.shop is not None and self._parents.get(key) == cells:
+            return key  # the one row of an article that has no variants
+        return f"line-{line}" if line else ""
 
 
 def cleaned_id(cell: str) -> str:
@@ -248,4 +319,21 @@ def cleaned_id(cell: str) -> str:
     cell = cell.strip()
     if cell.startswith("=") and (formula := _FORMULA_ID.fullmatch(cell)):
         return formula[1].strip()
-    return cell[1:] if cell.startswith("'") and cell[1:2].isdigit() else cell
+    return cell[1:] if cell.startswith("'") and cell[1:2].isalnum() else cell
+
+
+def without_name(image: str) -> str:
+    """Return a reference without what eBay writes before it: Size=20 Bags=https://..."""
+    return _NAMED_PHOTOGRAPH.sub("", image, count=1) if "=" in image and image[:8].find("://") < 0 else image
+
+
+def _is_said(value: str, title: str) -> bool:
+    """Tell whether a title holds a value, and not as a part of another word or number: 10 oz is not in 110 oz."""
+    folded, part = title.casefold(), value.casefold()
+    at = folded.find(part)
+    while at >= 0:
+        before, after = folded[at - 1 : at] if at else "", folded[at + len(part) : at + len(part) + 1]
+        if not (before.isalnum() and part[0].isalnum()) and not (after.isalnum() and part[-1].isalnum()):
+            return True
+        at = folded.find(part, at + 1)
+    return False

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-ParentMode = Literal["", "shared", "reference", "above"]
-"""Ways to find a row's parent: rows share a key, a row names its parent's id, or the parent stands above; or none."""
+ParentMode = Literal["", "shared", "reference", "above", "listed"]
+"""Ways to find a row's parent: rows share a key, a row names its parent's id, the parent stands above its variants or
+lists their ids; or none."""
 
 
 NONE = "-"  # in the place of headings: the shop's column of such a name is something else
@@ -20,12 +21,13 @@ class Shop:
     """Layout in which a shop exports its articles. Headings are normalised (`headings.normalised`) and divided by |."""
 
     name: str
-    signatures: tuple[str, ...]  # the headings that tell it, in each language that is known
+    signatures: tuple[
+        str, ...
+    ]  # the headings that tell it, in each language that is known; / divides those of equal use
     columns: Mapping[str, str] = field(default_factory=dict)  # role -> its headings, before those of every file
     parent: ParentMode = ""
     categories: str = ""
     numbers: str = ""
-    untaxed: bool = False  # prices are without tax
 
 
 SHOPS = (
@@ -45,7 +47,7 @@ SHOPS = (
     ),
     Shop(
         "Meta catalogue",
-        ("id|title|price|image link|fb product category", "id|title|price|image link|quantity to sell on facebook"),
+        ("id|title|price|image link|fb product category/quantity to sell on facebook/product tags 0",),
         parent="shared",
         categories="brand|google product category|fb product category|condition|gender|age group|color|material",
     ),
@@ -58,82 +60,107 @@ SHOPS = (
     Shop(
         "WooCommerce",
         (
-            "type|sku|name|regular price",
-            "typ|artikelnummer|name|regulärer preis",
-            "typ|sku|name|regulärer preis",
-            "type|ugs|nom|tarif régulier",
-            "type|ugs|nom|prix régulier",
-            "tipo|sku|nombre|precio normal",
-            "tipo|sku|nome|prezzo di listino",
-            "type|sku|naam|reguliere prijs",
-            "type|sku|naam|normale prijs",
-            "tipo|sku|nome|preço",
-            "typ|sku|nazwa|cena",
+            "type/typ/tipo/rodzaj|name/nom/nombre/nome/naam/nazwa/namn/navn|regular price/regulärer preis/"
+            "tarif régulier/prix régulier/precio normal/prezzo di listino/prezzo regolare/reguliere prijs/"
+            "normale prijs/preço normal/cena regularna/ordinarie pris/ordinær pris/normalpris/vanlig pris",
+            "tipo|nome|preço|publicado",
+            "typ/rodzaj|nazwa|cena|opublikowano/opublikowany/opublikowane",
         ),
-        {"id": "sku|artikelnummer|ugs|id", "title": "name|nom|nombre|nome|naam|nazwa"},
+        {
+            "id": "sku|artikelnummer|ugs|cod|ref|referencia|referência|artikelnummer sku|id",
+            "title": "name|nom|nombre|nome|naam|nazwa|namn|navn",
+            "kind": "type|typ|tipo|rodzaj",
+        },
         parent="reference",
-        categories="brands|categories|marken|kategorien|marques|catégories|marcas|categorías|categorie|brand|marchi",
-        numbers="weight lbs|weight kg|weight oz|weight g|gewicht kg|gewicht g|poids kg|poids g|peso kg|peso g|waga kg",
+        categories="brands|categories|marken|kategorien|marques|catégories|marcas|categorías|categorie|brand|marchi|"
+        "categorias|marki|kategorie|merken|categorieën|varumärken|kategorier",
+        numbers="weight lbs|weight kg|weight oz|weight g|gewicht kg|gewicht g|poids kg|poids g|peso kg|peso g|waga kg|"
+        "vikt kg",
     ),
     Shop(
         "Amazon category template",
-        ("item sku|item name|standard price",),
-        {"id": "item sku", "title": "item name", "description": "product description", "parent": "parent sku"},
+        (
+            "item sku|item name|standard price",
+            "contribution sku|item name|purchasable offer our price schedule value with tax",
+        ),
+        {
+            "id": "item sku|contribution sku",
+            "title": "item name",
+            "description": "product description",
+            "image": "main image url|main product image locator media location",
+            "kind": "parent child|parentage level|parentage",
+            "price": "standard price|purchasable offer our price schedule value with tax|your price",
+        },
         parent="reference",
-        categories="brand name|manufacturer|feed product type|item type",
+        categories="brand name|brand|manufacturer|feed product type|product type|item type|item type keyword",
     ),
     Shop(
         "Amazon listings report",
         (
             "item name|seller sku|price",
             "artikelbezeichnung|händler sku|preis",
-            "nom produit|sku vendeur|prix",
-            "nom du produit|sku vendeur|prix",
+            "nom produit/nom du produit|sku vendeur|prix",
             "nome dell articolo|sku venditore|prezzo",
-            "título del producto|sku del vendedor|precio",
-            "nombre del producto|sku del vendedor|precio",
+            "título del producto/nombre del producto|sku del vendedor|precio",
+            "nazwa produktu|sku sprzedawcy|cena",
+            "item name ürün adı|seller sku satıcı sku|price fiyat",
+            "商品名|出品者sku|価格",
+            "商品名称|卖家 sku|价格",
         ),
         {
-            "id": "seller sku|händler sku|sku vendeur|sku venditore|sku del vendedor|listing id|asin1",
-            "title": "item name|artikelbezeichnung|nom produit|nom du produit|nome dell articolo|título del producto",
-            "description": "item description|artikelbeschreibung|description de l article",
+            "id": "seller sku|händler sku|sku vendeur|sku venditore|sku del vendedor|sku sprzedawcy|"
+            "seller sku satıcı sku|出品者sku|卖家 sku|listing id|asin1",
+            "title": "item name|artikelbezeichnung|nom produit|nom du produit|nome dell articolo|título del producto|"
+            "nombre del producto|nazwa produktu|item name ürün adı|商品名|商品名称",
+            "description": "item description|artikelbeschreibung|description article|description de l article|"
+            "descrizione dell articolo|descripción del producto|opis produktu|商品描述",
+            "image": "image url|bild url|url image|url immagine",
+            "price": "price|preis|prix|prezzo|precio|cena|price fiyat|価格|价格",
+            "date": NONE,  # when it was first offered; the price is today's
         },
     ),
     Shop(
         "eBay file exchange",
         (
-            "title|relationship|relationshipdetails|startprice",
-            "title|relationship|relationship details|start price",
-            "titel|beziehung|beziehungsdetails|startpreis",
+            "title|relationship|relationshipdetails/relationship details|startprice/start price/price",
+            "titel|beziehung|beziehungsdetails|startpreis/preis",
+            "title|startprice/start price|picurl/item photo url|customlabel/custom label sku/custom label",
+            "title|price|item photo url|custom label sku|category id",
+            "titel|startpreis/preis|artikelfoto url/bild url/url des artikelfotos|bestandseinheit sku/bestandseinheit",
         ),
         {
-            "id": "customlabel|custom label sku|custom label|bestandseinheit sku|itemid|item id",
-            "price": "startprice|start price|startpreis|buyitnowprice|buy it now price",
+            "id": "customlabel|custom label sku|custom label|bestandseinheit sku|bestandseinheit|itemid|item id",
+            "title": "title|titel",
+            "price": "startprice|start price|startpreis|price|preis|buyitnowprice|buy it now price",
             "variation": "relationshipdetails|relationship details|beziehungsdetails",
-            "image": "picurl|item photo url|bild url",
+            "kind": "relationship|beziehung",
+            "image": "picurl|item photo url|artikelfoto url|bild url|url des artikelfotos",
         },
         parent="above",
-        categories="c brand|category|category name|conditionid|condition id",
+        categories="c brand|c marke|category|category name|category id|kategorie|conditionid|condition id|zustands id",
     ),
     Shop(
         "eBay active listings",
         (
-            "item number|title|variation details|current price",
-            "item number|title|variation details|start price",
-            "artikelnummer|titel|variantendetails|startpreis",
-            "artikelnummer|titel|variantendetails|aktueller preis",
-            "artikelnummer|angebotstitel|variantendetails|startpreis",
-            "numéro de l objet|titre|détails de la variante|prix de départ",
+            "item number|title|current price/start price|available quantity/variation details/custom label sku",
+            "artikelnummer|titel/angebotstitel|aktueller preis/startpreis|verfügbare stückzahl/verfügbare menge/"
+            "variantendetails/variationsdetails/bestandseinheit/bestandseinheit sku",
+            "numéro de l objet|titre|prix actuel/prix de départ",
+            "numero oggetto|titolo|prezzo attuale/prezzo di partenza/prezzo iniziale",
+            "número de artículo|título|precio actual/precio inicial",
         ),
         {
             "id": "custom label sku|custom label|bestandseinheit sku|bestandseinheit|étiquette personnalisée sku|"
-            "item number|artikelnummer|numéro de l objet",
-            "price": "start price|startpreis|prix de départ|current price|aktueller preis|auction buy it now price",
-            "parent": "item number|artikelnummer|numéro de l objet",
-            "title": "title|titel|angebotstitel|titre",
+            "etichetta personalizzata sku|etiqueta personalizada sku|item number|artikelnummer|numéro de l objet|"
+            "numero oggetto|número de artículo",
+            "price": "current price|aktueller preis|prix actuel|prezzo attuale|precio actual|start price|startpreis|"
+            "prix de départ|prezzo di partenza|prezzo iniziale|precio inicial",
+            "parent": "item number|artikelnummer|numéro de l objet|numero oggetto|número de artículo",
+            "title": "title|titel|angebotstitel|titre|titolo|título",
+            "date": NONE,
         },
         parent="shared",
-        categories="ebay category 1 name|condition|zustand",
+        categories="ebay category 1 name|name der ebay kategorie 1|ebay kategorie 1 name|condition|zustand|état",
     ),
     Shop(
         "Etsy",
@@ -150,34 +177,62 @@ SHOPS = (
             "sale_price": NONE,  # what is paid online alone
         },
         parent="shared",
-        categories="categories|reporting category",
+        categories="categories|category|reporting category",
         numbers="weight lb|weight kg|weight oz|weight g",
     ),
     Shop(
         "PrestaShop",
         (
-            "product id|name|price tax excluded",
-            "product id|name|price tax included",
-            "id|name|price tax excluded",
-            "produkt id|name|preis ohne steuern",
-            "id produit|nom|prix ht",
-            "id|nom|prix ht",
-            "id producto|nombre|precio sin impuestos",
+            "product id/id|name|price tax excluded/price tax included/price tax excluded or price tax included/"
+            "price tax excl/price tax incl",
+            "produkt id/id|name|preis ohne steuern/preis mit steuern/preis exkl mwst/preis inkl mwst/preis zzgl mwst/"
+            "preis ohne mwst/preis mit mwst",
+            "id produit/id|nom|prix ht/prix hors taxe/prix hors taxes/prix ttc/prix ht ou ttc|référence/"
+            "catégories x y z/catégorie/actif 0 1",
+            "id producto/id del producto/id|nombre|precio sin impuestos/precio con impuestos/"
+            "precio impuestos excluidos/precio impuestos incluidos/precio sin iva/precio con iva",
+            "id prodotto/id|nome|prezzo tasse escluse/prezzo tasse incluse/prezzo iva esclusa/prezzo iva inclusa",
         ),
         {
-            "id": "product id|produkt id|id produit|id producto|id|reference",
-            "image": "image urls x y z|image urls|bild urls|url des images x y z|url de las imágenes x y z",
+            "id": "product id|produkt id|id produit|id producto|id del producto|id prodotto|id|reference|referenz|"
+            "référence|referencia",
+            "title": "name|nom|nombre|nome",
+            "price": "price tax included|price tax incl|preis mit steuern|preis inkl mwst|preis mit mwst|prix ttc|"
+            "precio con impuestos|precio impuestos incluidos|precio con iva|prezzo tasse incluse|prezzo iva inclusa|"
+            "price tax excluded|price tax excl|price tax excluded or price tax included|preis ohne steuern|"
+            "preis exkl mwst|preis zzgl mwst|preis ohne mwst|prix ht|prix hors taxe|prix hors taxes|prix ht ou ttc|"
+            "precio sin impuestos|precio impuestos excluidos|precio sin iva|prezzo tasse escluse|prezzo iva esclusa",
+            "image": "image urls x y z|image urls|bild urls x y z|bild urls|bild url|url des images x y z|"
+            "url de las imágenes x y z|urls de las imágenes x y z|url delle immagini x y z|image|bild|imagen",
+            "discount_percent": "discount percent|rabatt prozent|rabatt in prozent|rabattsatz|pourcentage de réduction|"
+            "pourcentage de la réduction|pourcentage de remise|pourcentage de la remise|porcentaje de descuento|"
+            "percentuale di sconto",
+            "discount_amount": "discount amount|discount value|rabattbetrag|rabattwert|montant de la réduction|"
+            "montant de la remise|montant de remise|importe de descuento|importe del descuento|valor del descuento|"
+            "importo dello sconto",
         },
-        categories="manufacturer|hersteller|marque|fabricante|categories x y z|kategorien x y z|catégories x y z|"
-        "condition|zustand|état",
+        categories="manufacturer|brand|hersteller|marke|marque|fabricante|marca|categories x y z|category|"
+        "kategorien x y z|kategorie|catégories x y z|catégorie|categorías x y z|categoría|condition|zustand|état|"
+        "condición|estado",
         numbers="weight|gewicht|poids|peso",
-        untaxed=True,
     ),
     Shop(
         "Magento",
-        ("sku|product type|name|price|attribute set code", "sku|store view code|name|price"),
-        {"kind": "product type", "image": "base image|image|small image|thumbnail image"},
-        categories="categories|manufacturer",
+        (
+            "sku|product type|name|price|attribute set code",
+            "sku|store view code|name|price",
+            "sku|attribute set|type|name|price",
+        ),
+        {
+            "kind": "product type|type",
+            "children": "configurable variations",
+            "attributes": "additional attributes",
+            "image": "base image|image|small image|thumbnail image",
+            "store_view": "store view code|store",
+            "sale_price": "special price",
+        },
+        parent="listed",
+        categories="categories|category|manufacturer",
         numbers="weight",
     ),
     Shop(
@@ -199,6 +254,7 @@ SHOPS = (
             "currency": "offers pricecurrency|offers pricespecification pricecurrency",
             "image": "image|image 0|image url|image 0 url",
             "parent": "inproductgroupwithid|isvariantof productgroupid",
+            "kind": "type",
         },
         parent="shared",
         categories="brand name|brand|category|color|material|manufacturer name|offers itemcondition",

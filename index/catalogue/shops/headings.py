@@ -37,37 +37,41 @@ ROLES: dict[str, tuple[str, ...]] = {
     ),
     "summary": (
         "short description|summary|kurzbeschreibung|description courte|récapitulatif|résumé|descripción corta|"
-        "descrizione breve|riepilogo|korte beschrijving|descrição curta|krótki opis|generic name",
+        "descrizione breve|breve descrizione|riepilogo|zusammenfassung|resumen|resumo|kort beskrivning|"
+        "kort beskrivelse|korte beschrijving|descrição curta|krótki opis|generic name",
     ),
     "image": (
         "image link|variant image|variant image url|image src|product image url|main image url|image url|image urls|"
-        "image urls x y z|image|images|image1|image 1|image 0|image url 0|base image|picurl|item photo url|photo|"
+        "image urls x y z|image|images|image1|image 1|image 0|image url 0|base image|picurl|item photo url|"
+        "main product image locator media location|photo|"
         "photos|photo url|picture|pictures|picture url|img|img url|image path|thumbnail|"
         "bild|bilder|bild url|bildlink|bildadresse|foto|fotos|abbildung|url de l image|lien image|photographie|"
         "imagen|imágenes|imagenes|enlace imagen|immagine|immagini|link immagine|afbeelding|afbeeldingen|imagem|imagens|"
-        "zdjęcie|zdjęcia|obrazy|bilde|bilder url|billede|图片|图片链接|画像|이미지",
+        "zdjęcie|zdjęcia|obrazy|obrazki|obrazek|bilde|bilder url|billede|图片|图片链接|画像|이미지",
     ),
     "price": (
-        "price|variant price|regular price|current price|start price|startprice|standard price|your price|item price|"
-        "list price|unit price|selling price|retail price|price tax included|price tax excluded|offers price|"
-        "offers lowprice|buy it now price|price usd|price eur|price gbp|amount|msrp|rrp|"
+        "price|variant price|current price|selling price|our price|your price|item price|standard price|start price|"
+        "startprice|regular price|retail price|unit price|price tax included|price tax excluded|price tax incl|"
+        "price tax excl|offers price|offers lowprice|buy it now price|list price|price usd|price eur|price gbp|"
+        "purchasable offer our price schedule value with tax|amount|msrp|rrp|mrp|"
         "preis|verkaufspreis|vk preis|vk|einzelpreis|listenpreis|stückpreis|regulärer preis|startpreis|aktueller preis|"
         "preis brutto|bruttopreis|preis netto|nettopreis|preis inkl mwst|preis exkl mwst|preis ohne steuern|"
-        "prix|tarif|prix régulier|tarif régulier|prix de vente|prix unitaire|prix ttc|prix ht|prix actuel|"
-        "montant ht|prix de départ|"
+        "preis mit steuern|"
+        "prix|tarif|prix régulier|tarif régulier|prix de vente|prix unitaire|prix ttc|prix ht|prix hors taxe|"
+        "prix actuel|montant ht|prix de départ|"
         "precio|precio normal|precio de venta|precio unitario|pvp|precio actual|precio sin impuestos|"
         "prezzo|prezzo di listino|prezzo regolare|prezzo di vendita|prezzo unitario|"
-        "prijs|normale prijs|reguliere prijs|verkoopprijs|preço|preco|preço normal|cena|cena regularna|cena brutto|"
+        "prijs|normale prijs|reguliere prijs|verkoopprijs|preço|preco|preço normal|preço de venda|cena|"
+        "cena regularna|cena brutto|fiyat|цена|"
         "pris|ordinarie pris|normalpris|价格|售价|单价|価格|販売価格|가격",
     ),
     "sale_price": (
-        "sale price|special price|online sale price|discounted price|offer price|promo price|promotional price|"
-        "angebotspreis|sonderpreis|aktionspreis|prix promo|tarif promo|prix promotionnel|prix soldé|precio rebajado|"
-        "precio de oferta|precio oferta|prezzo in offerta|prezzo scontato|actieprijs|aanbiedingsprijs|"
-        "preço promocional|cena promocyjna|reapris|促销价|セール価格",
+        "sale price|special price|online sale price|discounted price|discount price|offer price|promo price|"
+        "promotional price|reduced price|purchasable offer discounted price schedule value with tax|"
+        "angebotspreis|sonderpreis|aktionspreis|prix promo|tarif promo|prix promotionnel|prix soldé|prix réduit|"
+        "precio rebajado|precio de oferta|precio oferta|prezzo in offerta|prezzo scontato|actieprijs|aanbiedingsprijs|"
+        "preço promocional|cena promocyjna|reapris|kampanjpris|tilbudspris|salgspris|促销价|セール価格",
     ),
-    "discount_percent": ("discount percent|rabatt prozent|pourcentage de réduction|porcentaje de descuento",),
-    "discount_amount": ("discount amount|rabattbetrag|montant de la réduction|importe de descuento",),
     "currency": (
         "currency|currency code|price currency|pricecurrency|offers pricecurrency|währung|währungscode|devise|moneda|"
         "divisa|valuta|moeda|waluta|币种|货币|通貨",
@@ -75,33 +79,46 @@ ROLES: dict[str, tuple[str, ...]] = {
     "date": ("date|price date|valid from|as of|observed|observed at|scraped at|datum|preisdatum|fecha|data|日期|日付",),
     "parent": (
         "parent|parent sku|parent id|parent product|item group id|reference handle|url handle|handle|group id|"
-        "übergeordnetes produkt|parent produit|produit parent|superior|producto superior|genitore|hoofdproduct|"
-        "ascendente|nadrzędny|rodzic|överordnad",
+        "child parent sku relationship parent sku|"
+        "übergeordnetes produkt|übergeordnet|eltern|parent produit|produit parent|superior|producto superior|genitore|"
+        "hoofdproduct|hoofd|bovenliggend|ascendente|nadrzędny|rodzic|överordnad|forælder|forelder",
     ),
-    "kind": ("type|product type|parent child|parentage|parentage level|typ|tipo|relationship",),
     "variation": (
         "variation name|variation details|relationshipdetails|relationship details|variationsdetails|variantendetails|"
         "détails de la variante|détails sur la variante|detalles de la variante|dettagli della variante",
     ),
     "multipack": ("multipack",),
     "measure": ("quantity text|unit pricing measure|product quantity text",),
-    "attributes": ("additional attributes",),
-    "store_view": ("store view code",),
 }
 """role -> its headings, split at |, in one string for the page's sake."""
 
 WORDS = {role: tuple("".join(words).split("|")) for role, words in ROLES.items()}
+SHOP_ROLES = ("kind", "children", "attributes", "store_view", "discount_percent", "discount_amount")
+"""Roles that only a shop's export has: elsewhere such headings mean other things."""
 
+WITHOUT_TAX = re.compile(
+    r"\b(?:excl|excluded|excluding|ex|net|netto|nettopreis|ht|hors|ohne|zzgl|exkl|sin|escluse|esclusa|bez|exclusief)\b"
+)
+"""What a heading of prices says where tax is to be added."""
+
+_VALUE = (
+    "values?|value s|werte?|wert e|valeurs?|valeur s|valor|valores|valor es|valor e s|valore|valori|valore i|valore s|"
+    "waarden?|waarde n|wartość|wartości|wartość i|värden?|värde n|verdi|verdier|verdi er|værdi|værdier|værdi er"
+)
+_ATTRIBUTE = "attribute?|atributo|attributo|attribuut|atrybutu?|attributt?|egenskap|egenskab"
 OPTION = re.compile(
-    r"(?:option ?(\d) (?:value|wert|valeur|valor|valore)|option value (\d)|variation (\d) values|"
-    r"(?:attribute?|attribut|atributo|attributo|attribuut|atrybut) (\d) (?:value s|values|wert e|werte|valeur s|"
-    r"valeurs|valor es|valores|valore i|valori|waarde n|waarden|wartości|wartość))"
+    rf"option ?\d (?:{_VALUE})|option (?:{_VALUE}) \d|variation \d values|(?:{_ATTRIBUTE}) \d (?:{_VALUE})|"
+    rf"(?:{_VALUE}) (?:de l |del |dell |do |da |van |för |for )?(?:{_ATTRIBUTE}) \d"
 )
 OPTION_WORDS = (
-    "size|color|colour|material|pattern|flavor|flavour|scent|count|pack size|größe|farbe|taille|couleur|talla|color|"
-    "taglia|colore|maat|kleur|tamanho|cor|rozmiar|kolor|尺码|颜色"
+    "size|color|colour|material|pattern|flavor|flavour|scent|count|pack size|size name|color name|colour name|"
+    "flavor name|flavour name|scent name|pattern name|style name|unit count|größe|farbe|taille|couleur|talla|color|"
+    "taglia|colore|maat|kleur|tamanho|cor|rozmiar|kolor|storlek|färg|størrelse|farge|尺码|颜色"
 ).split("|")
 """Headings whose values tell the variants of an article apart."""
+
+ATTRIBUTES = frozenset("size color colour flavor flavour scent material format pack count weight volume".split())
+"""Names of further attributes in one cell, as Magento has them, that tell variants apart."""
 
 CATEGORY_WORDS = (
     "brand|brands|brand name|vendor|manufacturer|maker|label|category|categories|product category|product type|"
@@ -122,6 +139,12 @@ NO_FEATURE = re.compile(
 """Headings of what is no property of an item, or would tell its price: never taken as a category or number unasked."""
 
 
+_PATH = re.compile(r"\[[^\]]*\]|#\d+|\.(?:value|name)$")  # in item_name[language_tag=en_US]#1.value
+
+
 def normalised(heading: str) -> str:
     """Return a heading in the spelling in which headings are compared: "*Price (USD)" is "price usd"."""
-    return " ".join(re.findall(r"[^\W_]+", heading.casefold()))
+    folded = heading.casefold().strip().removeprefix("g:")
+    if "#" in folded:
+        folded = _PATH.sub("", folded)
+    return " ".join(re.findall(r"[^\W_]+", folded))

@@ -1,13 +1,21 @@
 """Roles of a file's columns: which one is what, by the names that a user gives, the headings and the values."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from index.catalogue.settings import ReadSettings
 from index.catalogue.shops.exports import SHOPS, Shop
-from index.catalogue.shops.headings import CATEGORY_WORDS, NO_FEATURE, OPTION, OPTION_WORDS, WORDS, normalised
+from index.catalogue.shops.headings import (
+    CATEGORY_WORDS,
+    NO_FEATURE,
+    OPTION,
+    OPTION_WORDS,
+    SHOP_ROLES,
+    WORDS,
+    normalised,
+)
 from index.errors import DataRefused
 
 # Shares of a sample's filled cells from which a column that nobody named is taken for a category or a number.
@@ -17,6 +25,7 @@ LONGEST_CATEGORY = 60  # characters, on average
 LEAST_NUMERIC = 0.98
 HIGHEST_NUMBER = 1e30
 MOST_FURTHER = 40  # categories, and numbers, taken unasked
+TEXT_ROLES = ("title", "description", "summary")
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,7 @@ class Roles:
     options: tuple[int, ...]  # values that tell variants apart
     categories: tuple[int, ...]
     numbers: tuple[int, ...]
+    priced: bool = True  # most rows have a price
     why: Mapping[str, str] = field(default_factory=dict)  # role -> how it was found
 
     def places(self, role: str) -> tuple[int, ...]:
@@ -77,9 +87,13 @@ def shop_of(header: Iterable[str]) -> Shop | None:
     """Return the shop whose export has these headings, None for a file of no known shop."""
     names = {normalised(name) for name in header}
     for shop in SHOPS:
-        if any(names.issuperset(signature.split("|")) for signature in shop.signatures):
+        if any(_has(names, signature) for signature in shop.signatures):
             return shop
     return None
+
+
+def _has(names: Set[str], signature: str) -> bool:
+    return all(not names.isdisjoint(words.split("/")) for words in signature.split("|"))
 
 
 class _Finder:
@@ -103,7 +117,7 @@ class _Finder:
     def roles(self, *, priced: bool) -> Roles:
         """Return what each column is."""
         settings = self._settings
-        single = {role: self.single(role) for role in WORDS if role not in ("title", "description", "summary")}
+        single = {role: self.single(role) for role in (*WORDS, *SHOP_ROLES) if role not in TEXT_ROLES}
         text = self._text()
         if not text:
             raise DataRefused(self.nothing_for("text"))
@@ -127,6 +141,7 @@ class _Finder:
             options=options,
             categories=categories + found_categories,
             numbers=numbers + found_numbers,
+            priced=any(2 * len(self._cells(at)) > len(self._sample) for at in single["price"]),
             why=self._why,
         )
 
@@ -169,9 +184,10 @@ class _Finder:
         if role in ("price", "image", "date") and self._sample:
             places = tuple(at for at in places if self._filled(at)) or places
         if not places and role == "price":
-            places = tuple(at for name, at in self._places.items() if _ends_like(name, "price"))[:1]
-        if role in ("kind", "attributes", "store_view", "discount_percent", "discount_amount") and self._shop is None:
-            return ()  # these words mean other things in other files
+            sale = set(WORDS["sale_price"])
+            places = tuple(at for name, at in self._places.items() if _ends_like(name, "price") and name not in sale)[
+                :1
+            ]
         if places:
             self._why[role] = f"a heading of {self._shop.name}" if self._shop else "its heading"
             self._refuse_doubled(places[0])
