@@ -349,7 +349,7 @@ def test_structs_and_lists_of_parquet_are_columns_and_cells(tmp_path: Path) -> N
         (b"PK\x03\x04" + b"\0" * 60, "is a damaged workbook or zip file"),
         (b"%PDF-1.7\n", "is a PDF"),
         (b"BZh91AY", "bzip2"),
-        (gzip.compress(b"PAR1"), "Parquet in a compressed file"),
+        (gzip.compress(b"PAR1", mtime=0), "Parquet in a compressed file"),
         (bytes(range(256)) * 20, "is no text"),
         ('id,"title,price\nA1,Tea,1\nA2,Tea,2\n', "no readable header (a quote that is never closed)"),
     ],
