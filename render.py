@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from engine.serving.price_file import PriceFileResult
     from engine.serving.pricer import Quote
     from engine.tuning.tune import TuneResult
-    from index.catalogue.inspect import Inspection
+    from index.catalogue.inspection import Inspection
     from index.encoders import EncoderSpec
     from index.photographs.fetch_all import FetchReport
     from index.photographs.formats import Reason
@@ -135,7 +135,7 @@ def _show_slices(console: Console, title: str, slices: tuple[Slice, ...]) -> Non
 
 def show_inspection(console: Console, found: Inspection) -> None:
     """Show how a file is understood: its columns, its items, what is left out, and what looks wrong."""
-    from index.catalogue.inspect import examples
+    from index.catalogue.inspection import examples
 
     read = found.catalogue
     console.print(f"{visible(read.reading.path.name)}: {visible(read.reading.kind)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,8 @@ def add_command(new: Path, index_dir: Path, *, as_json: bool, **options: Any) ->
     require_memory(training=True)
     from engine.lifecycle.update import add_items
 
-    how = {"reading": read_settings_of(options), "image_dir": options.pop("image_dir"), "runtime": runtime(options)}
+    reading = replace(read_settings_of(options), any_price=options.pop("any_price"))
+    how = {"reading": reading, "image_dir": options.pop("image_dir"), "runtime": runtime(options)}
     with render.Progress() as progress:
         result = add_items(new, index_dir, on_progress=progress.update, **how, **options)
     if as_json:

@@ -76,7 +76,7 @@ def inspect_command(file: Path, *, as_json: bool, **options: Any) -> None:
     price inspect products_export.csv
     price inspect prices.xlsx --sheet Products -o items.csv
     """
-    from index.catalogue.inspect import inspect_file, write_items_file, write_toml
+    from index.catalogue.inspection import inspect_file, write_items_file, write_toml
 
     output, toml, overwrite = options.pop("output"), options.pop("toml"), options.pop("overwrite")
     settings = read_settings_of(options, options.pop("currency"))

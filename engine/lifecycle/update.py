@@ -125,14 +125,13 @@ def add_items(
     reading: ReadSettings | None = None,
     image_dir: Path | None = None,
     replace_known: bool = False,
-    any_price: bool = False,
     runtime: Runtime = AUTO,
     on_progress: OnProgress = silent,
 ) -> UpdateResult:
     """Append the priced items of a file; rows that cannot be used are listed as by a build.
 
     `replace_known`: an item whose id is in the index takes that row's place. Otherwise it raises DataRefused, and
-    nothing changes. So it does for prices in another currency than the index's, and, without `any_price`, for prices of
+    nothing changes. So it does for prices in another currency than the index's, and, without `reading.any_price`, for prices of
     another order than the models expect. Raises IndexUnusable, IndexLocked, and whatever reading a catalogue and
     encoding raise.
     """
@@ -155,7 +154,7 @@ def add_items(
         added, absent = _added(
             pricer, old, read.items, photographs=photographs, cache=index_dir / CACHE, on_progress=on_progress
         )
-        if not any_price:
+        if not reading.any_price:
             _refuse_another_scale(new, added.reference.residual)
         result = _write(folder, old, replaced, on_progress, added=added, read=read)
     return replace(

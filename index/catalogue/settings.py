@@ -21,10 +21,13 @@ class ReadSettings:
     sheet: str | None = None  # of a workbook
     currency: str | None = None  # that the prices must be in, or are converted to with `rates`
     rates: str | None = None  # path of a CSV of code,rate[,date]
+    any_price: bool = False  # added prices are meant as they are, however far from what is expected
 
     def given(self) -> dict[str, Any]:
         """Return what a user says, by name, without what is left to be found."""
-        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) not in (None, ())}
+        return {
+            field.name: value for field in fields(self) if (value := getattr(self, field.name)) not in (None, (), False)
+        }
 
 
 FOUND = ReadSettings()
