@@ -53,7 +53,11 @@ def open_console() -> Console:
     """Open a console that prints data as it is: no markup, no emoji codes, no highlighting of numbers or paths."""
     from rich.console import Console
 
-    return Console(markup=False, emoji=False, highlight=False)
+    class PlainConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # for `cli` to judge; Rich would end the process with exit code 1
+
+    return PlainConsole(markup=False, emoji=False, highlight=False)
 
 
 def _table(*columns: str) -> Table:

@@ -176,8 +176,8 @@ class CorrectionParameters:
             raise UsageError(f"k is {self.k}: give a number of neighbours from 1 to {MOST_NEIGHBOURS:,}.")
         if not self.band > 0:
             raise UsageError(f"band is {self.band}: give a half-width in log price above 0, such as 0.35, or inf.")
-        if not 0 < self.decay <= MOST_DECAY:
-            raise UsageError(f"lambda is {self.decay}: give a number above 0 and at most {MOST_DECAY:,.0f}, such as 5.")
+        if not 0 < self.decay < math.inf:
+            raise UsageError(f"lambda is {self.decay}: give a number above 0, such as 5.")
         if not 0 < self.alpha <= MOST_ALPHA:
             raise UsageError(
                 f"alpha is {self.alpha}: give a number above 0 and at most {MOST_ALPHA:g}; 1 adds the whole residual."

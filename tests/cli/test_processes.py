@@ -263,8 +263,9 @@ def test_a_command_that_was_started_without_interrupts_is_not_interrupted(start:
     assert process.returncode == 0
 
 
-def test_a_reader_that_leaves_early_is_met_with_silence(start: Start) -> None:
-    process = start("build-index", "--help", script=f"import sys; sys.stdin.read(); {PRICE}")
+@pytest.mark.parametrize("command", ["build-index --help", "encoders", "encoders --json"])
+def test_a_reader_that_leaves_early_is_met_with_silence(command: str, start: Start) -> None:
+    process = start(*command.split(), script=f"import sys; sys.stdin.read(); {PRICE}")
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     process.stdout.close()
     process.stdin.close()  # it may speak now, to nobody

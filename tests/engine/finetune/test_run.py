@@ -421,7 +421,7 @@ def test_an_encoder_that_cannot_be_tuned_is_refused_by_name(
         ({"learning_rate": -1.0}, "learning_rate is -1"),
         ({"train": "some"}, "choose from whole, last, lora"),
         ({"train": "whole", "layers": 2}, "layers goes with train last"),
-        ({"layers": -1}, "whole number of layers"),
+        ({"layers": -1}, "layers is -1: give a number"),
         ({"accumulate": 64, "batch_size": 32}, "has no more parts"),
         ({"validation": 0.9}, "validation is 0.9"),
     ],
