@@ -29,4 +29,6 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         expect({"what", "cross_fitted", "chosen_by_fold"} <= record.keys(), "it lacks what was chosen")
         expect(isinstance(record["what"], list) and all(isinstance(part, str) for part in record["what"]), "no parts")
         expect(finite(record["cross_fitted"]["smape"]), "its score is no number")
+        chosen = [value for point in record["chosen_by_fold"] for value in point.values()]
+        expect(all(map(finite, chosen)), "a chosen setting is no number")
         return record

@@ -24,7 +24,7 @@ from index.storage.items_table import ItemStore, write_items
 from index.storage.manifest import Manifest, read_manifest, write_manifest
 
 QUERIES = [Item("Item Name: Herbal tea, 16 count"), Item("Honey, 454 g - 2 Pack")]
-Damage = Callable[[Path], None]
+Damage = Callable[[Path], object]
 
 
 @pytest.fixture
@@ -365,6 +365,13 @@ def test_encoded_vectors_that_have_another_length_are_refused_when_they_are_read
     index = written(lance(lambda items, vectors: (items, vectors | {name: first_number(3.0)(vectors[name])})))
     with pytest.raises(IndexUnusable, match=r"items\.lance is damaged \(vector_minilm_name holds what is no unit"):
         ItemStore.open(current_generation(index)).vectors(name)
+
+
+@pytest.mark.parametrize("record", ["{", '{"what": ["blend"]}', '{"what": [], "cross_fitted": {"smape": NaN}}'])
+def test_a_record_of_a_search_that_is_none_is_refused(record: str, written: Callable[..., Path]) -> None:
+    index = written(lambda folder: (folder / "tuning.json").write_text(record))
+    with pytest.raises(IndexUnusable, match=r"tuning\.json is damaged \(.+\): build the index again"):
+        evaluate_index(index)
 
 
 # --- what is too large to be looked at whole is met where it is used

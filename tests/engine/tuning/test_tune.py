@@ -324,7 +324,7 @@ def test_an_index_that_is_current_after_a_search_is_what_a_build_with_those_sett
     )
 
 
-RECORD = {"what": ["blend"], "cross_fitted": {"smape": 50.0}}
+RECORD = {"what": ["blend"], "cross_fitted": {"smape": 50.0}, "chosen_by_fold": []}
 
 
 def test_blend_stacker_and_members_can_be_searched_together(own_index: Path) -> None:
