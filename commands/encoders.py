@@ -54,7 +54,7 @@ def finetune_command(catalogue: Path, target: Path, *, as_json: bool, **options:
     from engine.settings.read import read_settings
 
     how = {name: options.pop(name) for name in ("image_dir", "device", "precision", "overwrite")}
-    how["columns"] = read_settings_of(options)
+    how["reading"] = read_settings_of(options)
     config, seed = options.pop("config"), options.pop("seed")
     given = {name: value for name, value in options.items() if value is not None}
     settings = read_settings(config, seed=seed, finetuned=given or None)

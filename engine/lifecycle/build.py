@@ -136,10 +136,10 @@ def _grouped(read: Catalogue, fingerprints: Fingerprints, settings: Settings) ->
     items = with_duplicate_keys(read.items, contents, whole_names=whole)
     groups = duplicate_groups(*(items[column].to_pylist() for column in LINKS))
     if settings.whole_names is None and len(np.unique(groups)) < LEAST_GROUPS_PER_FOLD * (settings.folds or FEW_FOLDS):
-        alike = with_duplicate_keys(read.items, contents, whole_names=True)
-        groups_of_whole = duplicate_groups(*(alike[column].to_pylist() for column in LINKS))
+        by_whole = with_duplicate_keys(read.items, contents, whole_names=True)
+        groups_of_whole = duplicate_groups(*(by_whole[column].to_pylist() for column in LINKS))
         if len(np.unique(groups_of_whole)) > len(np.unique(groups)):
-            whole, items, groups = True, alike, groups_of_whole
+            whole, items, groups = True, by_whole, groups_of_whole
     return replace(settings, whole_names=whole), items, groups
 
 

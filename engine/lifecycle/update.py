@@ -131,9 +131,9 @@ def add_items(
     """Append the priced items of a file; rows that cannot be used are listed as by a build.
 
     `replace_known`: an item whose id is in the index takes that row's place. Otherwise it raises DataRefused, and
-    nothing changes. So it does for prices in another currency than the index's, and, without `reading.any_price`, for prices of
-    another order than the models expect. Raises IndexUnusable, IndexLocked, and whatever reading a catalogue and
-    encoding raise.
+    nothing changes. So it does for prices in another currency than the index's, and, without `reading.any_price`, for
+    prices of another order than the models expect. Raises IndexUnusable, IndexLocked, and whatever reading a catalogue
+    and encoding raise.
     """
     started = time.monotonic()
     current_generation(index_dir)  # a missing index is said before the file is read, or a folder is made for it

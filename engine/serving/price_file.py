@@ -6,6 +6,7 @@ however many attempts, the file is the same to the last byte.
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -97,7 +98,7 @@ class PriceFileJob:
         settings = self.settings
         return {
             "columns": list(settings.output),
-            **asdict(settings.reading),
+            **json.loads(json.dumps(asdict(settings.reading))),  # as the journal gives it back
             "base_dir": str(self.base_dir.resolve()),
             **dict(settings.correction),
             "image_dir": str(settings.image_dir.absolute()) if settings.image_dir else None,

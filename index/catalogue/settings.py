@@ -1,7 +1,10 @@
 """Settings of reading a catalogue: what a user says of a file; the rest is found in it."""
 
+from collections import Counter
 from dataclasses import dataclass, fields
 from typing import Any
+
+from index.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,12 @@ class ReadSettings:
     currency: str | None = None  # that the prices must be in, or are converted to with `rates`
     rates: str | None = None  # path of a CSV of code,rate[,date]
     any_price: bool = False  # added prices are meant as they are, however far from what is expected
+
+    def __post_init__(self) -> None:
+        for name in ("text", "category", "number", "ignore"):
+            names = getattr(self, name) or ()
+            if doubled := [one for one, times in Counter(names).items() if times > 1]:
+                raise UsageError(f"{name} names {doubled[0]!r} twice: name each once.")
 
     def given(self) -> dict[str, Any]:
         """Return what a user says, by name, without what is left to be found."""

@@ -9,6 +9,7 @@ import click
 import pytest
 
 from commands.price import price as group
+from commands.reading import READING_OPTIONS, REPEATED_OPTIONS
 
 USAGE, DATA, INDEX = 2, 3, 4
 Price = Callable[..., Any]
@@ -63,6 +64,7 @@ WRONG: dict[str, dict[str, tuple[str, ...]]] = {
         "--folds": ("0", "1", "21", "-1", HUGE, "x"),
         "--seed": ("-1", HUGE, "x"),
         "--currency": ("", " ", "a long label"),
+        "--most-rejects": ("-0.1", "1.5", "nan", "x"),
     },
     "add": {**RUNTIME, **IMAGES},
     "remove": {},
@@ -96,7 +98,8 @@ CONTRADICTIONS = [
     ("ablate", ["--parts", "modalities"]),
 ]
 # Whatever they say may be right: names of columns, folders that may come to be, addresses that may answer.
-FREE = {"--index", "--id-column", "--text-column", "--image-column", "--price-column", "--image", "--file", "--ray"}
+READING = {option for option, _, _ in (*READING_OPTIONS, *REPEATED_OPTIONS)} | {"--rates"}
+FREE = {"--index", "--image", "--file", "--ray", *READING}
 CASES = [(name, option, value) for name, wrong in WRONG.items() for option, values in wrong.items() for value in values]
 
 

@@ -58,7 +58,7 @@ def by_length(job: PriceFileJob, some: Sequence[int]) -> Iterator[ShardResult]:
         usable = [not reason for reason in rows[REASON].to_pylist()]
         texts = rows["text"].to_pylist()
         price = [float(len(text)) if use else None for text, use in zip(texts, usable, strict=True)]
-        part = {job.settings.columns.id: rows["item_id"], "price": pa.array(price, pa.float64())}
+        part = {"item_id": rows["item_id"], "price": pa.array(price, pa.float64())}
         table = pa.table({**part, **{name: rows[name] for name in (LINE, COLUMN, REASON)}})
         digest = write_table(priced_file(job.parts, shard), table)
         yield ShardResult(shard, digest, rows.num_rows, sum(usable), {}, {})
@@ -536,7 +536,7 @@ def test_columns_that_are_none_are_refused(output: tuple[str, ...], run: Any) ->
 
 def test_an_id_column_that_is_called_like_an_answer_is_refused(run: Any) -> None:
     with pytest.raises(UsageError, match="may not be called 'price'"):
-        run(columns=ReadSettings(id="price"))
+        run(reading=ReadSettings(id="price"))
 
 
 def test_a_second_process_is_refused_while_one_is_at_it(run: Any) -> None:

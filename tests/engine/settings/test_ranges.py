@@ -11,6 +11,7 @@ import pytest
 
 from engine.settings.ranges import Between, Checked
 from engine.settings.schema import Settings
+from index.catalogue.settings import ReadSettings
 from index.errors import UsageError
 
 
@@ -45,7 +46,7 @@ LISTS = [
 
 def test_the_settings_hold_numbers_and_lists() -> None:
     assert len(NUMBERS) > 60 and len(LISTS) > 6
-    assert all(isinstance(settings, Checked) for _, settings in sections())
+    assert all(isinstance(settings, Checked | ReadSettings) for _, settings in sections())
 
 
 @pytest.mark.parametrize("where", [number[0] for number in NUMBERS])

@@ -10,6 +10,7 @@ import pytest
 from engine.settings.presets import PRESETS
 from engine.settings.read import read_settings, settings_from
 from engine.settings.schema import Blend, Correction, DeepTrees, Fit, Settings
+from index.catalogue.settings import ReadSettings
 from index.errors import UsageError
 
 
@@ -98,7 +99,7 @@ def test_a_fixed_blend_counts_a_member_left_out_as_nothing(read):
     [
         ("fold = 5", r"price\.toml: there is no setting 'fold'; did you mean 'folds'"),
         ('text-encoder = "minilm"', r"'text-encoder'; did you mean 'text_encoder'"),
-        ("zzz = 1", r"'zzz'; choose from text_encoder, .*folds"),
+        ("zzz = 1", r"'zzz'; choose from catalogue, text_encoder, .*folds"),
         ("[mpl]\nwidth = 3", r"'mpl'; did you mean 'mlp'"),
         ("[mlp]\nwdith = 3", r"'wdith' in \[mlp\]; did you mean 'width'"),
         ("[mlp.fit]\nepoch = 3", r"'epoch' in \[mlp\.fit\]; did you mean 'epochs'"),
@@ -259,6 +260,9 @@ def changed() -> Settings:
     default = read_settings()
     fit = Fit(1, 2, 4, 0.5, 0.25, "constant", "l1", 0.75, "smape", 0.5, 7)
     return Settings(
+        catalogue=ReadSettings(text=("title", "size"), category=("brand",), sheet="Prices"),
+        whole_names=True,
+        most_rejects=0.25,
         text_encoder=("a@b", "c"),
         image_encoder=("none",),
         text_views=("text",),

@@ -100,9 +100,7 @@ def test_what_a_backend_kept_of_other_vectors_is_refused(backend, rows, dim, tmp
     path = search_paths(tmp_path)[FAISS if backend is FaissSearch else LANCE]
     backend.write(order_by_price(scattered(np.random.default_rng(0), 300, 8), np.zeros(300)), path)
     others = order_by_price(scattered(np.random.default_rng(1), rows, dim), np.zeros(rows))
-    with pytest.raises(
-        IndexUnusable, match=rf"{path.name} is damaged \(it is of other vectors\): build"
-    ):
+    with pytest.raises(IndexUnusable, match=rf"{path.name} is damaged \(it is of other vectors\): build"):
         backend.open(others, path)
 
 
