@@ -67,7 +67,7 @@ class Scene:
         self.base, self.residual = rows.oof.nested()[STACKER], rows.log_price - rows.oof.nested_oof[STACKER]
         self.folds = list(measure.by_fold(rows.oof.fold))
         self.words = Lsa.fit(self.inputs.words, rows.settings.seed).vectors(self.inputs.words)
-        self.models = load_models(rows.folder)[0].members  # by name, one a fold
+        self.models = load_models(rows.folder, rows.settings, rows.manifest.dims)[0].members  # by name, one a fold
         self._near: dict[tuple[str, float], list[Near]] = {}
 
     def vectors(self, view: str) -> list[Any]:

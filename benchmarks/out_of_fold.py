@@ -79,7 +79,8 @@ def predicted(fit: Fit, inputs: Inputs, log_price: np.ndarray, fold: np.ndarray)
 
 def score_pair_models(given: argparse.Namespace) -> None:
     rows = open_scorable_rows(given.index)
-    oof, log_price, parameters = rows.oof, rows.log_price, load_models(rows.folder)[1]
+    oof, log_price = rows.oof, rows.log_price
+    parameters = load_models(rows.folder, rows.settings, rows.manifest.dims)[1]
     weights, correction = parameters.weights, parameters.correction
     price, report = np.exp(log_price), {"correction": asdict(correction)}
     usual, nested = blend(oof.oof, weights), blend(oof.nested(), weights)

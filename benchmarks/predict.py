@@ -40,10 +40,10 @@ import measure
 import numpy as np
 import pyarrow as pa
 
+from engine.ensemble.parts import index_settings
 from engine.ensemble.price_model import load_models
 from engine.ensemble.reference import SHOWN, ReferenceSet
 from index.arrays import unit_rows
-from index.embedding.columns import VECTOR_PREFIX
 from index.search.table import SearchTable
 from index.storage.generations import current_generation
 from index.storage.items_table import ItemStore, write_items
@@ -193,14 +193,18 @@ def workers_of(driver: int) -> list[int]:
 def measure_bytes(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     generation = current_generation(given.index)
     reference, store = ReferenceSet.open(generation), ItemStore.open(generation)
-    names = [record.column.removeprefix(VECTOR_PREFIX) for record in read_manifest(generation).encoders]
+    manifest = read_manifest(generation)
+    names = list(manifest.dims)
     items = pa.concat_tables([store.items()] * 3)
     vectors = {name: np.tile(store.vectors(name), (3, 1)) for name in names}
     dim = write_moved(folder, reference, np.random.default_rng(given.seed))
     write_items(folder, items, vectors)
     table = ReferenceSet.open(folder).table.table
     lance = sum(path.stat().st_size for path in (folder / ITEMS).rglob("*") if path.is_file())
-    band, log_price = load_models(generation)[1].correction.band, reference.log_price
+    band, log_price = (
+        load_models(generation, index_settings(generation, manifest), manifest.dims)[1].correction.band,
+        reference.log_price,
+    )
     reached = partial(shards_touched, log_price)
     return {
         "rows": table.num_rows,

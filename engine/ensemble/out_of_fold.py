@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from index.arrays import Bool, Float64, Int8, Int64
+from index.contents import expect, loading
 from index.progress import OnProgress, silent
 from index.storage.layout import OUT_OF_FOLD
 
@@ -105,7 +106,12 @@ class OutOfFold:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read what `write` wrote; the manifest has checked the file before."""
+        """Read what `write` wrote. IndexUnusable for contents that no build writes."""
+        with loading(folder / OUT_OF_FOLD):
+            return cls._read(folder)
+
+    @classmethod
+    def _read(cls, folder: Path) -> Self:
         import pyarrow.parquet as pq
 
         table = pq.read_table(folder / OUT_OF_FOLD)
@@ -114,7 +120,12 @@ class OutOfFold:
         # Not by the rows that are there: all those of a fold may have been removed.
         folds = range(len({name.split("_")[2] for name in columns if name.startswith("nested_oof_")}))
         nested = {member: np.stack([columns[f"nested_oof_{f}_{member}"] for f in folds]) for member in oof}
-        return cls(columns["fold"], oof, nested)
+        fold, added = columns["fold"], np.isnan(next(iter(nested.values()))[0])
+        expect(fold.dtype == np.int8 and ((fold >= 0) & (fold < len(folds))).all(), "a fold is out of range")
+        for member, values in oof.items():
+            expect(np.isfinite(values).all(), f"a prediction of {member} is no number")
+            expect((np.isfinite(nested[member]) == ~added).all(), f"a nested prediction of {member} is no number")
+        return cls(fold, oof, nested)
 
 
 def predict_out_of_fold(

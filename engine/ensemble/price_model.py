@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,9 +20,13 @@ from engine.ensemble.cross_fit import QueryParameters
 from engine.ensemble.interval import Interval
 from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.stacker import Stacker, features
+from engine.folds import MOST_FOLDS
 from engine.members.registry import MEMBERS, load_member
-from engine.settings.schema import CorrectionParameters
+from engine.settings.schema import MOST_NEIGHBOURS, CorrectionParameters
 from index.arrays import Float32, Float64
+from index.contents import AGAIN, MOST_JSON, expect, finite, loading, parse_json, whole
+from index.errors import IndexUnusable
+from index.files import open_regular
 from index.search.neighbours import Neighbours
 from index.storage.layout import PRICE_MODEL, model_file
 
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
     from engine.ensemble.reference import ReferenceSet
     from engine.features.inputs import Inputs
     from engine.members.member import Member
-    from engine.settings.schema import StackerSettings
+    from engine.settings.schema import Settings, StackerSettings
 
 LOADERS = 2  # threads; most of a load lets go of the interpreter
 
@@ -122,7 +128,7 @@ class PriceModel:
         self, inputs: Inputs, search_vectors: Float32, models: Models, exclude_fold: NDArray[np.integer] | None = None
     ) -> Base:
         members = {
-            name: np.mean([model.predict(inputs) for model in of_folds], axis=0)
+            name: _mean(name, [model.predict(inputs) for model in of_folds])
             for name, of_folds in models.members.items()
         }
         blended = blend(members, self.parameters.weights)
@@ -132,7 +138,7 @@ class PriceModel:
             search_vectors, blended, k=self._stacker.k, band=self._stacker.band, exclude_group=exclude_fold
         )
         table = features(members, blended, inputs, near, self.reference)
-        stacked = np.mean([stacker.predict(table, blended) for stacker in models.stackers], axis=0)
+        stacked = _mean(STACKER, [stacker.predict(table, blended) for stacker in models.stackers])
         return Base(members, blended, stacked)
 
     def neighbours_alone(self, search_vectors: Float32, correction: CorrectionParameters) -> Float64:
@@ -142,6 +148,18 @@ class PriceModel:
         near = self.reference.index.search(search_vectors, nowhere, k=correction.k, band=np.inf)
         mean = (weights(near, correction.decay) * log_price[near.rows]).sum(axis=1)
         return np.where(near.found[:, 0], mean, np.median(log_price))
+
+
+def _mean(name: str, predicted: Sequence[Float64]) -> Float64:
+    """(n,) mean of the log prices (n,) that the models of some folds predict.
+
+    Raises IndexUnusable where one is NaN or infinite: what is wrong in a model may show only on the items that it
+    concerns.
+    """
+    mean: Float64 = np.mean(predicted, axis=0)
+    if not np.isfinite(mean).all():
+        raise IndexUnusable(f"The index's models of {name} are damaged (they answer with what is no price): {AGAIN}.")
+    return mean
 
 
 def save_models(folder: Path, models: Models, parameters: QueryParameters) -> None:
@@ -157,26 +175,56 @@ def save_models(folder: Path, models: Models, parameters: QueryParameters) -> No
         "folds": models.folds,
         **asdict(parameters),
     }
-    (folder / PRICE_MODEL).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    (folder / PRICE_MODEL).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def load_models(folder: Path) -> tuple[Models, QueryParameters]:
-    """Load what `save_models` wrote; the manifest has checked the files before."""
-    document = json.loads((folder / PRICE_MODEL).read_text(encoding="utf-8"))
-    folds = range(document["folds"])
+def load_models(folder: Path, settings: Settings, dims: Mapping[str, int]) -> tuple[Models, QueryParameters]:
+    """Load what `save_models` wrote; `dims` modality -> numbers of its vectors, as the manifest says.
+
+    Raises IndexUnusable for contents that no build with these settings writes.
+    """
+    with loading(folder / PRICE_MODEL), open_regular(folder / PRICE_MODEL) as file:
+        document = parse_json(file.read(MOST_JSON))
+        names, folds = document["members"], document["folds"]
+        expect(sorted(names) == sorted(settings.members), f"its members are {str(names)[:60]}")
+        expect(whole(folds, 1, MOST_FOLDS) and folds == settings.folds, f"it has {str(folds)[:20]} folds")
+        expect(document["stacked"] == bool(settings.stacker.rounds), "it has a stacker, or has none")
+        parameters = _parameters(document)
 
     def paths(name: str) -> list[Path]:
-        return [folder / model_file(name, fold, _suffix(name)) for fold in folds]
+        return [folder / model_file(name, fold, _suffix(name)) for fold in range(folds)]
 
     members: dict[str, list[Member]] = {}
     with ThreadPoolExecutor(LOADERS) as pool:
-        for member in document["members"]:
-            before = [{name: models[fold] for name, models in members.items()} for fold in folds]
-            members[member] = list(pool.map(partial(load_member, member), paths(member), before))
-    stackers = [Stacker.load(path) for path in paths(STACKER)] if document["stacked"] else []
-    interval = Interval(**{name: tuple(value) for name, value in document["interval"].items()})
+        for name in names:
+            before = [{earlier: models[fold] for earlier, models in members.items()} for fold in range(folds)]
+            load = partial(load_member, name, dims=dims)
+            members[name] = list(pool.map(load, paths(name), before))
+    stackers = [_load_stacker(path, len(names)) for path in paths(STACKER)] if document["stacked"] else []
+    return Models(members, stackers), parameters
+
+
+def _load_stacker(path: Path, members: int) -> Stacker:
+    with loading(path):
+        return Stacker.load(path, members)
+
+
+def _parameters(document: Mapping[str, Any]) -> QueryParameters:
+    """Read the parameters of a query. Raises WrongContents or UsageError for what cannot be."""
+    weights = document["weights"]
+    expect(weights.keys() <= set(document["members"]), "the blend names other members")
+    expect(all(finite(weight) and weight >= 0 for weight in weights.values()), "a weight of the blend is none")
+    expect(math.isclose(sum(weights.values()), 1, abs_tol=1e-6), "the weights of the blend do not add up to 1")
     correction = CorrectionParameters(**document["correction"])
-    return Models(members, stackers), QueryParameters(document["weights"], correction, interval)
+    expect(whole(correction.k, 1, MOST_NEIGHBOURS), "k is no whole number")
+    expect(all(map(finite, (correction.band, correction.decay, correction.alpha))), "the correction is no number")
+    interval = Interval(**{name: tuple(values) for name, values in document["interval"].items()})
+    low, high, edges = interval.low, interval.high, interval.edges
+    expect(len(low) == len(high) == len(edges) + 1, "the interval has other levels")
+    expect(all(map(finite, (*low, *high, *edges))), "the interval holds what is no number")
+    expect(all(a <= b for a, b in zip(low, high, strict=True)), "the interval is upside down")
+    expect(all(a < b for a, b in pairwise(edges)), "the interval's levels do not rise")
+    return QueryParameters(weights, correction, interval)
 
 
 def _suffix(name: str) -> str:

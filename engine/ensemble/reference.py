@@ -11,7 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from index.arrays import Float32, Float64, Int8, Int64
+from index.catalogue.units import UNITS
+from index.contents import expect, loading
 from index.search import AUTO
 from index.search.backends import NOWHERE, Paths, at_open, choose, write_backend
 from index.search.neighbours import BandIndex
@@ -55,8 +59,16 @@ class ReferenceSet:
 
     @classmethod
     def open(cls, folder: Path, search: str = AUTO) -> Self:
-        """Open the reference set of a generation; the manifest has checked the file before."""
-        return cls(SearchTable.open(folder / REFERENCE), search, search_paths(folder))
+        """Open the reference set of a generation. IndexUnusable for contents that no build writes."""
+        with loading(folder / REFERENCE):
+            reference = cls(SearchTable.open(folder / REFERENCE), search, search_paths(folder))
+            reference._expect_values()
+            return reference
+
+    def _expect_values(self) -> None:
+        expect(np.isfinite(self.residual).all(), "a residual is no number")
+        expect(self.fold.min() >= 0, "a fold is out of range")
+        expect(((self.unit >= 0) & (self.unit < len(UNITS))).all(), "a unit is out of range")
 
     def write(self, folder: Path, search: str = AUTO) -> None:
         """Write into a generation, with what the backend `search` keeps beside it."""
@@ -76,6 +88,11 @@ class ReferenceSet:
         """The same rows with other residuals (m,)."""
         return ReferenceSet(self.table.with_column("residual", residual))
 
+    @property
+    def dim(self) -> int:
+        """Length of the search vectors."""
+        return int(self.table.order.vectors.shape[1])
+
     @cached_property
     def index(self) -> BandIndex:
         """Index of the rows that have a vector, by what was written for it; its groups are the folds."""
@@ -84,6 +101,11 @@ class ReferenceSet:
     def search_vectors(self) -> Float32:
         """(m, dim) in the order of the catalogue: a copy."""
         return self.table.vectors()
+
+    def ids(self) -> list[str]:
+        """List the item ids (m,) in the order of the catalogue."""
+        ids: list[str] = self.table.table[SHOWN[0]].take(self.table.position).to_pylist()
+        return ids
 
     def shown(self, rows: Sequence[int] | Int64) -> list[dict[str, Any]]:
         """item_id, name and image of some rows."""

@@ -21,8 +21,10 @@ import numpy as np
 
 from engine.ensemble.blend import blend
 from engine.ensemble.out_of_fold import STACKER, OutOfFold
-from engine.members.lightgbm import fit_l1, lightgbm
+from engine.features.inputs import NUMBERS
+from engine.members.lightgbm import fit_l1, read_booster
 from index.arrays import Float64, Int64
+from index.contents import expect
 from index.progress import OnProgress, silent
 from index.search.neighbours import BandIndex, Neighbours
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from engine.settings.schema import StackerSettings
 
 AMOUNT_SLOPE = 0.6  # log price per log amount among like items: twice as much costs about half as much again
+EVIDENCE = 10  # columns of the table that tell of neighbours
 CLOSEST, CLOSE = 4, 8  # neighbours that the evidence's means are over
 
 
@@ -73,9 +76,11 @@ class Stacker:
         path.write_text(self._booster.model_to_string(), encoding="utf-8")
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Load a model as it was saved."""
-        return cls(lightgbm().Booster(model_str=path.read_text(encoding="utf-8")))
+    def load(cls, path: Path, members: int) -> Self:
+        """Load a model as it was saved. Raises WrongContents unless it reads `features` of so many members."""
+        booster = read_booster(path.read_text(encoding="utf-8"))
+        expect(booster.num_feature() == members + 3 + len(NUMBERS) + EVIDENCE, "its trees read another table")
+        return cls(booster)
 
 
 def features(
@@ -91,7 +96,7 @@ def features(
 
 
 def _evidence(blended: Float64, inputs: Inputs, near: Neighbours, rows: PricedRows) -> Float64:
-    """(n, 10): similarity of the nearest, and their log prices less the blend, as they are and at the item's amount.
+    """(n, EVIDENCE): similarity of the nearest; their log prices less the blend, as they are and at the item's amount.
 
     Means leave out the neighbours that were not found; NaN where that leaves none.
     """

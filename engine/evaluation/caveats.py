@@ -39,7 +39,7 @@ def caveats_on_file(folder: Path, manifest: Manifest, items: pa.Table, groups: I
     notes = []
     if rejected:
         notes.append(f"{rejected:,} rows of the file cannot be used and are not scored.")
-    known = set(ItemStore.open(folder).items(["text"])["text"].to_pylist())
+    known = set(ItemStore.open(folder, manifest).items(["text"])["text"].to_pylist())
     seen = sum(text in known for text in items["text"].to_pylist())
     if seen:
         notes.append(

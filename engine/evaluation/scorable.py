@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from engine.ensemble.out_of_fold import OutOfFold
+from engine.ensemble.parts import expect_reference, expect_rows, index_settings
 from engine.ensemble.reference import ReferenceSet
 from engine.features.inputs import make_inputs
 from engine.features.training_set import TrainingSet
 from engine.folds import LEAST_GROUPS_PER_FOLD
-from engine.settings.read import settings_from
 from engine.settings.schema import Settings
 from index.arrays import Float32, Float64, Int64
 from index.embedding.columns import modalities
@@ -47,7 +47,7 @@ class ScorableRows:
 
     def training_set(self) -> TrainingSet:
         """The n rows as the models learn from them, from the stored vectors."""
-        store = ItemStore.open(self.folder)
+        store = ItemStore.open(self.folder, self.manifest)
         vectors = {column.name: store.vectors(column.name)[self.number] for column in modalities(self.settings.views)}
         inputs = make_inputs(store.items().take(self.number), vectors)
         return TrainingSet(inputs, self.log_price, self.search_vectors, self.groups, self.oof.fold)
@@ -57,10 +57,13 @@ def open_scorable_rows(index_dir: Path) -> ScorableRows:
     """Open the rows of an index. Raises IndexUnusable, and DataRefused where removals left too few rows to score."""
     lease = lease_current(index_dir)
     manifest = read_manifest(lease.folder)
-    settings = settings_from(manifest.settings)
+    settings = index_settings(lease.folder, manifest)
     reference, oof = ReferenceSet.open(lease.folder), OutOfFold.read(lease.folder)
+    expect_reference(lease.folder, reference, manifest, settings)
+    items = ItemStore.open(lease.folder, manifest).items(["item_id", "group"])
+    expect_rows(lease.folder, settings, reference, oof, items)
     trained = np.flatnonzero(oof.trained)
-    groups = ItemStore.open(lease.folder).items(["group"])["group"].to_numpy()[trained]
+    groups = items["group"].to_numpy()[trained]
     fold = oof.fold[trained]
     # Enough must be left to fit on some folds and score another.
     if len(np.unique(groups)) < LEAST_GROUPS_PER_FOLD * oof.folds or len(np.unique(fold)) < oof.folds:

@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from index.contents import MOST_JSON, expect, finite, loading, parse_json
+from index.files import open_regular
 from index.storage.layout import TUNING_RECORD
 
 
@@ -19,8 +21,14 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """Read what `write_record` wrote; None where nothing was searched. The manifest has checked the file before."""
+    """Read what `write_record` wrote; None where nothing was searched. IndexUnusable for what is no such record."""
     if not (folder / TUNING_RECORD).exists():
         return None
-    record: dict[str, Any] = json.loads((folder / TUNING_RECORD).read_text(encoding="utf-8"))
-    return record
+    with loading(folder / TUNING_RECORD), open_regular(folder / TUNING_RECORD) as file:
+        record = parse_json(file.read(MOST_JSON))
+        expect({"what", "cross_fitted", "chosen_by_fold"} <= record.keys(), "it lacks what was chosen")
+        expect(isinstance(record["what"], list) and all(isinstance(part, str) for part in record["what"]), "no parts")
+        expect(finite(record["cross_fitted"]["smape"]), "its score is no number")
+        chosen = [value for point in record["chosen_by_fold"] for value in point.values()]
+        expect(all(map(finite, chosen)), "a chosen setting is no number")
+        return record

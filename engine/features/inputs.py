@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,6 +46,7 @@ _BUCKETS = {  # hashed columns of each kind of words
 _ENDS = dict(zip(_BUCKETS, accumulate(_BUCKETS.values()), strict=True))
 WORD_KINDS = {kind: slice(_ENDS[kind] - buckets, _ENDS[kind]) for kind, buckets in _BUCKETS.items()}
 """The columns of `Inputs.words`, by kind."""
+COLUMNS = max(kind.stop for kind in WORD_KINDS.values())
 COMMON_KINDS = ("name", "text", "characters")  # what the trees and the words head read: there, the others add nothing
 
 
@@ -79,6 +80,13 @@ class Inputs:
         vectors = {name: vectors[rows] for name, vectors in self.vectors.items()}
         texts = None if self.texts is None else self.texts[rows]
         return Inputs(vectors, self.numbers[rows], self.unit[rows], self.words[rows], texts)
+
+
+def known_columns(columns: NDArray[Any], of: slice = slice(0, COLUMNS)) -> bool:
+    """Tell whether an array that was read from a file names columns of `Inputs.words`, rising, all of them in `of`."""
+    if columns.ndim != 1 or columns.dtype.kind != "i":
+        return False
+    return not len(columns) or bool(columns[0] >= of.start and columns[-1] < of.stop and (np.diff(columns) > 0).all())
 
 
 def make_inputs(items: pa.Table, vectors: Mapping[str, Float32]) -> Inputs:
@@ -120,7 +128,7 @@ def hash_words(names: list[str], texts: list[str]) -> csr_matrix:
             columns.extend(sorted({start + _bucket(feature, _BUCKETS[kind]) for feature in features}))
         starts.append(len(columns))
     ones = np.ones(len(columns), np.float32)
-    shape = len(names), sum(_BUCKETS.values())
+    shape = len(names), COLUMNS
     return csr_matrix((ones, np.frombuffer(columns, np.int32), starts), shape=shape)
 
 

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from engine.features.inputs import WORD_KINDS, known_columns
 from engine.features.tfidf import Words, weigh_words, word_table
 from index.arrays import Float32, unit_rows
+from index.contents import AGAIN, expect, loading
+from index.errors import IndexUnusable
 from index.storage.layout import LSA
 
 if TYPE_CHECKING:
@@ -55,8 +58,14 @@ class Lsa:
         return cls(weighed, directions.half().float().numpy())
 
     def vectors(self, words: csr_matrix) -> Float32:
-        """(n, dim) unit rows; zero for an item with no word that is known."""
+        """(n, dim) unit rows; zero for an item with no word that is known.
+
+        Raises IndexUnusable where directions that were read from an index are no numbers: they are too many to be
+        looked at before.
+        """
         seen = np.asarray(word_table(words, self.words) @ self.directions, np.float32)
+        if not np.isfinite(seen).all():
+            raise IndexUnusable(f"The index's {LSA} is damaged (a direction is no number): {AGAIN}.")
         return unit_rows(seen, least=1e-6)
 
     def save(self, folder: Path) -> None:
@@ -70,9 +79,17 @@ class Lsa:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Load what `save` wrote."""
+        """Load what `save` wrote. IndexUnusable for contents that no build writes."""
         from safetensors.numpy import load_file
 
-        tensors = load_file(folder / LSA)
-        words = {kind: Words(tensors[f"columns.{kind}"], tensors[f"weight.{kind}"]) for kind in KINDS}
-        return cls(words, tensors["directions"].astype(np.float32))
+        with loading(folder / LSA):
+            tensors = load_file(folder / LSA)
+            words = {kind: Words(tensors[f"columns.{kind}"], tensors[f"weight.{kind}"]) for kind in KINDS}
+            for kind, known in words.items():
+                expect(known_columns(known.columns, WORD_KINDS[kind]), "a word's column is out of range")
+                expect(known.weight.shape == known.columns.shape, "a word has no weight")
+            directions = tensors["directions"].astype(np.float32)
+            rows = sum(len(known.columns) for known in words.values())
+            expect(directions.ndim == 2 and len(directions) == rows, "it has a vocabulary of another size")
+            expect(all(np.isfinite(known.weight).all() for known in words.values()), "a weight is no number")
+            return cls(words, directions)

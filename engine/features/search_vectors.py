@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -39,6 +39,10 @@ class SearchVectorizer:
         if self.words is not None:
             views.append(self.words.vectors(inputs.words))
         return joined(views)
+
+    def width(self, dims: Mapping[str, int]) -> int:
+        """Length of the vectors, for views of `dims` numbers by column."""
+        return sum(dims[column] for column in self.columns) + (self.words.directions.shape[1] if self.words else 0)
 
     def save(self, folder: Path) -> None:
         """Write what was fitted into a generation."""

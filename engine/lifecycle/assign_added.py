@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine.folds import MOST_FOLDS
 from index.arrays import Int8, Int64
 from index.catalogue.duplicates import duplicate_groups
+from index.contents import expect, loading
 from index.storage.layout import REMOVED_ROWS
 
 if TYPE_CHECKING:
@@ -68,10 +70,20 @@ def _least_filled(size: Int64, held: Int64) -> Int8:
 
 
 def read_removed(folder: Path) -> pa.Table | None:
-    """Rows that the models were trained on and that were removed: KNOWN_BY and `fold`; None where there are none."""
+    """Rows that the models were trained on and that were removed: KNOWN_BY and `fold`; None where there are none.
+
+    IndexUnusable for contents that no update writes.
+    """
     import pyarrow.parquet as pq
 
-    return pq.read_table(folder / REMOVED_ROWS) if (folder / REMOVED_ROWS).exists() else None
+    if not (folder / REMOVED_ROWS).exists():
+        return None
+    with loading(folder / REMOVED_ROWS):
+        removed = pq.read_table(folder / REMOVED_ROWS)
+        expect(removed.column_names == [*KNOWN_BY, "fold"], "it has other columns")
+        fold = removed["fold"].to_numpy()
+        expect(removed["fold"].null_count == 0 and ((fold >= 0) & (fold < MOST_FOLDS)).all(), "a fold is out of range")
+        return removed
 
 
 def write_removed(folder: Path, before: pa.Table | None, removed: pa.Table) -> None:

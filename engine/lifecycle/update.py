@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.ensemble.out_of_fold import STACKER, OutOfFold
+from engine.ensemble.parts import expect_reference, expect_rows, index_settings
 from engine.ensemble.reference import ReferenceSet
 from engine.features.training_set import TrainingSet
 from engine.folds import LEAST_GROUPS_PER_FOLD
@@ -43,6 +44,8 @@ from index.storage.manifest import Manifest, read_manifest
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from engine.settings.schema import Settings
 
 NAMED = 3  # ids named in a refusal
 
@@ -82,14 +85,18 @@ class _Old:
 
     folder: Path
     manifest: Manifest
+    settings: Settings
     reference: ReferenceSet
     known: pa.Table  # (m,) KNOWN_BY
     oof: OutOfFold
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest, reference: ReferenceSet) -> _Old:
-        known = ItemStore.open(folder).items(KNOWN_BY)
-        return cls(folder, manifest, reference, known, OutOfFold.read(folder))
+        settings = index_settings(folder, manifest)
+        expect_reference(folder, reference, manifest, settings)
+        known, oof = ItemStore.open(folder, manifest).items(KNOWN_BY), OutOfFold.read(folder)
+        expect_rows(folder, settings, reference, oof, known)
+        return cls(folder, manifest, settings, reference, known, oof)
 
     def numbers(self, ids: Iterable[str]) -> Int64:
         """The numbers of the rows with these ids, rising; unknown ids are passed over."""
@@ -238,7 +245,6 @@ def _write(
     `read` from the file that it is made from; None where it is made from no file, and the old list of rejects stays.
     """
     on_progress("writing the index", 0, None)
-    search = old.manifest.settings["search"]
     link_unchanged(folder, old.folder, old.manifest, Step.ADD if read else Step.COMPACT if compact else Step.REMOVE)
     grow_table(old.folder, folder, removed, added.items if added else None, added.vectors if added else {})
     if compacts := compact or is_wasteful(folder):
@@ -246,7 +252,7 @@ def _write(
     reference = (
         old.reference.rebuilt() if compact else old.reference.merged(removed, added.reference if added else None)
     )
-    reference.write(folder, search)
+    reference.write(folder, old.settings.search)
     stays = np.ones(old.known.num_rows, np.bool_)
     stays[removed] = False
     oof = old.oof.take(np.flatnonzero(stays))
@@ -276,7 +282,7 @@ def _finished(partial: Path) -> Path:
 def _refuse_too_few_left(old: _Old, removed: Int64) -> None:
     """Raise DataRefused where fewer groups of near-duplicates would be left than a build asks for."""
     left = np.delete(old.known["group"].to_numpy(), removed)
-    groups, needed = len(np.unique(left)), LEAST_GROUPS_PER_FOLD * int(old.manifest.settings["folds"])
+    groups, needed = len(np.unique(left)), LEAST_GROUPS_PER_FOLD * (old.settings.folds or 0)
     if groups < needed:
         raise DataRefused(
             f"Without these {len(removed):,} rows the index would hold {len(left):,} rows in {groups:,} groups of "

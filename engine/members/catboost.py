@@ -13,6 +13,7 @@ import numpy as np
 
 from engine.members.tree_features import TreeTable
 from index.arrays import Float64
+from index.contents import expect
 from index.errors import DataRefused
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ class CatBoost:
     def predict(self, inputs: Inputs) -> Float64:
         """Log price (n,)."""
         return np.asarray(self._model.predict(self._table.of(inputs, one_hot=True)), np.float64)
+
+    def expect_inputs(self, dims: Mapping[str, int]) -> None:
+        """Raise WrongContents unless the trees split on as many columns as there are."""
+        expect(len(self._model.feature_names_) == self._table.width(dims, one_hot=True), "its trees read another table")
 
     def save(self, path: Path) -> None:
         """Save in CatBoost's own format, the columns in its metadata."""

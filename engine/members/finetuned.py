@@ -7,6 +7,7 @@ reads the words alone, and starts from an encoder that was never trained on pric
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -27,6 +28,7 @@ from engine.finetune.trainable_encoders import TEXT
 from engine.finetune.training import Training, predict
 from engine.networks.tensor_file import read_tensor_file, tensor_bytes
 from engine.settings.finetuning import FinetuneSettings
+from index.contents import expect
 from index.encoders import find_spec
 from index.encoders.device import AUTO, Device
 from index.errors import IndexUnusable, UsageError
@@ -71,6 +73,13 @@ class FinetunedMember:
         batches = ExampleBatches(examples, self._network.encoders, self._activations, self._machine)
         return predict(self._network, batches, np.arange(len(inputs)), self._machine)
 
+    def expect_inputs(self, dims: Mapping[str, int]) -> None:
+        """Raise WrongContents unless the weights are numbers; the encoder brings the vectors itself."""
+        import torch
+
+        weights = [*self._network.head.state_dict().values(), *_trained(self._network.encoders[TEXT]).values()]
+        expect(all(torch.isfinite(value).all() for value in weights), "a weight is no number")
+
     def save(self, path: Path) -> None:
         """Save as safetensors: the head and the trained weights; the others are read from the encoder itself."""
         trainable = self._network.encoders[TEXT]
@@ -100,6 +109,7 @@ class FinetunedMember:
         trainable.frozen = frozen_stages(trainable, settings)
         with torch.no_grad():
             for name, parameter in _trained(trainable).items():
+                expect(kept[f"{TEXT}.{name}"].shape == parameter.shape, f"{name} has another shape")
                 parameter.copy_(kept[f"{TEXT}.{name}"])
         network.eval()
         return cls(network, settings, activations, machine)

@@ -14,17 +14,19 @@ subset of regressors: Rasmussen and Williams, 2006, section 8.3.1), so that a fi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from engine.features.inputs import NUMBERS, WORD_KINDS
+from engine.features.inputs import NUMBERS, WORD_KINDS, known_columns
 from engine.features.tfidf import Words, weigh_words, word_table
 from engine.settings.schema import Kernel as KernelSettings
 from index.arrays import Float32, Float64, Int64, chunks
+from index.catalogue.units import UNITS
+from index.contents import expect, parse_json
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -178,6 +180,29 @@ class KernelRidge:
         factor: Float32 = 1 + np.float32(settings.product) * np.exp(-np.maximum(squared_distance, 0)) * same
         return factor
 
+    def expect_inputs(self, dims: Mapping[str, int]) -> None:
+        """Raise WrongContents unless the landmarks have such vectors, and everything is as long as it must be."""
+        marks, rows, numbers = self._landmarks, len(self._landmarks.unit), (len(NUMBERS),)
+        vectors = {name: value.shape for name, value in marks.vectors.items()}
+        expect(vectors == {name: (rows, dim) for name, dim in dims.items()}, "its vectors are of other lengths")
+        expect(marks.numbers.shape == (rows, *numbers), "it reads other numbers")
+        expect(((marks.unit >= 0) & (marks.unit < len(UNITS))).all(), "a unit is out of range")
+        shapes = {name: value.shape for name, value in self._tensors.items()}
+        fitted = {"mean": numbers, "scale": numbers, "coefficients": (rows,), "level": (1,)}
+        expect(shapes == fitted, "its arrays are of other lengths")
+        expect(list(self._words) == list(WORD_KINDS), "it reads other kinds of words")
+        for kind, words in self._words.items():
+            of, columns = WORD_KINDS[kind], words.columns
+            expect(known_columns(columns, of), "a word's column is out of range")
+            expect(words.weight.shape == columns.shape, "it has a vocabulary of another size")
+        expect(
+            sum(len(words.columns) for words in self._words.values()) == marks.words.shape[0], "its words are others"
+        )
+        marks.words.check_format(full_check=True)
+        weights = [words.weight for words in self._words.values()]
+        for values in (*self._tensors.values(), marks.numbers, marks.words.data, *weights):
+            expect(np.isfinite(values.sum()), "a weight is no number")  # the sum is none as well, and found at once
+
     def save(self, path: Path) -> None:
         """Save as safetensors; the landmarks' words as their weighted table, so that opening computes nothing."""
         from safetensors.numpy import save_file
@@ -204,7 +229,7 @@ class KernelRidge:
         from scipy.sparse import csr_matrix
 
         with safe_open(path, framework="numpy") as file:
-            settings = KernelSettings(**json.loads(file.metadata()["settings"]))
+            settings = KernelSettings(**parse_json(file.metadata()["settings"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
         words = {
             kind: Words(tensors.pop(f"columns.{kind}"), tensors.pop(f"weight.{kind}"))

@@ -5,6 +5,7 @@ L1 predicts the median, which SMAPE rewards; squared error would predict the mea
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -15,6 +16,7 @@ import numpy as np
 
 from engine.members.tree_features import TreeTable
 from index.arrays import Float64
+from index.contents import expect
 
 if TYPE_CHECKING:
     from engine.features.inputs import Inputs
@@ -59,6 +61,21 @@ def fit_l1(
     return lightgbm().train(parameters, lightgbm().Dataset(table, log_price, **data), settings.rounds)
 
 
+def read_booster(text: str) -> Any:
+    """A booster from the text that it was saved as. Raises WrongContents where trees are missing or cut short.
+
+    LightGBM itself reads as many bytes as the head says that each tree has, wherever the text ends.
+    """
+    sizes = re.search(r"^tree_sizes=([\d ]+)$", text, re.MULTILINE)
+    expect(text.isascii() and sizes is not None, "it holds no trees")
+    place = text.find("\nTree=0\n") + 1
+    for tree, size in enumerate(map(int, sizes[1].split() if sizes else ())):
+        expect(text.startswith(f"Tree={tree}\n", place), "its trees are cut short")
+        place += size
+    expect(text.startswith("end of trees", place), "its trees are cut short")
+    return lightgbm().Booster(model_str=text)
+
+
 class LightGbm:
     """One LightGBM model. predict: Inputs of n items -> (n,) log price."""
 
@@ -78,6 +95,10 @@ class LightGbm:
         """Log price (n,)."""
         return np.asarray(self._booster.predict(self._table.of(inputs, one_hot=False)), np.float64)
 
+    def expect_inputs(self, dims: Mapping[str, int]) -> None:
+        """Raise WrongContents unless the trees split on as many columns as there are."""
+        expect(self._booster.num_feature() == self._table.width(dims, one_hot=False), "its trees read another table")
+
     def save(self, path: Path) -> None:
         """A line of JSON that says which columns the trees split on, then LightGBM's own text."""
         path.write_text(f"{self._table.to_json()}\n{self._booster.model_to_string()}", encoding="utf-8")
@@ -86,4 +107,4 @@ class LightGbm:
     def load(cls, path: Path, fitted: Mapping[str, Member]) -> Self:
         """Load a model as it was saved; `fitted` holds the members that it reads."""
         header, _, trees = path.read_text(encoding="utf-8").partition("\n")
-        return cls(lightgbm().Booster(model_str=trees), TreeTable.from_json(header, fitted))
+        return cls(read_booster(trees), TreeTable.from_json(header, fitted))

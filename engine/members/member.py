@@ -26,6 +26,13 @@ class Member(Protocol):
         """Write it without pickle."""
 
 
+class LoadedMember(Member, Protocol):
+    """A member that was read from an index."""
+
+    def expect_inputs(self, dims: Mapping[str, int]) -> None:
+        """Raise WrongContents unless it was fitted on vectors of `dims` numbers, modality -> dim, and on our fields."""
+
+
 Fit = Callable[["Inputs", Float64, int, Mapping[str, Member]], Member]
 """(inputs, log price (n,), seed, the members that were fitted before it on the same rows) -> a fitted member."""
 
@@ -60,7 +67,9 @@ class MemberSpec:
     """A member by name: how it is fitted and read back, what it needs, and what of it may be tuned."""
 
     fit: Callable[[Inputs, Float64, Any, FitContext], Member]  # inputs, log price (n,), its section of the settings
-    load: Callable[[Path, Mapping[str, Member]], Member]  # its file, and the members of the fold that come before it
+    load: Callable[
+        [Path, Mapping[str, Member]], LoadedMember
+    ]  # its file, and the members of the fold that come before it
     suffix: str = "safetensors"  # of its file
     package: str = ""  # that must be installed beside the engine, from the extra `trees`
     beside: bool = False  # is fitted in a thread of its own: lets go of the interpreter, shares no random numbers

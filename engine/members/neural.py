@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from engine.features.inputs import NUMBERS, known_columns
 from engine.networks.tensor_file import read_tensor_file, tensor_bytes
 from engine.networks.training import fit_network
 from engine.settings.schema import BOUNDED
 from index.arrays import chunks
 from index.catalogue.units import UNITS
+from index.contents import expect
 from index.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 LEAST_ROWS = 2  # a word that fewer training rows have can only be learned by heart
 WORDS_NORM = 4.0  # an item's words share this norm, so that a long text does not shout
 ROWS_AT_ONCE = 4096  # priced in one forward pass
+MOST_CHECKED = 2**16  # weights of a layer that are looked at when it is read: in a larger one, NaN shows in answers
 NO_PRICE = 100.0  # a log price that is farther from 0 is none
 
 
@@ -143,6 +146,31 @@ class NeuralMember:
                 f"The member {name} (head {settings.head}) came apart while it learned, at learning_rate "
                 f"{settings.fit.learning_rate:g} of [{name}.fit]: give a lower one."
             )
+
+    @property
+    def fused_width(self) -> int:
+        """Width of what `fused` gives."""
+        import torch
+
+        layers = (layer for layer in self._heads[0].modules() if isinstance(layer, torch.nn.Linear))
+        return next(layer.in_features for layer in layers if layer.out_features == 1)
+
+    def expect_inputs(self, dims: Mapping[str, int]) -> None:
+        """Raise WrongContents unless the heads read such vectors, numbers and words, with weights that are numbers."""
+        import torch
+
+        from engine.networks.words import WordsHead
+
+        expect(self._shape.dims == dict(dims), "its vectors are of other lengths")
+        expect(self._shape.numbers == len(NUMBERS), "it reads other numbers")
+        expect(known_columns(self._columns), "a word's column is out of range")
+        expect(len(self._heads), "it has no network")
+        for head in self._heads:
+            words = head.words.weight if isinstance(head, WordsHead) else None
+            expect(words is None or len(words) == len(self._columns), "it has a vocabulary of another size")
+            for value in head.state_dict().values():
+                if value.numel() <= MOST_CHECKED:
+                    expect(torch.isfinite(value).all(), "a weight is no number")
 
     def save(self, path: Path) -> None:
         """Save as safetensors; what the heads are built from stands in the metadata."""

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.members.member import Fit, FitContext, Member, MemberSpec, Range
+from engine.members.member import Fit, FitContext, LoadedMember, Member, MemberSpec, Range
 from engine.members.outliers import without_outliers
+from index.contents import loading
 from index.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def _fit_neural(inputs: Inputs, log_price: Float64, settings: Any, context: FitC
     return NeuralMember.fit(inputs, log_price, settings, context.seed, name=context.name)
 
 
-def _load_neural(path: Path, fitted: Mapping[str, Member]) -> Member:
+def _load_neural(path: Path, fitted: Mapping[str, Member]) -> LoadedMember:
     from engine.members.neural import NeuralMember
 
     return NeuralMember.load(path)
@@ -38,7 +39,7 @@ def _fit_kernel(inputs: Inputs, log_price: Float64, settings: Any, context: FitC
     return KernelRidge.fit(inputs, log_price, settings, seed=context.seed)
 
 
-def _load_kernel(path: Path, fitted: Mapping[str, Member]) -> Member:
+def _load_kernel(path: Path, fitted: Mapping[str, Member]) -> LoadedMember:
     from engine.members.kernel_ridge import KernelRidge
 
     return KernelRidge.load(path)
@@ -52,7 +53,7 @@ def _fit_finetuned(inputs: Inputs, log_price: Float64, settings: Any, context: F
     return FinetunedMember.fit(inputs, log_price, settings, seed=context.seed, activations=activations)
 
 
-def _load_finetuned(path: Path, fitted: Mapping[str, Member]) -> Member:
+def _load_finetuned(path: Path, fitted: Mapping[str, Member]) -> LoadedMember:
     from engine.finetune.examples import FrozenActivations
     from engine.members.finetuned import FinetunedMember
 
@@ -79,8 +80,8 @@ def _tree_spec(name: str, suffix: str, tunable: Mapping[str, Range], package: st
         member: Member = _trees(name).fit(inputs, log_price, settings, context)
         return member
 
-    def load(path: Path, fitted: Mapping[str, Member]) -> Member:
-        member: Member = _trees(name).load(path, fitted)
+    def load(path: Path, fitted: Mapping[str, Member]) -> LoadedMember:
+        member: LoadedMember = _trees(name).load(path, fitted)
         return member
 
     return MemberSpec(fit, load, suffix, package=package, beside=True, tunable=tunable)
@@ -150,8 +151,15 @@ def require_package(package: str) -> None:
         )
 
 
-def load_member(member: str, path: Path, fitted: Mapping[str, Member]) -> Member:
-    """Load what its `save` wrote; `fitted` holds the members of the same fold that come before it."""
+def load_member(member: str, path: Path, fitted: Mapping[str, Member], dims: Mapping[str, int]) -> Member:
+    """Load what its `save` wrote; `fitted` holds the members of the same fold that come before it.
+
+    Raises IndexUnusable for contents that no build writes, and for a member of other vectors than `dims` says, modality
+    -> numbers; UsageError where its package is missing.
+    """
     spec = MEMBERS[member]
     require_package(spec.package)
-    return spec.load(path, fitted)
+    with loading(path):
+        loaded = spec.load(path, fitted)
+        loaded.expect_inputs(dims)
+        return loaded

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from engine.features.inputs import NUMBERS, known_columns
+from engine.settings.schema import TREES_READ
 from index.catalogue.units import UNITS
+from index.contents import expect, parse_json
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -69,9 +72,18 @@ class TreeTable:
     @classmethod
     def from_json(cls, text: str, fitted: Mapping[str, Member]) -> Self:
         """Read what `to_json` wrote; `fitted` holds the MLP of the same fold, where it is read."""
-        document = json.loads(text)
-        reads = tuple(document["reads"])
-        return cls(reads, np.array(document["columns"], np.int64), _mlp(reads, fitted))
+        document = parse_json(text)
+        reads, words = tuple(document["reads"]), np.array(document["columns"], np.int64)
+        expect(set(reads) <= set(TREES_READ), "it reads columns that there are not")
+        expect(known_columns(words), "a word's column is out of range")
+        return cls(reads, words, _mlp(reads, fitted))
+
+    def width(self, dims: Mapping[str, int], *, one_hot: bool) -> int:
+        """Number of columns of `of`, for vectors of `dims` numbers by modality."""
+        width = (len(UNITS) if one_hot else 1) + len(NUMBERS) + len(self.words)
+        if "vectors" in self.reads:
+            width += sum(dims.values())
+        return width + (self.mlp.fused_width if self.mlp is not None else 0)
 
 
 def _mlp(reads: tuple[str, ...], fitted: Mapping[str, Member]) -> NeuralMember | None:

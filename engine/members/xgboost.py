@@ -13,6 +13,7 @@ import numpy as np
 
 from engine.members.tree_features import TreeTable
 from index.arrays import Float64
+from index.contents import expect
 
 if TYPE_CHECKING:
     from engine.features.inputs import Inputs
@@ -57,6 +58,10 @@ class XgBoost:
 
         return np.asarray(self._booster.predict(xgboost.DMatrix(self._table.of(inputs, one_hot=True))), np.float64)
 
+    def expect_inputs(self, dims: Mapping[str, int]) -> None:
+        """Raise WrongContents unless the trees split on as many columns as there are."""
+        expect(self._booster.num_features() == self._table.width(dims, one_hot=True), "its trees read another table")
+
     def save(self, path: Path) -> None:
         """Save in XGBoost's own format, the columns among its attributes."""
         path.write_bytes(self._booster.save_raw("ubj"))
@@ -66,5 +71,7 @@ class XgBoost:
         """Load a model as it was saved; `fitted` holds the members that it reads."""
         import xgboost
 
-        booster = xgboost.Booster(model_file=bytearray(path.read_bytes()))
+        content = path.read_bytes()
+        expect(content.startswith(b"{"), "it holds no trees")  # of no bytes at all, XGBoost ends the process
+        booster = xgboost.Booster(model_file=bytearray(content))
         return cls(booster, TreeTable.from_json(str(booster.attr(TABLE)), fitted))

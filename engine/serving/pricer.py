@@ -14,21 +14,24 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from engine.ensemble.out_of_fold import STACKER
+from engine.ensemble.parts import expect_reference, index_settings
 from engine.ensemble.price_model import PriceModel, load_models
 from engine.ensemble.reference import ReferenceSet
 from engine.features.inputs import Inputs, make_inputs
 from engine.features.search_vectors import SearchVectorizer
-from engine.settings.read import settings_from
 from engine.settings.schema import CorrectionParameters, Settings
 from index.arrays import Bool, Float32
 from index.catalogue.items import make_items
+from index.contents import expect, loading
 from index.embedding.columns import PAIR, PHOTOGRAPH, modalities
 from index.embedding.encode import Encoders
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused
 from index.photographs.source import Photographs
 from index.progress import OnProgress, silent
+from index.shortage import require_memory
 from index.storage.generations import GenerationLease, lease_current
+from index.storage.layout import REFERENCE, memory_of
 from index.storage.manifest import Manifest, read_manifest
 
 if TYPE_CHECKING:
@@ -104,11 +107,16 @@ class Pricer:
         """
         self.folder = folder
         self.manifest: Manifest = read_manifest(folder)
-        self.settings: Settings = settings_from(self.manifest.settings)
+        require_memory(*memory_of(folder))
+        self.settings: Settings = index_settings(folder, self.manifest)
         self.reference = ReferenceSet.open(folder, self.settings.search)
-        models, parameters = load_models(folder)
+        expect_reference(folder, self.reference, self.manifest, self.settings)
+        models, parameters = load_models(folder, self.settings, self.manifest.dims)
         self.model = PriceModel(models, parameters, self.reference, self.settings.stacker)
         self.search_vectorizer = SearchVectorizer.load(folder, self.settings)
+        with loading(folder / REFERENCE):
+            width = self.search_vectorizer.width(self.manifest.dims)
+            expect(self.reference.dim == width, f"its vectors have {self.reference.dim:,} numbers of {width:,}")
         self.encoders = Encoders(modalities(self.settings.views), runtime, self.manifest.encoders)
         self._threads = threads
         self._lease: GenerationLease | None = None

@@ -72,7 +72,7 @@ def _train(rows: ScorableRows, settings: Settings, parts: tuple[str, ...], on_pr
     """Train no more than what the settings touch."""
     if MEMBERS in parts:
         return train_ensemble(rows.training_set(), settings, on_progress=on_progress)
-    models = load_models(rows.folder)[0]
+    models = load_models(rows.folder, rows.settings, rows.manifest.dims)[0]
     if parts != (CORRECTION,):
         return train_on_members(rows.oof, models.members, rows.training_set(), settings, on_progress=on_progress)
     parameters, held_out = cross_fit(rows.oof, rows.log_price, rows.search_vectors, settings)

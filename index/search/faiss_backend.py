@@ -14,6 +14,7 @@ from typing import Any, Self, cast
 import numpy as np
 
 from index.arrays import Float32, Int64
+from index.contents import expect, loading
 from index.search.price_order import GroupPositions, PriceOrder, rank_candidates
 
 IVF_ROWS = 20_000
@@ -42,7 +43,11 @@ class FaissSearch:
         import faiss
 
         if path is not None and path.is_file():
-            return cls(rows, faiss.read_index(str(path)))
+            with loading(path):
+                index = faiss.read_index(str(path))
+                expect((index.ntotal, index.d) == rows.vectors.shape, "it is of other vectors")
+                expect(index.metric_type == faiss.METRIC_INNER_PRODUCT, "it has another metric")
+            return cls(rows, index)
         return cls(rows, _trained(rows.vectors))
 
     @staticmethod

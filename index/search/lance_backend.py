@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from index.arrays import Float32, Int64, chunks
+from index.contents import expect, loading
 from index.search.price_order import PriceOrder, rank_candidates
 
 if TYPE_CHECKING:
@@ -43,7 +44,11 @@ class LanceSearch:
         import lancedb
 
         if path is not None and path.is_dir():
-            return cls(rows, lancedb.connect(path.parent).open_table(path.stem))
+            with loading(path):
+                table = lancedb.connect(path.parent).open_table(path.stem)
+                width = table.schema.field("vector").type.list_size
+                expect((table.count_rows(), width) == rows.vectors.shape, "it is of other vectors")
+            return cls(rows, table)
         aside = Path(tempfile.mkdtemp(prefix="price-search-"))
         search = cls(rows)
         weakref.finalize(search, shutil.rmtree, aside, ignore_errors=True)  # first: a full disk must not stay full
@@ -90,7 +95,7 @@ class LanceSearch:
         search = self._table.search(query, vector_column_name="vector", query_type="vector")
         probed = max(24, round(PROBED * len(self._rows.vectors) ** 0.5))
         found = search.distance_type("dot").where(inside, prefilter=True).nprobes(probed).limit(count)
-        return np.sort(found.select(["position", "_distance"]).to_arrow()["position"].to_numpy())
+        return np.unique(found.select(["position", "_distance"]).to_arrow()["position"].to_numpy())
 
 
 def _batches(schema: pa.Schema, rows: PriceOrder) -> Iterator[pa.RecordBatch]:

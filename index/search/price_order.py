@@ -78,6 +78,12 @@ def present(vectors: Float32, line: str) -> Bool:
     return there
 
 
+def are_unit(vectors: Float32, *, or_zero: bool = False) -> bool:
+    """Tell whether all rows (n, dim) have length 1, or none at all; NaN is no length."""
+    norm = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    return bool(((np.abs(norm - 1) <= UNIT_TOLERANCE) | (or_zero & (norm == 0))).all())
+
+
 def refuse_unless_finite(values: NDArray[np.floating], what: str, line: str) -> None:
     """Raise DataRefused, naming the first `line`, where values hold NaN or infinity."""
     if np.isfinite(values).all():

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from index.arrays import Float32, Float64, Int8, Int64
+from index.contents import expect
 from index.search.dense import SCAN_ROWS
-from index.search.int8_codes import Codes, Level, Projection, encode_rows
-from index.search.price_order import PriceOrder, positions_by_price, present, refuse_unless_finite
+from index.search.int8_codes import ROUNDING, Codes, Level, Projection, encode_rows
+from index.search.price_order import PriceOrder, are_unit, positions_by_price, present, refuse_unless_finite
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 ROW, LOG_PRICE, FOLD, VECTORS = "row", "log_price", "fold", "search_vectors"  # columns that every table has
 CODE, COARSE = "code", "coarse"  # what the names of the columns begin with that a scan reads
 OUTSIDE_NORM = f"{COARSE}_outside_norm"
+LOOKED_AT = 2048  # rows of a table whose vectors are looked at when it is opened
 FOUND, DIRECTIONS = b"found", b"directions"  # metadata: rows with a vector; the directions of the coarse codes
 
 
@@ -32,7 +34,7 @@ class SearchTable:
     def __init__(self, table: pa.Table) -> None:
         row, found = table[ROW].to_numpy(), int(table.schema.metadata[FOUND])
         self.table = table
-        self.position = np.empty(len(row), np.int64)  # (m,) of each row, by its number
+        self.position = np.zeros(len(row), np.int64)  # (m,) of each row, by its number
         self.position[row] = np.arange(len(row))
         self.order = PriceOrder(
             _matrix(table[VECTORS])[:found],
@@ -63,10 +65,33 @@ class SearchTable:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open what `write` wrote; the caller has checked the file's hash."""
+        """Open what `write` wrote; the caller has checked the file's hash. WrongContents for what no build writes."""
         import pyarrow as pa
 
-        return cls(pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks())
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
+        row, found = table[ROW].to_numpy(), int(table.schema.metadata[FOUND])
+        expect(0 <= found <= len(row), f"of {len(row):,} rows {found:,} have a vector")
+        expect(len(row) and row.min() == 0 and row.max() == len(row) - 1, "a row's number is out of range")
+        opened = cls(table)
+        expect((row[opened.position] == np.arange(len(row))).all(), "two rows have one number")
+        opened._expect_order()
+        return opened
+
+    def _expect_order(self) -> None:
+        """Raise WrongContents unless rows lie in price order, with unit vectors; of many rows, some are looked at."""
+        log_price, order = self.table[LOG_PRICE].to_numpy(), self.order
+        expect(np.isfinite(log_price).all(), "a price is no number")
+        expect((np.diff(order.log_price) >= 0).all(), "the rows are not in price order")
+        sample = slice(None, None, max(1, len(order.rows) // LOOKED_AT))
+        vectors = order.vectors[sample]
+        expect(are_unit(vectors), f"{VECTORS} holds what is no unit vector")
+        if order.codes is not None:
+            level = order.codes.whole
+            expect(level.code.shape[1] >= vectors.shape[1], "the codes are too short")
+            lost = vectors - level.scale[sample, None] * level.code[sample, : vectors.shape[1]]
+            expect(
+                (np.linalg.norm(lost, axis=1) <= level.error[sample] + ROUNDING).all(), "the codes are of other vectors"
+            )
 
     def write(self, path: Path) -> None:
         """Write an Arrow file of one chunk, so that arrays map without a copy."""

@@ -5,7 +5,6 @@ addressed by position and nothing else, so no filter is ever built from text. Ho
 the next is said in `index.storage.items_update`.
 """
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from index.arrays import Float32, chunks
+from index.contents import expect, loading
 from index.embedding.columns import VECTOR_PREFIX, vector_column
 from index.errors import IndexUnusable
+from index.search.price_order import are_unit
 from index.storage.layout import ITEMS
+from index.storage.manifest import Manifest
 
 if TYPE_CHECKING:
     from lancedb.table import Table
@@ -63,21 +65,33 @@ class ItemStore:
         self.rows: int = table.count_rows()
 
     @classmethod
-    def open(cls, folder: Path) -> "ItemStore":
-        """Open `folder/items.lance`. IndexUnusable if it is not there or cannot be read."""
+    def open(cls, folder: Path, manifest: Manifest | None = None) -> "ItemStore":
+        """Open `folder/items.lance`. IndexUnusable if it is not there, or is not a table of what `manifest` says."""
         path = folder / ITEMS
         if not path.is_dir():  # asked first, because connecting would make the folder
             raise IndexUnusable(f"{path} is missing from the index: build the index again with `price build-index`.")
-        with _unreadable(path):
-            return cls(connect(folder).open_table(TABLE), path)
+        with loading(path):
+            store = cls(connect(folder).open_table(TABLE), path)
+            if manifest is not None:
+                store._expect(manifest)
+            return store
+
+    def _expect(self, manifest: Manifest) -> None:
+        """Raise WrongContents where rows, or an encoder's numbers, are not as many as the manifest says."""
+        expect(self.rows == manifest.rows, f"it holds {self.rows:,} rows, the manifest says {manifest.rows:,}")
+        for record in manifest.encoders:
+            expect(record.column in self._schema.names, f"it has no column {record.column}")
+            expected = pa.list_(pa.float32(), record.dim)
+            expect(self._schema.field(record.column).type == expected, f"{record.column} is no {expected}")
 
     def items(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The items' columns (all of them, or those named, in that order), without vectors."""
         names = (
             [name for name in self._schema.names if not name.startswith(VECTOR_PREFIX)] if columns is None else columns
         )
-        with _unreadable(self._path):
-            return pa.Table.from_batches(self._read(names), pa.schema([self._schema.field(name) for name in names]))
+        schema = pa.schema([self._schema.field(name) for name in names])
+        with loading(self._path):
+            return pa.Table.from_batches(self._read(names), schema)
 
     def vectors(self, name: str) -> Float32:
         """An encoder's vectors, (rows, dim) float32, contiguous."""
@@ -86,27 +100,19 @@ class ItemStore:
             raise IndexUnusable(f"{self._path} has no vectors of {name!r}: build the index again with that encoder.")
         matrix: Float32 = np.empty((self.rows, self._schema.field(column).type.list_size), np.float32)
         filled = 0
-        with _unreadable(self._path):
+        with loading(self._path):
             for batch in self._read([column]):
                 part = batch.column(0).flatten().to_numpy(zero_copy_only=True).reshape(len(batch), -1)
                 matrix[filled : filled + len(batch)] = part
                 filled += len(batch)
-        assert filled == self.rows, f"{column} has {filled} rows of {self.rows}"
+            expect(filled == self.rows, f"{column} has {filled:,} rows of {self.rows:,}")
+            expect(are_unit(matrix, or_zero=True), f"{column} holds what is no unit vector")
         return matrix
 
     def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read columns in storage order: Lance keeps it unless asked not to, and tests hold it to that."""
         query: Any = self._table.search().select(list(columns)).limit(max(self.rows, 1))
         yield from query.to_batches(batch_size=_BATCH)
-
-
-@contextlib.contextmanager
-def _unreadable(path: Path) -> Iterator[None]:
-    """Turn the many errors of Lance's Rust side into one, IndexUnusable."""
-    try:
-        yield
-    except (RuntimeError, ValueError, OSError) as error:
-        raise IndexUnusable(f"{path} cannot be read: build the index again with `price build-index`.") from error
 
 
 def connect(folder: Path) -> Any:

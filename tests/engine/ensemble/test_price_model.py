@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ class Guess:
 
 
 MODELS = {"mlp": [Guess(0.1), Guess(0.3)], "gbdt": [Guess(0.5), Guess(-0.1)], "lexical": [Guess(0.2), Guess(0.0)]}
+DIMS = {"name": 6, "photo": 5}  # of `make_items`
 EVIDENCE = StackerSettings(k=3, band=0.6)
 
 
@@ -198,6 +200,11 @@ def test_unseen_asks_each_fold_s_models_alone_and_uses_no_row_of_that_fold(rows,
         assert expected[row] == pytest.approx(blended + stackers[fold].share * missed, abs=1e-5)
 
 
+def settings_of(models, rounds=2):
+    """What of the settings says which models an index holds."""
+    return SimpleNamespace(members=tuple(models.members), folds=models.folds, stacker=SimpleNamespace(rounds=rounds))
+
+
 def trained(make_items):
     """A stacker and four members of two folds each, of the least size."""
     inputs, log_price = make_items(40)
@@ -229,9 +236,9 @@ def table_of(members, inputs):
 
 def test_saved_models_come_back_by_member_and_fold_with_what_was_fitted(make_items, tmp_path):
     models, (unseen, _) = trained(make_items), make_items(10, seed=5)
-    fitted = replace(FITTED, correction=replace(FITTED.correction, band=math.inf))
+    fitted = replace(FITTED, correction=replace(FITTED.correction, band=2.5))
     save_models(tmp_path, models, fitted)
-    loaded, fitted_back = load_models(tmp_path)
+    loaded, fitted_back = load_models(tmp_path, settings_of(models), DIMS)
     assert fitted_back == fitted
     assert list(loaded.members) == list(models.members)
     table = table_of(models.members, unseen)
@@ -245,8 +252,9 @@ def test_saved_models_come_back_by_member_and_fold_with_what_was_fitted(make_ite
 
 
 def test_models_without_a_stacker_come_back_without_one(make_items, tmp_path):
-    save_models(tmp_path, replace(trained(make_items), stackers=()), FITTED)
-    assert not load_models(tmp_path)[0].stackers
+    models = replace(trained(make_items), stackers=())
+    save_models(tmp_path, models, FITTED)
+    assert not load_models(tmp_path, settings_of(models, 0), DIMS)[0].stackers
 
 
 def test_models_lie_on_the_disk_as_safetensors_text_and_json_alone(make_items, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from engine.lifecycle.assign_added import assign_group_and_fold, read_removed, write_removed
 from engine.lifecycle.drift import Drift
 from index.catalogue.fields import name_key
+from index.errors import IndexUnusable
 
 
 def rows(*each: tuple[str, str, str | None, str | None], group: list[int] | None = None) -> pa.Table:
@@ -106,6 +107,14 @@ def test_removed_rows_are_kept_from_one_time_to_the_next(tmp_path) -> None:
     removed = read_removed(tmp_path / "next")
     assert removed is not None and removed["item_id"].to_pylist() == ["a", "c"]
     assert removed["fold"].to_pylist() == [2, 0]
+
+
+def test_removed_rows_that_no_update_writes_are_refused(tmp_path) -> None:
+    known = KNOWN.append_column("fold", [FOLD])
+    for wrong in (known.select(["item_id", "fold"]), KNOWN.append_column("fold", [np.full(len(FOLD), -1, np.int8)])):
+        write_removed(tmp_path, None, wrong)
+        with pytest.raises(IndexUnusable, match=r"removed_rows\.parquet is damaged \(.+\): build the index again"):
+            read_removed(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from engine.ensemble.out_of_fold import OutOfFold
 from engine.ensemble.reference import ReferenceSet
 from engine.evaluation.evaluate import evaluate_index
 from engine.features.inputs import make_inputs
+from engine.lifecycle import update
 from engine.lifecycle.update import add_items, compact_index, read_ids, remove_items
 from engine.serving.pricer import Item, Pricer
 from index.catalogue.columns import Columns
@@ -445,6 +446,44 @@ def test_a_kill_leaves_the_old_index_current_or_the_whole_new_one(
     assert shrunk.rows == len(ids_of(own_index)) and known[9] not in ids_of(own_index)
     left = {path.name for path in own_index.iterdir()}
     assert left == {"CURRENT", "lock", "cache", current_generation(own_index).name}
+
+
+class FaultError(Exception):
+    """One of ours, that nobody foresaw."""
+
+
+@pytest.mark.parametrize(
+    ("change", "steps"),
+    [
+        ("add", ["assign_group_and_fold", "finish"]),
+        ("remove", ["grow_table", "link_unchanged", "write_removed", "finish", "_finished"]),
+        ("compact", ["compact_table", "drift_of"]),
+    ],
+)
+def test_a_fault_of_ours_at_any_point_leaves_the_index_as_it_was(
+    own_index: Path, write: Any, monkeypatch: pytest.MonkeyPatch, change: str, steps: list[str]
+) -> None:
+    work: dict[str, Callable[[], Any]] = {
+        "add": lambda: add_items(write(TEAS), own_index),
+        "remove": lambda: remove_items(known[:5], own_index),
+        "compact": lambda: compact_index(own_index),
+    }
+    known, before = ids_of(own_index), snapshot(own_index)
+    there = sorted(path.name for path in own_index.iterdir())
+    for step in steps:
+        own = getattr(update, step)
+
+        def fail(*arguments: Any, own: Any = own, **options: Any) -> None:
+            own(*arguments, **options)
+            raise FaultError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(update, step, fail)
+            with pytest.raises(FaultError):
+                work[change]()
+        assert snapshot(own_index) == before
+        assert sorted(path.name for path in own_index.iterdir()) == there
+    assert work[change]().generation == "gen-000002"
 
 
 def test_growth_waits_for_nobody_who_writes(own_index: Path, write: Any) -> None:

@@ -109,7 +109,7 @@ def test_a_saved_member_prices_as_before(settings: FinetuneSettings, tmp_path: P
     settings = replace(settings, train=train, layers=None)
     fitted = FinetunedMember.fit(inputs, np.linspace(0, 3, 40), settings, seed=1, activations=FrozenActivations())
     fitted.save(tmp_path / "finetuned-0.safetensors")
-    loaded = load_member("finetuned", tmp_path / "finetuned-0.safetensors", {})
+    loaded = load_member("finetuned", tmp_path / "finetuned-0.safetensors", {}, {})
     _, others = items_of(70)
     np.testing.assert_allclose(loaded.predict(others), fitted.predict(others), atol=1e-4)
     fitted.save(tmp_path / "again")
@@ -141,7 +141,7 @@ def test_a_member_whose_encoder_has_changed_is_refused(
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 1e-6}))
     with pytest.raises(IndexUnusable, match="fitted on other weights"):
-        load_member("finetuned", tmp_path / "member", {})
+        load_member("finetuned", tmp_path / "member", {}, {})
 
 
 def test_the_member_is_off_by_default_and_refuses_what_it_cannot_be_honest_about(

@@ -11,6 +11,7 @@ import pytest
 
 from engine.ensemble.cross_fit import answer_out_of_fold
 from engine.ensemble.out_of_fold import STACKER, OutOfFold
+from engine.ensemble.parts import index_settings
 from engine.ensemble.price_model import load_models
 from engine.ensemble.reference import ReferenceSet
 from engine.ensemble.train import with_stacker
@@ -52,6 +53,11 @@ def search(shop: Any, tmp_path_factory: pytest.TempPathFactory) -> Search:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "AT_RANDOM", 10)  # fewer, and proposals would know of nothing
         return searched(shop.index, tmp_path_factory.mktemp("search"), trials=14)
+
+
+def parameters_of(folder: Path) -> Any:
+    manifest = read_manifest(folder)
+    return load_models(folder, index_settings(folder, manifest), manifest.dims)[1]
 
 
 def searched(index: Path, folder: Path, trials: int, seed: int = 0) -> Search:
@@ -189,7 +195,7 @@ def test_a_better_correction_is_activated_and_all_else_stays_as_it_was(own_index
         if name != "price_model.json":
             assert (new / "models" / name).read_bytes() == content
 
-    parameters = load_models(new)[1].correction
+    parameters = parameters_of(new).correction
     point = {f"correction.{name}": value for name, value in asdict(parameters).items()}
     assert point == pytest.approx(found.chosen)
     assert Pricer.open(own_index).correction == parameters
@@ -309,7 +315,7 @@ def test_an_index_that_is_current_after_a_search_is_what_a_build_with_those_sett
     np.testing.assert_allclose(reference.residual, reference.log_price - oof.oof[STACKER])
     for member, nested in OutOfFold.read(built).nested_oof.items():
         np.testing.assert_allclose(OutOfFold.read(mine).nested_oof[member], nested, atol=1e-6)
-    parameters, expected = load_models(mine)[1], load_models(built)[1]
+    parameters, expected = parameters_of(mine), parameters_of(built)
     assert parameters.correction == expected.correction
     assert parameters.weights == pytest.approx(expected.weights)
     tea = [Item("Herbal tea, 16 count")]
@@ -318,7 +324,7 @@ def test_an_index_that_is_current_after_a_search_is_what_a_build_with_those_sett
     )
 
 
-RECORD = {"what": ["blend"], "cross_fitted": {"smape": 50.0}}
+RECORD = {"what": ["blend"], "cross_fitted": {"smape": 50.0}, "chosen_by_fold": []}
 
 
 def test_blend_stacker_and_members_can_be_searched_together(own_index: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from index.errors import UsageError
+from index.errors import IndexUnusable, UsageError
 from index.search import AUTO, FAISS, LANCE, SLICE
 from index.search import dense as slice_search
 from index.search import faiss_backend as faiss_search
@@ -92,6 +92,16 @@ def test_a_scan_of_bytes_agrees_with_plain_products_to_the_last_bit(*, made, row
     monkeypatch.setattr(scan, "TILE_ROWS", 400)
     case = Case(made, rows, dim, k=k)
     case.check(Scan(case.order, threads=1))
+
+
+@pytest.mark.parametrize("backend", [FaissSearch, LanceSearch])
+@pytest.mark.parametrize(("rows", "dim"), [(299, 8), (300, 9)])
+def test_what_a_backend_kept_of_other_vectors_is_refused(backend, rows, dim, tmp_path):
+    path = search_paths(tmp_path)[FAISS if backend is FaissSearch else LANCE]
+    backend.write(order_by_price(scattered(np.random.default_rng(0), 300, 8), np.zeros(300)), path)
+    others = order_by_price(scattered(np.random.default_rng(1), rows, dim), np.zeros(rows))
+    with pytest.raises(IndexUnusable, match=rf"{path.name} is damaged \(it is of other vectors\): build"):
+        backend.open(others, path)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

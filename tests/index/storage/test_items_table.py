@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from index.arrays import unit_rows
 from index.embedding.columns import vector_column
 from index.errors import IndexUnusable
 from index.storage import items_table as store
@@ -37,7 +38,7 @@ def made_items(count: int) -> pa.Table:
 def made_vectors(count: int, dim: int, seed: int = 0) -> np.ndarray:
     vectors = np.random.default_rng(seed).standard_normal((count, dim), dtype=np.float32)
     vectors[::5] = 0
-    return vectors
+    return unit_rows(vectors)
 
 
 def fingerprints(folder: Path) -> dict[str, str]:
@@ -69,7 +70,7 @@ def test_items_of_several_chunks_are_written_in_order(tmp_path: Path) -> None:
 
 
 def test_vectors_that_are_not_contiguous_are_written_as_they_look(tmp_path: Path) -> None:
-    wide = made_vectors(20, 12)
+    wide = np.random.default_rng(0).permutation(np.eye(20, 12, dtype=np.float32))
     write_items(tmp_path, made_items(10), {"sliced": wide[::2, ::3], "turned": wide.T[:10]})
     opened = ItemStore.open(tmp_path)
     np.testing.assert_array_equal(opened.vectors("sliced"), wide[::2, ::3])
@@ -205,6 +206,8 @@ def remove(part: str) -> Callable[[Path], None]:
 def test_a_damaged_table_is_refused_in_one_sentence(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     write_items(tmp_path, made_items(300), {"minilm": made_vectors(300, 8)})
     damage(tmp_path)
-    with pytest.raises(IndexUnusable, match=r"items\.lance cannot be read: build the index again") as caught:
+    with pytest.raises(
+        IndexUnusable, match=r"items\.lance is damaged \(it cannot be read\): build the index again"
+    ) as caught:
         ItemStore.open(tmp_path).vectors("minilm")
     assert "\n" not in str(caught.value)

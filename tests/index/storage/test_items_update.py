@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from index.arrays import unit_rows
 from index.catalogue.items import make_items
 from index.storage import items_update as table_growth
 from index.storage.items_table import ItemStore, write_items
@@ -19,7 +20,7 @@ def made(rows: int, first: int = 0) -> tuple[pa.Table, dict[str, np.ndarray]]:
     items = make_items(
         [str(i) for i in numbers], [f"Tea {i}" for i in numbers], [None] * rows, [1.0 + i for i in numbers]
     )
-    return items, {"minilm": np.random.default_rng(first).normal(size=(rows, 8)).astype(np.float32)}
+    return items, {"minilm": unit_rows(np.random.default_rng(first).normal(size=(rows, 8)).astype(np.float32))}
 
 
 @pytest.fixture
