@@ -10,6 +10,7 @@ from __future__ import annotations
 import _thread
 import os
 import select
+import signal
 import sys
 import time
 
@@ -27,12 +28,17 @@ _first_to_tell = _thread.allocate_lock()
 def main() -> NoReturn:
     """Run the command line and exit with the contract's code."""
     interrupted: Callable[[], bool] = bool  # false, until interrupts are watched
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, and stays so
+        signal.signal(signal.SIGINT, lambda *_: end_interrupted())  # imports swallow interrupts, Python's own too
     try:
-        from commands import interrupts, streams
+        _fill_gaps()
+        from commands import interrupts
 
-        streams.prepare()
         interrupts.watch(end_interrupted)
         interrupted = interrupts.came
+        from commands import streams
+
+        streams.prepare()
         # OpenMP threads that spin while they wait slow each other down a hundredfold on a busy machine.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")  # one for every length of text fills 300 MB
@@ -46,6 +52,18 @@ def main() -> NoReturn:
     if interrupted() or code == INTERRUPTED:  # the first also where a library swallowed it
         end_interrupted()
     os._exit(code)  # at once: threads of libraries would keep the user waiting, and an interrupt show where
+
+
+def _fill_gaps() -> None:
+    """Open the null device for standard streams that are closed.
+
+    Or the next file that is opened gets the number, and with it what libraries print there.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def end_interrupted() -> NoReturn:

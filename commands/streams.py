@@ -13,12 +13,7 @@ from index.visible import visible
 
 
 def prepare() -> None:
-    """Make closed streams harmless, and let a name pass that the terminal's encoding lacks."""
-    for descriptor in (0, 1, 2):  # or the next file that is opened gets the number, and what libraries print there
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
+    """Let a library print where stderr is closed, and a name pass that the terminal's encoding lacks."""
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="replace", closefd=False)
     if isinstance(sys.stdout, io.TextIOWrapper):
