@@ -30,6 +30,7 @@ CACHE_VARIABLE = "PRICE_CACHE"
 """Environment variable that names the folder for indexes copied from object stores."""
 CHUNK = 2**23  # bytes
 ABANDONED = 24 * 3600  # seconds without a byte after which nobody is bringing an index any more
+ATTEMPTS = 5  # to bring an index that is replaced in the store while it is brought
 _GENERATION = re.compile(r"gen-[0-9]{6,}")
 
 
@@ -72,30 +73,51 @@ def _folder(shown: str) -> Path:
 
 
 def _brought(store: FileSystem, root: str, folder: Path, shown: str) -> Path:
-    """Copy the index here. Several processes may do so at once, side by side, and the first to be done wins."""
+    """Copy the index here; where it is replaced there meanwhile, the one that took its place.
+
+    Several processes may do so at once, side by side, and the first to be done wins.
+    """
+    for attempt in range(ATTEMPTS):
+        name, manifest = _current(store, root, shown), b""
+        try:
+            manifest = _read(store, f"{root}/{name}/{MANIFEST}", shown)
+            # Two indexes that were built alike both begin with gen-000001: the manifest tells them apart.
+            here = folder / hashlib.sha256(manifest).hexdigest()[:32]
+            if not (here / CURRENT).exists():
+                _bring_generation(store, f"{root}/{name}", manifest, here, shown)
+            break
+        except IndexUnusable:
+            newer = _current(store, root, shown)
+            same = newer == name and _read(store, f"{root}/{newer}/{MANIFEST}", shown) == manifest
+            if same or attempt == ATTEMPTS - 1:
+                raise
+    return here
+
+
+def _current(store: FileSystem, root: str, shown: str) -> str:
+    """Name of the generation that is current in the store."""
     name = _read(store, f"{root}/{CURRENT}", shown).decode("ascii", "replace").strip()
     if not _GENERATION.fullmatch(name):
         raise IndexUnusable(f"{shown} names no generation ({name[:40]!r}): copy the index there again.")
-    manifest = _read(store, f"{root}/{name}/{MANIFEST}", shown)
-    # Two indexes that were built alike both begin with gen-000001: the manifest tells them apart.
-    here = folder / hashlib.sha256(manifest).hexdigest()[:32]
-    if (here / CURRENT).exists():
-        return here
-    files = _files(manifest, shown)
-    folder.mkdir(parents=True, exist_ok=True)
-    _sweep(folder)
-    partial = Path(tempfile.mkdtemp(dir=folder, suffix=PARTIAL))
+    return name
+
+
+def _bring_generation(store: FileSystem, generation: str, manifest: bytes, here: Path, shown: str) -> None:
+    """Copy every file that a manifest names from the store's folder `generation` to `here`: all or nothing."""
+    files, name = _files(manifest, shown), generation.rpartition("/")[2]
+    here.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(here.parent)
+    partial = Path(tempfile.mkdtemp(dir=here.parent, suffix=PARTIAL))
     whole = partial / here.name  # within, for the outer one is nobody's but its owner's, whatever the umask says
     try:
         (whole / name).mkdir(parents=True)
         for path, sha256 in files.items():
-            _bring(store, f"{root}/{name}/{path}", whole / name / path, sha256, shown)
+            _bring(store, f"{generation}/{path}", whole / name / path, sha256, shown)
         (whole / name / MANIFEST).write_bytes(manifest)
         (whole / CURRENT).write_text(name + "\n", encoding="ascii")
         _put(whole, here)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return here
 
 
 def _put(whole: Path, here: Path) -> None:

@@ -69,6 +69,43 @@ def test_a_new_generation_is_brought_beside_the_old(there: Path) -> None:
     assert (current_generation(before) / "models" / "a.txt").read_bytes() == b"one"
 
 
+@pytest.mark.parametrize("name", ["gen-000001", "gen-000002"])
+def test_an_index_that_is_replaced_while_it_is_brought_is_brought_as_it_is_then(
+    name: str, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a later generation, or by another index whose generations have the same names."""
+    bring, brought = remote._bring, []
+
+    def replaced(*given: Any) -> None:
+        brought.append(given[1])
+        if len(brought) == 2:
+            shutil.rmtree(there)
+            make(there, b"two").joinpath("gen-000001").rename(there / name)
+            (there / "CURRENT").write_text(f"{name}\n")
+        bring(*given)
+
+    monkeypatch.setattr(remote, "_bring", replaced)
+    here = local_index(there.as_uri())
+    assert current_generation(here).name == name
+    assert (current_generation(here) / "models" / "a.txt").read_bytes() == b"two"
+    assert [path.name for path in here.parent.iterdir()] == [here.name]
+
+
+def test_an_index_that_is_replaced_again_and_again_is_given_up(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bring, brought = remote._bring, []
+
+    def replaced(*given: Any) -> None:
+        brought.append(given[1])
+        shutil.rmtree(there)
+        make(there, f"{len(brought)}".encode())
+        bring(*given)
+
+    monkeypatch.setattr(remote, "_bring", replaced)
+    with pytest.raises(IndexUnusable, match="other bytes"):
+        local_index(there.as_uri())
+    assert len(brought) == remote.ATTEMPTS
+
+
 def test_bytes_that_changed_on_the_way_are_refused_and_leave_nothing(there: Path, cache: Path) -> None:
     (there / "gen-000001" / "report.json").write_bytes(b"onEoneone")
     with pytest.raises(IndexUnusable, match=r"report\.json came with other bytes"):
