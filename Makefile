@@ -13,7 +13,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check bench docs clean
+.PHONY: help demo test lint check bench prove docs clean
 
 help:
 	@echo "make demo    environment, a made-up catalogue, an index, its score, one priced item (some minutes)"
@@ -21,6 +21,7 @@ help:
 	@echo "make check   ruff, mypy and the tests: what a change must pass"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make bench   list the benchmarks; make bench NAME=... runs one"
+	@echo "make prove   kills, readers, parsers and the rest: trials and failures (about 40 minutes; ARGS=\"--scale 0.1\")"
 	@echo "make docs    docs/cli.md anew, from the commands"
 	@echo "make clean   remove the demo and the caches; .venv and your indexes stay"
 	@echo
@@ -38,6 +39,10 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 
 $(BIN)/.installed-dev: $(BIN)/.installed
 	$(PIP) -c constraints.txt $(PIP_ARGS) -e ".[dev]"
+	@touch $@
+
+$(BIN)/.installed-prove: $(BIN)/.installed-dev
+	$(PIP) -c constraints.txt $(PIP_ARGS) -e ".[prove]"
 	@touch $@
 
 demo: $(BIN)/.installed
@@ -73,6 +78,10 @@ bench:
 	@for script in $(filter-out benchmarks/measure.py,$(wildcard benchmarks/*.py)); do test ! -f "$$script" || \
 	    echo "make bench NAME=$$(basename "$$script" .py)   $$(sed -n '1s/"""//gp' "$$script")"; done
 endif
+
+# The names of some proofs, and options: make prove ARGS="kills readers --scale 0.1 -o table.md"
+prove: $(BIN)/.installed-prove
+	$(BIN)/python benchmarks/prove/run.py $(ARGS)
 
 docs: $(BIN)/.installed
 	$(BIN)/python docs/make_cli.py

