@@ -24,11 +24,11 @@ from typing import Any
 import hypothesis
 import numpy as np
 from hypothesis import strategies as st
+from index.catalogue.columns import Columns
+from index.catalogue.prices import HIGHEST_PRICE, LOWEST_PRICE, read_price
 from outcome import Tally, arguments, finish, scaled
 
-from index.catalogue.columns import Columns
 from index.catalogue.items import read_catalogue
-from index.catalogue.prices import HIGHEST_PRICE, LOWEST_PRICE, read_price
 from index.catalogue.units import MAX_PACK, TABLE, UNITS, is_sane, read_quantity
 from index.errors import DataRefused
 
