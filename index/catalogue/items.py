@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -73,6 +74,9 @@ class Item(NamedTuple):
     parent: str  # "" for none
     categories: tuple[str | None, ...]
     numbers: tuple[float | None, ...]
+
+
+_new_item = partial(tuple.__new__, Item)  # several times as fast as Item
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,8 @@ class ItemReader:
         self.several = 0
         self.unnamed = 0  # items whose id was made
         self._reading = reading
+        self._articles = reading.articles
+        self._newest = reading.newest
         self._roles = reading.roles
         self._priced = priced
         self._unique = unique
@@ -211,9 +217,9 @@ class ItemReader:
 
     def read(self, batch: Sequence[Record]) -> tuple[list[Item], list[Reject]]:
         """Return the items and the rejects of a batch of records."""
-        items, rejects = [], []
-        for record in batch:
-            verdict = self.validate(record)
+        items: list[Item] = []
+        rejects: list[Reject] = []
+        for verdict in map(self.validate, batch):
             if isinstance(verdict, Item):
                 items.append(verdict)
             elif verdict is not None:
@@ -233,28 +239,37 @@ class ItemReader:
 
     def cells(self, items: Sequence[Item]) -> pa.Table:
         """Return the cells of items as a table: item_id, text, image, and the file's own columns."""
-        columns: dict[str, pa.Array] = {
-            name: pa.array([getattr(item, name) for item in items], pa.string())
-            for name in ("item_id", "text", "image")
+        columns: dict[str, Sequence[str | float | None]] = {
+            "item_id": [item.item_id for item in items],
+            "text": [item.text for item in items],
+            "image": [item.image for item in items],
+            **self._further(items),
         }
-        for number, at in enumerate(self._roles.categories):
-            name = f"{CATEGORY}{self._roles.header[at]}"
-            columns[name] = pa.array([item.categories[number] for item in items], pa.string())
-        for number, at in enumerate(self._roles.numbers):
-            name = f"{NUMBER}{self._roles.header[at]}"
-            columns[name] = pa.array([item.numbers[number] for item in items], pa.float64())
-        return pa.table(columns).replace_schema_metadata({"image": self._heading("image")})
+        arrays = {
+            name: pa.array(cells, pa.float64() if name.startswith(NUMBER) else pa.string())
+            for name, cells in columns.items()
+        }
+        return pa.table(arrays).replace_schema_metadata({"image": self._heading("image")})
+
+    def _further(self, items: Sequence[Item]) -> dict[str, list[str | float | None]]:
+        """The file's own columns, by name."""
+        header, roles = self._roles.header, self._roles
+        columns: dict[str, list[str | float | None]] = {}
+        for number, at in enumerate(roles.categories):
+            columns[f"{CATEGORY}{header[at]}"] = [item.categories[number] for item in items]
+        for number, at in enumerate(roles.numbers):
+            columns[f"{NUMBER}{header[at]}"] = [item.numbers[number] for item in items]
+        return columns
 
     def table(self, items: Sequence[Item]) -> pa.Table:
         """Return items as a table of the schema `ITEMS`, with the file's own columns behind it."""
-        cells = self.cells(items)
         return make_items(
-            cells["item_id"].to_pylist(),
-            cells["text"].to_pylist(),
-            cells["image"].to_pylist(),
+            [item.item_id for item in items],
+            [item.text for item in items],
+            [item.image for item in items],
             [item.price for item in items],
             parents=[item.parent for item in items],
-            further=further_columns(cells),
+            further=self._further(items),
         )
 
     def validate(self, record: Record) -> Item | Reject | None:
@@ -263,25 +278,36 @@ class ItemReader:
         if reason := record.fault or self._cell_fault(record):
             column, _, why = reason.rpartition("\0")
             return self._reject(record, self._id_of(record), column, why)
-        article = self._reading.articles.read(record.cells, record.line)
-        if isinstance(article, str):
+        article = self._articles.read(record.cells, record.line)
+        if article.__class__ is str:
             self.passed_over[article] += 1
             return None
-        if self._reading.newest.get(article.item_id, record.line) != record.line:
+        assert isinstance(article, Article)
+        item_id, text, image, cell, sale, currency, _, parent, categories, numbers, discount, several = article
+        if self._newest and self._newest.get(item_id, record.line) != record.line:
             self.passed_over[OLDER_PRICE] += 1
             return None
-        role, reason = self._first_fault(article)
+        role = reason = ""
         price = None
-        if not reason:
-            role, reason, price = self._price(article)
+        if self._unique and item_id in self._seen:
+            role, reason = "id", "an id seen before"
+        elif (not text or text.isspace()) and (self._priced or not image):
+            role, reason = "text", "no text" if self._priced else "no text and no photograph"
+        elif self._prices is not None:
+            try:
+                price = self._prices.price(cell, sale, currency, discount)
+            except ValueError as error:
+                role, reason = "price", str(error) if self._priced else ""  # to be priced, an item needs no price
         if reason:
-            return self._reject(record, article.item_id, self._heading(role), reason)
+            return self._reject(record, item_id, self._heading(role), reason)
         if self._unique:
-            self._seen.add(article.item_id)
-        self.unnamed += article.item_id == f"line-{record.line}"
-        self.several += article.several
-        numbers = tuple(read_number(cell) if cell else None for cell in article.numbers)
-        return Item(article.item_id, article.text, article.image, price, article.parent, article.categories, numbers)
+            self._seen.add(item_id)
+        if item_id.startswith("line-"):
+            self.unnamed += item_id == f"line-{record.line}"
+        if several:
+            self.several += 1
+        read = tuple([read_number(cell) if cell else None for cell in numbers]) if numbers else ()
+        return _new_item((item_id, text, image, price, parent, categories, read))
 
     def _reject(self, record: Record, item_id: str, column: str, reason: str) -> Reject:
         reject = Reject(record.line, excerpt(item_id), column, reason)
@@ -295,29 +321,12 @@ class ItemReader:
 
     def _cell_fault(self, record: Record) -> str:
         """The fault of a cell behind the name of its column; "" where all can be cells of an item."""
-        for at, cell in zip(self._reading.articles.columns, record.cells, strict=True):
+        for place, cell in enumerate(record.cells):
             if cell and ("\0" in cell or len(cell) > CELL_LIMIT):
+                at = self._reading.articles.columns[place]
                 why = "a NUL byte" if "\0" in cell else f"a cell over {CELL_LIMIT} characters: {len(cell)}"
                 return f"{self._roles.header[at]}\0{why}"
         return ""
-
-    def _first_fault(self, article: Article) -> tuple[str, str]:
-        """Return (role, reason) of the first fault beside the price, ("", "") if there is none."""
-        if self._unique and article.item_id in self._seen:
-            return "id", "an id seen before"
-        if not article.text.strip() and (self._priced or not article.image):
-            return "text", "no text" if self._priced else "no text and no photograph"
-        return "", ""
-
-    def _price(self, article: Article) -> tuple[str, str, float | None]:
-        """Return (role, reason, price) of an article; to an item to be priced a price is no duty."""
-        if self._prices is None:
-            return "", "", None
-        try:
-            price = self._prices.price(article.price, article.sale_price, article.currency, article.discount)
-        except ValueError as error:
-            return ("price", str(error), None) if self._priced else ("", "", None)
-        return "", "", price
 
     def refuse_if_unusable(self) -> None:
         """Raise `DataRefused` for a file that as a whole cannot be a catalogue; call it once all rows are read."""

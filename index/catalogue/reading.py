@@ -7,24 +7,25 @@ are parents of others, which price of an item is the newest), and once for its a
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
 from index.catalogue.dates import DateConvention, decide_dates
 from index.catalogue.formats.opening import open_source
-from index.catalogue.formats.records import Record, Source
+from index.catalogue.formats.records import Read, Record, Source, Tally
 from index.catalogue.money.currencies import CODES, read_currency
 from index.catalogue.money.prices import Money, PriceConvention, decide_convention
 from index.catalogue.money.rates import Rates, one_currency
 from index.catalogue.settings import ReadSettings
 from index.catalogue.shops.articles import Articles, cleaned_id
 from index.catalogue.shops.headings import WITHOUT_TAX, normalised
-from index.catalogue.shops.roles import Roles, find_column, find_roles
+from index.catalogue.shops.roles import Roles, find_column, find_roles, shop_of
 from index.errors import DataRefused
 from index.progress import OnProgress, silent
 
 SAMPLE = 1_000  # records by which columns are told
+HEADER_WITHIN = 5  # of them, the header of a shop may stand
 NOT_GIVEN = "price is not given"  # the reason that a placeholder is no price
 AMERICAN = "The file names no currency: USD is taken, since it has American units or hours; --currency says another."
 
@@ -113,8 +114,8 @@ def understand(
 
     Raises DataRefused for a file that holds no items, a column that is not there, prices of several currencies.
     """
-    source = open_source(path, sheet=settings.sheet)
-    sample = [record.cells for record in islice((r for batch in source.batches() for r in batch), SAMPLE)]
+    source, records = below_labels(open_source(path, sheet=settings.sheet))
+    sample = [record.cells for record in records if not record.fault]
     roles = find_roles(path, source.header, sample, settings, priced=priced)
     articles = Articles(roles)
     survey = _survey(source, articles, on_progress) if whole or articles.needs_survey else Survey()
@@ -147,9 +148,37 @@ def understand(
     )
 
 
+def below_labels(source: Source) -> tuple[Source, list[Record]]:
+    """Return a source and its first records, below a shop's own header where explanations stand above that one."""
+    records = list(islice((record for batch in source.batches() for record in batch), SAMPLE))
+    if shop_of(source.header) is not None:
+        return source, records
+    for place, record in enumerate(records[:HEADER_WITHIN]):
+        names = tuple(cell or "" for cell in record.cells)
+        if shop_of(names) is not None:
+            note = f"The header is on line {record.line}."
+            lower = replace(
+                source,
+                header=names,
+                read=_from_line(source.read, record.line + 1),
+                passed_over=source.passed_over + place + 1,
+                opening_notes=(*source.opening_notes, note),
+            )
+            return lower, records[place + 1 :]
+    return source, records
+
+
+def _from_line(read: Read, first: int) -> Read:
+    def read_below(columns: Sequence[int] | None, tally: Tally) -> Iterator[list[Record]]:
+        for batch in read(columns, tally):
+            yield [record for record in batch if record.line >= first] if batch[0].line < first else batch
+
+    return read_below
+
+
 def read_column(path: Path, role: str, name: str | None = None) -> Iterator[Record]:
     """Read the cells of one column, by its name or its role. Raises DataRefused for a file that has none."""
-    source = open_source(path)
+    source, _ = below_labels(open_source(path))
     place = find_column(path, source.header, role, name)
     return (record for batch in source.batches([place]) for record in batch)
 
@@ -232,8 +261,11 @@ class PriceReader:
 
     def price(self, cell: str, sale_cell: str, currency_cell: str, discount: tuple[str, str]) -> float:
         """Return what is paid, in money. Raises ValueError with the reason where that cannot be said."""
-        money = self._money(cell or sale_cell)
+        known = self._known.get(cell)
+        money = known if known.__class__ is Money else self._money(cell or sale_cell)
         amount = money.amount
+        if not (sale_cell or discount[0] or discount[1] or self._reading.rates):
+            return amount
         if sale_cell and cell:
             sale = self._sale(sale_cell)
             if sale > amount:

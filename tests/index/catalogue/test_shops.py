@@ -2,6 +2,7 @@
 
 import csv
 import io
+import random
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,8 @@ import pytest
 
 from index.catalogue.items import Catalogue, read_catalogue
 from index.catalogue.settings import ReadSettings
-from index.catalogue.shops.articles import PARENT, PHOTOGRAPH, STORE_VIEW
+from index.catalogue.shops.articles import HEADER, PARENT, PHOTOGRAPH, SECTION, STORE_VIEW, Articles
+from index.catalogue.shops.roles import find_roles
 
 HTML = "<p>Loose leaf, <b>hand</b> picked &amp; dried</p>\n<ul><li>from our own garden</li></ul>"
 OUR_PRICE = "purchasable_offer[marketplace_id=ATVPDKIKX0DER][audience=ALL]#1.our_price#1.schedule#1.value_with_tax"
@@ -580,3 +582,84 @@ def test_an_export_of_a_shop_is_read_as_its_shop_means_it(tmp_path: Path, export
     assert found.reading.currency == export.currency
     assert found.items.num_rows + len(found.rejects) + found.passed_over.total() == len(export.rows)
     assert not any("<" in text or "&amp;" in text for text in texts.values())
+
+
+# Headers
+
+
+def test_explanations_above_a_shops_header_are_no_items(tmp_path: Path) -> None:
+    explained = (
+        '"# Required | A unique content ID for the item. Use the item\'s SKU if you can.",'
+        "# Required | A specific and relevant title for the item. Character limit: 200,"
+        "# Required | The price of the item. Format the price as a number,# Required | The URL of the main image,"
+        '"# Optional | The product category, as a number"\n'
+    )
+    header = "id,title,price,image_link,fb_product_category\n"
+    found = read(tmp_path, f"{explained}{header}A,Shirt,10.00 USD,https://x/1.jpg,1\nB,Hat,7.00 USD,,1\n")
+    assert found.items["item_id"].to_pylist() == ["A", "B"] and found.prices.to_pylist() == [10, 7]
+    assert found.reading.kind.startswith("Meta catalogue export") and "The header is on line 2." in found.notes
+    assert found.passed_over.total() == 0 and not found.rejects
+
+
+@pytest.mark.parametrize("settings_line", [True, False])
+def test_an_amazon_template_is_read_below_its_settings_and_labels(tmp_path: Path, settings_line: bool) -> None:
+    lines = [
+        "feed_product_type\titem_sku\titem_name\tstandard_price",
+        "tea\tT-20\tTea 20 Bags\t4.99",
+        "tea\tT-50\tTea 50 Bags\t12.99",
+    ]
+    lines = ["Product Type\tSeller SKU\tProduct Name\tYour Price", *lines]
+    if settings_line:
+        lines = ["TemplateType=fptcustom\tVersion=2022.1\tTemplateSignature=R1JPQ\t", *lines]
+    found = read(tmp_path, "\n".join(lines) + "\n")
+    assert found.reading.kind == "Amazon category template export, CSV (tab)"
+    assert dict(zip(found.items["item_id"].to_pylist(), found.prices.to_pylist(), strict=True)) == {
+        "T-20": 4.99,
+        "T-50": 12.99,
+    }
+
+
+def test_a_suppliers_list_has_sections_a_header_again_and_items_that_are_sold_out(tmp_path: Path) -> None:
+    content = (
+        "Bramble Wholesale;;;\nPrice list valid from 2026-03-01;;;\n;;;\nItem no.;Description;Picture;List price\n"
+        "GREEN TEA;;;\nA1;Green tea 20 bags;;4,99\nA2;Green tea 50 bags;;12,99\nA4;Wax;;discontinued\n"
+        "Item no.;Description;Picture;List price\nOILS;;;\nA3;Oil 1 l;;1.008,50\nA5;Wax;;on request\n"
+    )
+    found = read(tmp_path, content)
+    assert dict(zip(found.items["item_id"].to_pylist(), found.prices.to_pylist(), strict=True)) == {
+        "A1": 4.99,
+        "A2": 12.99,
+        "A3": 1008.5,
+    }
+    assert found.passed_over == {SECTION: 2, HEADER: 1}
+    assert found.rejected == {"item is sold out": 1, "price is on request": 1}
+
+
+def test_names_alone_are_items_to_be_priced_where_no_row_has_a_price(tmp_path: Path) -> None:
+    path = tmp_path / "names.csv"
+    path.write_text("sku,title,image,price\n,Green tea,,\n,Olive oil,,\n")
+    assert read_catalogue(path, ReadSettings(), priced=False).items["text"].to_pylist() == ["Green tea", "Olive oil"]
+
+
+# One way of reading
+
+
+def test_the_short_way_of_reading_a_row_gives_what_the_long_way_gives() -> None:
+    """Rows of files without parents and options, at random: with ids as spreadsheets keep them, and empty cells."""
+    source = random.Random(0)  # noqa: S311
+    cells = [
+        ["1", " 2 ", "'03", '="04"', "", None, "id"],
+        ["Tea", " Oil, 1 l ", "", None, "two\nlines", "title"],
+        ["https://x/1.jpg", "Size=M=https://x/2.jpg", "", None],
+        ["1", " 2.50 ", "", None, "price", "free"],
+        ["Acme", "", None],
+        ["3", "", None],
+    ]
+    for header in ("id title image price brand weight", "title price brand weight", "id title weight", "title price"):
+        names = header.split()
+        columns = [cells[("id title image price brand weight").split().index(name)] for name in names]
+        roles = find_roles(Path("x.csv"), names, [["1"] * len(names), ["2"] * len(names)], ReadSettings(), priced=False)
+        short, long = Articles(roles), Articles(roles, plainly=False)
+        for line in range(2, 500):
+            row = tuple(source.choice(choices) for choices in columns)
+            assert short.read(row, line) == long.read(row, line)
