@@ -20,7 +20,7 @@ from commands.options import (
     runtime_options,
 )
 from commands.reading import read_settings_of, reading_options
-from commands.streams import show, tell
+from commands.streams import show, tell, tell_notes
 
 
 @click.command("build-index", short_help="Learn from a priced catalogue.")
@@ -85,8 +85,7 @@ def build_index_command(catalogue: Path, index_dir: Path, *, as_json: bool, **op
     except DownloadNeeded as error:
         raise DownloadNeeded(f"{error}{without_its_encoder(preset)}") from error
     score = result.evaluation.smape
-    for note in result.evaluation.notes:
-        tell(f"price: {note}")
+    tell_notes((*result.reading_notes, *result.evaluation.notes))
     if as_json:
         summary = {"rows": result.rows, "rejected": result.rejected.total(), "encoders": result.encoders}
         print_json({**summary, "seconds": result.seconds, "smape": score.value})
@@ -127,6 +126,7 @@ def add_command(new: Path, index_dir: Path, *, as_json: bool, **options: Any) ->
     how = {"reading": reading, "image_dir": options.pop("image_dir"), "runtime": runtime(options)}
     with render.Progress() as progress:
         result = add_items(new, index_dir, on_progress=progress.update, **how, **options)
+    tell_notes(result.reading_notes)
     if as_json:
         print_json(result.to_json())
         return
@@ -222,11 +222,14 @@ def fetch_command(catalogue: Path, index_dir: Path, *, as_json: bool, **options:
     from index.storage.layout import photograph_cache
 
     with render.Progress() as progress:
-        items = read_catalogue(catalogue, read_settings_of(options), priced=False, on_progress=progress.update).items
-        links = [link for link in items["image"].to_pylist() if link and link.lower().startswith(("http:", "https:"))]
+        read = read_catalogue(catalogue, read_settings_of(options), priced=False, on_progress=progress.update)
+        links = [
+            link for link in read.items["image"].to_pylist() if link and link.lower().startswith(("http:", "https:"))
+        ]
         limits = Limits(allow_private_addresses=options.pop("allow_private_addresses"))
         settings = FetchSettings(limits=limits, retry_remembered=options.pop("again"), **options)
         fetched = fetch_all(links, photograph_cache(index_dir), settings=settings, on_progress=progress.update)
+    tell_notes(read.reading_notes)
     if as_json:
         print_json(fetched.plain())
         return

@@ -23,6 +23,7 @@ from commands.options import (
     runtime_options,
 )
 from commands.reading import read_settings_of, reading_options
+from commands.streams import tell_notes
 
 STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
 
@@ -146,6 +147,7 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
         done = price_file(
             items, output, index_dir, settings, overwrite=options["overwrite"], pool=pool, on_progress=progress.update
         )
+    tell_notes(done.reading_notes)
     if as_json:
         print_json(done.to_json())
     else:

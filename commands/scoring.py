@@ -18,6 +18,7 @@ from commands.options import (
     runtime_options,
 )
 from commands.reading import read_settings_of, reading_options
+from commands.streams import tell_notes
 
 
 @click.command("evaluate", short_help="Score the index, out of fold or on a labelled file.")
@@ -49,6 +50,7 @@ def evaluate_command(labelled: Path | None, index_dir: Path, *, as_json: bool, *
             evaluation = evaluate_index(index_dir, progress.update)
         else:
             evaluation = evaluate_labelled(index_dir, labelled, on_progress=progress.update, **how)
+    tell_notes(evaluation.reading_notes)
     if as_json:
         print_json(evaluation.to_json())
     else:

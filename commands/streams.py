@@ -7,6 +7,7 @@ import io
 import os
 import select
 import sys
+from collections.abc import Iterable
 
 from index.errors import PriceError
 from index.visible import visible
@@ -36,6 +37,12 @@ def reader_left() -> bool:
 def show(line: str) -> None:
     """Print a line of an answer on stdout."""
     print(visible(line), flush=True)
+
+
+def tell_notes(notes: Iterable[str]) -> None:
+    """Print sentences on stderr, each on a line of its own."""
+    for note in notes:
+        tell(f"price: {note}")
 
 
 def tell(line: str, *, start: str = "", end: str = "\n") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,4 +75,5 @@ def evaluate_labelled(
     )
     caveats = caveats_on_file(pricer.folder, pricer.manifest, items, groups, len(read.rejects))
     method = f"{labelled.name} priced as queries"
-    return evaluate(held_out, log_price, groups, settings, method=method, notes=caveats)
+    evaluation = evaluate(held_out, log_price, groups, settings, method=method, notes=caveats)
+    return replace(evaluation, reading_notes=read.reading_notes)

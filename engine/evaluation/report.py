@@ -60,6 +60,7 @@ class Evaluation:
     beyond_control: Score  # gain - control
     by_price: tuple[Slice, ...]
     by_similarity: tuple[Slice, ...]
+    reading_notes: tuple[str, ...] = ()  # of a labelled file: what it was taken for, first
 
     @property
     def smape(self) -> Score:

@@ -52,6 +52,7 @@ class BuildResult:
     encoders: list[str]
     evaluation: Evaluation
     seconds: float
+    reading_notes: tuple[str, ...] = ()  # what the file was taken for, first
 
 
 def build_index(
@@ -89,14 +90,8 @@ def build_index(
         training = TrainingSet(inputs, log_price, vectorizer.vectors(inputs), groups, fold)
         trained = train_ensemble(training, settings, on_progress=on_progress)
         manifest = new_manifest(items, len(read.rejects), records, settings)
-        evaluation = evaluate(
-            trained.held_out,
-            log_price,
-            groups,
-            settings,
-            method="out of fold",
-            notes=caveats_out_of_fold(folder, manifest),
-        )
+        caveats = caveats_out_of_fold(folder, manifest)
+        evaluation = evaluate(trained.held_out, log_price, groups, settings, method="out of fold", notes=caveats)
         on_progress("writing the index", 0, None)
         items = items.append_column("group", [groups])
         write_items(folder, items, vectors)
@@ -113,6 +108,7 @@ def build_index(
         encoders=list(dict.fromkeys(record.name for record in records)),
         evaluation=evaluation,
         seconds=time.monotonic() - started,
+        reading_notes=read.reading_notes,
     )
 
 

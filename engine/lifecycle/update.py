@@ -69,6 +69,7 @@ class UpdateResult:
     compacted: bool
     drift: Drift | None  # where rows have been added since the build
     seconds: float = 0.0
+    reading_notes: tuple[str, ...] = ()  # of a file of items: what it was taken for, first
 
     def to_json(self) -> dict[str, Any]:
         """The contract's keys first: rows, added, replaced, removed, rejected, generation, seconds."""
@@ -165,6 +166,7 @@ def add_items(
         rejects_file=_finished(folder) / REJECTS if read.rejects else None,
         photographs_absent=Counter(reason for reason in absent if reason),
         seconds=time.monotonic() - started,
+        reading_notes=read.reading_notes,
     )
 
 

@@ -124,6 +124,7 @@ class PriceFileResult:
     photographs_absent: Counter[str]
     seconds: float
     stages: dict[str, float]
+    reading_notes: tuple[str, ...] = ()  # what the file was taken for, first
 
     @property
     def rejected(self) -> int:
@@ -230,11 +231,12 @@ def _cut(items: Path, job: PriceFileJob, journal: ShardJournal, on_progress: OnP
         raise UsageError(
             f"The id column may not be called {journal.id_column!r}, which is a column of the answer: rename it."
         )
-    journal.shards, journal.rows, passed_over = cut(reading, job.parts, settings.shard_rows, on_progress)
+    journal.shards, journal.rows, passed_over, notes = cut(reading, job.parts, settings.shard_rows, on_progress)
     journal.passed_over = dict(passed_over)
+    journal.reading_notes = notes
     if sha256_file(items) != journal.header["items"]:
         raise DataRefused(f"{items} changed while it was read: start again when it is complete.")
-    cut_as = {name: getattr(journal, name) for name in ("shards", "rows", "id_column", "passed_over")}
+    cut_as = {name: getattr(journal, name) for name in ("shards", "rows", "id_column", "passed_over", "reading_notes")}
     record(job.parts, "cut", cut_as)
 
 
@@ -357,4 +359,6 @@ def _summary(out: Path, journal: ShardJournal, resumed: int, seconds: float, clo
         stages.update(result.seconds)
     priced = sum(result.priced for result in journal.results.values())
     rejects = rejects_of(out) if priced < journal.rows else None
-    return PriceFileResult(out, rejects, journal.rows, priced, resumed, absent, seconds, dict(stages))
+    return PriceFileResult(
+        out, rejects, journal.rows, priced, resumed, absent, seconds, dict(stages), journal.reading_notes
+    )

@@ -24,7 +24,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from index.catalogue.items import Item, ItemReader, Reject, write_rejects
+from index.catalogue.items import Item, ItemReader, Reject, reading_notes, write_rejects
 from index.errors import IndexLocked, UsageError
 from index.files import PARTIAL, atomic_write, exclusive_lock, fsync, sha256_file
 from index.progress import OnProgress
@@ -66,6 +66,7 @@ class ShardJournal:
     rows: int = 0
     id_column: str = "item_id"  # as the file calls it
     passed_over: dict[str, int] = field(default_factory=dict)  # rows that are no items, by what they are
+    reading_notes: tuple[str, ...] = ()  # what the file was taken for, first
     results: dict[int, ShardResult] = field(default_factory=dict)
     joined: str = ""  # sha256 of OUT, once there is one to take its place
 
@@ -226,7 +227,7 @@ def _read_journal(parts: Path) -> ShardJournal | None:
             journal = ShardJournal(value)
         elif kind == "cut":
             journal.shards, journal.rows, journal.id_column = value["shards"], value["rows"], value["id_column"]
-            journal.passed_over = value["passed_over"]
+            journal.passed_over, journal.reading_notes = value["passed_over"], tuple(value["reading_notes"])
         elif kind == "done":
             journal.results[value["shard"]] = ShardResult(**value)
         elif kind == "joined":
@@ -265,8 +266,13 @@ def _is_whole(path: Path, sha256: str) -> bool:
         return False
 
 
-def cut(reading: Reading, parts: Path, shard_rows: int, on_progress: OnProgress) -> tuple[int, int, Counter[str]]:
-    """Write the shards of a file: (shards, rows, rows passed over). Holds one of them. DataRefused for no items."""
+def cut(
+    reading: Reading, parts: Path, shard_rows: int, on_progress: OnProgress
+) -> tuple[int, int, Counter[str], tuple[str, ...]]:
+    """Write the shards of a file: (shards, rows, rows passed over, notes on the reading). Holds one of them.
+
+    Raises DataRefused for a file without items.
+    """
     reader = ItemReader(reading, priced=False, unique=False)
     rows = _judged(reader, reading)
     shards = count = 0
@@ -275,7 +281,7 @@ def cut(reading: Reading, parts: Path, shard_rows: int, on_progress: OnProgress)
         shards, count = shards + 1, count + table.num_rows
         on_progress("reading", reader.rows, None)
     reader.refuse_if_unusable()
-    return shards, count, reader.passed_over
+    return shards, count, reader.passed_over, reading_notes(reading, reader.passed_over, reader.unnamed)
 
 
 def _judged(reader: ItemReader, reading: Reading) -> Iterator[tuple[Record, Item | Reject]]:

@@ -23,7 +23,7 @@ from index.catalogue.money.prices import HIGHEST_PRICE, LOWEST_PRICE
 from index.catalogue.reading import PriceReader, Reading, understand
 from index.catalogue.settings import ReadSettings
 from index.catalogue.shops.articles import Article, cleaned_id
-from index.catalogue.shops.roles import read_number
+from index.catalogue.shops.values import read_number
 from index.errors import DataRefused
 from index.files import atomic_write
 from index.photographs.references import first_reference
@@ -95,10 +95,12 @@ class Catalogue:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on how the file was read, and on what the reader may not expect."""
-        notes = [*self.reading.notes]
-        if self.unnamed:
-            notes.append(f"{self.unnamed:,} items have no id: they are named by their line, as in line-2.")
-        return tuple(notes)
+        return (*self.reading.notes, *_unnamed_note(self.unnamed))
+
+    @property
+    def reading_notes(self) -> tuple[str, ...]:
+        """Sentences for whoever reads a file and sees no more of it: what it was taken for, what was passed over."""
+        return reading_notes(self.reading, self.passed_over, self.unnamed)
 
     @property
     def rejected(self) -> Counter[str]:
@@ -133,6 +135,17 @@ def read_catalogue(path: Path, settings: ReadSettings, *, priced: bool, on_progr
         prices=pa.chunked_array(prices, pa.float64()),
         reading=reading,
     )
+
+
+def reading_notes(reading: Reading, passed_over: Mapping[str, int], unnamed: int) -> tuple[str, ...]:
+    """Return what a file was taken for, which of its rows are no items, and what else is worth telling."""
+    kinds = [f"{count:,} of {kind!r}" for kind, count in passed_over.items()]
+    counts = (f"Rows that are no items: {', '.join(kinds)}.",) if kinds else ()
+    return (reading.taken_for(), *counts, *reading.notes, *_unnamed_note(unnamed))
+
+
+def _unnamed_note(unnamed: int) -> tuple[str, ...]:
+    return (f"{unnamed:,} items have no id: they are named by their line, as in line-2.",) if unnamed else ()
 
 
 def make_items(

@@ -19,8 +19,9 @@ from index.catalogue.money.prices import Money, PriceConvention, decide_conventi
 from index.catalogue.money.rates import Rates, one_currency
 from index.catalogue.settings import ReadSettings
 from index.catalogue.shops.articles import Articles, cleaned_id
+from index.catalogue.shops.columns import find_column, find_roles, shop_of
 from index.catalogue.shops.headings import WITHOUT_TAX, normalised
-from index.catalogue.shops.roles import Roles, find_column, find_roles, shop_of
+from index.catalogue.shops.roles import Roles
 from index.errors import DataRefused
 from index.progress import OnProgress, silent
 
@@ -80,6 +81,9 @@ class Reading:
             notes.append(self.dates.note)
         if WITHOUT_TAX.search(normalised(self.heading("price"))):
             notes.append(f"The prices of {self.heading('price')!r} are without tax.")
+        for at in self.roles.left_out:
+            name = self.roles.header[at]
+            notes.append(f"{name!r} follows the price as a cost does and is not read: --number-column reads it.")
         if sale := self.heading("sale_price"):
             notes.append(f"What is paid is {sale!r} where it is filled.")
         return tuple(notes)

@@ -130,13 +130,34 @@ CATEGORY_WORDS = (
 """Headings of columns whose values are kinds of item."""
 
 NO_FEATURE = re.compile(
-    r"\b(?:id|ids|sku|gtin|ean|upc|isbn|asin|mpn|barcode|code|url|urls|link|handle|slug|permalink|path|file|"
-    r"price|cost|msrp|rrp|margin|tax|vat|discount|revenue|sales|currency|"
-    r"qty|quantity|stock|inventory|alert|published|status|visible|visibility|enabled|active|position|token|"
-    r"created|updated|modified|date|time|timestamp|line|row|index|unnamed|seo|title|name|alt|"
-    r"preis|kosten|ek|menge|lager|bestand|prix|coût|precio|coste|prezzo|costo|prijs|cena|koszt)\b"
+    r"\b(?:id|ids|sku|gtin|ean|upc|isbn|asin|mpn|barcode|code|nr|no|url|urls|link|handle|slug|permalink|path|file|"
+    r"cost|costs|msrp|rrp|mrp|uvp|margin|markup|tax|vat|mwst|iva|tva|discount|revenue|sales|sold|orders|currency|"
+    r"qty|stock|inventory|alert|published|status|visible|visibility|enabled|active|archived|deleted|position|token|"
+    r"created|updated|modified|time|timestamp|line|row|index|unnamed|seo|meta|title|name|alt|views|watchers|bids|"
+    r"ek|vk|rabatt|marge|coût|remise|coste|descuento|costo|sconto|korting|rabat|impuesto|ilość|costi)\b|"
+    r"price|preis|\bprix\b|precio|prezz|prijs|\bcena|koszt|kosten|quantity|menge|anzahl|lager|bestand|vorrat|voorraad|"
+    r"magazz|existencias|inventario|quantité|cantidad|quantità|estoque|storico|\bdate|datum|\bfecha|\bdata\b|nummer|"
+    r"numero|número|numéro|steuer|uhrzeit|barcod"
 )
 """Headings of what is no property of an item, or would tell its price: never taken as a category or number unasked."""
+
+LIKELY = {
+    role: re.compile(pattern)
+    for role, pattern in {
+        "price": r"(?:price|preis|prix|precio|prezzo|prijs|cena|preço|preco|pris)s?\b|\bpvp\b|\bvk\b",
+        "id": r"\b(?:id|sku|ean|gtin|nr|code)$|(?:nummer|number|código|codice|référence)$|^(?:sku|id|ean)\b",
+        "image": r"image|photo|picture|bild|foto|imagen|immagin|afbeelding|imagem|thumbnail",
+        "title": r"title|titel|titre|título|titolo|bezeichnung|\bname$|^name\b|artikelname|nazwa|désignation|"
+        r"descri[pçz]",
+    }.items()
+}
+"""role -> what a heading holds that may be of it, where no column has one of its headings."""
+
+NOT_PAID = re.compile(
+    r"compare|old|was|original|list|msrp|rrp|uvp|alt|streich|einkauf|\bek\b|cost|wholesale|purchase|buying|grund|unit|"
+    r"\bper\b|base|sale|before|regular|actual|barré|tachado|lista|offer|min|max"
+)
+"""What the heading of a price holds that is not what is paid."""
 
 
 _PATH = re.compile(r"\[[^\]]*\]|#\d+|\.(?:value|name)$")  # in item_name[language_tag=en_US]#1.value

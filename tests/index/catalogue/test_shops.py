@@ -11,7 +11,7 @@ import pytest
 from index.catalogue.items import Catalogue, read_catalogue
 from index.catalogue.settings import ReadSettings
 from index.catalogue.shops.articles import HEADER, PARENT, PHOTOGRAPH, SECTION, STORE_VIEW, Articles
-from index.catalogue.shops.roles import find_roles
+from index.catalogue.shops.columns import find_roles
 
 HTML = "<p>Loose leaf, <b>hand</b> picked &amp; dried</p>\n<ul><li>from our own garden</li></ul>"
 OUR_PRICE = "purchasable_offer[marketplace_id=ATVPDKIKX0DER][audience=ALL]#1.our_price#1.schedule#1.value_with_tax"
