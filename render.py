@@ -40,6 +40,7 @@ ERASED = "\r\x1b[K"  # the terminal's line, and the cursor at its start
 SHOWN_COMPARABLES = 10
 LONGEST_NAME = 70  # characters shown of a comparable's name
 LONGEST_TEXT = 100  # characters shown of an example's text
+SHOWN_REJECTS = 3  # of an inspection
 
 
 def print_counts(what: str, counts: Counter[str]) -> None:
@@ -141,32 +142,38 @@ def show_inspection(console: Console, found: Inspection) -> None:
     """Show how a file is understood: its columns, its items, what is left out, and what looks wrong."""
     from index.catalogue.inspection import examples
 
-    read = found.catalogue
-    console.print(f"{visible(read.reading.path.name)}: {visible(read.reading.kind)}.")
-    table = _table("what", "column", "found by")
-    roles = read.reading.roles
+    read, roles = found.catalogue, found.catalogue.reading.roles
+    console.print(f"{visible(read.reading.path.name)}: {visible(read.reading.kind)}")
+    console.print(f"{found.rows:,} rows, {read.items.num_rows:,} items\n")
     for role, names in roles.named().items():
-        column = ", ".join(names) if isinstance(names, list) else names
-        table.add_row(role.replace("_", " "), visible(column), roles.why.get(role, "its heading or its values"))
-    console.print(table)
-    console.print(f"{found.rows:,} rows: {read.items.num_rows:,} items.")
-    print_counts("rows rejected", read.rejected)
-    print_counts("rows passed over", read.passed_over)
+        for name in names if isinstance(names, list) else [names]:
+            why = roles.why.get(role) or roles.why.get(f"{role}:{name}", "")
+            console.print(f"  {role.replace('_', ' '):<16}  {visible(name)}  ({visible(why)})", soft_wrap=True)
+    console.print()
+    for item, price_of_item in examples(read):
+        words = " ".join(item["text"].split())
+        words = words if len(words) <= LONGEST_TEXT else f"{words[: LONGEST_TEXT - 1]}…"
+        money = "no price" if price_of_item is None else _money(price_of_item)
+        console.print(f"  {money:>12}  {visible(item['item_id'])}  {visible(words)}", soft_wrap=True)
+    console.print()
     if price := found.price:
         low, median, high = (_money(price[name]) for name in ("low", "median", "high"))
-        console.print(f"Prices {low} to {high}, half below {median} ({read.reading.currency or 'no currency stated'}).")
+        currency = read.reading.currency or "currency not stated"
+        console.print(f"Prices from {low} to {high}, half of them below {median} ({currency}).", soft_wrap=True)
     console.print(
-        f"An amount in {found.with_amount:.0%} of the texts; {found.with_photograph:,} photographs; "
-        f"{found.near_duplicates:,} items with near-duplicates."
+        f"An amount in {found.with_amount:.0%} of the texts, a photograph in {found.with_photograph:,} items; "
+        f"{found.near_duplicates:,} items have variants or other near-duplicates.",
+        soft_wrap=True,
     )
-    for item, price_of_item in examples(read):
-        words = " ".join(item["text"].split())[:LONGEST_TEXT]
-        money = "" if price_of_item is None else f"  {_money(price_of_item)}"
-        console.print(f"  {visible(item['item_id'])}  {visible(words)}{money}")
+    print_counts("rows passed over, which are no items", read.passed_over)
+    print_counts("rows rejected", read.rejected)
+    for reject in read.rejects[:SHOWN_REJECTS]:
+        column = f" in {reject.column!r}" if reject.column else ""
+        console.print(f"  line {reject.line:,}{visible(column)}: {visible(reject.reason)}", soft_wrap=True)
     for note in read.notes:
-        console.print(f"Note: {visible(note)}")
+        console.print(f"Note: {visible(note)}", soft_wrap=True)
     for warning in found.warnings:
-        console.print(f"Warning: {visible(warning)}")
+        console.print(f"Warning: {visible(warning)}", soft_wrap=True)
     console.print(f"Next: {visible(found.command)}", soft_wrap=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ def read_settings_of(options: dict[str, Any], currency: str | None = None) -> Re
 
     names = [name for _, name, _ in (*READING_OPTIONS, *REPEATED_OPTIONS)]
     given = {name: options.pop(name) for name in names}
-    given["text"] = given["text"] and tuple(name.strip() for name in given["text"].split(","))
+    given["text"] = given["text"] and tuple(map(str.strip, next(csv.reader([given["text"]]))))
     rates = options.pop("rates")
     return ReadSettings(**given, rates=rates and str(rates), currency=currency)
 
@@ -76,16 +77,17 @@ def inspect_command(file: Path, *, as_json: bool, **options: Any) -> None:
     price inspect products_export.csv
     price inspect prices.xlsx --sheet Products -o items.csv
     """
-    from index.catalogue.inspection import inspect_file, write_items_file, write_toml
+    from index.catalogue.inspection import inspect_file, refuse_outputs, write_items_file, write_toml
 
     output, toml, overwrite = options.pop("output"), options.pop("toml"), options.pop("overwrite")
     settings = read_settings_of(options, options.pop("currency"))
+    refuse_outputs(file, output, toml, overwrite=overwrite)
     with render.Progress() as progress:
         found = inspect_file(file, settings, on_progress=progress.update)
     if output:
-        write_items_file(found, output, overwrite=overwrite)
+        write_items_file(found, output)
     if toml:
-        write_toml(found, toml, overwrite=overwrite)
+        write_toml(found, toml)
     if as_json:
         print_json(found.to_json())
     else:

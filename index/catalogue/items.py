@@ -114,7 +114,11 @@ def read_catalogue(path: Path, settings: ReadSettings, *, priced: bool, on_progr
     Without `priced` the file may have no prices and its cells may be anything (null where no price), and a row may
     have a photograph in place of text. Raises `DataRefused` for a file that is no catalogue or has no usable row.
     """
-    reading = understand(path, settings, priced=priced, on_progress=on_progress)
+    return read_items(understand(path, settings, priced=priced, on_progress=on_progress), priced, on_progress)
+
+
+def read_items(reading: Reading, priced: bool, on_progress: OnProgress = silent) -> Catalogue:
+    """Read the items of a file that is understood, as `read_catalogue` does."""
     reader = ItemReader(reading, priced=priced, unique=True)
     tables: list[pa.Table] = []
     prices: list[pa.Array] = []

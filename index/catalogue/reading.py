@@ -52,6 +52,7 @@ class Reading:
     """A file that is understood: what its columns are, and how its prices are written."""
 
     path: Path
+    settings: ReadSettings  # what the user said
     source: Source
     roles: Roles
     articles: Articles
@@ -139,6 +140,7 @@ def understand(
     dates = decide_dates(survey.dates) if survey.dates else None
     return Reading(
         path=path,
+        settings=settings,
         source=source,
         roles=roles,
         articles=articles,

@@ -10,7 +10,7 @@ from functools import partial
 from typing import NamedTuple
 
 from index.catalogue.shops.exports import NO_VARIANT, PARENT_KINDS
-from index.catalogue.shops.headings import ATTRIBUTES, OPTION, normalised
+from index.catalogue.shops.headings import ATTRIBUTES, OPTION, OPTION_WORDS, WORDS, normalised
 from index.catalogue.shops.roles import Roles
 
 PARENT = "the parent of variants"
@@ -18,6 +18,8 @@ PHOTOGRAPH = "a further photograph"
 SECTION = "the heading of a section"
 STORE_VIEW = "the words of another store view"
 HEADER = "the header again"
+
+LONGEST_VALUE = 60  # characters of a cell that joins the title's line
 
 Cells = Sequence[str | None]
 
@@ -67,6 +69,11 @@ class Articles:
         place = {at: number for number, at in enumerate(self.columns)}
         self._single = {role: tuple(place[at] for at in places) for role, places in roles.single.items()}
         self._text = tuple(place[at] for at in roles.text)
+        self._beside_title = {  # further columns of words whose short cells join the title's line -> heading
+            place[at]: heading
+            for at in roles.text[1:]
+            if (heading := normalised(roles.header[at])) not in (*WORDS["summary"], *WORDS["description"])
+        }
         self._options = tuple((place[at], normalised(roles.header[at])) for at in roles.options)
         self._categories = tuple(place[at] for at in roles.categories)
         self._numbers = tuple(place[at] for at in roles.numbers)
@@ -260,8 +267,7 @@ class Articles:
             if heading.endswith("values") and "," in value:
                 several = True
             elif value:
-                bare = not OPTION.fullmatch(heading) and value.replace(".", "", 1).isdigit()
-                values.append(f"{value} {heading}" if bare else value)
+                values.append(value if OPTION.fullmatch(heading) else _with_unit(value, heading))
         if variation and not several:
             values += [_NAME_OF_VALUE.sub("", part).strip() for part in _SPLIT_VARIATION.split(variation)]
         for pair in _PAIR.split(self._cell(cells, "attributes")):
@@ -282,15 +288,14 @@ class Articles:
         if not values and len(self._text) == 1:
             return cells[self._text[0]] or ""
         lines = []
-        named = self._roles.why.get("text") == "named"
         for at in self._text[1:]:
             cell = (cells[at] or "").strip()
-            if named and cell and len(cell) <= 60 and "\n" not in cell:
-                values = (*values, cell)
+            if at in self._beside_title and len(cell) <= LONGEST_VALUE and "\n" not in cell:
+                values = (*values, _with_unit(cell, self._beside_title[at]))
             elif cell and cell.casefold() not in title.casefold():
                 lines.append(cell)
         for value in values:
-            if not _is_said(value, title):
+            if value and not _is_said(value, title):
                 title = f"{title}, {value}" if title else value
         return "\n".join([title, *lines] if title else lines)
 
@@ -325,6 +330,11 @@ def cleaned_id(cell: str) -> str:
 def without_name(image: str) -> str:
     """Return a reference without what eBay writes before it: Size=20 Bags=https://..."""
     return _NAMED_PHOTOGRAPH.sub("", image, count=1) if "=" in image and image[:8].find("://") < 0 else image
+
+
+def _with_unit(value: str, heading: str) -> str:
+    """Return a bare number with its heading: 12 in a column "count" is 12 count."""
+    return f"{value} {heading}" if heading in OPTION_WORDS and value.replace(".", "", 1).isdigit() else value
 
 
 def _is_said(value: str, title: str) -> bool:

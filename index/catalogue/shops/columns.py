@@ -127,10 +127,9 @@ class _Finder:
             return same[0]
         near = difflib.get_close_matches(given.casefold(), {heading.casefold(): heading for heading in names}, n=1)
         suggestion = f": did you mean {next(h for h in names if h.casefold() == near[0])!r}?" if near else "."
-        option = role.replace("_", "-")
         raise DataRefused(
             f"{self._path} has no column {given!r} for the {role.replace('_', ' ')}{suggestion} Its columns are: "
-            f"{', '.join(names[:20])}. Name the right one with --{option}{'' if role == 'ignore' else '-column'}."
+            f"{', '.join(names[:20])}. Name the right one with --{role.replace('_', '-')}-column."
         )
 
     def _heading_of(self) -> str:

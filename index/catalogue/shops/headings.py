@@ -92,7 +92,7 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 """role -> its headings, split at |, in one string for the page's sake."""
 
-WORDS = {role: tuple("".join(words).split("|")) for role, words in ROLES.items()}
+WORDS = {role: tuple("".join(words).casefold().split("|")) for role, words in ROLES.items()}  # größe is grösse
 SHOP_ROLES = ("kind", "children", "attributes", "store_view", "discount_percent", "discount_amount")
 """Roles that only a shop's export has: elsewhere such headings mean other things."""
 
@@ -111,10 +111,14 @@ OPTION = re.compile(
     rf"(?:{_VALUE}) (?:de l |del |dell |do |da |van |för |for )?(?:{_ATTRIBUTE}) \d"
 )
 OPTION_WORDS = (
-    "size|color|colour|material|pattern|flavor|flavour|scent|count|pack size|size name|color name|colour name|"
-    "flavor name|flavour name|scent name|pattern name|style name|unit count|größe|farbe|taille|couleur|talla|color|"
-    "taglia|colore|maat|kleur|tamanho|cor|rozmiar|kolor|storlek|färg|størrelse|farge|尺码|颜色"
-).split("|")
+    (
+        "size|color|colour|material|pattern|flavor|flavour|scent|count|pack size|size name|color name|colour name|"
+        "flavor name|flavour name|scent name|pattern name|style name|unit count|größe|farbe|taille|couleur|talla|color|"
+        "taglia|colore|maat|kleur|tamanho|cor|rozmiar|kolor|storlek|färg|størrelse|farge|尺码|颜色"
+    )
+    .casefold()
+    .split("|")
+)
 """Headings whose values tell the variants of an article apart."""
 
 ATTRIBUTES = frozenset("size color colour flavor flavour scent material format pack count weight volume".split())

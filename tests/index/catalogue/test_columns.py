@@ -146,9 +146,8 @@ def test_named_columns_become_categories_and_numbers_and_ignored_ones_nothing(tm
 
 def test_a_missing_number_and_an_empty_kind_are_null(tmp_path: Path) -> None:
     content = "id,title,brand,weight,price\n" + "".join(f"{n},Tea {n},A{n % 2},0.{n % 5},2\n" for n in range(1, 140))
-    items = (
-        read(tmp_path, content + '140,Tea,,,2\n141,Tea,A1,"1,5",2\n142,Tea,A1,heavy,2\n').items.slice(139).to_pylist()
-    )
+    content += '140,Tea,,,2\n141,Tea,A1,"1,5",2\n142,Tea,A1,heavy,2\n'
+    items = read(tmp_path, content).items.slice(139).to_pylist()
     assert [(item["category:brand"], item["number:weight"]) for item in items] == [
         (None, None),
         ("A1", 1.5),
@@ -163,7 +162,7 @@ def test_a_missing_number_and_an_empty_kind_are_null(tmp_path: Path) -> None:
         (ReadSettings(text=("title", "sise")), "no column 'sise' for the text: did you mean 'size'?"),
         (ReadSettings(category=("brnd",)), "Name the right one with --category-column."),
         (ReadSettings(number=("wheight",)), "did you mean 'weight'?"),
-        (ReadSettings(ignore=("nothing there",)), "Name the right one with --ignore."),
+        (ReadSettings(ignore=("nothing there",)), "Name the right one with --ignore-column."),
         (ReadSettings(sale_price="sales"), "no column 'sales' for the sale price"),
         (ReadSettings(currency_column="cur"), "for the currency"),
         (ReadSettings(date="day"), "for the date"),
