@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from index.catalogue.cleaning import without_markup
+from index.catalogue.dates import DateConvention
 from index.catalogue.fields import parse_fields
 from index.catalogue.formats.records import NOT_UTF8, Record
 from index.catalogue.money.prices import HIGHEST_PRICE, LOWEST_PRICE
@@ -192,6 +193,14 @@ def make_items(
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def _date_fault(cell: str, dates: DateConvention) -> str:
+    try:
+        dates.read(cell)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def further_type(column: str) -> pa.DataType:
     """The type of a column that stands behind those of `ITEMS`."""
     assert column.startswith((CATEGORY, NUMBER)), column
@@ -224,6 +233,7 @@ class ItemReader:
         self._reading = reading
         self._articles = reading.articles
         self._newest = reading.newest
+        self._dates = reading.dates if reading.dates_matter else None
         self._roles = reading.roles
         self._priced = priced
         self._unique = unique
@@ -300,7 +310,9 @@ class ItemReader:
             self.passed_over[article] += 1
             return None
         assert isinstance(article, Article)
-        item_id, text, image, cell, sale, currency, _, parent, categories, numbers, discount, several = article
+        item_id, text, image, cell, sale, currency, date, parent, categories, numbers, discount, several = article
+        if date and self._dates and (why := _date_fault(date, self._dates)):
+            return self._reject(record, item_id, self._heading("date"), why)
         if self._newest and self._newest.get(item_id, record.line) != record.line:
             self.passed_over[OLDER_PRICE] += 1
             return None

@@ -4,6 +4,7 @@ A file is read twice: once to learn what only all of it says (how its prices are
 are parents of others, which price of an item is the newest), and once for its articles.
 """
 
+import datetime as dt
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from index.catalogue.shops.headings import WITHOUT_TAX, normalised
 from index.catalogue.shops.roles import Roles
 from index.errors import DataRefused
 from index.progress import OnProgress, silent
+from index.visible import excerpt
 
 SAMPLE = 1_000  # records by which columns are told
 HEADER_WITHIN = 5  # of them, the header of a shop may stand
@@ -78,8 +80,8 @@ class Reading:
             notes.append(self.convention.note)
         if self.currency_note:
             notes.append(self.currency_note)
-        if self.dates and self.dates.note:
-            notes.append(self.dates.note)
+        if self.dates:
+            notes += filter(None, (self.dates.note, _undated_note(self)))
         if WITHOUT_TAX.search(normalised(self.heading("price"))):
             notes.append(f"The prices of {self.heading('price')!r} are without tax.")
         for at in self.roles.left_out:
@@ -88,6 +90,11 @@ class Reading:
         if sale := self.heading("sale_price"):
             notes.append(f"What is paid is {sale!r} where it is filled.")
         return tuple(notes)
+
+    @property
+    def dates_matter(self) -> bool:
+        """True where the user named the column of dates: a date that cannot be is then a reject."""
+        return self.settings.date is not None
 
     def taken_for(self) -> str:
         """Return the line that says what a file was taken for."""
@@ -137,7 +144,7 @@ def understand(
             raise DataRefused(f"{path}: {error}") from None
         if currency is None and survey.american:
             currency, note = "USD", AMERICAN
-    dates = decide_dates(survey.dates) if survey.dates else None
+    dates = decide_dates(survey.dates) if whole and survey.dates else None
     return Reading(
         path=path,
         settings=settings,
@@ -210,8 +217,11 @@ def _survey(source: Source, articles: Articles, on_progress: OnProgress) -> Surv
 
 
 def _newest(source: Source, articles: Articles, dates: DateConvention) -> dict[str, int]:
-    """The line of the newest price of each id that has several; the later line where two are of one day."""
-    newest: dict[str, tuple[object, int]] = {}
+    """The line of the newest price of each id that has several; the later line where two are of one day.
+
+    What has no date that can be read is older than all that have one.
+    """
+    newest: dict[str, tuple[dt.date, int]] = {}
     several: set[str] = set()
     (date_at,) = articles.at("date")[:1]
     for batch in source.batches(articles.columns):
@@ -222,12 +232,29 @@ def _newest(source: Source, articles: Articles, dates: DateConvention) -> dict[s
             try:
                 date = dates.read(record.cells[date_at])
             except ValueError:
-                continue
+                date = dt.date.min
             if item_id in newest:
                 several.add(item_id)
-            if item_id and (item_id not in newest or newest[item_id][0] <= date):  # type: ignore[operator]
+            if item_id and (item_id not in newest or newest[item_id][0] <= date):
                 newest[item_id] = date, record.line
     return {item_id: newest[item_id][1] for item_id in several}
+
+
+def _undated_note(reading: Reading) -> str:
+    """Return the sentence on dates that count as none; "" where all can be read, or the user named their column."""
+    assert reading.dates is not None
+    if reading.dates_matter:
+        return ""
+    undated: Counter[str] = Counter()
+    first = ""
+    for cell, rows in reading.survey.dates.items():
+        try:
+            reading.dates.read(cell)
+        except ValueError as error:
+            undated[str(error).partition(":")[0]] += rows
+            first = first or excerpt(cell)
+    counts = ", ".join(f"in {times:,} rows the {reason}" for reason, times in undated.items())
+    return f"{counts[:1].upper()}{counts[1:]}, such as {first}: these count as no date." if counts else ""
 
 
 def _stated_currencies(survey: Survey, convention: PriceConvention) -> Counter[str | None]:

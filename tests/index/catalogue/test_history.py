@@ -1,0 +1,69 @@
+"""Prices with dates: claims about which of several prices of an id is the item's."""
+
+from pathlib import Path
+
+import pytest
+
+from index.catalogue.items import OLDER_PRICE, Catalogue, read_catalogue
+from index.catalogue.settings import ReadSettings
+
+NAMED = ReadSettings(date="when")
+
+
+def read(tmp_path: Path, *rows: str, heading: str = "when", settings: ReadSettings = NAMED) -> Catalogue:
+    path = tmp_path / "history.csv"
+    path.write_text("\n".join((f"sku,title,price,{heading}", *rows)) + "\n")
+    return read_catalogue(path, settings, priced=True)
+
+
+def prices_of(catalogue: Catalogue) -> dict[str, float]:
+    return dict(zip(catalogue.items["item_id"].to_pylist(), catalogue.prices.to_pylist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("rows", "price"),
+    [
+        (("1,Tea,2,2019-05-01", "1,Tea,3,2024-05-01"), 3),
+        (("1,Tea,3,2024-05-01", "1,Tea,2,2019-05-01"), 3),
+        (("1,Tea,2,31.12.2019", "1,Tea,3,01.02.2024", "1,Tea,4,05.01.2024"), 3),
+        (("1,Tea,2,2024-05-01", "1,Tea,3,2024-05-01"), 3),  # of one day the later line
+        (("1,Tea,3,2024-05-01", "1,Tea,2,"), 3),  # without a date it is older than all
+        (("1,Tea,2,", "1,Tea,3,2024-05-01"), 3),
+    ],
+)
+def test_the_newest_price_of_an_id_is_the_items(tmp_path: Path, rows: tuple[str, ...], price: float) -> None:
+    found = read(tmp_path, *rows, "2,Oil,9,2001-01-01")
+    assert prices_of(found) == {"1": price, "2": 9}
+    assert found.passed_over == {OLDER_PRICE: len(rows) - 1} and not found.rejects
+
+
+def test_a_date_is_found_by_its_heading(tmp_path: Path) -> None:
+    rows = ("1,Tea,2,2019-05-01", "1,Tea,3,2024-05-01")
+    assert prices_of(read(tmp_path, *rows, heading="date", settings=ReadSettings())) == {"1": 3}
+
+
+def test_a_date_that_has_not_come_or_is_none_is_a_reject_where_its_column_was_named(tmp_path: Path) -> None:
+    found = read(tmp_path, "1,Tea,2,2024-05-01", "1,Tea,9,2990-01-01", "2,Oil,3,soon", "3,Wax,4,")
+    assert prices_of(found) == {"1": 2, "3": 4}
+    assert [(reject.line, reject.column, reject.reason) for reject in found.rejects] == [
+        (3, "when", "date has not come yet: 2990-01-01"),
+        (4, "when", "date is not read: soon"),
+    ]
+
+
+def test_it_counts_as_no_date_and_is_told_where_its_column_was_found(tmp_path: Path) -> None:
+    rows = ("1,Tea,2,2024-05-01", "1,Tea,9,2990-01-01", "2,Oil,3,2991-01-01")
+    found = read(tmp_path, *rows, heading="date", settings=ReadSettings())
+    assert prices_of(found) == {"1": 2, "2": 3} and found.passed_over == {OLDER_PRICE: 1} and not found.rejects
+    assert "In 2 rows the date has not come yet, such as 2990-01-01: these count as no date." in found.notes
+
+
+def test_an_id_that_comes_twice_without_dates_is_a_reject_as_ever(tmp_path: Path) -> None:
+    found = read(tmp_path, "1,Tea,2,", "1,Tea,3,", settings=ReadSettings(), heading="note")
+    assert prices_of(found) == {"1": 2} and found.rejected == {"an id seen before": 1}
+
+
+def test_the_newest_price_stands_even_where_it_cannot_be_used(tmp_path: Path) -> None:
+    found = read(tmp_path, "1,Tea,2,2019-05-01", "1,Tea,on request,2024-05-01", "2,Oil,3,2024-05-01")
+    assert prices_of(found) == {"2": 3}
+    assert found.rejected == {"price is on request": 1} and found.passed_over == {OLDER_PRICE: 1}
