@@ -36,6 +36,13 @@ NUMBERS = (
     "log_lines",
 )
 _WORD = re.compile(r"\w+")
+# Scripts that are written without blanks: Thai, Lao, Burmese, Khmer, kana, Han.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_UNSPACED_CHARACTER = re.compile(f"[{_UNSPACED}]")
+_UNSPACED_PIECE = re.compile(f"[{_UNSPACED}]|[^{_UNSPACED}]+")
+_UNSPACED_BLANK = re.compile(rf"(?<=[{_UNSPACED}])\s+|\s+(?=[{_UNSPACED}])")
 _BUCKETS = {  # hashed columns of each kind of words
     "name": 2**15,  # words and word pairs of the name
     "text": 2**16,  # words and word pairs of the whole text
@@ -134,7 +141,7 @@ def hash_words(names: list[str], texts: list[str]) -> csr_matrix:
 
 def _features(name: str, text: str) -> dict[str, Iterator[str]]:
     """Strings of an item that are hashed, by kind and in the order of WORD_KINDS."""
-    in_name, in_text = _WORD.findall(name.lower()), _WORD.findall(text.lower())
+    in_name, in_text = _words(name), _words(text)
     return {
         "name": _runs(in_name, 1, 2),
         "text": _runs(in_text, 1, 2),
@@ -144,6 +151,18 @@ def _features(name: str, text: str) -> dict[str, Iterator[str]]:
     }
 
 
+def _words(text: str) -> list[str]:
+    """The words of a text. Of a script without blanks every character is one, so that their pairs stand for words.
+
+    Source: character bigrams are the plain way to index Chinese and Japanese (Nie et al., 2000: about as good as words
+    that a dictionary cuts, and no dictionary is needed).
+    """
+    words = _WORD.findall(text.lower())
+    if text.isascii() or not _UNSPACED_CHARACTER.search(text):
+        return words
+    return [piece for word in words for piece in _UNSPACED_PIECE.findall(word)]
+
+
 def _runs(words: list[str], shortest: int, longest: int) -> Iterator[str]:
     """Neighbouring words, joined."""
     for size in range(shortest, longest + 1):
@@ -151,7 +170,9 @@ def _runs(words: list[str], shortest: int, longest: int) -> Iterator[str]:
 
 
 def _character_ngrams(text: str) -> Iterator[str]:
-    """Runs of 3 to 5 characters within a word and the blanks around it."""
+    """Runs of 3 to 5 characters within a word and the blanks around it; no blank parts a script without blanks."""
+    if not text.isascii() and _UNSPACED_CHARACTER.search(text):
+        text = _UNSPACED_BLANK.sub("", text)
     for word in text.lower().split():
         padded = f" {word} "
         for size in range(3, 6):

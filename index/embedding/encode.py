@@ -10,7 +10,7 @@ import numpy as np
 
 from index.arrays import Float32
 from index.catalogue.cleaning import clean
-from index.catalogue.fields import details, parse_fields
+from index.catalogue.fields import details, parse_prose
 from index.embedding.columns import PAIR, PHOTOGRAPH, EncoderRecord, Modality, vector_column
 from index.embedding.embed import NO_PHOTOGRAPH, embed_pairs, embed_photographs, embed_texts
 from index.embedding.vector_cache import VectorCache
@@ -112,7 +112,7 @@ class Encoders:
 def _texts(items: pa.Table, modality: Modality) -> list[str]:
     """The text of each item in one view, cleaned as its encoder is to read it."""
     if modality.view == "bullets":
-        texts = ["\n".join(parse_fields(text).bullets) for text in items["text"].to_pylist()]
+        texts = ["\n".join(parse_prose(text).bullets) for text in items["text"].to_pylist()]
     elif modality.view == "details":
         texts = [details(text) for text in items["text"].to_pylist()]
     else:

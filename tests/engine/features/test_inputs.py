@@ -189,3 +189,24 @@ def test_text_without_words_is_a_row_without_features():
     words = hash_words(["", "  "], ["", "!?"])
     assert words.shape[0] == 2
     assert words.nnz == 0
+
+
+def test_a_script_without_blanks_has_the_features_that_it_has_with_blanks():
+    written = "普瑞浓郁港口洗发水 350毫升 3件装", "お茶500ml×24本", "น้ำมัน 500 ml"
+    spaced = "普瑞 浓郁 港口 洗发水 350 毫升 3件装", "お茶 500ml×24 本", "น้ำ มัน 500 ml"
+    assert (hash_words(list(written), list(written)) != hash_words(list(spaced), list(spaced))).nnz == 0
+
+
+def test_two_titles_of_a_script_without_blanks_share_the_words_that_they_share():
+    names = ["普瑞浓郁港口洗发水", "菲宾港口洗发水", "菲宾意面酱"]
+    words = hash_words(names, names).toarray()[:, WORD_KINDS["name"]]
+    assert (words[0] * words[1]).sum() > 8 > (words[0] * words[2]).sum() == 0
+
+
+def test_words_of_spaced_scripts_are_whole():
+    for text in ("Acme Crème brûlée", "Масло оливковое 500 мл", "한빛 녹차 20개입", "Ελιά"):
+        words = hash_words([text], [text])
+        columns = WORD_KINDS["opening"]
+        first = text.split()[0].lower()
+        bucket = zlib.crc32(first.encode()) % (columns.stop - columns.start)
+        assert words[0, columns.start + bucket] == 1

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from index.catalogue.fields import LINE_LIMIT, NAME_LIMIT, Fields, details, name_key, parse_fields
+from index.catalogue.fields import Fields, Prose, details, name_key, parse_fields, parse_prose
+from index.catalogue.fields.parse import LINE_LIMIT, NAME_LIMIT
 from index.catalogue.units import UNITS
 
 OUNCE, FLUID_OUNCE = 28.349523125, 29.5735295625
@@ -21,10 +22,9 @@ Unit: Fl Oz
 
 
 def test_a_labelled_text_is_cut_at_its_labels() -> None:
-    fields = parse_fields(LABELLED)
-    assert fields.name == "Acme Mild Sauce, 12 Ounce (Pack of 6)"
-    assert fields.bullets == ("Made of tomatoes", "2 grams of salt: very little")
-    assert fields.description == "A sauce. It goes with all."
+    assert parse_fields(LABELLED).name == "Acme Mild Sauce, 12 Ounce (Pack of 6)"
+    bullets = ("Made of tomatoes", "2 grams of salt: very little")
+    assert parse_prose(LABELLED) == Prose(bullets, "A sauce. It goes with all.")
 
 
 def test_value_and_unit_go_before_the_name_and_are_not_multiplied_by_the_pack() -> None:
@@ -78,33 +78,35 @@ def test_descriptions_of_labelled_listings_are_not_asked_for_the_amount() -> Non
 
 
 def test_free_text_has_its_first_line_as_name() -> None:
-    fields = parse_fields("\n  Acme   Soda, lemon\nCold and clear.\n- 330 ml can\n* pack of 6\n")
-    assert fields == Fields("Acme Soda, lemon", ("330 ml can", "pack of 6"), "Cold and clear.", 1980.0, "millilitre", 6)
+    text = "\n  Acme   Soda, lemon\nCold and clear.\n- 330 ml can\n* pack of 6\n"
+    assert parse_fields(text) == Fields("Acme Soda, lemon", 1980.0, "millilitre", 6)
+    assert parse_prose(text) == Prose(("330 ml can", "pack of 6"), "Cold and clear.")
 
 
 def test_a_long_first_line_has_its_first_sentence_as_name() -> None:
     line = "St. Acme soap of fine oils. It is good for hands! " + "Very good. " * 40 + "12 oz"
     fields = parse_fields(line)
     assert fields.name == "St. Acme soap of fine oils."
-    assert fields.description.startswith("It is good for hands!")
+    assert parse_prose(line).description.startswith("It is good for hands!")
     assert fields.amount == pytest.approx(12 * OUNCE)
 
 
 def test_a_long_first_line_of_one_sentence_is_cut_between_words() -> None:
-    fields = parse_fields("soap " * 100)
+    fields, prose = parse_fields("soap " * 100), parse_prose("soap " * 100)
     assert len(fields.name) <= LINE_LIMIT and set(fields.name.split()) == {"soap"}
-    assert f"{fields.name} {fields.description}" == ("soap " * 100).strip()
+    assert f"{fields.name} {prose.description}" == ("soap " * 100).strip()
 
 
 def test_free_text_with_a_value_line_keeps_both() -> None:
-    fields = parse_fields("Acme rope\nstrong\nValue: 2\nUnit: m\nAnd light")
-    assert fields == Fields("Acme rope", (), "strong And light", 2000.0, "millimetre", 1)
+    text = "Acme rope\nstrong\nValue: 2\nUnit: m\nAnd light"
+    assert parse_fields(text) == Fields("Acme rope", 2000.0, "millimetre", 1)
+    assert parse_prose(text) == Prose((), "strong And light")
 
 
 @pytest.mark.parametrize("text", ["", " \n\t ", "\u200b", "\0"])
 def test_a_text_that_says_nothing_has_empty_parts(text: str) -> None:
-    fields = parse_fields(text)
-    assert (fields.bullets, fields.amount, fields.unit, fields.pack) == ((), None, "none", 1)
+    assert parse_fields(text)[1:] == (None, "none", 1)
+    assert parse_prose(text).bullets == ()
 
 
 def test_a_name_is_bounded() -> None:
@@ -170,7 +172,7 @@ def test_whatever_is_written_the_fields_are_whole() -> None:
         fields = parse_fields(text)
         assert fields.unit in UNITS and fields.pack >= 1, text
         assert fields.amount is None or fields.amount > 0, text
-        assert "\n" not in fields.name + fields.description, text
+        assert "\n" not in fields.name + parse_prose(text).description, text
 
 
 BULLETED = "Item Name: Acme Tea\n{bullets}{description}Value: 12\nUnit: {unit}\n"

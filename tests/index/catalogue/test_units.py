@@ -6,10 +6,6 @@ import time
 import pytest
 
 from index.catalogue.units import (
-    MAX_AMOUNT,
-    MAX_PACK,
-    SPELLINGS,
-    TABLE,
     UNITS,
     Quantity,
     find_unit,
@@ -17,6 +13,8 @@ from index.catalogue.units import (
     read_quantity,
     without_quantities,
 )
+from index.catalogue.units.numbers import MAX_PACK
+from index.catalogue.units.table import MAX_AMOUNT, SPELLINGS, TABLE
 
 OUNCE, FLUID_OUNCE, POUND = 28.349523125, 29.5735295625, 453.59237
 
@@ -216,11 +214,17 @@ def test_a_pack_or_amount_beyond_bounds_is_not_believed() -> None:
 
 
 def test_words_are_left_without_amounts_and_packs_but_with_other_numbers() -> None:
-    assert without_quantities("Acme 7 Sauce 12 oz, 6-pack").split() == ["Acme", "7", "Sauce", ",", ","]
+    assert without_quantities("Acme 7 Sauce 12 oz, 6-pack").split() == ["acme", "7", "sauce", ","]
+    assert without_quantities("Oil, 2 packs of 3, 500 ml each").split() == ["oil,", ","]
+    assert without_quantities("普瑞洗发水350毫升 3件装") == "普瑞洗发水"
 
 
 @pytest.mark.parametrize(
-    "unit", ["1", "1 ", "1,", "1/", "1 1/", "pack of ", "1 pack ", "1x", "12 oz ", "12 fl. ", "-", "½"]
+    "unit",
+    (
+        "1|1 |1,|1/|1 1/|pack of |1 pack |1x|12 oz |12 fl. |-|½|1-|6 packs of |1'|two |half a |1 plastic |1lb |片|1片|"
+        'trash |"|1"|per |1 total |x1 |1 of '
+    ).split("|"),
 )
 def test_a_megabyte_of_anything_is_read_at_once(unit: str) -> None:
     started = time.thread_time()
@@ -230,7 +234,21 @@ def test_a_megabyte_of_anything_is_read_at_once(unit: str) -> None:
 
 def test_whatever_is_written_the_quantity_is_sane() -> None:
     source = random.Random(0)  # noqa: S311
-    pieces = [*"0123456789.,/½ -xX()\"'ñ٣", " oz", " fl", "lb", "pack of ", " pk", " m", " x ", "1 1/", "000"]
+    pieces = [
+        *"0123456789.,/½ -xX()\"'ñ٣",
+        " oz",
+        " fl",
+        "lb",
+        "pack of ",
+        " pk",
+        " m",
+        " x ",
+        "1 1/",
+        "000",
+        "片",
+        " total",
+        "two ",
+    ]
     for _ in range(3_000):
         words = "".join(source.choices(pieces, k=source.randrange(12)))
         quantity = read_quantity(words)
