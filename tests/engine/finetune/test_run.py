@@ -274,10 +274,10 @@ def test_a_torn_checkpoint_leaves_the_one_before(tune: Tune, tmp_path: Path, mon
     assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("where", [b'"step": ', b'"loss": 0.', b'"curve": [{"loss": 0.', b'"rows": 1', "tensors"])
+@pytest.mark.parametrize("where", [b'"step": ', b'"loss": ', b'"curve": [{"loss": ', b'"rows": 1', "tensors"])
 def test_a_flipped_bit_in_the_checkpoint_is_noticed(tune: Tune, tmp_path: Path, where: bytes | str) -> None:
     with pytest.raises(Stop):
-        tune(on_progress=stop_after(8))
+        tune(on_progress=stop_after(10))
     path = tmp_path / "out.partial" / "checkpoint.safetensors"
     content = bytearray(path.read_bytes())
     header = where.replace(b'"', b'\\"') if isinstance(where, bytes) else b""  # JSON within JSON
