@@ -27,12 +27,10 @@ READING_OPTIONS = (
     ("--date-column", "date", f"Column of the prices' dates: an item's newest price counts. {FOUND}"),
     ("--sheet", "sheet", "Sheet of a workbook. [default: the one that looks like a table of items]"),
 )
-REPEATED_OPTIONS = (
+FURTHER_OPTIONS = (
     ("--category-column", "category", "Column of kinds, such as a brand; may be repeated. [default: found]"),
     ("--number-column", "number", "Column of numbers, such as a weight; may be repeated. [default: found]"),
-    ("--ignore-column", "ignore", "Column to leave unread; may be repeated."),
 )
-LISTED = ("id", "text", "option", "image", "price", "sale_price", "currency", "date", "parent", "category", "number")
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,10 +38,17 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.option(
         "--rates", type=PATH, help="CSV of code,rate[,date]: converts the prices of other currencies."
     )(command)
-    for option, name, what in reversed(REPEATED_OPTIONS):
-        command = click.option(option, name, multiple=True, help=what)(command)
+    ignore = "Column to leave unread; may be repeated."
+    command = click.option("--ignore-column", "ignore", multiple=True, help=ignore)(command)
     for option, name, what in reversed(READING_OPTIONS):
         command = click.option(option, name, help=what)(command)
+    return command
+
+
+def further_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that name the file's own categories and numbers."""
+    for option, name, what in reversed(FURTHER_OPTIONS):
+        command = click.option(option, name, multiple=True, help=what)(command)
     return command
 
 
@@ -51,8 +56,8 @@ def read_settings_of(options: dict[str, Any], currency: str | None = None) -> Re
     """Take the options of `reading_options` out of `options`."""
     from index.catalogue.settings import ReadSettings
 
-    names = [name for _, name, _ in (*READING_OPTIONS, *REPEATED_OPTIONS)]
-    given = {name: options.pop(name) for name in names}
+    given = {name: options.pop(name) for _, name, _ in READING_OPTIONS}
+    given |= {name: options.pop(name, ()) for name in ("category", "number", "ignore")}
     given["text"] = given["text"] and tuple(map(str.strip, next(csv.reader([given["text"]]))))
     rates = options.pop("rates")
     return ReadSettings(**given, rates=rates and str(rates), currency=currency)
@@ -61,6 +66,7 @@ def read_settings_of(options: dict[str, Any], currency: str | None = None) -> Re
 @click.command("inspect", short_help="Show how a file is understood.")
 @click.argument("file", type=PATH)
 @reading_options
+@further_options
 @click.option("--currency", help="Code of the prices' currency, or the one to convert them to with --rates.")
 @click.option("--output", "-o", type=PATH, help="Write the items as they are read: .csv or .parquet.")
 @click.option("--toml", type=PATH, help="Write the reading as settings, for --config of `price build-index`.")

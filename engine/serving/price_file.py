@@ -36,7 +36,7 @@ from engine.serving.shards import (
     working,
     write_table,
 )
-from index.catalogue.items import further_columns, make_items
+from index.catalogue.items import make_items
 from index.catalogue.reading import understand
 from index.catalogue.settings import FOUND, ReadSettings
 from index.encoders.device import AUTO, Runtime
@@ -277,9 +277,7 @@ class ShardPricer:
         rows = read_table(items_file(parts, shard))
         usable = np.flatnonzero([not reason for reason in rows[REASON].to_pylist()])
         columns = rows.take(usable)
-        items = make_items(
-            *(columns[name].to_pylist() for name in ("item_id", "text", "image")), further=further_columns(columns)
-        )
+        items = make_items(*(columns[name].to_pylist() for name in ("item_id", "text", "image")))
         result = self._pricer.price_items(
             items, self._photographs, correction=self._correction, on_progress=clock.update
         )

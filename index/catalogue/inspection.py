@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from index.catalogue.duplicates import LINKS, duplicate_groups, with_duplicate_keys
-from index.catalogue.items import ITEMS, Catalogue, read_items
+from index.catalogue.items import Catalogue, read_items
 from index.catalogue.money.prices import price_column_warning
 from index.catalogue.reading import Reading, understand
 from index.catalogue.settings import ReadSettings
@@ -207,15 +207,8 @@ def options_of(settings: ReadSettings) -> dict[str, str | list[str]]:
         "--currency": settings.currency,
         "--rates": settings.rates,
     }
-    several = {
-        "--category-column": list(settings.category),
-        "--number-column": list(settings.number),
-        "--ignore-column": list(settings.ignore),
-    }
-    return {
-        **{option: value for option, value in single.items() if value is not None},
-        **{option: values for option, values in several.items() if values},
-    }
+    given: dict[str, str | list[str]] = {option: value for option, value in single.items() if value is not None}
+    return given | ({"--ignore-column": list(settings.ignore)} if settings.ignore else {})
 
 
 def _listed_names(names: Sequence[str]) -> str:
@@ -244,9 +237,8 @@ def items_as_read(read: Catalogue) -> pa.Table:
         "price": read.prices,
         "currency": pa.array([read.reading.currency] * items.num_rows, pa.string()),
     }
-    for name in items.column_names[len(ITEMS) :]:
-        own = name.partition(":")[2]
-        columns[own if own not in columns else name] = items[name]
+    for name in read.further.column_names:
+        columns[f"column {name}" if name in columns else name] = read.further[name]
     return pa.table(columns)
 
 

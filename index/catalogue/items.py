@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -44,7 +43,6 @@ ITEMS = pa.schema(
         pa.field("parent", pa.string()),  # what the variants of one article share, in the file's words
     ]
 )
-CATEGORY, NUMBER = "category:", "number:"  # of what begins so, a catalogue's own columns: text and float64, or null
 CELL_LIMIT = 1_000_000  # characters
 UNDECODED_LIMIT = 0.01  # share of rows with bytes that are not text, above which the file as a whole is none
 OLDER_PRICE = "an older price of an item"
@@ -82,10 +80,12 @@ _new_item = partial(tuple.__new__, Item)  # several times as fast as Item
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Items and rejects of a file. `items` has the schema `ITEMS` and the file's own categories and numbers behind it,
-    in the file's order, a chunk for each batch read."""
+    """Items and rejects of a file. `items` has the schema `ITEMS`, in the file's order, a chunk for each batch read."""
 
     items: pa.Table
+    further: (
+        pa.Table
+    )  # (n,) the file's own categories (text) and numbers (float64) by heading, null where there is none
     rejects: list[Reject]
     passed_over: Counter[str]  # rows that are no items and at no fault, by what they are
     several: int  # items that stand for several variants at one price
@@ -122,17 +122,20 @@ def read_items(reading: Reading, priced: bool, on_progress: OnProgress = silent)
     """Read the items of a file that is understood, as `read_catalogue` does."""
     reader = ItemReader(reading, priced=priced, unique=True)
     tables: list[pa.Table] = []
+    further: list[pa.Table] = []
     prices: list[pa.Array] = []
     rejects: list[Reject] = []
     for batch in reading.batches():
         items, faults = reader.read(batch)
         rejects += faults
         tables.append(reader.table(items))
+        further.append(reader.further(items))
         prices.append(pa.array([item.price for item in items], pa.float64()))
         on_progress("reading", reader.rows, None)
     reader.refuse_if_unusable()
     return Catalogue(
         items=pa.concat_tables(tables or [reader.table([])]),
+        further=pa.concat_tables(further or [reader.further([])]),
         rejects=rejects,
         passed_over=reader.passed_over,
         several=reader.several,
@@ -160,12 +163,8 @@ def make_items(
     prices: Sequence[float | None] | None = None,
     *,
     parents: Sequence[str | None] | None = None,
-    further: Mapping[str, Sequence[str | float | None]] = MappingProxyType({}),
 ) -> pa.Table:
-    """Make items (schema `ITEMS`) of equally long columns; `prices` in money. Raises `DataRefused` for an odd price.
-
-    `further` columns stand behind them, by name: `category:NAME` of text, `number:NAME` of numbers.
-    """
+    """Make items (schema `ITEMS`) of equally long columns; `prices` in money. Raises `DataRefused` for an odd price."""
     prices = [None] * len(ids) if prices is None else prices
     parents = [None] * len(ids) if parents is None else parents
     texts = [without_markup(text) for text in texts]
@@ -173,7 +172,6 @@ def make_items(
     for item_id, price in zip(ids, prices, strict=True):
         if price is not None and not LOWEST_PRICE <= price <= HIGHEST_PRICE:
             raise DataRefused(f"item {item_id!r} has the price {price}: give a positive amount of money, or none.")
-    schema = pa.schema([*ITEMS, *(pa.field(name, further_type(name)) for name in further)])
     columns = (
         ids,
         texts,
@@ -184,13 +182,12 @@ def make_items(
         [item.unit for item in parsed],
         [item.pack for item in parsed],
         [parent or None for parent in parents],
-        *further.values(),
     )
     try:
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, ITEMS, strict=True)]
     except UnicodeEncodeError as error:
         raise DataRefused("a text has characters that are not Unicode: save it as UTF-8.") from error
-    return pa.Table.from_arrays(arrays, schema=schema)
+    return pa.Table.from_arrays(arrays, schema=ITEMS)
 
 
 def _date_fault(cell: str, dates: DateConvention) -> str:
@@ -199,17 +196,6 @@ def _date_fault(cell: str, dates: DateConvention) -> str:
     except ValueError as error:
         return str(error)
     return ""
-
-
-def further_type(column: str) -> pa.DataType:
-    """The type of a column that stands behind those of `ITEMS`."""
-    assert column.startswith((CATEGORY, NUMBER)), column
-    return pa.string() if column.startswith(CATEGORY) else pa.float64()
-
-
-def further_columns(table: pa.Table) -> dict[str, list[str | float | None]]:
-    """Return the columns of a table that are a catalogue's own, by name."""
-    return {name: table[name].to_pylist() for name in table.column_names if name.startswith((CATEGORY, NUMBER))}
 
 
 def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
@@ -265,38 +251,33 @@ class ItemReader:
         return next((cleaned for at in places if (cleaned := cleaned_id(record.cells[at] or ""))), "")
 
     def cells(self, items: Sequence[Item]) -> pa.Table:
-        """Return the cells of items as a table: item_id, text, image, and the file's own columns."""
-        columns: dict[str, Sequence[str | float | None]] = {
+        """Return the cells of items as a table: item_id, text and image, whose heading its metadata holds."""
+        columns = {
             "item_id": [item.item_id for item in items],
             "text": [item.text for item in items],
             "image": [item.image for item in items],
-            **self._further(items),
         }
-        arrays = {
-            name: pa.array(cells, pa.float64() if name.startswith(NUMBER) else pa.string())
-            for name, cells in columns.items()
-        }
-        return pa.table(arrays).replace_schema_metadata({"image": self._heading("image")})
+        table = pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()})
+        return table.replace_schema_metadata({"image": self._heading("image")})
 
-    def _further(self, items: Sequence[Item]) -> dict[str, list[str | float | None]]:
-        """The file's own columns, by name."""
+    def further(self, items: Sequence[Item]) -> pa.Table:
+        """Return the file's own categories and numbers, by heading."""
         header, roles = self._roles.header, self._roles
-        columns: dict[str, list[str | float | None]] = {}
+        columns: dict[str, pa.Array] = {}
         for number, at in enumerate(roles.categories):
-            columns[f"{CATEGORY}{header[at]}"] = [item.categories[number] for item in items]
+            columns[header[at]] = pa.array([item.categories[number] for item in items], pa.string())
         for number, at in enumerate(roles.numbers):
-            columns[f"{NUMBER}{header[at]}"] = [item.numbers[number] for item in items]
-        return columns
+            columns[header[at]] = pa.array([item.numbers[number] for item in items], pa.float64())
+        return pa.table(columns)
 
     def table(self, items: Sequence[Item]) -> pa.Table:
-        """Return items as a table of the schema `ITEMS`, with the file's own columns behind it."""
+        """Return items as a table of the schema `ITEMS`."""
         return make_items(
             [item.item_id for item in items],
             [item.text for item in items],
             [item.image for item in items],
             [item.price for item in items],
             parents=[item.parent for item in items],
-            further=self._further(items),
         )
 
     def validate(self, record: Record) -> Item | Reject | None:

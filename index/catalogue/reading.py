@@ -112,7 +112,7 @@ class Reading:
         return self.roles.header[places[0]] if places else ""
 
 
-_TOLD = ("id", "text", "option", "image", "price", "sale_price", "currency", "date", "parent", "category", "number")
+_TOLD = ("id", "text", "option", "image", "price", "sale_price", "currency", "date", "parent")
 
 
 def _listed(names: str | list[str]) -> str:

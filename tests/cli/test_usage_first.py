@@ -9,7 +9,7 @@ import click
 import pytest
 
 from commands.price import price as group
-from commands.reading import READING_OPTIONS, REPEATED_OPTIONS
+from commands.reading import READING_OPTIONS
 
 USAGE, DATA, INDEX = 2, 3, 4
 Price = Callable[..., Any]
@@ -98,7 +98,7 @@ CONTRADICTIONS = [
     ("ablate", ["--parts", "modalities"]),
 ]
 # Whatever they say may be right: names of columns, folders that may come to be, addresses that may answer.
-READING = {option for option, _, _ in (*READING_OPTIONS, *REPEATED_OPTIONS)} | {"--rates"}
+READING = {option for option, _, _ in READING_OPTIONS} | {"--rates", "--ignore-column"}
 FREE = {"--index", "--image", "--file", "--ray", *READING}
 CASES = [(name, option, value) for name, wrong in WRONG.items() for option, values in wrong.items() for value in values]
 
