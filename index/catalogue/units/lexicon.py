@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from index.catalogue.units.table import SPELLINGS
-from index.catalogue.units.tokens import PADDING, fold, tokenize
+from index.catalogue.units.tokens import fold, tokenize
 from index.catalogue.units.vocabulary import OF_EACH, PACK_AFTER, SHAPED
 
 PACK = "pack"
@@ -30,7 +30,7 @@ def _thousandths(name: str, factor: float) -> str:
 def _entries() -> dict[str, tuple[tuple[tuple[str, ...], Unit], ...]]:
     units = [Unit(name, factor, spelling, _thousandths(name, factor)) for spelling, (name, factor) in SPELLINGS.items()]
     units += [Unit(PACK, 1.0, spelling, "") for spelling in PACK_AFTER]  # the last of one spelling counts
-    by_tokens = {tuple(tokenize(fold(unit.spelling))[: -len(PADDING)]): unit for unit in units}
+    by_tokens = {tuple(tokenize(fold(unit.spelling))): unit for unit in units}
     entries: dict[str, list[tuple[tuple[str, ...], Unit]]] = {}
     for tokens in sorted(by_tokens, key=len, reverse=True):
         entries.setdefault(tokens[0], []).append((tokens[1:], by_tokens[tokens]))

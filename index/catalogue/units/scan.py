@@ -11,9 +11,9 @@ from index.catalogue.units import context
 from index.catalogue.units.behind import marked, multiplied, paired, times_behind, unit_behind
 from index.catalogue.units.lexicon import ENTRIES, FLAT, PACK, PIECE, Unit
 from index.catalogue.units.numbers import MAX_PACK, Number, read_number
-from index.catalogue.units.packs import BEHIND, BOX, OF, PER_CASE, Pack, level_of, pack_before, times_before
+from index.catalogue.units.packs import BEFORE, BEHIND, BOX, OF, PER_CASE, Pack, level_of, pack_before, times_before
 from index.catalogue.units.plain import SPEAKING_BEFORE, is_silent, is_spoken_for, plain_pack, plain_unit
-from index.catalogue.units.tokens import DIGITS, fold, pattern_of, read_decimal, tokenize
+from index.catalogue.units.tokens import DIGITS, PADDING, fold, pattern_of, read_decimal, tokenize
 from index.catalogue.units.vocabulary import (
     BOX_NOUNS,
     CONTAINERS,
@@ -90,6 +90,7 @@ class Scan:
         else:
             starts = [at for at, word in enumerate(words) if word[-1] in DIGITS or word in _STARTS]
             self._filled = context.may_be_filled(words)
+        words += PADDING
         for start in starts:
             if start >= self._end and (self._filled or not self._read_plain(start)):
                 self._read(start)
@@ -157,7 +158,8 @@ class Scan:
         if words[number.after] in TIMES:
             number = multiplied(words, number)
         found = unit_behind(words, number.after)
-        if number.lots == 1 and (found is None or found[0].name in ("count", PACK)):
+        counted = found is None or found[0].name in ("count", PACK)
+        if counted and number.lots == 1 and words[at - 1] in BEFORE:
             before = pack_before(words, number, found)
             if before and before.start >= self._end:  # not the "packs of" in "8 packs of 72"
                 if before.pack:

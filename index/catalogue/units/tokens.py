@@ -45,9 +45,8 @@ def pattern_of(folded: str) -> re.Pattern[str]:
 
 
 def tokenize(folded: str) -> list[str]:
-    """Return the tokens of a folded text, and `PADDING`, which no text can have."""
+    """Return the tokens of a folded text. Who looks around them adds `PADDING`, which no text can have."""
     words: list[str] = pattern_of(folded).findall(folded)
-    words += PADDING
     return words
 
 
