@@ -15,6 +15,7 @@ import numpy as np
 
 from engine.features.tfidf import Words, weigh_words, word_table
 from index.arrays import Float32, unit_rows
+from index.encoders.device import torch_threads
 from index.storage.layout import LSA
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Lsa:
         sparse = torch.sparse_coo_tensor(
             torch.from_numpy(here), torch.from_numpy(table.data), table.shape, check_invariants=True
         )
-        with torch.random.fork_rng(devices=[]):
+        # On one thread, for the same directions whatever their number; it is 1% of a build.
+        with torch.random.fork_rng(devices=[]), torch_threads(1):
             torch.manual_seed(seed)
             *_, directions = torch.svd_lowrank(sparse, q=min(DIRECTIONS, *table.shape), niter=3)
         # In half precision, in which they are kept, a cosine moves by less than 0.001.
