@@ -17,6 +17,7 @@ from engine.features.inputs import WORD_KINDS, known_columns
 from engine.features.tfidf import Words, weigh_words, word_table
 from index.arrays import Float32, unit_rows
 from index.contents import AGAIN, expect, loading
+from index.encoders.device import torch_threads
 from index.errors import IndexUnusable
 from index.storage.layout import LSA
 
@@ -51,7 +52,8 @@ class Lsa:
         sparse = torch.sparse_coo_tensor(
             torch.from_numpy(here), torch.from_numpy(table.data), table.shape, check_invariants=True
         )
-        with torch.random.fork_rng(devices=[]):
+        # On one thread, for the same directions whatever their number; it is 1% of a build.
+        with torch.random.fork_rng(devices=[]), torch_threads(1):
             torch.manual_seed(seed)
             *_, directions = torch.svd_lowrank(sparse, q=min(DIRECTIONS, *table.shape), niter=3)
         # In half precision, in which they are kept, a cosine moves by less than 0.001.

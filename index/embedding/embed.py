@@ -17,6 +17,7 @@ import numpy as np
 from index.arrays import Float32, chunks
 from index.embedding.vector_cache import VectorCache
 from index.encoders import Encoder
+from index.encoders.device import one_thread_each
 from index.errors import PriceError
 from index.photographs.fingerprints import READERS, Fingerprints, read_fingerprints
 from index.photographs.formats import ImageRefused
@@ -195,17 +196,30 @@ def _embed(
 
 
 def _forwarded(encoder: Encoder, batches: Batches) -> Generator[tuple[list[bytes], np.ndarray], None, None]:
-    """Each batch's keys and vectors, in order. While one is in the forward pass, the next is prepared."""
-    with ThreadPoolExecutor(1) as preparing:
-        waiting: deque[tuple[list[bytes], Any]] = deque()
-        for batch in batches:
-            waiting.append((batch.keys, preparing.submit(encoder.prepare, batch.items)))
-            del batch  # its items can go as soon as they are prepared
-            if len(waiting) > 1:
-                keys, prepared = waiting.popleft()
-                yield keys, _checked(encoder, encoder.forward(prepared.result()), len(keys))
-        for keys, prepared in waiting:
-            yield keys, _checked(encoder, encoder.forward(prepared.result()), len(keys))
+    """Each batch's keys and vectors, in order. While batches are in the forward pass, as many more are prepared.
+
+    On a CPU there are as many as torch has threads, each on one of them: so vectors do not depend on their number.
+    """
+    with one_thread_each() if encoder.on_cpu else contextlib.nullcontext(1) as at_once:
+        preparing, passing = ThreadPoolExecutor(1), ThreadPoolExecutor(at_once)
+        try:
+            waiting: deque[tuple[list[bytes], Future[np.ndarray]]] = deque()
+            for batch in batches:
+                prepared = preparing.submit(encoder.prepare, batch.items)
+                waiting.append((batch.keys, passing.submit(_forward, encoder, prepared)))
+                del batch, prepared  # its items can go as soon as they are prepared
+                if len(waiting) > at_once:
+                    keys, vectors = waiting.popleft()
+                    yield keys, _checked(encoder, vectors.result(), len(keys))
+            for keys, vectors in waiting:
+                yield keys, _checked(encoder, vectors.result(), len(keys))
+        finally:
+            for pool in (preparing, passing):
+                pool.shutdown(wait=False, cancel_futures=True)  # an interrupt does not wait for what is not begun
+
+
+def _forward(encoder: Encoder, prepared: Future[Any]) -> np.ndarray:
+    return encoder.forward(prepared.result())
 
 
 def _checked(encoder: Encoder, vectors: np.ndarray, count: int) -> np.ndarray:

@@ -56,6 +56,7 @@ class Clip(Encoder):
 
     def __init__(self, spec: EncoderSpec, identity: str, parts: Parts, device: Device) -> None:
         super().__init__(spec, identity, device.batch_size(spec))
+        self.on_cpu = device.device.type == "cpu"
         self._parts = parts
         self._device = device
 

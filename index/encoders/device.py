@@ -117,6 +117,20 @@ class Device:
 
 
 @contextmanager
+def one_thread_each() -> Iterator[int]:
+    """Compute on one thread in each thread of Python inside the block; yields how many of them make up torch's own.
+
+    A sum that is split among threads is another in its last digits for another number of them, and waiting for each
+    other after every product costs them more than it gains.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    with torch_threads(1):
+        yield threads
+
+
+@contextmanager
 def torch_threads(count: int) -> Iterator[None]:
     """Compute with `count` of torch's threads inside the block; the number before is set again after."""
     import torch

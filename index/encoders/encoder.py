@@ -16,6 +16,9 @@ from index.encoders.registry import EncoderSpec
 class Encoder(ABC):
     """Items to unit vectors. `encode` is `forward(prepare(batch))`: the two halves may run in different threads."""
 
+    on_cpu = False
+    """Whether torch computes `forward` on the CPU: several batches then share its threads, one to a batch."""
+
     def __init__(self, spec: EncoderSpec, identity: str, batch_size: int) -> None:
         self.spec = spec
         self.identity = identity

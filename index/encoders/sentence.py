@@ -53,6 +53,7 @@ class Sentence(Encoder):
         self, spec: EncoderSpec, identity: str, tokeniser: "Tokenizer", network: Network, device: Device
     ) -> None:
         super().__init__(spec, identity, device.batch_size(spec))
+        self.on_cpu = device.device.type == "cpu"
         self._tokeniser = tokeniser
         self._network = network
         self._device = device.device

@@ -37,6 +37,7 @@ class Timm(Encoder):
 
     def __init__(self, spec: EncoderSpec, identity: str, network: Any, device: Device) -> None:
         super().__init__(spec, identity, device.batch_size(spec))
+        self.on_cpu = device.device.type == "cpu"
         self._network = network
         self._device = device
 

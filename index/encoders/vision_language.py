@@ -69,6 +69,7 @@ class VisionLanguage(Encoder):
 
     def __init__(self, spec: EncoderSpec, identity: str, parts: Parts, device: Device) -> None:
         super().__init__(spec, identity, device.batch_size(spec))
+        self.on_cpu = device.device.type == "cpu"
         self._network = parts.network
         self._tokeniser = parts.tokeniser
         self._processor = parts.processor

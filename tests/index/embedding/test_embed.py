@@ -16,9 +16,12 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 
 from index.embedding.embed import embed_photographs, embed_texts
 from index.embedding.vector_cache import VectorCache
+from index.encoders import open_encoder
+from index.encoders.device import torch_threads
 from index.errors import IndexUnusable, PriceError
 from index.photographs import fingerprints as fingerprinting
 from index.photographs.fingerprints import Fingerprints, read_fingerprints
@@ -38,6 +41,8 @@ def vector_of(item: Any) -> np.ndarray:
 
 class FakeEncoder:
     """Remembers its batches. `on_forward(batch)` runs first and may raise, wait or return other vectors."""
+
+    on_cpu = False
 
     def __init__(self, batch_size: int = 4) -> None:
         self.spec = cast(Any, SimpleNamespace(name="fake"))
@@ -200,6 +205,33 @@ def test_the_next_batch_is_prepared_while_one_is_in_the_forward_pass() -> None:
     encoder.on_forward = lambda batch: waited.append(encoder.second_is_prepared.wait(60))
     embed_texts(encoder, ["1", "22", "333"])
     assert waited[0], "the second batch was not prepared before the first had passed"
+
+
+def test_batches_of_a_cpu_pass_at_once_each_on_one_thread_and_come_back_in_order() -> None:
+    encoder, together, threads = FakeEncoder(batch_size=1), threading.Barrier(2), []
+
+    def meet(batch: list[Any]) -> None:
+        together.wait(60)
+        threads.append(torch.get_num_threads())
+
+    encoder.on_cpu, encoder.on_forward = True, meet
+    texts = ["4444", "333", "22", "1"]
+    with torch_threads(2):
+        vectors = embed_texts(encoder, texts)
+        assert torch.get_num_threads() == 2
+    assert threads == [1] * 4
+    np.testing.assert_array_equal(vectors, np.stack([vector_of(text) for text in texts]))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_vectors_do_not_depend_on_the_number_of_threads(precision: str) -> None:
+    encoder = open_encoder("minilm", device="cpu", precision=precision)
+    texts = [f"{word} cup, {number} oz" for number in range(20) for word in ("amber", "beryl", "coral")]
+    made = []
+    for threads in (1, 2, 3):
+        with torch_threads(threads):
+            made.append(embed_texts(encoder, texts))
+    assert (made[0] == made[1]).all() and (made[0] == made[2]).all()
 
 
 def test_what_an_encoder_must_not_return_is_refused_by_its_name_and_not_kept(cache: VectorCache) -> None:
@@ -670,7 +702,7 @@ def test_an_error_that_is_no_refusal_is_not_swallowed() -> None:
 
 class Pairs:
     spec = SimpleNamespace(name="pairs")
-    identity, dim, batch_size = "pairs 1", 2, 4
+    identity, dim, batch_size, on_cpu = "pairs 1", 2, 4, False
 
     def length(self, item):
         return 1
