@@ -198,21 +198,25 @@ def read_column(path: Path, role: str, name: str | None = None) -> Iterator[Reco
 
 def _survey(source: Source, articles: Articles, on_progress: OnProgress) -> Survey:
     survey = Survey()
-    prices = [*articles.at("price"), *articles.at("sale_price")]
-    currencies, dates = articles.at("currency"), articles.at("date")
-    for batch in source.batches(articles.columns):
+    counted = [
+        (survey.prices, (*articles.at("price"), *articles.at("sale_price"))),
+        (survey.currencies, articles.at("currency")),
+        (survey.dates, articles.at("date")),
+    ]
+    needed = range(len(articles.columns)) if articles.needs_survey else sorted({at for _, ats in counted for at in ats})
+    place = {at: number for number, at in enumerate(needed)}
+    for batch in source.batches([articles.columns[at] for at in needed]) if needed else ():
         rows = [record.cells for record in batch if not record.fault]
-        for at in prices:
-            survey.prices.update(cell for cells in rows if (cell := cells[at]) and not cell.isspace())
-        for at in currencies:
-            survey.currencies.update((cells[at] or "").strip() for cells in rows)
-        for at in dates:
-            survey.dates.update(cell for cells in rows if (cell := cells[at]) and not cell.isspace())
+        for cells_seen, ats in counted:
+            for at in ats:
+                column = place[at]
+                cells_seen.update([(cells[column] or "").strip() for cells in rows])
         if articles.needs_survey:
             for cells in rows:
                 articles.survey(cells)
         survey.rows += len(batch)
         on_progress("surveying the file", survey.rows, None)
+    del survey.prices[""], survey.dates[""]  # but rows without a currency count
     return survey
 
 

@@ -102,7 +102,10 @@ def picker(columns: Sequence[int] | None) -> Callable[[Sequence[str | None]], Ce
         return tuple
     if len(columns) > 1:
         return itemgetter(*columns)
-    return lambda row: tuple(row[column] for column in columns)
+    if len(columns) == 1:
+        [column] = columns
+        return lambda row: (row[column],)
+    return lambda row: ()
 
 
 def in_batches(records: Iterable[Record]) -> Iterator[list[Record]]:
