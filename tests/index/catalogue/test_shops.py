@@ -12,6 +12,7 @@ from index.catalogue.items import Catalogue, read_catalogue
 from index.catalogue.settings import ReadSettings
 from index.catalogue.shops.articles import HEADER, PARENT, PHOTOGRAPH, SECTION, STORE_VIEW, Articles
 from index.catalogue.shops.columns import find_roles
+from index.errors import DataRefused
 
 HTML = "<p>Loose leaf, <b>hand</b> picked &amp; dried</p>\n<ul><li>from our own garden</li></ul>"
 OUR_PRICE = "purchasable_offer[marketplace_id=ATVPDKIKX0DER][audience=ALL]#1.our_price#1.schedule#1.value_with_tax"
@@ -663,3 +664,58 @@ def test_the_short_way_of_reading_a_row_gives_what_the_long_way_gives() -> None:
         for line in range(2, 500):
             row = tuple(source.choice(choices) for choices in columns)
             assert short.read(row, line) == long.read(row, line)
+
+
+# Photographs, and whatever else a shop may write
+
+
+@pytest.mark.parametrize(
+    ("export", "images"),
+    [
+        (
+            "Shopify, two options, photographs below, a product without variants or SKU",
+            {"0012": "https://x/v.jpg", "tea:50 Bags/Green": "https://x/v.jpg", "oil": None},
+        ),
+        ("WooCommerce in en", {"T-20": None, "T-50": None, "O": "https://x/a.jpg"}),
+        ("eBay file exchange", {"T-20": "https://x/20.jpg", "T-50": "https://x/a.jpg", "O": None}),
+        (
+            "Magento, variants listed by their parent",
+            {"T-20": "/t/e/tea.jpg", "T-50": None, "O": None},
+        ),
+    ],
+)
+def test_a_variant_has_its_own_photograph_or_else_its_parents(
+    tmp_path: Path, export: str, images: dict[str, str | None]
+) -> None:
+    items = read(tmp_path, written(EXPORTS[export])).items
+    assert dict(zip(items["item_id"].to_pylist(), items["image"].to_pylist(), strict=True)) == images
+
+
+def test_variants_of_one_parent_share_its_key_and_others_none(tmp_path: Path) -> None:
+    for export in ("WooCommerce in de", "eBay file exchange", "Magento, variants listed by their parent"):
+        items = read(tmp_path, written(EXPORTS[export])).items
+        parent = dict(zip(items["item_id"].to_pylist(), items["parent"].to_pylist(), strict=True))
+        assert parent["T-20"] == parent["T-50"] != parent["O"], export
+        assert parent["T-20"] is not None
+
+
+@pytest.mark.parametrize("export", EXPORTS.values(), ids=EXPORTS)
+def test_rows_in_are_items_rejects_or_passed_over_whatever_the_cells_hold(tmp_path: Path, export: Export) -> None:
+    """Rows of an export in another order, some twice, some with cells that are empty or another row's."""
+    source = random.Random(0)  # noqa: S311
+    for _ in range(6):
+        rows: Rows = []
+        for row in source.choices(export.rows, k=12):
+            changed = dict(row)
+            for heading in source.sample(sorted(changed), k=source.randrange(3)):
+                changed[heading] = source.choice(["", "x", "0", source.choice(export.rows).get(heading, "")])
+            rows.append(changed)
+        rows = [row for row in rows if any(row.values())]  # a blank row is none
+        try:
+            found = read(tmp_path, written(export._replace(rows=rows)))
+        except DataRefused as error:
+            assert "no usable row" in str(error) or "no item" in str(error)
+            continue
+        assert found.items.num_rows + len(found.rejects) + found.passed_over.total() == len(rows)
+        ids = found.items["item_id"].to_pylist()
+        assert len(set(ids)) == len(ids)
