@@ -29,7 +29,7 @@ class ReadSettings:
     def __post_init__(self) -> None:
         for name in ("text", "category", "number", "ignore"):
             names = getattr(self, name) or ()
-            if doubled := [one for one, times in Counter(names).items() if times > 1]:
+            if doubled := [column for column, times in Counter(names).items() if times > 1]:
                 raise UsageError(f"{name} names {doubled[0]!r} twice: name each once.")
 
     def given(self) -> dict[str, Any]:
