@@ -24,11 +24,11 @@ from typing import Any
 import hypothesis
 import numpy as np
 from hypothesis import strategies as st
-from index.catalogue.columns import Columns
 from index.catalogue.prices import HIGHEST_PRICE, LOWEST_PRICE, read_price
 from outcome import Tally, arguments, finish, scaled
 
 from index.catalogue.items import read_catalogue
+from index.catalogue.settings import FOUND
 from index.catalogue.units import MAX_PACK, TABLE, UNITS, is_sane, read_quantity
 from index.errors import DataRefused
 
@@ -185,7 +185,7 @@ def catalogues_as_they_are_written(drawn: Drawn) -> None:
         path, items = Path(folder) / "catalogue.csv", expected(drawn)
         write(drawn, path)
         try:
-            read = read_catalogue(path, Columns(), priced=True)
+            read = read_catalogue(path, FOUND, priced=True)
         except DataRefused:
             assert not items, "a file with items was refused"
             return

@@ -51,7 +51,7 @@ def test_json_is_one_object_and_the_file_is_of_the_challenges_form(price: Price,
 
 def test_a_person_is_told_the_counts_and_the_shares(price: Price, shop: Any, tmp_path: Path) -> None:
     items, out = tmp_path / "items.csv", tmp_path / "prices.parquet"
-    items.write_text("sku,catalog_content,image_link\n1,Tea,x.jpg\n,Rope,\n", encoding="utf-8")
+    items.write_text("sku,catalog_content,image_link\n1,Tea,x.jpg\n2,,\n", encoding="utf-8")
     answer = price("predict", items, "--output", out, "--index", shop.index, "--id-column", "sku", "--full")
     assert answer.code == 0, answer.err
     assert f"2 rows in {out}: 1 priced; " in answer.out

@@ -59,10 +59,10 @@ FILES: dict[str, tuple[Make, str]] = {
     "a spreadsheet": (written(b"PK\x03\x04" + b"\0" * 100), "damaged workbook"),
     "torn Parquet": (written(b"PAR1" + b"\0" * 100), "damaged Parquet"),
     "a column that is nearly right": (
-        written(GOOD.join([HEADER.replace("price", "Prices"), ""]).encode()),
-        "did you mean 'Prices'?",
+        written(GOOD.join([HEADER.replace("price", "Prise"), ""]).encode()),
+        "did you mean 'Prise'?",
     ),
-    "a column that is not there": (written(b"sku,words\n1,Coffee\n"), "--id-column"),
+    "a column that is not there": (written(b"sku,words\n1,2\n"), "--text-column"),
     "a column twice": (written(b"sample_id,sample_id,catalog_content,price\n1,1,Coffee,3\n"), "'sample_id'"),
 }
 

@@ -32,6 +32,7 @@ def items_of(rows) -> pa.Table:
         "amount": amounts,
         "unit": units,
         "pack": packs,
+        "parent": [None] * len(rows),
     }
     return pa.table({name: list(values) for name, values in columns.items()}, schema=ITEMS)
 

@@ -14,8 +14,9 @@ def rows(*each: tuple[str, str, str | None, str | None], group: list[int] | None
     """(id, name, photograph, fingerprint)"""
     keyed = [(item_id, name_key(name), *photograph) for item_id, name, *photograph in each]
     columns = [pa.array(list(column), pa.string()) for column in zip(*keyed, strict=True)]
+    columns.append(pa.nulls(len(each), pa.string()))
     groups = pa.array(group or [0] * len(each), pa.int64())
-    return pa.table([*columns, groups], names=["item_id", "name_key", "image", "fingerprint", "group"])
+    return pa.table([*columns, groups], names=["item_id", "name_key", "image", "fingerprint", "parent", "group"])
 
 
 KNOWN = rows(

@@ -190,5 +190,6 @@ def test_columns_may_have_any_names(quick: Settings, tmp_path: Path) -> None:
     path = tmp_path / "goods.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["key", "words", "eur"], *([i, name, cost] for i, name, _, cost in wares())])
-    built = build_index(path, tmp_path / "index", quick, columns=ReadSettings(id="key", text=("words",), price="eur"))
+    named = replace(quick, catalogue=ReadSettings(id="key", text=("words",), price="eur"))
+    built = build_index(path, tmp_path / "index", named)
     assert built.rows == len(wares())

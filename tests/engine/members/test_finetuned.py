@@ -267,7 +267,7 @@ def test_an_encoder_that_was_never_finetuned_has_no_provenance(tiny_minilm: str,
 
 
 def test_photographs_make_rows_known_but_a_placeholder_does_not() -> None:
-    keys = row_keys(listed("a", "b", "c", images=["http://x/1.jpg?w=3", "y/1.jpg", None]), ["f", None, None])
+    keys = row_keys(listed("a", "b", "c", images=["http://x/1.jpg?w=3", "https://x/1.jpg", None]), ["f", None, None])
     assert keys[0] & keys[1] and not keys[0] & keys[2]
     assert [len(own) for own in keys] == [4, 3, 2]
     many = row_keys(listed(*(f"{chr(97 + i)} cup" for i in range(26)), images=["none.jpg"] * 26))
