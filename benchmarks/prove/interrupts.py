@@ -1,6 +1,6 @@
 """Interrupts of every command, at early and at random moments: each must end as the contract says, and harm nothing.
 
-    python benchmarks/prove/interrupts.py [--trials N] [--seed N] [--only COMMAND]
+    python benchmarks/prove/interrupts.py [--scale SHARE] [--seed N] [--only COMMAND]
 
 Makes a small catalogue and an index of it in a folder of its own. In a trial a command runs on a copy of them, is sent
 SIGINT after 0 to 0.3 seconds (every other trial) or 0 to 3, and must have ended 2 seconds later: with exit code 130,
@@ -12,7 +12,6 @@ milliseconds, in which an interrupt kills it with a traceback of its own) is not
 
 from __future__ import annotations
 
-import argparse
 import http.server
 import os
 import random
@@ -28,6 +27,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from outcome import arguments, scaled
 
 from cli import INTERRUPT, INTERRUPTED
 from engine.serving.pricer import Item, Pricer
@@ -48,6 +49,7 @@ cli.main()
 STAGE = re.compile(r"[a-z][\w ,]*(\([\w@.-]+\))?(: [\d,]+( of [\d,]+.*)?)?")  # a line of progress
 QUICK = "folds = 3\n[mlp]\nwidth = 16\n[mlp.fit]\nepochs = 2\n[lexical]\nwidth = 16\n[gbdt]\nrounds = 10\n"
 QUERY = "Herbal tea, 16 count"
+TRIALS = 8  # of each command
 COMMANDS = {
     "--help": "--help",
     "completion": "completion bash",
@@ -238,22 +240,20 @@ def trials_of(shop: Shop, command: str, trials: int, chance: random.Random) -> T
 
 def main() -> None:
     """Run the trials and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=30, help="of each command")
-    parser.add_argument("--seed", type=int, default=0)
+    parser = arguments(__doc__)
     parser.add_argument("--only", choices=COMMANDS, help="one command alone")
     given = parser.parse_args()
     failures: list[str] = []
-    print(f"{'what':18} {'trials':>6} {'failures':>8} {'minutes':>7} {'slowest, s':>10}")
+    rows: list[str] = []
     with tempfile.TemporaryDirectory() as folder, slow_photographs() as port:
         shop = make_shop(Path(folder), port)
         for command in [given.only] if given.only else COMMANDS:
-            tally = trials_of(shop, command, given.trials, random.Random(f"{given.seed} {command}"))  # noqa: S311
+            tally = trials_of(shop, command, scaled(TRIALS, given.scale), random.Random(f"{given.seed} {command}"))  # noqa: S311
             failures += tally.failures
-            row = (
-                f"{command:18} {tally.trials:6} {len(tally.failures):8} {tally.seconds / 60:7.1f} {tally.slowest:10.2f}"
-            )
-            print(row, *tally.failures, sep="\n  ", flush=True)
+            print(f"{command}: the slowest took {tally.slowest:.2f} s", *tally.failures, sep="\n  ", flush=True)
+            count = f"{tally.trials} | {len(tally.failures)} | {tally.seconds / 60:.1f}"
+            rows.append(f"interrupts: {command} | {count}")
+    print(*rows, sep="\n")
     sys.exit(bool(failures))
 
 
