@@ -47,7 +47,7 @@ from commands.streams import show, tell, tell_notes
 @reading_options
 @json_option
 def build_index_command(catalogue: Path, index_dir: Path, *, as_json: bool, **options: Any) -> None:
-    """Learn from a priced CATALOGUE (CSV or Parquet) and make the new index the current one.
+    """Learn from a priced CATALOGUE (a file that `price inspect` reads) and make the new index current.
 
     Rows that cannot be used go to a rejects file with line, column and reason. A CATALOGUE that is missing is data that
     is refused (exit code 3); a wrong option (2) is said before. A build that is stopped leaves the
@@ -107,7 +107,7 @@ def build_index_command(catalogue: Path, index_dir: Path, *, as_json: bool, **op
 @reading_options
 @json_option
 def add_command(new: Path, index_dir: Path, *, as_json: bool, **options: Any) -> None:
-    """Add the priced items of NEW (CSV or Parquet) to the index, without training anything.
+    """Add the priced items of NEW (a file that `price inspect` reads) to the index, without training anything.
 
     They are comparables from then on. Their residuals come from models that were trained neither on them nor on their
     near-duplicates. Whoever is reading keeps the index that was opened; a kill leaves the old one current. An id that
@@ -135,7 +135,7 @@ def add_command(new: Path, index_dir: Path, *, as_json: bool, **options: Any) ->
 
 @click.command("remove", short_help="Take items out of the index.")
 @click.argument("ids", nargs=-1)
-@click.option("--file", type=PATH, help="CSV or Parquet file of ids to remove, beside those that are named.")
+@click.option("--file", type=PATH, help="File of ids to remove, beside those that are named.")
 @click.option("--id-column", help="Column of the file that holds the ids. [default: found by its heading]")
 @click.option("--ignore-missing", is_flag=True, help="Pass over ids that the index does not have.")
 @index_option

@@ -113,7 +113,7 @@ def _standard_input() -> str:
 @reading_options
 @json_option
 def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool, **options: Any) -> None:
-    """Price every row of ITEMS (CSV or Parquet) into a file of ids and prices, in the same order.
+    """Price every item of ITEMS (a file that `price inspect` reads) into a file of ids and prices, in the same order.
 
     A row that cannot be priced has an empty price, and stands with its reason in OUTPUT.rejects.csv. A job that is
     stopped is continued by the same command, and gives the same file. Ids are written as they are, to be joined on: for

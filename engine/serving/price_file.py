@@ -162,7 +162,7 @@ def price_file(
     pool: Pool | None = None,
     on_progress: OnProgress = silent,
 ) -> PriceFileResult:
-    """Price `items` (CSV or Parquet) into `out`, a line a row in the input's order; an empty price where there is none.
+    """Price a file of `items` into `out`, a line a row in the input's order; an empty price where there is none.
 
     A job that was killed is continued by the same call; one that lacked only the tidying up is told as done. Raises
     UsageError for an `out` that cannot be written, that is there already without `overwrite`, or that an unfinished job
