@@ -9,7 +9,6 @@ resident memory may lie more than the budget and SLACK_MB above that with the or
 trials | failures | minutes`; the exit code is 1 where anything failed.
 """
 
-import argparse
 import csv
 import io
 import os
@@ -18,11 +17,12 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from outcome import Tally, arguments, finish
 
 BUDGET_MB = 300
 SLACK_MB = 60  # of the C library's for each thread, and of what decoders of several sizes leave behind for it
@@ -125,22 +125,20 @@ class Row:
     """One row of the table: trials of a command, against its peak with ordinary photographs."""
 
     def __init__(self, what: str, *arguments: object) -> None:
-        self.what, self.started, self.trials, self.failures, self.most = what, time.monotonic(), 0, 0, 0.0
-        self.ordinary, fault = peak(*arguments)
+        self._what, self._most, self.tally = what, 0.0, Tally(what)
+        self._ordinary, fault = peak(*arguments)
         assert not fault, fault
 
     def add(self, name: str, *arguments: object) -> None:
         """Run the command with other photographs."""
         used, fault = peak(*arguments)
-        above = used - self.ordinary
-        self.trials += 1
-        self.most = max(self.most, above)
-        self.failures += bool(fault) or above > BUDGET_MB + SLACK_MB
-        print(f"{self.what} {name}: {above:+.0f} MB {fault}", flush=True)
-
-    def __str__(self) -> str:
-        minutes = (time.monotonic() - self.started) / 60
-        return f"{self.what}, at most {self.most:+.0f} MB | {self.trials} | {self.failures} | {minutes:.1f}"
+        above = used - self._ordinary
+        self._most = max(self._most, above)
+        found = f"{name}: {above:+.0f} MB {fault}"
+        self.tally.what = self._what
+        self.tally.add(found if fault or above > BUDGET_MB + SLACK_MB else "")
+        self.tally.what = f"{self._what}, at most {self._most:+.0f} MB"
+        print(f"{self._what} {found}", flush=True)
 
 
 def write_catalogue(path: Path) -> Path:
@@ -197,14 +195,10 @@ def prove(scale: float, seed: int, folder: Path) -> Iterator[Row]:
 
 def main() -> None:
     """Print the table; exit with 1 where anything failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=float, default=1.0, help="Share of the kinds that are priced one by one.")
-    parser.add_argument("--seed", type=int, default=0, help="Of which kinds those are.")
-    given = parser.parse_args()
+    given = arguments(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = list(prove(min(given.scale, 1.0), given.seed, Path(folder)))
-    print(*rows, sep="\n")
-    sys.exit(any(row.failures for row in rows))
+    finish(row.tally for row in rows)
 
 
 if __name__ == "__main__":

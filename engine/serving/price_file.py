@@ -231,12 +231,10 @@ def _cut(items: Path, job: PriceFileJob, journal: ShardJournal, on_progress: OnP
         raise UsageError(
             f"The id column may not be called {journal.id_column!r}, which is a column of the answer: rename it."
         )
-    journal.shards, journal.rows, passed_over, notes = cut(reading, job.parts, settings.shard_rows, on_progress)
-    journal.passed_over = dict(passed_over)
-    journal.reading_notes = notes
+    journal.shards, journal.rows, journal.reading_notes = cut(reading, job.parts, settings.shard_rows, on_progress)
     if sha256_file(items) != journal.header["items"]:
         raise DataRefused(f"{items} changed while it was read: start again when it is complete.")
-    cut_as = {name: getattr(journal, name) for name in ("shards", "rows", "id_column", "passed_over", "reading_notes")}
+    cut_as = {name: getattr(journal, name) for name in ("shards", "rows", "id_column", "reading_notes")}
     record(job.parts, "cut", cut_as)
 
 

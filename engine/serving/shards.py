@@ -31,8 +31,6 @@ from index.progress import OnProgress
 from index.visible import without_formula
 
 if TYPE_CHECKING:
-    from collections import Counter
-
     import pyarrow as pa
 
     from index.catalogue.formats.records import Record
@@ -65,7 +63,6 @@ class ShardJournal:
     shards: int = 0
     rows: int = 0
     id_column: str = "item_id"  # as the file calls it
-    passed_over: dict[str, int] = field(default_factory=dict)  # rows that are no items, by what they are
     reading_notes: tuple[str, ...] = ()  # what the file was taken for, first
     results: dict[int, ShardResult] = field(default_factory=dict)
     joined: str = ""  # sha256 of OUT, once there is one to take its place
@@ -227,7 +224,7 @@ def _read_journal(parts: Path) -> ShardJournal | None:
             journal = ShardJournal(value)
         elif kind == "cut":
             journal.shards, journal.rows, journal.id_column = value["shards"], value["rows"], value["id_column"]
-            journal.passed_over, journal.reading_notes = value["passed_over"], tuple(value["reading_notes"])
+            journal.reading_notes = tuple(value["reading_notes"])
         elif kind == "done":
             journal.results[value["shard"]] = ShardResult(**value)
         elif kind == "joined":
@@ -266,10 +263,8 @@ def _is_whole(path: Path, sha256: str) -> bool:
         return False
 
 
-def cut(
-    reading: Reading, parts: Path, shard_rows: int, on_progress: OnProgress
-) -> tuple[int, int, Counter[str], tuple[str, ...]]:
-    """Write the shards of a file: (shards, rows, rows passed over, notes on the reading). Holds one of them.
+def cut(reading: Reading, parts: Path, shard_rows: int, on_progress: OnProgress) -> tuple[int, int, tuple[str, ...]]:
+    """Write the shards of a file: (shards, rows, notes on the reading). Holds one of them.
 
     Raises DataRefused for a file without items.
     """
@@ -281,7 +276,7 @@ def cut(
         shards, count = shards + 1, count + table.num_rows
         on_progress("reading", reader.rows, None)
     reader.refuse_if_unusable()
-    return shards, count, reader.passed_over, reading_notes(reading, reader.passed_over, reader.unnamed)
+    return shards, count, reading_notes(reading, reader.passed_over, reader.unnamed)
 
 
 def _judged(reader: ItemReader, reading: Reading) -> Iterator[tuple[Record, Item | Reject]]:
@@ -294,7 +289,7 @@ def _judged(reader: ItemReader, reading: Reading) -> Iterator[tuple[Record, Item
 
 
 def _shard(reader: ItemReader, rows: Iterator[tuple[Record, Item | Reject]], most: int) -> pa.Table | None:
-    """The next rows: items (schema `ITEMS` and the file's own columns), and for one that is none, column and reason."""
+    """The next rows: item_id, text and image, and for one that is no item, column and reason."""
     import pyarrow as pa
 
     items: list[Item] = []

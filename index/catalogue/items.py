@@ -22,7 +22,7 @@ from index.catalogue.formats.records import NOT_UTF8, Record
 from index.catalogue.money.prices import HIGHEST_PRICE, LOWEST_PRICE
 from index.catalogue.reading import PriceReader, Reading, understand
 from index.catalogue.settings import ReadSettings
-from index.catalogue.shops.articles import Article, cleaned_id
+from index.catalogue.shops.articles import Article
 from index.catalogue.shops.values import read_number
 from index.errors import DataRefused
 from index.files import atomic_write
@@ -252,14 +252,9 @@ class ItemReader:
 
     def no_item(self, record: Record) -> Item:
         """Return what stands in an item's place where a record is none: its id, as far as it can be read."""
-        item_id, roles = self._id_of(record), self._roles
+        item_id, roles = self._articles.own_id(record.cells), self._roles
         nothing = (None,) * len(roles.categories), (None,) * len(roles.numbers)
         return Item(item_id.encode("utf-8", "replace").decode("utf-8"), "", "", None, "", *nothing)
-
-    def _id_of(self, record: Record) -> str:
-        """The id of a record that may be no item, as far as it can be read."""
-        places = self._reading.articles.at("id")
-        return next((cleaned for at in places if (cleaned := cleaned_id(record.cells[at] or ""))), "")
 
     def cells(self, items: Sequence[Item]) -> pa.Table:
         """Return the cells of items as a table: item_id, text and image, whose heading its metadata holds."""
@@ -269,7 +264,7 @@ class ItemReader:
             "image": [item.image for item in items],
         }
         table = pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()})
-        return table.replace_schema_metadata({"image": self._heading("image")})
+        return table.replace_schema_metadata({"image": self._reading.heading("image")})
 
     def further(self, items: Sequence[Item]) -> pa.Table:
         """Return the file's own categories and numbers, by heading."""
@@ -296,7 +291,7 @@ class ItemReader:
         if reason := record.fault or self._cell_fault(record):
             self.rows += 1
             column, _, why = reason.rpartition("\0")
-            return self._reject(record, self._id_of(record), column, why)
+            return self._reject(record, self._articles.own_id(record.cells), column, why)
         return self._validate_whole(record)
 
     def _validate_whole(self, record: Record) -> Item | Reject | None:
@@ -309,7 +304,7 @@ class ItemReader:
         assert isinstance(article, Article)
         item_id, text, image, cell, sale, currency, date, parent, categories, numbers, discount, several = article
         if date and self._dates and (why := _date_fault(date, self._dates)):
-            return self._reject(record, item_id, self._heading("date"), why)
+            return self._reject(record, item_id, self._reading.heading("date"), why)
         if self._newest and self._newest.get(item_id, record.line) != record.line:
             self.passed_over[OLDER_PRICE] += 1
             return None
@@ -325,7 +320,7 @@ class ItemReader:
             except ValueError as error:
                 role, reason = "price", str(error) if self._priced else ""  # to be priced, an item needs no price
         if reason:
-            return self._reject(record, item_id, self._heading(role), reason)
+            return self._reject(record, item_id, self._reading.heading(role), reason)
         if self._unique:
             self._seen.add(item_id)
         if item_id.startswith("line-"):
@@ -341,15 +336,11 @@ class ItemReader:
         self._first_reject = self._first_reject or record.line
         return reject
 
-    def _heading(self, role: str) -> str:
-        places = self._roles.places(role)
-        return self._roles.header[places[0]] if places else ""
-
     def _cell_fault(self, record: Record) -> str:
         """The fault of a cell behind the name of its column; "" where all can be cells of an item."""
         for place, cell in enumerate(record.cells):
             if cell and ("\0" in cell or len(cell) > CELL_LIMIT):
-                at = self._reading.articles.columns[place]
+                at = self._articles.columns[place]
                 why = "a NUL byte" if "\0" in cell else f"a cell over {CELL_LIMIT} characters: {len(cell)}"
                 return f"{self._roles.header[at]}\0{why}"
         return ""

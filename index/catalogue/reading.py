@@ -19,7 +19,7 @@ from index.catalogue.money.currencies import CODES, read_currency
 from index.catalogue.money.prices import Money, PriceConvention, decide_convention
 from index.catalogue.money.rates import Rates, one_currency
 from index.catalogue.settings import ReadSettings
-from index.catalogue.shops.articles import Articles, cleaned_id
+from index.catalogue.shops.articles import Articles
 from index.catalogue.shops.columns import find_column, find_roles, shop_of
 from index.catalogue.shops.headings import WITHOUT_TAX, normalised
 from index.catalogue.shops.roles import Roles
@@ -43,7 +43,6 @@ class Survey:
     """Findings that only a whole file gives."""
 
     rows: int = 0
-    american: bool = False
     prices: Counter[str] = field(default_factory=Counter)  # cells of prices and sale prices
     currencies: Counter[str] = field(default_factory=Counter)  # cells of the column of currencies
     dates: Counter[str] = field(default_factory=Counter)
@@ -131,7 +130,6 @@ def understand(
     roles = find_roles(path, source.header, sample, settings, priced=priced)
     articles = Articles(roles)
     survey = _survey(source, articles, on_progress) if whole or articles.needs_survey else Survey()
-    survey.american = roles.shop is not None and _is_american(source.header, sample)
     known = [code for code in (settings.currency, *survey.currencies) if code]
     convention = decide_convention(survey.prices, known) if whole and roles.places("price") else None
     rates = Rates.read(Path(settings.rates)) if settings.rates else None
@@ -142,7 +140,7 @@ def understand(
             currency = one_currency(counts, settings.currency, rates)
         except DataRefused as error:
             raise DataRefused(f"{path}: {error}") from None
-        if currency is None and survey.american:
+        if currency is None and roles.shop is not None and _is_american(source.header, sample):
             currency, note = "USD", AMERICAN
     dates = decide_dates(survey.dates) if whole and survey.dates else None
     return Reading(
@@ -232,7 +230,7 @@ def _newest(source: Source, articles: Articles, dates: DateConvention) -> dict[s
         for record in batch:
             if record.fault:
                 continue
-            item_id = next((cleaned for at in articles.at("id") if (cleaned := cleaned_id(record.cells[at] or ""))), "")
+            item_id = articles.own_id(record.cells)
             try:
                 date = dates.read(record.cells[date_at])
             except ValueError:

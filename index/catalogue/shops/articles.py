@@ -147,7 +147,7 @@ class Articles:
         values, several = self._variant(cells) if self._varied else ((), False)
         key = self._cell(cells, "parent")
         if not key and parent is not None and self._mode in ("above", "listed"):
-            key = self._item_id(parent, "", (), 0)
+            key = self.own_id(parent)
         return Article(
             item_id=self._item_id(cells, key, values, line),
             text=self._words(cells, values),
@@ -205,7 +205,7 @@ class Articles:
         if self._mode == "above":
             return self._last if self._cell(cells, "kind") or not self._title(cells) else None
         if self._mode == "listed":
-            return self._parents.get(self._item_id(cells, "", (), 0))
+            return self._parents.get(self.own_id(cells))
         key = self._cell(cells, "parent")
         return self._parents.get(key) if key and self._mode else None
 
@@ -274,7 +274,7 @@ class Articles:
             name, equals, value = pair.partition("=")
             if equals and normalised(name) in ATTRIBUTES:
                 values.append(value.strip())
-        values += self._listed.get(self._item_id(cells, "", (), 0), ())
+        values += self._listed.get(self.own_id(cells), ())
         values.append(self._cell(cells, "measure"))
         if (pack := self._cell(cells, "multipack")).isdigit() and int(pack) > 1:
             values.append(f"Pack of {pack}")
@@ -308,15 +308,21 @@ class Articles:
             image = self._cell(parent, "image")
         return without_name(image)
 
-    def _item_id(self, cells: Cells, key: str, values: tuple[str, ...], line: int) -> str:
+    def own_id(self, cells: Cells) -> str:
+        """Return the id that a row itself has, "" for none."""
         for at in self._single.get("id", ()):
             if item_id := cleaned_id(cells[at] or ""):
                 return item_id
+        return ""
+
+    def _item_id(self, cells: Cells, key: str, values: tuple[str, ...], line: int) -> str:
+        if item_id := self.own_id(cells):
+            return item_id
         if key and values:
             return f"{key}:{'/'.join(values)}"
         if key and self._roles.shop is not None and self._parents.get(key) == cells:
             return key  # the one row of an article that has no variants
-        return f"line-{line}" if line else ""
+        return f"line-{line}"
 
 
 def cleaned_id(cell: str) -> str:
