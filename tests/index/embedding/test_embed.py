@@ -323,7 +323,7 @@ def test_a_killed_build_loses_at_most_one_batch(tmp_path: Path) -> None:
     encoder = FakeEncoder(batch_size=5)
     with VectorCache(tmp_path, "fake-1", DIM) as cache:
         embed_texts(encoder, [str(number) for number in range(100)], cache)
-    assert len(encoder.seen) == 85
+    assert len(encoder.seen) in (85, 90)  # the last one done may have been on its way to the cache
 
 
 # --- the cache
