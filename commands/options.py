@@ -60,6 +60,12 @@ def correction_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def answer_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --answer: what a price is."""
+    what = "The price: the median of what an item may cost, or the mean, its expected price."
+    return click.option("--answer", type=click.Choice(("median", "mean")), default="median", help=what)(command)
+
+
 def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --id-column and so on, with the challenge's names as defaults."""
     for name, default, what in reversed(COLUMN_OPTIONS):

@@ -13,6 +13,7 @@ import click
 import render
 from commands.options import (
     PATH,
+    answer_option,
     column_names,
     column_options,
     correction_options,
@@ -31,6 +32,7 @@ STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
 @click.command("query", short_help="Price one item.")
 @click.argument("text", required=False, default="")
 @click.option("--image", help="Photograph of the item: a URL or a path.")
+@answer_option
 @correction_options
 @index_option
 @runtime_options
@@ -57,11 +59,11 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     from engine.serving.pricer import Item, Pricer, with_overrides
     from index.photographs.source import Photographs
 
-    private = given.pop("allow_private_addresses")
+    private, answer = given.pop("allow_private_addresses"), given.pop("answer")
     photographs = Photographs(allow_paths=True, fetch_missing=True, allow_private_addresses=private)
     pricer = Pricer.open(index_dir, runtime(given))
     correction = with_overrides(pricer.correction, **given)
-    quote = pricer.price([Item(text, image)], correction=correction, photographs=photographs)[0]
+    quote = pricer.price([Item(text, image)], correction=correction, photographs=photographs, answer=answer)[0]
     currency, band = pricer.manifest.currency, correction.band
     settings = {"k": correction.k, "band": band, "lambda": correction.decay, "alpha": correction.alpha}
     if not as_json:
@@ -96,6 +98,7 @@ def _standard_input() -> str:
     "--columns", "output_columns", default="price", help="Of the output after the id, with commas; --full has all."
 )
 @click.option("--full", is_flag=True, help="Write price, low, high, blend, shift and the comparables' ids.")
+@answer_option
 @correction_options
 @click.option("--shard-rows", type=click.IntRange(1), default=1_000, help="Rows priced at a time: a kill loses them.")
 @click.option("--overwrite", is_flag=True, help="Replace the output, and drop an unfinished job of other work.")
@@ -122,6 +125,7 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
         output=FULL if full else tuple(name.strip() for name in output_columns.split(",")),
         correction=tuple((name, value) for name, value in given.items() if value is not None),
         image_dir=options["image_dir"] and options["image_dir"].absolute(),
+        answer=options["answer"],
         runtime=runtime(options),
         shard_rows=options["shard_rows"],
     )

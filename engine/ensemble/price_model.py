@@ -15,6 +15,7 @@ import numpy as np
 from engine.ensemble.blend import blend
 from engine.ensemble.correction import shift, weights
 from engine.ensemble.cross_fit import QueryParameters
+from engine.ensemble.expected_price import MEDIAN, Evidence, ExpectedPrice
 from engine.ensemble.interval import Interval
 from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.stacker import Stacker, features
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from engine.members.member import Member
     from engine.settings.schema import StackerSettings
 
+EXPECTED = "expected"  # the model of expected prices, of which there is one for all folds
 LOADERS = 2  # threads; most of a load lets go of the interpreter
 
 
@@ -56,6 +58,7 @@ class Estimate:
     base: Base  # its members each the mean of their folds' models
     shift: Float64  # (n,) the correction; 0 where nobody is in the band
     answer: Float64  # (n,) the base's last + shift
+    priced: Float64  # (n,) what is answered: the answer, a median, or the expected price that goes with it
     low: Float64  # (n,)
     high: Float64
     near: Neighbours  # rows of the catalogue
@@ -88,16 +91,29 @@ class PriceModel:
         self._stacker = stacker
 
     def estimate(
-        self, inputs: Inputs, search_vectors: Float32, correction: CorrectionParameters | None = None
+        self,
+        inputs: Inputs,
+        search_vectors: Float32,
+        correction: CorrectionParameters | None = None,
+        *,
+        answer: str = MEDIAN,
     ) -> Estimate:
-        """Price n items; `search_vectors` (n, dim) as the catalogue's. `correction` in the place of the fitted one."""
+        """Price n items; `search_vectors` (n, dim) as the catalogue's. `correction` in the place of the fitted one.
+
+        `answer`: what is answered, MEDIAN or MEAN.
+        """
         correction = correction or self.parameters.correction
         base = self._base(inputs, search_vectors, self.models)
         near = self.reference.index.search(search_vectors, base.last, k=correction.k, band=correction.band)
         moved = shift(near, self.reference.residual, correction)
-        answer = base.last + moved
-        low, high = self.parameters.interval.bounds(answer)
-        return Estimate(base, moved, answer, low, high, near, weights(near, correction.decay))
+        median = base.last + moved
+        priced = median
+        if answer != MEDIAN:
+            alone, nearest = self.neighbours_alone(search_vectors, correction), near.similarity[:, 0].astype(np.float64)
+            evidence = Evidence(base.members, base.blended, base.last, median, alone, nearest)
+            priced = self.parameters.expected.log_mean(evidence.table(), median)
+        low, high = self.parameters.interval.bounds(median)
+        return Estimate(base, moved, median, priced, low, high, near, weights(near, correction.decay))
 
     def unseen(self, inputs: Inputs, search_vectors: Float32, fold: NDArray[np.integer]) -> Base:
         """n catalogue rows by the models of their `fold` (n,) alone, which saw no row of that fold.
@@ -151,11 +167,14 @@ def save_models(folder: Path, models: Models, parameters: QueryParameters) -> No
     for name, of_folds in everything.items():
         for fold, model in enumerate(of_folds):
             model.save(folder / model_file(name, fold, _suffix(name)))
+    parameters.expected.save(folder / model_file(EXPECTED, 0, "txt"))
     document = {
         "members": list(models.members),
         "stacked": bool(models.stackers),
         "folds": models.folds,
-        **asdict(parameters),
+        "weights": parameters.weights,
+        "correction": asdict(parameters.correction),
+        "interval": asdict(parameters.interval),
     }
     (folder / PRICE_MODEL).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
@@ -176,7 +195,8 @@ def load_models(folder: Path) -> tuple[Models, QueryParameters]:
     stackers = [Stacker.load(path) for path in paths(STACKER)] if document["stacked"] else []
     interval = Interval(**{name: tuple(value) for name, value in document["interval"].items()})
     correction = CorrectionParameters(**document["correction"])
-    return Models(members, stackers), QueryParameters(document["weights"], correction, interval)
+    expected = ExpectedPrice.load(folder / model_file(EXPECTED, 0, "txt"))
+    return Models(members, stackers), QueryParameters(document["weights"], correction, interval, expected)
 
 
 def _suffix(name: str) -> str:

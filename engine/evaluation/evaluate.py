@@ -8,6 +8,7 @@ import numpy as np
 
 from engine.ensemble.correction import shift
 from engine.ensemble.cross_fit import HeldOutPredictions, cross_fit, stages_of
+from engine.ensemble.expected_price import MEDIAN, require_answer
 from engine.ensemble.out_of_fold import STACKER
 from engine.evaluation.caveats import caveats_on_file, caveats_out_of_fold
 from engine.evaluation.report import Evaluation, evaluate
@@ -24,11 +25,15 @@ from index.search.neighbours import BandIndex
 from index.storage.layout import photograph_cache
 
 
-def evaluate_index(index_dir: Path, on_progress: OnProgress = silent) -> Evaluation:
-    """Score every row that the build learned from out of fold; blend, correction and interval are cross-fitted."""
+def evaluate_index(index_dir: Path, on_progress: OnProgress = silent, *, answer: str = MEDIAN) -> Evaluation:
+    """Score every row that the build learned from out of fold; blend, correction and interval are cross-fitted.
+
+    `answer`: whether the last stage is scored as it is, or as the expected price.
+    """
+    require_answer(answer)
     rows = open_scorable_rows(index_dir)
     on_progress("scoring out of fold", 0, None)
-    held_out = cross_fit(rows.oof, rows.log_price, rows.search_vectors, rows.settings)[1]
+    held_out = cross_fit(rows.oof, rows.log_price, rows.search_vectors, rows.settings, answer=answer)[1]
     caveats = caveats_out_of_fold(rows.folder, rows.manifest, rows.added)
     return evaluate(held_out, rows.log_price, rows.groups, rows.settings, method="out of fold", notes=caveats)
 
@@ -40,6 +45,7 @@ def evaluate_labelled(
     columns: Columns | None = None,
     image_dir: Path | None = None,
     runtime: Runtime = AUTO,
+    answer: str = MEDIAN,
     on_progress: OnProgress = silent,
 ) -> Evaluation:
     """Price a labelled file as queries, and score that. Items that the index already holds are named in a note."""
@@ -47,7 +53,10 @@ def evaluate_labelled(
     read = read_catalogue(labelled, columns or Columns(), priced=True, on_progress=on_progress)
     items, settings, correction = read.items, pricer.settings, pricer.correction
     result = pricer.price_items(
-        items, Photographs(image_dir, photograph_cache(index_dir), labelled.parent), on_progress=on_progress
+        items,
+        Photographs(image_dir, photograph_cache(index_dir), labelled.parent),
+        answer=answer,
+        on_progress=on_progress,
     )
     estimate, queries = result.estimate, result.features.search_vectors
     assert estimate is not None, "a row without words is no labelled row"
@@ -65,7 +74,7 @@ def evaluate_labelled(
             },
             base.members,
             {"blend": base.blended, **({} if base.stacked is None else {STACKER: base.stacked})},
-            estimate.answer,
+            estimate.priced,
         ),
         control=base.last + shift(near, pricer.reference.residual, correction),
         low=estimate.low,

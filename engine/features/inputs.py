@@ -10,13 +10,15 @@ from __future__ import annotations
 import re
 import zlib
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.features.tabular import Tabular, make_tabular, words_of_columns
+from index.catalogue.further import described
 from index.catalogue.units import UNITS
 
 if TYPE_CHECKING:
@@ -42,11 +44,13 @@ _BUCKETS = {  # hashed columns of each kind of words
     "characters": 2**15,  # runs of 3 to 5 characters of the name
     "phrases": 2**17,  # runs of three words of the whole text
     "opening": 2**13,  # the name's first one, two and three words: where the brand stands
+    "further": 2**16,  # of further columns, where there are any: see `engine.features.tabular`
 }
 _ENDS = dict(zip(_BUCKETS, accumulate(_BUCKETS.values()), strict=True))
 WORD_KINDS = {kind: slice(_ENDS[kind] - buckets, _ENDS[kind]) for kind, buckets in _BUCKETS.items()}
 """The columns of `Inputs.words`, by kind."""
-COMMON_KINDS = ("name", "text", "characters")  # what the trees and the words head read: there, the others add nothing
+COMMON_KINDS = ("name", "text", "characters", "further")
+"""What the trees and the words head read: there, the others add nothing."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class Inputs:
     numbers: Float32  # (n, len(NUMBERS))
     unit: Int64  # (n,) place in UNITS
     words: csr_matrix  # (n, columns of all WORD_KINDS) float32, 1 where the item has the feature
-    texts: NDArray[np.object_] | None = None  # (n,) str, as the items have them: what an encoder is fine-tuned on
+    texts: NDArray[np.object_] | None = None  # (n,) str, as `described`: what an encoder is fine-tuned on
+    tabular: Tabular | None = None  # None where there are no further columns
 
     def __len__(self) -> int:
         return len(self.unit)
@@ -78,11 +83,12 @@ class Inputs:
         """The inputs of some rows, in that order."""
         vectors = {name: vectors[rows] for name, vectors in self.vectors.items()}
         texts = None if self.texts is None else self.texts[rows]
-        return Inputs(vectors, self.numbers[rows], self.unit[rows], self.words[rows], texts)
+        tabular = self.tabular and self.tabular.take(rows)
+        return Inputs(vectors, self.numbers[rows], self.unit[rows], self.words[rows], texts, tabular)
 
 
 def make_inputs(items: pa.Table, vectors: Mapping[str, Float32]) -> Inputs:
-    """Inputs of `items` (schema `index.catalogue.items.ITEMS`) and their vectors, (n, dim) by modality."""
+    """Inputs of `items` (schema `index.catalogue.items.ITEMS`, further columns) and vectors, (n, dim) by modality."""
     names, texts = items["name"].to_pylist(), items["text"].to_pylist()
     amount = items["amount"].to_numpy().astype(np.float64)  # NaN where unknown
     unknown = np.isnan(amount)
@@ -101,12 +107,13 @@ def make_inputs(items: pa.Table, vectors: Mapping[str, Float32]) -> Inputs:
     )
     place = {unit: i for i, unit in enumerate(UNITS)}
     unit = np.array([place[unit] for unit in items["unit"].to_pylist()], np.int64)
-    words = hash_words(names, texts)
-    return Inputs(dict(vectors), numbers.astype(np.float32), unit, words, np.array(texts, object))
+    whole = described(items)
+    words = hash_words(names, whole, words_of_columns(items))
+    return Inputs(dict(vectors), numbers.astype(np.float32), unit, words, np.array(whole, object), make_tabular(items))
 
 
-def hash_words(names: list[str], texts: list[str]) -> csr_matrix:
-    """(n, columns of all WORD_KINDS) 0/1.
+def hash_words(names: list[str], texts: list[str], further: list[list[str]] | None = None) -> csr_matrix:
+    """(n, columns of all WORD_KINDS) 0/1; without `further` words, of further columns, without that last kind.
 
     Source: the winning solution of Mercari's price suggestion challenge (binarised words into a small MLP); the name's
     words are kept separate from the text's because a brand in the name says more than one in a description.
@@ -114,17 +121,17 @@ def hash_words(names: list[str], texts: list[str]) -> csr_matrix:
     from scipy.sparse import csr_matrix
 
     columns, starts = array("i"), [0]
-    for name, text in zip(names, texts, strict=True):
-        for kind, features in _features(name, text).items():
+    for name, text, words in zip(names, texts, further or repeat([], len(names)), strict=True):
+        for kind, features in {**_features(name, text), "further": words}.items():
             start = WORD_KINDS[kind].start
             columns.extend(sorted({start + _bucket(feature, _BUCKETS[kind]) for feature in features}))
         starts.append(len(columns))
     ones = np.ones(len(columns), np.float32)
-    shape = len(names), sum(_BUCKETS.values())
+    shape = len(names), _ENDS["opening" if further is None else "further"]
     return csr_matrix((ones, np.frombuffer(columns, np.int32), starts), shape=shape)
 
 
-def _features(name: str, text: str) -> dict[str, Iterator[str]]:
+def _features(name: str, text: str) -> dict[str, Iterable[str]]:
     """Strings of an item that are hashed, by kind and in the order of WORD_KINDS."""
     in_name, in_text = _WORD.findall(name.lower()), _WORD.findall(text.lower())
     return {

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-KINDS = ("name", "text")
+KINDS = ("name", "text", "further")  # the last where there are further columns
 DIRECTIONS = 256
 MOST_ROWS = 20_000  # that it is fitted on: more move no direction that matters
 
@@ -74,5 +74,9 @@ class Lsa:
         from safetensors.numpy import load_file
 
         tensors = load_file(folder / LSA)
-        words = {kind: Words(tensors[f"columns.{kind}"], tensors[f"weight.{kind}"]) for kind in KINDS}
+        words = {
+            kind: Words(tensors[f"columns.{kind}"], tensors[f"weight.{kind}"])
+            for kind in KINDS
+            if f"columns.{kind}" in tensors
+        }
         return cls(words, tensors["directions"].astype(np.float32))

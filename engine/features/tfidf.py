@@ -58,6 +58,8 @@ def weigh_words(words: csr_matrix, kinds: Iterable[str] = WORD_KINDS) -> dict[st
     weighed = {}
     for kind in kinds:
         of = WORD_KINDS[kind]
+        if of.start >= len(counts):
+            continue  # there are no further columns
         known = of.start + np.flatnonzero(counts[of] >= LEAST_ROWS)
         weighed[kind] = Words(known, np.log(words.shape[0] / counts[known]).astype(np.float32))
     return weighed

@@ -27,6 +27,7 @@ from engine.serving.pricer import Pricer
 from index.arrays import Float32, Float64, Int64
 from index.catalogue.columns import Columns, ColumnSpec
 from index.catalogue.duplicates import with_duplicate_keys
+from index.catalogue.further import with_further
 from index.catalogue.items import Catalogue, read_catalogue
 from index.catalogue.reader import read_rows
 from index.encoders.device import AUTO, Runtime
@@ -128,6 +129,7 @@ def add_items(
     with writing(index_dir) as folder:
         on_progress("opening the index", 0, None)
         pricer = Pricer(current_generation(index_dir), runtime)
+        read = replace(read, items=with_further(read.items, pricer.manifest.further))
         old = _Old.open(pricer.folder, pricer.manifest, pricer.reference)
         ids = read.items["item_id"].to_pylist()
         replaced = old.numbers(ids)

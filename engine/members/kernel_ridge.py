@@ -45,6 +45,7 @@ REACH = {  # how fast the kernel falls with each number's difference: exp(-REACH
     "log_text_length": 0.03,
     "log_lines": 0.03,
 }
+FURTHER_REACH = 0.15  # of all numbers of further columns together, and as much of what is missing among them
 LEAST_RELEVANCE, MOST_RELEVANCE = 0.3, 20.0  # of a word, as a multiple of the mean word's
 
 
@@ -77,8 +78,7 @@ class KernelRidge:
         if len(rows) > settings.landmarks:
             rows = np.sort(np.random.default_rng(seed).choice(rows, settings.landmarks, replace=False))
         marks = inputs.take(rows)
-        # In float64: in float32 a constant seems to vary by its last bits, and the least difference would count as far.
-        mean, spread = (moment(inputs.numbers, axis=0, dtype=np.float64) for moment in (np.mean, np.std))
+        mean, spread = _moments(_numbers(inputs))
         tensors: dict[str, Any] = {
             "mean": mean.astype(np.float32),
             "scale": np.where(spread < 1e-6, 1, spread).astype(np.float32),
@@ -90,7 +90,7 @@ class KernelRidge:
             words=_word_table(marks.words, words, settings).T.tocsr(),
             # In half precision, in which they are kept, a cosine moves by less than 0.001.
             vectors={name: value.astype(np.float16).astype(np.float32) for name, value in marks.vectors.items()},
-            numbers=_scaled(marks.numbers, tensors),
+            numbers=_scaled(marks, tensors),
             unit=marks.unit,
         )
         model = cls(settings, words, tensors, landmarks)
@@ -170,7 +170,7 @@ class KernelRidge:
     def _quantity_factor(self, inputs: Inputs) -> Float32:
         """(n, m) 1 + p f: factor of the text kernel, by similarity in numbers and unit."""
         marks, settings = self._landmarks, self._settings
-        mine = _scaled(inputs.numbers, self._tensors)
+        mine = _scaled(inputs, self._tensors)
         squared_distance = (
             (mine**2).sum(axis=1)[:, None] + (marks.numbers**2).sum(axis=1)[None, :] - 2 * mine @ marks.numbers.T
         )
@@ -228,8 +228,28 @@ def _word_table(words: csr_matrix, known: dict[str, Words], settings: KernelSett
     return word_table(words, known, {kind: getattr(settings, kind) for kind in known})
 
 
-def _scaled(numbers: Float32, tensors: dict[str, Any]) -> Float32:
-    """(n, numbers) spreads from the mean, by what each number counts for in f."""
+def _numbers(inputs: Inputs) -> Float32:
+    """(n, numbers): those of the text, and where there are further ones these, NaN where missing, and which are."""
+    if inputs.tabular is None:
+        return inputs.numbers
+    further = inputs.tabular.numbers
+    return np.hstack([inputs.numbers, further, np.isnan(further).astype(np.float32)])
+
+
+def _moments(numbers: Float32) -> tuple[Float64, Float64]:
+    """Mean and spread of each column, over what is there of it."""
+    # In float64: in float32 a constant seems to vary by its last bits, and the least difference would count as far.
+    if not np.isnan(numbers).any():
+        return numbers.mean(axis=0, dtype=np.float64), numbers.std(axis=0, dtype=np.float64)
+    known = np.ma.masked_invalid(numbers)
+    return tuple(moment(axis=0, dtype=np.float64).filled(0) for moment in (known.mean, known.std))
+
+
+def _scaled(inputs: Inputs, tensors: dict[str, Any]) -> Float32:
+    """(n, numbers) spreads from the mean, by what each number counts for in f; what is missing counts as the mean."""
+    numbers = _numbers(inputs)
     near = np.clip((numbers - tensors["mean"]) / tensors["scale"], -FARTHEST, FARTHEST)
-    scaled: Float32 = (near * np.sqrt([REACH[name] for name in NUMBERS])).astype(np.float32)
+    further = numbers.shape[1] - len(NUMBERS)
+    reach = [REACH[name] for name in NUMBERS] + [2 * FURTHER_REACH / max(further, 1)] * further
+    scaled: Float32 = np.nan_to_num(near * np.sqrt(reach)).astype(np.float32)
     return scaled

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from engine.features.tabular import KnownCategories
 from engine.networks.tensor_file import read_tensor_file, tensor_bytes
 from engine.networks.training import fit_network
 from engine.settings.schema import BOUNDED
@@ -47,15 +48,18 @@ class Shape:
     width: int
     dropout: float
     bounded: bool  # it answers the logit of a place between the cheapest and the dearest training row
+    categories: list[int] = field(default_factory=list)  # of further columns: number of places of each
+    further_numbers: int = 0  # further columns
 
 
 class NeuralMember:
     """Heads of one shape; `predict` averages them."""
 
-    def __init__(self, heads: list[Head], shape: Shape, columns: Int64) -> None:
+    def __init__(self, heads: list[Head], shape: Shape, columns: Int64, known: KnownCategories) -> None:
         self._heads = heads
         self._shape = shape
         self._columns = columns  # of Inputs.words: those that are known
+        self._known = known  # values of categories; of none where there are none
 
     @classmethod
     def fit(
@@ -74,9 +78,16 @@ class NeuralMember:
 
         dims = {name: vectors.shape[1] for name, vectors in inputs.vectors.items()}
         bounded = settings.fit.loss in BOUNDED
-        shape = Shape(settings.head, dims, inputs.numbers.shape[1], settings.width, settings.dropout, bounded)
+        tabular = inputs.tabular
+        known = KnownCategories(()) if tabular is None else KnownCategories.fit(tabular, LEAST_ROWS)
+        further_numbers = 0 if tabular is None else tabular.numbers.shape[1]
+        numbers = inputs.numbers.shape[1]
+        shape = Shape(
+            settings.head, dims, numbers, settings.width, settings.dropout, bounded, known.sizes, further_numbers
+        )
         columns = inputs.frequent_words(LEAST_ROWS) if settings.head == "words" else np.empty(0, np.int64)
         words = _weighted(inputs.words, columns)
+        places = None if tabular is None else known.places(tabular)
         price = np.asarray(log_price, np.float32)[:, None]
 
         def make_head() -> Head:
@@ -88,12 +99,15 @@ class NeuralMember:
         scale = _price_scale(shape)
         scale.fit(price)
         target = scale(torch.from_numpy(price)).squeeze(1)
+        course = settings.fit
+        if tabular is not None:
+            course = replace(course, epochs=max(1, round(course.epochs * course.further_factor)))
         heads = [
             fit_network(
                 make_head,
-                lambda rows: _batch(inputs, words, rows),
+                lambda rows: _batch(inputs, words, places, rows),
                 target,
-                settings.fit,
+                course,
                 seed * 1000 + network,
                 scale=float(scale.scale),
             )
@@ -102,7 +116,7 @@ class NeuralMember:
         for head in heads:
             if isinstance(head, WordsHead):  # its largest part by far, and no price moves by a tenth of 1 %
                 head.words.half()
-        member = cls(heads, shape, columns)
+        member = cls(heads, shape, columns, known)
         member._refuse_diverged(inputs, settings, name)
         return member
 
@@ -131,8 +145,11 @@ class NeuralMember:
         import torch
 
         words, rows = _weighted(inputs.words, self._columns), np.arange(len(inputs))
+        places = None if inputs.tabular is None else self._known.places(inputs.tabular)
         with torch.inference_mode():
-            parts = [forward(_batch(inputs, words, rows[part])).numpy() for part in chunks(len(rows), ROWS_AT_ONCE)]
+            parts = [
+                forward(_batch(inputs, words, places, rows[part])).numpy() for part in chunks(len(rows), ROWS_AT_ONCE)
+            ]
         return np.concatenate(parts)
 
     def _refuse_diverged(self, inputs: Inputs, settings: NetworkSettings, name: str) -> None:
@@ -149,6 +166,7 @@ class NeuralMember:
         import torch
 
         state = {"columns": torch.from_numpy(self._columns)}
+        state |= {f"category.{at}": torch.from_numpy(values) for at, values in enumerate(self._known.values)}
         for i, head in enumerate(self._heads):
             state |= {f"{i}.{name}": value for name, value in head.state_dict().items()}
         document = json.dumps({"members": len(self._heads), "shape": asdict(self._shape)})
@@ -163,6 +181,7 @@ class NeuralMember:
 
         document, state = read_tensor_file(path, "network")
         shape, columns = Shape(**document["shape"]), state.pop("columns").numpy()
+        known = KnownCategories(tuple(state.pop(f"category.{at}").numpy() for at in range(len(shape.categories))))
         heads = []
         for i in range(document["members"]):
             own = {name.removeprefix(f"{i}."): value for name, value in state.items() if name.startswith(f"{i}.")}
@@ -173,7 +192,7 @@ class NeuralMember:
                 head.words = torch.nn.EmbeddingBag.from_pretrained(own["words.weight"], mode="sum")
             head.load_state_dict(own, assign=True)
             heads.append(head.eval())
-        return cls(heads, shape, columns)
+        return cls(heads, shape, columns, known)
 
 
 def _price_scale(shape: Shape) -> Standardise | PriceRange:
@@ -200,7 +219,17 @@ def _make_head(shape: Shape, words: int) -> Head:
         "mlp": MlpHead,
         "words": WordsHead,
     }
-    head = heads[shape.head](HeadShape(shape.dims, words, shape.numbers, len(UNITS), shape.width, shape.dropout))
+    sizes = HeadShape(
+        shape.dims,
+        words,
+        shape.numbers,
+        len(UNITS),
+        shape.width,
+        shape.dropout,
+        tuple(shape.categories),
+        shape.further_numbers,
+    )
+    head = heads[shape.head](sizes)
     head.price = _price_scale(shape)
     return head
 
@@ -213,14 +242,14 @@ def _weighted(words: csr_matrix, columns: Int64) -> csr_matrix:
     return known
 
 
-def _batch(inputs: Inputs, words: csr_matrix, rows: Int64) -> Batch:
+def _batch(inputs: Inputs, words: csr_matrix, places: Int64 | None, rows: Int64) -> Batch:
     """The tensors of some rows."""
     import torch
 
     from engine.networks.batch import Batch
 
     vectors = {name: torch.from_numpy(value[rows]) for name, value in inputs.vectors.items()}
-    own_words = words[rows]
+    own_words, tabular = words[rows], inputs.tabular
     return Batch(
         vectors=vectors,
         present=torch.stack([value.any(dim=1) for value in vectors.values()], dim=1),
@@ -229,4 +258,6 @@ def _batch(inputs: Inputs, words: csr_matrix, rows: Int64) -> Batch:
         words=torch.from_numpy(own_words.indices.astype(np.int64)),
         word_starts=torch.from_numpy(own_words.indptr[:-1].astype(np.int64)),
         word_weights=torch.from_numpy(own_words.data),
+        categories=None if places is None else torch.from_numpy(places[rows]),
+        further_numbers=None if tabular is None else torch.from_numpy(tabular.numbers[rows]),
     )

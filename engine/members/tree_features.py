@@ -1,5 +1,8 @@
 """The table that all trees read: unit, numbers, and words, vectors or the MLP's last layer, as the settings say.
 
+Of further columns, numbers are read as they are, NaN where missing. LightGBM reads a category as such, and splits it
+into sets of values; for the other trees, as for LightGBM too, its frequent values are words.
+
 The MLP's last layer ("fused") is what the gated-ensemble system gives its trees. It comes from the MLP that was fitted
 on the same rows, and so knows their prices: trees on it trust it too much, which is why that system gives them a
 twentieth of the blend.
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from engine.features.tabular import KnownCategories
 from index.catalogue.units import UNITS
 
 if TYPE_CHECKING:
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
     from engine.settings.schema import Trees
     from index.arrays import Float32, Int64
 
+LEAST_ROWS = 2  # a category's value that fewer training rows have is unknown
+
 
 @dataclass(frozen=True)
 class TreeTable:
@@ -32,6 +38,7 @@ class TreeTable:
 
     reads: tuple[str, ...]  # words, vectors, fused
     words: Int64  # columns of Inputs.words: those frequent enough to split on
+    known: KnownCategories  # values of further columns; of none where there are none
     mlp: NeuralMember | None  # whose last hidden layer is read
 
     @classmethod
@@ -40,14 +47,28 @@ class TreeTable:
         words = np.empty(0, np.int64)
         if "words" in settings.reads:
             words = inputs.frequent_words(settings.least_rows_of_word)
-        return cls(settings.reads, words, _mlp(settings.reads, fitted))
+        known = KnownCategories(()) if inputs.tabular is None else KnownCategories.fit(inputs.tabular, LEAST_ROWS)
+        return cls(settings.reads, words, known, _mlp(settings.reads, fitted))
+
+    @property
+    def categorical(self) -> list[int]:
+        """Columns that hold places of categories, where they are not one-hot: the unit, and then further ones."""
+        return list(range(1 + len(self.known.values)))
 
     def of(self, inputs: Inputs, *, one_hot: bool) -> csr_matrix | Float32:
-        """(n, columns): the unit first, as its place in UNITS or a column each; what is absent of vectors is NaN."""
+        """(n, columns): the unit first, as its place in UNITS or a column each; what is absent of vectors is NaN.
+
+        The places of categories follow, which `one_hot` leaves to the words.
+        """
         from scipy.sparse import csr_matrix, hstack
 
         unit = np.eye(len(UNITS), dtype=np.float32)[inputs.unit] if one_hot else inputs.unit[:, None]
-        parts = [unit.astype(np.float32), inputs.numbers]
+        parts = [unit.astype(np.float32)]
+        if inputs.tabular is not None and not one_hot:
+            parts.append(self.known.places(inputs.tabular).astype(np.float32))
+        parts.append(inputs.numbers)
+        if inputs.tabular is not None:
+            parts.append(inputs.tabular.numbers)
         if "vectors" in self.reads:
             for vectors in inputs.vectors.values():
                 parts.append(np.where(vectors.any(axis=1, keepdims=True), vectors, np.float32(np.nan)))
@@ -64,14 +85,18 @@ class TreeTable:
 
     def to_json(self) -> str:
         """Write as one line of JSON; the MLP is a member itself, and kept there."""
-        return json.dumps({"reads": self.reads, "columns": self.words.tolist()})
+        document = {"reads": self.reads, "columns": self.words.tolist()}
+        if self.known.values:
+            document["categories"] = [values.tolist() for values in self.known.values]
+        return json.dumps(document)
 
     @classmethod
     def from_json(cls, text: str, fitted: Mapping[str, Member]) -> Self:
         """Read what `to_json` wrote; `fitted` holds the MLP of the same fold, where it is read."""
         document = json.loads(text)
         reads = tuple(document["reads"])
-        return cls(reads, np.array(document["columns"], np.int64), _mlp(reads, fitted))
+        known = KnownCategories(tuple(np.array(values, np.int64) for values in document.get("categories", ())))
+        return cls(reads, np.array(document["columns"], np.int64), known, _mlp(reads, fitted))
 
 
 def _mlp(reads: tuple[str, ...], fitted: Mapping[str, Member]) -> NeuralMember | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine.ensemble.expected_price import MEDIAN, require_answer
 from engine.serving.pricer import PricedItems, Pricer, with_overrides
 from engine.serving.shards import (
     COLUMN,
@@ -36,6 +37,7 @@ from engine.serving.shards import (
     write_table,
 )
 from index.catalogue.columns import Columns
+from index.catalogue.further import further_columns
 from index.catalogue.items import make_items
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused, IndexUnusable, PriceError, UsageError
@@ -66,10 +68,12 @@ class PriceFileSettings:
     output: tuple[str, ...] = PLAIN  # columns of OUT after the id, of FULL
     correction: tuple[tuple[str, float], ...] = ()  # k, band, decay, alpha in the place of the index's own
     image_dir: Path | None = None
+    answer: str = MEDIAN  # what a price is
     runtime: Runtime = AUTO
     shard_rows: int = SHARD_ROWS
 
     def __post_init__(self) -> None:
+        require_answer(self.answer)
         output = self.output
         if not output or len(set(output)) < len(output) or not set(output) <= set(FULL):
             raise UsageError(
@@ -102,6 +106,7 @@ class PriceFileJob:
             "text_column": settings.columns.text,
             "image_column": settings.columns.image,
             "base_dir": str(self.base_dir.resolve()),
+            "answer": settings.answer,
             **dict(settings.correction),
             "image_dir": str(settings.image_dir.absolute()) if settings.image_dir else None,
             **asdict(settings.runtime),
@@ -263,9 +268,14 @@ class ShardPricer:
         rows = read_table(items_file(parts, shard))
         usable = np.flatnonzero([not reason for reason in rows[REASON].to_pylist()])
         columns = rows.take(usable)
-        items = make_items(*(columns[name].to_pylist() for name in ("item_id", "text", "image")))
+        further = {name: columns[name].to_pylist() for name in further_columns(columns)}
+        items = make_items(*(columns[name].to_pylist() for name in ("item_id", "text", "image")), further=further)
         result = self._pricer.price_items(
-            items, self._photographs, correction=self._correction, on_progress=clock.update
+            items,
+            self._photographs,
+            correction=self._correction,
+            answer=self._settings.answer,
+            on_progress=clock.update,
         )
         clock.turn("writing")
         digest = write_table(priced_file(parts, shard), self._part(rows, result, usable))
@@ -294,13 +304,12 @@ class ShardPricer:
 
     def _answers(self, estimate: Estimate) -> dict[str, list[Any]]:
         """The columns of OUT, in money; a shift is what the correction added."""
-        price = np.exp(estimate.answer)
         columns = {
-            PRICE: price,
+            PRICE: np.exp(estimate.priced),
             "low": np.exp(estimate.low),
             "high": np.exp(estimate.high),
             "blend": np.exp(estimate.base.blended),
-            "shift": price - np.exp(estimate.base.last),
+            "shift": np.exp(estimate.answer) - np.exp(estimate.base.last),
         }
         answers: dict[str, list[Any]] = {name: column.tolist() for name, column in columns.items()}
         if COMPARABLES in self._settings.output:

@@ -7,9 +7,10 @@ as a whole is refused in one sentence (`DataRefused`).
 import csv
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -34,6 +35,7 @@ ITEMS = pa.schema(
         pa.field("pack", pa.int16(), nullable=False),
     ]
 )
+CATEGORY, NUMBER = "category:", "number:"  # of what begins so, a catalogue's own columns: text and float64, or null
 CELL_LIMIT = 1_000_000  # characters
 UNDECODED_LIMIT = 0.01  # share of rows with bytes that are not UTF-8, above which the file as a whole is not UTF-8
 
@@ -100,13 +102,19 @@ def make_items(
     texts: Sequence[str],
     images: Sequence[str | None],
     prices: Sequence[float | None] | None = None,
+    *,
+    further: Mapping[str, Sequence[str | float | None]] = MappingProxyType({}),
 ) -> pa.Table:
-    """Make items (schema `ITEMS`) of equally long columns; `prices` in money. Raises `DataRefused` for an odd price."""
+    """Make items (schema `ITEMS`) of equally long columns; `prices` in money. Raises `DataRefused` for an odd price.
+
+    `further` columns stand behind them, by name: `category:NAME` of text, `number:NAME` of numbers.
+    """
     prices = [None] * len(ids) if prices is None else prices
     parsed = [parse_fields(text) for text in texts]
     for item_id, price in zip(ids, prices, strict=True):
         if price is not None and not LOWEST_PRICE <= price <= HIGHEST_PRICE:
             raise DataRefused(f"item {item_id!r} has the price {price}: give a positive amount of money, or none.")
+    schema = pa.schema([*ITEMS, *(pa.field(name, further_type(name)) for name in further)])
     columns = (
         ids,
         texts,
@@ -116,12 +124,19 @@ def make_items(
         [item.amount for item in parsed],
         [item.unit for item in parsed],
         [item.pack for item in parsed],
+        *further.values(),
     )
     try:
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, ITEMS, strict=True)]
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     except UnicodeEncodeError as error:
         raise DataRefused("a text has characters that are not Unicode: save it as UTF-8.") from error
-    return pa.Table.from_arrays(arrays, schema=ITEMS)
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def further_type(column: str) -> pa.DataType:
+    """The type of a column that stands behind those of `ITEMS`."""
+    assert column.startswith((CATEGORY, NUMBER)), column
+    return pa.string() if column.startswith(CATEGORY) else pa.float64()
 
 
 def write_rejects(rejects: Iterable[Reject], path: Path) -> None:

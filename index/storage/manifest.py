@@ -20,7 +20,7 @@ from index.errors import IndexUnusable
 from index.files import sha256_file
 from index.storage.layout import MANIFEST, entry_of
 
-FORMAT = 3
+FORMAT = 4
 _AGAIN = "build the index again with `price build-index`"
 _HASHERS = min(8, os.cpu_count() or 1)
 
@@ -38,6 +38,8 @@ class Manifest:
     currency: str
     encoders: tuple[EncoderRecord, ...]
     settings: dict[str, Any]
+    further: tuple[str, ...] = ()
+    """Further columns of the items, which every item to price is read by: `category:NAME` and `number:NAME`."""
     files: dict[str, str] = field(default_factory=dict)
 
 
@@ -99,7 +101,7 @@ def _parse(folder: Path, document: dict[str, Any]) -> Manifest:
     if document["checksum"] != _checksum(body):
         raise IndexUnusable(f"{where} has changed since the index was built: {_AGAIN}.")
     encoders = tuple(EncoderRecord(**record) for record in body.pop("encoders"))  # the checksum vouches for the shape
-    return Manifest(encoders=encoders, **body)
+    return Manifest(encoders=encoders, further=tuple(body.pop("further")), **body)
 
 
 def _check_files(folder: Path, recorded: Mapping[str, str]) -> None:
