@@ -81,7 +81,8 @@ def _money(amount: float) -> str:
 def show_quote(console: Console, quote: Quote, currency: str, coverage: float, settings: Mapping[str, Any]) -> None:
     currency = visible(currency)
     interval = f"{coverage:.0%} interval {_money(quote.low)} to {_money(quote.high)}"
-    console.print(f"{_money(quote.price)} {currency}   ({interval})")
+    per_unit = f", {_money(quote.per_unit.price)} a {quote.per_unit.unit}" if quote.per_unit else ""
+    console.print(f"{_money(quote.price)} {currency}{per_unit}   ({interval})")
     for note in quote.notes:
         console.print(f"Note: {visible(note)}")
     parts = {name: _money(part) for name, part in quote.parts.items()}
@@ -90,10 +91,11 @@ def show_quote(console: Console, quote: Quote, currency: str, coverage: float, s
     moved = f", moved by {shift} for what they missed on the neighbours" if quote.comparables else ""
     console.print(f"Models: {', '.join(map(' '.join, parts.items()))}.\nTheir blend {blend}{stacked}{moved}.")
     if quote.comparables:
-        table = _table("comparable", f"price, {currency}", "similarity", "residual", "weight")
+        table = _table("comparable", f"price, {currency}", "per unit", "similarity", "residual", "weight")
         for comparable in quote.comparables[:SHOWN_COMPARABLES]:
             figures = (
                 _money(comparable.price),
+                f"{_money(comparable.per_unit.price)}/{comparable.per_unit.unit}" if comparable.per_unit else "",
                 f"{comparable.similarity:.3f}",
                 f"{comparable.residual:+.2f}",
                 f"{comparable.weight:.0%}",
@@ -187,6 +189,7 @@ def show_price_file(done: PriceFileResult) -> None:
     if done.rejects:
         show(f"{done.rejected:,} rows have no price, listed in {done.rejects}.")
     print_counts("photographs that could not be used", done.photographs_absent)
+    print_counts("values of columns that the index has never seen", done.unseen)
     whole = sum(done.stages.values()) or 1.0
     for stage, seconds in sorted(done.stages.items(), key=lambda item: -item[1]):
         show(f"  {seconds:>9.1f} s  {seconds / whole:>4.0%}  {stage}")

@@ -19,7 +19,7 @@ from commands.options import (
     runtime,
     runtime_options,
 )
-from commands.reading import read_settings_of, reading_options
+from commands.reading import further_options, read_settings_of, reading_options
 from commands.streams import show, tell, tell_notes
 
 
@@ -45,6 +45,7 @@ from commands.streams import show, tell, tell_notes
 )
 @runtime_options
 @reading_options
+@further_options
 @json_option
 def build_index_command(catalogue: Path, index_dir: Path, *, as_json: bool, **options: Any) -> None:
     """Learn from a priced CATALOGUE (a file that `price inspect` reads) and make the new index current.

@@ -57,6 +57,12 @@ def correction_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def answer_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --answer: what a price is."""
+    what = "The price: the median of what an item may cost, or the mean, its expected price."
+    return click.option("--answer", type=click.Choice(("median", "mean")), default="median", help=what)(command)
+
+
 def runtime(options: dict[str, Any]) -> Runtime:
     """Take --device and --precision out of `options`. Raises UsageError for a device that is not here."""
     from index.encoders.device import Runtime

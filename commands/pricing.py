@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import render
 from commands.options import (
     PATH,
+    answer_option,
     correction_options,
     image_dir_option,
     index_option,
@@ -25,12 +27,23 @@ from commands.options import (
 from commands.reading import read_settings_of, reading_options
 from commands.streams import tell_notes
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
 
 
 @click.command("query", short_help="Price one item.")
 @click.argument("text", required=False, default="")
 @click.option("--image", help="Photograph of the item: a URL or a path.")
+@click.option(
+    "--set",
+    "further",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What the item has in a column of the catalogue, brand=Acme, or a JSON object of several; may be repeated.",
+)
+@answer_option
 @correction_options
 @index_option
 @runtime_options
@@ -45,6 +58,7 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     \b
     price query "Espresso beans, 2 lb (Pack of 3)" --image beans.jpg
     price query - --k 8 --json < listing.txt
+    price query "Running shoe, blue" --set brand=Acme --set weight=0.4
     """
     from index.shortage import require_memory
 
@@ -56,7 +70,8 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     from index.photographs.source import Photographs
 
     started = time.monotonic()
-    private, machine = given.pop("allow_private_addresses"), runtime(given)
+    private, answer, machine = given.pop("allow_private_addresses"), given.pop("answer"), runtime(given)
+    further = _cells(given.pop("further"))
     require_overrides(**given)
     text = _standard_input() if text == "-" else text
     if not text.strip() and not (image or "").strip():
@@ -64,7 +79,7 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     photographs = Photographs(allow_paths=True, fetch_missing=True, allow_private_addresses=private)
     pricer = Pricer.open(index_dir, machine)
     correction = with_overrides(pricer.correction, **given)
-    quote = pricer.price([Item(text, image)], correction=correction, photographs=photographs)[0]
+    quote = pricer.price([Item(text, image, further)], correction=correction, photographs=photographs, answer=answer)[0]
     currency, band = pricer.manifest.currency, correction.band
     settings = {"k": correction.k, "band": band, "lambda": correction.decay, "alpha": correction.alpha}
     if not as_json:
@@ -72,6 +87,30 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
         return
     plain = settings | {"band": band if math.isfinite(band) else None}  # JSON knows no infinity
     print_json({**asdict(quote), "settings": plain, "currency": currency, "seconds": time.monotonic() - started})
+
+
+def _cells(given: Sequence[str]) -> dict[str, str | float | None]:
+    """Cells by column, of options NAME=VALUE or JSON objects. Raises UsageError for what is neither."""
+    from index.errors import UsageError
+
+    cells: dict[str, str | float | None] = {}
+    for option in given:
+        try:
+            document = json.loads(option) if option.lstrip().startswith("{") else None
+        except ValueError as error:
+            raise UsageError(f"--set {option!r:.60} is no JSON ({error}): give NAME=VALUE, or a JSON object.") from None
+        if document is None:
+            name, sign, value = option.partition("=")
+            if not sign or not name.strip():
+                raise UsageError(f"--set {option!r:.60} names no column: give NAME=VALUE, or a JSON object.")
+            document = {name.strip(): value.strip()}
+        for name, value in document.items():
+            if isinstance(value, bool) or not isinstance(value, str | int | float | None):
+                raise UsageError(f"--set gives {name!r} a {type(value).__name__}: give text, a number or null.")
+            if name in cells:
+                raise UsageError(f"--set gives {name!r} twice: give it once.")
+            cells[name] = value
+    return cells
 
 
 def _standard_input() -> str:
@@ -100,7 +139,10 @@ def _standard_input() -> str:
 @click.option(
     "--columns", "output_columns", help="Of the output after the id, with commas; --full has all. [default: price]"
 )
-@click.option("--full", is_flag=True, help="Write price, low, high, blend, shift and the comparables' ids.")
+@click.option(
+    "--full", is_flag=True, help="Write all columns: price, low, high, the price per unit, comparables and more."
+)
+@answer_option
 @correction_options
 @click.option("--shard-rows", type=int, default=1_000, help="Rows priced at a time: a kill loses them.")
 @click.option(
@@ -134,6 +176,7 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
         output=_output_columns(options.pop("output_columns"), full=options.pop("full")),
         correction=tuple((name, value) for name, value in given.items() if value is not None),
         image_dir=options["image_dir"] and options["image_dir"].absolute(),
+        answer=options["answer"],
         runtime=runtime(options),
         shard_rows=options["shard_rows"],
         guard_formulas=options["guard_formulas"],

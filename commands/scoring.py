@@ -10,6 +10,7 @@ import click
 import render
 from commands.options import (
     PATH,
+    answer_option,
     image_dir_option,
     index_option,
     json_option,
@@ -24,11 +25,12 @@ from commands.streams import tell_notes
 @click.command("evaluate", short_help="Score the index, out of fold or on a labelled file.")
 @click.argument("labelled", type=PATH, required=False)
 @index_option
+@answer_option
 @image_dir_option
 @runtime_options
 @reading_options
 @json_option
-def evaluate_command(labelled: Path | None, index_dir: Path, *, as_json: bool, **options: Any) -> None:
+def evaluate_command(labelled: Path | None, index_dir: Path, *, as_json: bool, answer: str, **options: Any) -> None:
     """Score the index: out of fold, or on a LABELLED file priced as queries.
 
     SMAPE is the full definition, 100 * mean(|p - y| / ((|p| + |y|) / 2)), from 0 to 200. Out of fold, every fold is
@@ -47,9 +49,9 @@ def evaluate_command(labelled: Path | None, index_dir: Path, *, as_json: bool, *
     how = {"reading": read_settings_of(options), "image_dir": options["image_dir"], "runtime": runtime(options)}
     with render.Progress() as progress:
         if labelled is None:
-            evaluation = evaluate_index(index_dir, progress.update)
+            evaluation = evaluate_index(index_dir, progress.update, answer=answer)
         else:
-            evaluation = evaluate_labelled(index_dir, labelled, on_progress=progress.update, **how)
+            evaluation = evaluate_labelled(index_dir, labelled, answer=answer, on_progress=progress.update, **how)
     tell_notes(evaluation.reading_notes)
     if as_json:
         print_json(evaluation.to_json())

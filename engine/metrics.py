@@ -23,6 +23,16 @@ def smape(price: ArrayLike, predicted: ArrayLike) -> float:
     return float(row_smape(price, predicted).mean())
 
 
+def r_squared(price: ArrayLike, predicted: ArrayLike) -> float:
+    """Share of the variance of `price` that `predicted` explains: 1 at best, below 0 where the mean would be better.
+
+    Where all prices are equal, 1 if each was met and else 0, as scikit-learn has it.
+    """
+    price, predicted = _pair(price, predicted)
+    missed, spread = float(((price - predicted) ** 2).sum()), float(((price - price.mean()) ** 2).sum())
+    return 1 - missed / spread if spread > 0 else float(missed == 0)
+
+
 def median_ape(price: ArrayLike, predicted: ArrayLike) -> float:
     """The median of 100 |p - y| / |y|, y the true price; 0 where both are 0, infinite where only the price is."""
     price, predicted = _pair(price, predicted)

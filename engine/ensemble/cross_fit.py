@@ -18,6 +18,7 @@ import numpy as np
 
 from engine.ensemble.blend import blend, cross_fit_weights
 from engine.ensemble.correction import shift, weights
+from engine.ensemble.expected_price import MEDIAN, Evidence, ExpectedPrice
 from engine.ensemble.interval import Interval, fit_interval
 from engine.ensemble.out_of_fold import STACKER
 from engine.metrics import row_smape
@@ -46,6 +47,7 @@ class QueryParameters:
     weights: dict[str, float]  # of the blend
     correction: CorrectionParameters
     interval: Interval
+    expected: ExpectedPrice
 
 
 @dataclass(frozen=True)
@@ -60,26 +62,38 @@ class HeldOutPredictions:
 
 
 def cross_fit(
-    oof: OutOfFold, log_price: Float64, search_vectors: Float32, settings: Settings
+    oof: OutOfFold, log_price: Float64, search_vectors: Float32, settings: Settings, *, answer: str = MEDIAN
 ) -> tuple[QueryParameters, HeldOutPredictions]:
-    """Fit on every row, and score by folds. `log_price` (n,), `search_vectors` (n, dim) unit rows."""
+    """Fit on every row, and score by folds. `log_price` (n,), `search_vectors` (n, dim) unit rows.
+
+    `answer`: what the last stage holds, MEDIAN or MEAN.
+    """
     folds = [oof.fold == f for f in range(oof.folds)]
     best = answer_out_of_fold(oof, log_price, search_vectors, settings)
-    task, by_fold, answer = best.task, best.parameters_by_fold, best.answer
-    interval = fit_interval(answer, log_price, settings.coverage)
-    bounds = [fit_interval(answer[~here], log_price[~here], settings.coverage).bounds(answer[here]) for here in folds]
-    median = _join(folds, [np.full(here.sum(), np.median(log_price[~here])) for here in folds])
-    nested = oof.nested()
+    task, by_fold, median = best.task, best.parameters_by_fold, best.answer
+    interval = fit_interval(median, log_price, settings.coverage)
+    bounds = [fit_interval(median[~here], log_price[~here], settings.coverage).bounds(median[here]) for here in folds]
+    constant = _join(folds, [np.full(here.sum(), np.median(log_price[~here])) for here in folds])
+    nested, alone = oof.nested(), task.neighbours_alone(by_fold)
+    members = {member: nested[member] for member in oof.members}
+    table = Evidence(members, best.blended, task.base, median, alone, best.similarity).table()
+    expected = ExpectedPrice.fit(table, median, log_price, seed=settings.seed)
     stages = stages_of(
-        {"constant median": median, "neighbours alone": task.neighbours_alone(by_fold)},
-        {member: nested[member] for member in oof.members},
+        {"constant median": constant, "neighbours alone": alone},
+        members,
         {"blend": best.blended, **({STACKER: task.base} if oof.stacked else {})},
-        answer,
+        median if answer == MEDIAN else _means(table, median, log_price, folds, settings.seed),
     )
     control = task.shuffled(settings.seed).corrected(by_fold)[0]
     low, high = (_join(folds, [pair[end] for pair in bounds]) for end in (0, 1))
-    parameters = QueryParameters(best.weights.whole, best.parameters, interval)
+    parameters = QueryParameters(best.weights.whole, best.parameters, interval, expected)
     return parameters, HeldOutPredictions(stages, control, low, high, best.similarity)
+
+
+def _means(table: Float64, median: Float64, log_price: Float64, folds: list[Bool], seed: int) -> Float64:
+    """(n,) log of expected prices, each fold's by what the others taught."""
+    fits = [(here, ExpectedPrice.fit(table[~here], median[~here], log_price[~here], seed=seed)) for here in folds]
+    return _join(folds, [fitted.log_mean(table[here], median[here]) for here, fitted in fits])
 
 
 @dataclass(frozen=True)

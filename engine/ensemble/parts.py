@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.ensemble.out_of_fold import STACKER
 from engine.settings.read import settings_from
+from index.catalogue.settings import IndexColumns
 from index.contents import expect, loading
 from index.embedding.columns import modalities, vector_column
 from index.storage.layout import ITEMS, MANIFEST, OUT_OF_FOLD, REFERENCE
@@ -35,6 +36,11 @@ def index_settings(folder: Path, manifest: Manifest) -> Settings:
         recorded = sorted(record.column for record in manifest.encoders)
         expect(columns == recorded, "its encoders are not those of its settings")
         return settings
+
+
+def index_columns(folder: Path, manifest: Manifest) -> IndexColumns:
+    """Columns that an index reads of every item. Raises IndexUnusable as `index_settings` does."""
+    return IndexColumns(index_settings(folder, manifest).catalogue, manifest.further)
 
 
 def expect_reference(folder: Path, reference: ReferenceSet, manifest: Manifest, settings: Settings) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from engine.ensemble.blend import blend
 from engine.ensemble.correction import shift, weights
 from engine.ensemble.cross_fit import QueryParameters
+from engine.ensemble.expected_price import MEDIAN, Evidence, ExpectedPrice
 from engine.ensemble.interval import Interval
 from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.stacker import Stacker, features
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from engine.ensemble.reference import ReferenceSet
-    from engine.features.inputs import Inputs
+    from engine.features.inputs import Inputs, InputShape
     from engine.members.member import Member
     from engine.settings.schema import Settings, StackerSettings
 
+EXPECTED = "expected"  # the model of expected prices, of which there is one for all folds
 LOADERS = 2  # threads; most of a load lets go of the interpreter
 
 
@@ -62,6 +64,7 @@ class Estimate:
     base: Base  # its members each the mean of their folds' models
     shift: Float64  # (n,) the correction; 0 where nobody is in the band
     answer: Float64  # (n,) the base's last + shift
+    priced: Float64  # (n,) what is answered: the answer, a median, or the expected price that goes with it
     low: Float64  # (n,)
     high: Float64
     near: Neighbours  # rows of the catalogue
@@ -94,16 +97,29 @@ class PriceModel:
         self._stacker = stacker
 
     def estimate(
-        self, inputs: Inputs, search_vectors: Float32, correction: CorrectionParameters | None = None
+        self,
+        inputs: Inputs,
+        search_vectors: Float32,
+        correction: CorrectionParameters | None = None,
+        *,
+        answer: str = MEDIAN,
     ) -> Estimate:
-        """Price n items; `search_vectors` (n, dim) as the catalogue's. `correction` in the place of the fitted one."""
+        """Price n items; `search_vectors` (n, dim) as the catalogue's. `correction` in the place of the fitted one.
+
+        `answer`: what is answered, MEDIAN or MEAN.
+        """
         correction = correction or self.parameters.correction
         base = self._base(inputs, search_vectors, self.models)
         near = self.reference.index.search(search_vectors, base.last, k=correction.k, band=correction.band)
         moved = shift(near, self.reference.residual, correction)
-        answer = base.last + moved
-        low, high = self.parameters.interval.bounds(answer)
-        return Estimate(base, moved, answer, low, high, near, weights(near, correction.decay))
+        median = base.last + moved
+        priced = median
+        if answer != MEDIAN:
+            alone, nearest = self.neighbours_alone(search_vectors, correction), near.similarity[:, 0].astype(np.float64)
+            evidence = Evidence(base.members, base.blended, base.last, median, alone, nearest)
+            priced = self.parameters.expected.log_mean(evidence.table(), median)
+        low, high = self.parameters.interval.bounds(median)
+        return Estimate(base, moved, median, priced, low, high, near, weights(near, correction.decay))
 
     def unseen(self, inputs: Inputs, search_vectors: Float32, fold: NDArray[np.integer]) -> Base:
         """n catalogue rows by the models of their `fold` (n,) alone, which saw no row of that fold.
@@ -169,17 +185,20 @@ def save_models(folder: Path, models: Models, parameters: QueryParameters) -> No
     for name, of_folds in everything.items():
         for fold, model in enumerate(of_folds):
             model.save(folder / model_file(name, fold, _suffix(name)))
+    parameters.expected.save(folder / model_file(EXPECTED, 0, "txt"))
     document = {
         "members": list(models.members),
         "stacked": bool(models.stackers),
         "folds": models.folds,
-        **asdict(parameters),
+        "weights": parameters.weights,
+        "correction": asdict(parameters.correction),
+        "interval": asdict(parameters.interval),
     }
     (folder / PRICE_MODEL).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def load_models(folder: Path, settings: Settings, dims: Mapping[str, int]) -> tuple[Models, QueryParameters]:
-    """Load what `save_models` wrote; `dims` modality -> numbers of its vectors, as the manifest says.
+def load_models(folder: Path, settings: Settings, shape: InputShape) -> tuple[Models, QueryParameters]:
+    """Load what `save_models` wrote; `shape` of the inputs, as the manifest says.
 
     Raises IndexUnusable for contents that no build with these settings writes.
     """
@@ -189,7 +208,7 @@ def load_models(folder: Path, settings: Settings, dims: Mapping[str, int]) -> tu
         expect(sorted(names) == sorted(settings.members), f"its members are {str(names)[:60]}")
         expect(whole(folds, 1, MOST_FOLDS) and folds == settings.folds, f"it has {str(folds)[:20]} folds")
         expect(document["stacked"] == bool(settings.stacker.rounds), "it has a stacker, or has none")
-        parameters = _parameters(document)
+        parameters = _parameters(document, _load_expected(folder / model_file(EXPECTED, 0, "txt"), len(names)))
 
     def paths(name: str) -> list[Path]:
         return [folder / model_file(name, fold, _suffix(name)) for fold in range(folds)]
@@ -198,7 +217,7 @@ def load_models(folder: Path, settings: Settings, dims: Mapping[str, int]) -> tu
     with ThreadPoolExecutor(LOADERS) as pool:
         for name in names:
             before = [{earlier: models[fold] for earlier, models in members.items()} for fold in range(folds)]
-            load = partial(load_member, name, dims=dims)
+            load = partial(load_member, name, shape=shape)
             members[name] = list(pool.map(load, paths(name), before))
     stackers = [_load_stacker(path, len(names)) for path in paths(STACKER)] if document["stacked"] else []
     return Models(members, stackers), parameters
@@ -209,7 +228,12 @@ def _load_stacker(path: Path, members: int) -> Stacker:
         return Stacker.load(path, members)
 
 
-def _parameters(document: Mapping[str, Any]) -> QueryParameters:
+def _load_expected(path: Path, members: int) -> ExpectedPrice:
+    with loading(path):
+        return ExpectedPrice.load(path, members)
+
+
+def _parameters(document: Mapping[str, Any], expected: ExpectedPrice) -> QueryParameters:
     """Read the parameters of a query. Raises WrongContents or UsageError for what cannot be."""
     weights = document["weights"]
     expect(weights.keys() <= set(document["members"]), "the blend names other members")
@@ -224,7 +248,7 @@ def _parameters(document: Mapping[str, Any]) -> QueryParameters:
     expect(all(map(finite, (*low, *high, *edges))), "the interval holds what is no number")
     expect(all(a <= b for a, b in zip(low, high, strict=True)), "the interval is upside down")
     expect(all(a < b for a, b in pairwise(edges)), "the interval's levels do not rise")
-    return QueryParameters(weights, correction, interval)
+    return QueryParameters(weights, correction, interval, expected)
 
 
 def _suffix(name: str) -> str:

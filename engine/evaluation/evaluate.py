@@ -9,7 +9,9 @@ import numpy as np
 
 from engine.ensemble.correction import shift
 from engine.ensemble.cross_fit import HeldOutPredictions, cross_fit, stages_of
+from engine.ensemble.expected_price import MEDIAN, require_answer
 from engine.ensemble.out_of_fold import STACKER
+from engine.ensemble.parts import index_columns
 from engine.evaluation.caveats import caveats_on_file, caveats_out_of_fold
 from engine.evaluation.report import Evaluation, evaluate
 from engine.evaluation.scorable import open_scorable_rows
@@ -17,7 +19,7 @@ from engine.serving.pricer import Pricer
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
 from index.catalogue.items import read_catalogue
-from index.catalogue.settings import ReadSettings
+from index.catalogue.settings import FOUND, ReadSettings
 from index.encoders.device import AUTO, Runtime
 from index.photographs.source import Photographs
 from index.progress import OnProgress, silent
@@ -25,11 +27,15 @@ from index.search.neighbours import BandIndex
 from index.storage.layout import photograph_cache
 
 
-def evaluate_index(index_dir: Path, on_progress: OnProgress = silent) -> Evaluation:
-    """Score every row that the build learned from out of fold; blend, correction and interval are cross-fitted."""
+def evaluate_index(index_dir: Path, on_progress: OnProgress = silent, *, answer: str = MEDIAN) -> Evaluation:
+    """Score every row that the build learned from out of fold; blend, correction and interval are cross-fitted.
+
+    `answer`: whether the last stage is scored as it is, or as the expected price.
+    """
+    require_answer(answer)
     rows = open_scorable_rows(index_dir)
     on_progress("scoring out of fold", 0, None)
-    held_out = cross_fit(rows.oof, rows.log_price, rows.search_vectors, rows.settings)[1]
+    held_out = cross_fit(rows.oof, rows.log_price, rows.search_vectors, rows.settings, answer=answer)[1]
     caveats = caveats_out_of_fold(rows.folder, rows.manifest, rows.added)
     return evaluate(held_out, rows.log_price, rows.groups, rows.settings, method="out of fold", notes=caveats)
 
@@ -41,14 +47,19 @@ def evaluate_labelled(
     reading: ReadSettings | None = None,
     image_dir: Path | None = None,
     runtime: Runtime = AUTO,
+    answer: str = MEDIAN,
     on_progress: OnProgress = silent,
 ) -> Evaluation:
     """Price a labelled file as queries, and score that. Items that the index already holds are named in a note."""
     pricer = Pricer.open(index_dir, runtime)
-    read = read_catalogue(labelled, reading or ReadSettings(), priced=True, on_progress=on_progress)
+    columns = index_columns(pricer.folder, pricer.manifest)
+    read = read_catalogue(labelled, reading or FOUND, priced=True, index=columns, on_progress=on_progress)
     items, settings, correction = read.items, pricer.settings, pricer.correction
     result = pricer.price_items(
-        items, Photographs(image_dir, photograph_cache(index_dir), labelled.parent), on_progress=on_progress
+        items,
+        Photographs(image_dir, photograph_cache(index_dir), labelled.parent),
+        answer=answer,
+        on_progress=on_progress,
     )
     estimate, queries = result.estimate, result.features.search_vectors
     assert estimate is not None, "a row without words is no labelled row"
@@ -66,7 +77,7 @@ def evaluate_labelled(
             },
             base.members,
             {"blend": base.blended, **({} if base.stacked is None else {STACKER: base.stacked})},
-            estimate.answer,
+            estimate.priced,
         ),
         control=base.last + shift(near, pricer.reference.residual, correction),
         low=estimate.low,

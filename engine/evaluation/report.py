@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.metrics import bootstrap, coverage, median_ape, paired_bootstrap, row_smape
+from engine.metrics import bootstrap, coverage, median_ape, paired_bootstrap, r_squared, row_smape
 from index.arrays import Float64, Int64
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
     stages: dict[str, Score]
     median_ape: float
+    r_squared: float  # of the answer, in money: 1 at best
     coverage: float
     coverage_wanted: float
     width: float  # median of high / low
@@ -129,6 +130,7 @@ def evaluate(
         seed=seed,
         stages={name: score(values) for name, values in loss.items()},
         median_ape=median_ape(price, np.exp(list(held_out.stages.values())[-1])),
+        r_squared=r_squared(price, np.exp(list(held_out.stages.values())[-1])),
         coverage=coverage(price, low, high),
         coverage_wanted=settings.coverage,
         width=float(np.median(high / low)),

@@ -10,13 +10,15 @@ from __future__ import annotations
 import re
 import zlib
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate, repeat
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from engine.features.tabular import Tabular, make_tabular, rising, words_of_columns
+from index.catalogue.further import CATEGORY, described
 from index.catalogue.units import UNITS
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from index.arrays import Float32, Float64, Int64
+    from index.storage.manifest import Manifest
 
 NUMBERS = (
     "log_amount",  # of the whole listing, in the unit's canonical member
@@ -43,18 +46,20 @@ _UNSPACED = (
 _UNSPACED_CHARACTER = re.compile(f"[{_UNSPACED}]")
 _UNSPACED_PIECE = re.compile(f"[{_UNSPACED}]|[^{_UNSPACED}]+")
 _UNSPACED_BLANK = re.compile(rf"(?<=[{_UNSPACED}])\s+|\s+(?=[{_UNSPACED}])")
+FURTHER = "further"
 _BUCKETS = {  # hashed columns of each kind of words
     "name": 2**15,  # words and word pairs of the name
     "text": 2**16,  # words and word pairs of the whole text
     "characters": 2**15,  # runs of 3 to 5 characters of the name
     "phrases": 2**17,  # runs of three words of the whole text
     "opening": 2**13,  # the name's first one, two and three words: where the brand stands
+    FURTHER: 2**16,  # of further columns, where there are any: see `engine.features.tabular`
 }
 _ENDS = dict(zip(_BUCKETS, accumulate(_BUCKETS.values()), strict=True))
 WORD_KINDS = {kind: slice(_ENDS[kind] - buckets, _ENDS[kind]) for kind, buckets in _BUCKETS.items()}
 """The columns of `Inputs.words`, by kind."""
-COLUMNS = max(kind.stop for kind in WORD_KINDS.values())
-COMMON_KINDS = ("name", "text", "characters")  # what the trees and the words head read: there, the others add nothing
+COMMON_KINDS = ("name", "text", "characters", FURTHER)
+"""What the trees and the words head read: there, the others add nothing."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,8 @@ class Inputs:
     numbers: Float32  # (n, len(NUMBERS))
     unit: Int64  # (n,) place in UNITS
     words: csr_matrix  # (n, columns of all WORD_KINDS) float32, 1 where the item has the feature
-    texts: NDArray[np.object_] | None = None  # (n,) str, as the items have them: what an encoder is fine-tuned on
+    texts: NDArray[np.object_] | None = None  # (n,) str, as `described`: what an encoder is fine-tuned on
+    tabular: Tabular | None = None  # None where there are no further columns
 
     def __len__(self) -> int:
         return len(self.unit)
@@ -86,18 +92,45 @@ class Inputs:
         """The inputs of some rows, in that order."""
         vectors = {name: vectors[rows] for name, vectors in self.vectors.items()}
         texts = None if self.texts is None else self.texts[rows]
-        return Inputs(vectors, self.numbers[rows], self.unit[rows], self.words[rows], texts)
+        tabular = self.tabular and self.tabular.take(rows)
+        return Inputs(vectors, self.numbers[rows], self.unit[rows], self.words[rows], texts, tabular)
 
 
-def known_columns(columns: NDArray[Any], of: slice = slice(0, COLUMNS)) -> bool:
+@dataclass(frozen=True)
+class InputShape:
+    """Shape of an index's inputs, as its manifest says it: what its models must have been fitted on."""
+
+    dims: Mapping[str, int]  # modality -> numbers of its vectors
+    categories: int = 0  # further columns
+    numbers: int = 0  # further columns
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """Read it out of the manifest of a generation."""
+        categories = sum(column.startswith(CATEGORY) for column in manifest.further)
+        return cls(manifest.dims, categories, len(manifest.further) - categories)
+
+    @property
+    def word_kinds(self) -> dict[str, slice]:
+        """The columns of `Inputs.words`, by kind."""
+        further = self.categories + self.numbers > 0
+        return {kind: columns for kind, columns in WORD_KINDS.items() if further or kind != FURTHER}
+
+    @property
+    def word_columns(self) -> slice:
+        """All columns of `Inputs.words`."""
+        return slice(0, max(columns.stop for columns in self.word_kinds.values()))
+
+
+def known_columns(columns: NDArray[Any], of: slice) -> bool:
     """Tell whether an array that was read from a file names columns of `Inputs.words`, rising, all of them in `of`."""
-    if columns.ndim != 1 or columns.dtype.kind != "i":
+    if not rising(columns):
         return False
-    return not len(columns) or bool(columns[0] >= of.start and columns[-1] < of.stop and (np.diff(columns) > 0).all())
+    return not len(columns) or bool(columns[0] >= of.start and columns[-1] < of.stop)
 
 
 def make_inputs(items: pa.Table, vectors: Mapping[str, Float32]) -> Inputs:
-    """Inputs of `items` (schema `index.catalogue.items.ITEMS`) and their vectors, (n, dim) by modality."""
+    """Inputs of `items` (schema `index.catalogue.items.ITEMS`, further columns) and vectors, (n, dim) by modality."""
     names, texts = items["name"].to_pylist(), items["text"].to_pylist()
     amount = items["amount"].to_numpy().astype(np.float64)  # NaN where unknown
     unknown = np.isnan(amount)
@@ -116,12 +149,13 @@ def make_inputs(items: pa.Table, vectors: Mapping[str, Float32]) -> Inputs:
     )
     place = {unit: i for i, unit in enumerate(UNITS)}
     unit = np.array([place[unit] for unit in items["unit"].to_pylist()], np.int64)
-    words = hash_words(names, texts)
-    return Inputs(dict(vectors), numbers.astype(np.float32), unit, words, np.array(texts, object))
+    whole = described(items)
+    words = hash_words(names, whole, words_of_columns(items))
+    return Inputs(dict(vectors), numbers.astype(np.float32), unit, words, np.array(whole, object), make_tabular(items))
 
 
-def hash_words(names: list[str], texts: list[str]) -> csr_matrix:
-    """(n, columns of all WORD_KINDS) 0/1.
+def hash_words(names: list[str], texts: list[str], further: list[list[str]] | None = None) -> csr_matrix:
+    """(n, columns of all WORD_KINDS) 0/1; without `further` words, of further columns, without that last kind.
 
     Source: the winning solution of Mercari's price suggestion challenge (binarised words into a small MLP); the name's
     words are kept separate from the text's because a brand in the name says more than one in a description.
@@ -129,17 +163,17 @@ def hash_words(names: list[str], texts: list[str]) -> csr_matrix:
     from scipy.sparse import csr_matrix
 
     columns, starts = array("i"), [0]
-    for name, text in zip(names, texts, strict=True):
-        for kind, features in _features(name, text).items():
+    for name, text, words in zip(names, texts, further or repeat([], len(names)), strict=True):
+        for kind, features in {**_features(name, text), FURTHER: words}.items():
             start = WORD_KINDS[kind].start
             columns.extend(sorted({start + _bucket(feature, _BUCKETS[kind]) for feature in features}))
         starts.append(len(columns))
     ones = np.ones(len(columns), np.float32)
-    shape = len(names), COLUMNS
+    shape = len(names), _ENDS["opening" if further is None else FURTHER]
     return csr_matrix((ones, np.frombuffer(columns, np.int32), starts), shape=shape)
 
 
-def _features(name: str, text: str) -> dict[str, Iterator[str]]:
+def _features(name: str, text: str) -> dict[str, Iterable[str]]:
     """Strings of an item that are hashed, by kind and in the order of WORD_KINDS."""
     in_name, in_text = _words(name), _words(text)
     return {

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-KINDS = ("name", "text")
+    from engine.features.inputs import InputShape
+
+KINDS = ("name", "text", "further")  # the last where there are further columns
 DIRECTIONS = 256
 MOST_ROWS = 20_000  # that it is fitted on: more move no direction that matters
 
@@ -80,13 +82,14 @@ class Lsa:
         save_file(tensors, folder / LSA)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Load what `save` wrote. IndexUnusable for contents that no build writes."""
+    def load(cls, folder: Path, shape: InputShape) -> Self:
+        """Load what `save` wrote. IndexUnusable for contents that no build of an index of this shape writes."""
         from safetensors.numpy import load_file
 
         with loading(folder / LSA):
             tensors = load_file(folder / LSA)
-            words = {kind: Words(tensors[f"columns.{kind}"], tensors[f"weight.{kind}"]) for kind in KINDS}
+            kinds = [kind for kind in KINDS if kind in shape.word_kinds]
+            words = {kind: Words(tensors[f"columns.{kind}"], tensors[f"weight.{kind}"]) for kind in kinds}
             for kind, known in words.items():
                 expect(known_columns(known.columns, WORD_KINDS[kind]), "a word's column is out of range")
                 expect(known.weight.shape == known.columns.shape, "a word has no weight")

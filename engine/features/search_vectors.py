@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -14,7 +14,7 @@ from index.arrays import Float32, unit_rows
 from index.embedding.columns import space_columns
 
 if TYPE_CHECKING:
-    from engine.features.inputs import Inputs
+    from engine.features.inputs import Inputs, InputShape
     from engine.settings.schema import Settings
 
 WORDS = "words"  # the view that is not an encoder's
@@ -40,9 +40,11 @@ class SearchVectorizer:
             views.append(self.words.vectors(inputs.words))
         return joined(views)
 
-    def width(self, dims: Mapping[str, int]) -> int:
-        """Length of the vectors, for views of `dims` numbers by column."""
-        return sum(dims[column] for column in self.columns) + (self.words.directions.shape[1] if self.words else 0)
+    def width(self, shape: InputShape) -> int:
+        """Length of the vectors, for inputs of this shape."""
+        return sum(shape.dims[column] for column in self.columns) + (
+            self.words.directions.shape[1] if self.words else 0
+        )
 
     def save(self, folder: Path) -> None:
         """Write what was fitted into a generation."""
@@ -50,9 +52,9 @@ class SearchVectorizer:
             self.words.save(folder)
 
     @classmethod
-    def load(cls, folder: Path, settings: Settings) -> Self:
+    def load(cls, folder: Path, settings: Settings, shape: InputShape) -> Self:
         """Load what `save` wrote; the manifest has checked the files before."""
-        words = Lsa.load(folder) if WORDS in settings.correction.search_vectors else None
+        words = Lsa.load(folder, shape) if WORDS in settings.correction.search_vectors else None
         return cls(space_columns(settings.views, settings.correction.search_vectors), words)
 
 

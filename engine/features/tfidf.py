@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.features.inputs import WORD_KINDS
+from engine.features.inputs import FURTHER, WORD_KINDS
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -58,6 +58,8 @@ def weigh_words(words: csr_matrix, kinds: Iterable[str] = WORD_KINDS) -> dict[st
     weighed = {}
     for kind in kinds:
         of = WORD_KINDS[kind]
+        if kind == FURTHER and of.start >= len(counts):
+            continue  # there are no such columns
         known = of.start + np.flatnonzero(counts[of] >= LEAST_ROWS)
         weighed[kind] = Words(known, np.log(words.shape[0] / counts[known]).astype(np.float32))
     return weighed

@@ -25,6 +25,7 @@ from engine.folds import MOST_FOLDS, assign_folds, refuse_too_few_groups
 from engine.networks.tensor_file import tensor_bytes
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
+from index.catalogue.further import described
 from index.catalogue.items import read_catalogue
 from index.catalogue.settings import FOUND, ReadSettings
 from index.encoders.device import Device, Runtime
@@ -157,7 +158,7 @@ def _read(
     groups = duplicate_groups(names, images, contents)
     inputs = make_inputs(items, {})
     examples = Examples(
-        texts=viewed(items["text"].to_pylist(), settings.view),
+        texts=viewed(described(items), settings.view),
         images=[image if content else None for image, content in zip(images, contents, strict=True)],
         numbers=inputs.numbers,
         unit=inputs.unit,

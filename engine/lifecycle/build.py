@@ -16,6 +16,7 @@ from engine.evaluation.caveats import caveats_out_of_fold
 from engine.evaluation.report import Evaluation, evaluate
 from engine.features.inputs import make_inputs
 from engine.features.search_vectors import SearchVectorizer
+from engine.features.tabular import save_categories
 from engine.features.training_set import TrainingSet
 from engine.finetune.provenance import mark_finetuned
 from engine.folds import FEW_FOLDS, LEAST_GROUPS_PER_FOLD, assign_folds, folds_for, refuse_too_few_groups
@@ -93,10 +94,10 @@ def build_index(
         caveats = caveats_out_of_fold(folder, manifest)
         evaluation = evaluate(trained.held_out, log_price, groups, settings, method="out of fold", notes=caveats)
         on_progress("writing the index", 0, None)
-        items = items.append_column("group", [groups])
-        write_items(folder, items, vectors)
+        write_items(folder, items.append_column("group", [groups]), vectors)
         write_ensemble(folder, trained, evaluation)
         vectorizer.save(folder)
+        save_categories(folder, inputs.tabular)
         write_rows(folder, trained, ReferenceSet.build(items, training, trained.residual(log_price)), settings.search)
         write_rejected(folder, read.rejects)
         finish(folder, manifest)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.ensemble.price_model import save_models
 from engine.settings.schema import DEFAULT_CURRENCY
+from index.catalogue.further import further_columns
 from index.catalogue.items import Reject, write_rejects
 from index.files import link_or_copy
 from index.storage.layout import REJECTS, REPORT, Step, unchanged_by
@@ -75,6 +76,7 @@ def new_manifest(items: pa.Table, rejected: int, encoders: Any, settings: Any) -
         currency=settings.currency or DEFAULT_CURRENCY,
         encoders=encoders,
         settings=asdict(settings),
+        further=further_columns(items),
         engine_version="",
         created="",
     )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.ensemble.out_of_fold import STACKER, OutOfFold
-from engine.ensemble.parts import expect_reference, expect_rows, index_settings
+from engine.ensemble.parts import expect_reference, expect_rows, index_columns, index_settings
 from engine.ensemble.reference import ReferenceSet
 from engine.features.training_set import TrainingSet
 from engine.folds import LEAST_GROUPS_PER_FOLD
@@ -28,6 +28,7 @@ from engine.lifecycle.generation import finish, link_unchanged, write_rejected
 from engine.serving.pricer import Pricer
 from index.arrays import Float32, Float64, Int64
 from index.catalogue.duplicates import with_duplicate_keys
+from index.catalogue.further import with_further
 from index.catalogue.items import Catalogue, read_catalogue
 from index.catalogue.reading import read_column
 from index.catalogue.settings import FOUND, ReadSettings
@@ -137,14 +138,17 @@ def add_items(
     and encoding raise.
     """
     started = time.monotonic()
-    current_generation(index_dir)  # a missing index is said before the file is read, or a folder is made for it
+    current = current_generation(index_dir)  # a missing index is said before a folder is made for it
+    manifest = read_manifest(current, files=False)
     reading = reading or FOUND
     if reading.rates and not reading.currency:
-        reading = replace(reading, currency=read_manifest(current_generation(index_dir)).currency)
-    read = read_catalogue(new, reading, priced=True, on_progress=on_progress)
+        reading = replace(reading, currency=manifest.currency)
+    columns = index_columns(current, manifest)
+    read = read_catalogue(new, reading, priced=True, index=columns, on_progress=on_progress)
     with writing(index_dir) as folder:
         on_progress("opening the index", 0, None)
         pricer = Pricer(current_generation(index_dir), runtime)
+        read = replace(read, items=with_further(read.items, pricer.manifest.further))
         old = _Old.open(pricer.folder, pricer.manifest, pricer.reference)
         _refuse_another_currency(new, read.reading.currency, pricer.manifest.currency)
         ids = read.items["item_id"].to_pylist()

@@ -13,11 +13,10 @@ import numpy as np
 
 from engine.members.tree_features import TreeTable
 from index.arrays import Float64
-from index.contents import expect
 from index.errors import DataRefused
 
 if TYPE_CHECKING:
-    from engine.features.inputs import Inputs
+    from engine.features.inputs import Inputs, InputShape
     from engine.members.member import FitContext, Member
     from engine.settings.schema import DeepTrees
 
@@ -68,9 +67,9 @@ class CatBoost:
         """Log price (n,)."""
         return np.asarray(self._model.predict(self._table.of(inputs, one_hot=True)), np.float64)
 
-    def expect_inputs(self, dims: Mapping[str, int]) -> None:
+    def expect_inputs(self, shape: InputShape) -> None:
         """Raise WrongContents unless the trees split on as many columns as there are."""
-        expect(len(self._model.feature_names_) == self._table.width(dims, one_hot=True), "its trees read another table")
+        self._table.expect_columns(len(self._model.feature_names_), shape, one_hot=True)
 
     def save(self, path: Path) -> None:
         """Save in CatBoost's own format, the columns in its metadata."""

@@ -7,7 +7,6 @@ reads the words alone, and starts from an encoder that was never trained on pric
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -37,7 +36,7 @@ from index.progress import silent
 if TYPE_CHECKING:
     from torch import nn
 
-    from engine.features.inputs import Inputs
+    from engine.features.inputs import Inputs, InputShape
     from engine.finetune.trainable_encoders import TrainableEncoder
     from index.arrays import Float64
 
@@ -73,7 +72,7 @@ class FinetunedMember:
         batches = ExampleBatches(examples, self._network.encoders, self._activations, self._machine)
         return predict(self._network, batches, np.arange(len(inputs)), self._machine)
 
-    def expect_inputs(self, dims: Mapping[str, int]) -> None:
+    def expect_inputs(self, shape: InputShape) -> None:
         """Raise WrongContents unless the weights are numbers; the encoder brings the vectors itself."""
         import torch
 

@@ -14,7 +14,7 @@ subset of regressors: Rasmussen and Williams, 2006, section 8.3.1), so that a fi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -31,7 +31,7 @@ from index.contents import expect, parse_json
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-    from engine.features.inputs import Inputs
+    from engine.features.inputs import Inputs, InputShape
 
 ROWS_AT_ONCE = 1024
 FARTHEST = 4.0  # spreads from the mean at which a number is cut off
@@ -47,6 +47,7 @@ REACH = {  # how fast the kernel falls with each number's difference: exp(-REACH
     "log_text_length": 0.03,
     "log_lines": 0.03,
 }
+FURTHER_REACH = 0.15  # of all numbers of further columns together, and as much of what is missing among them
 LEAST_RELEVANCE, MOST_RELEVANCE = 0.3, 20.0  # of a word, as a multiple of the mean word's
 
 
@@ -79,8 +80,7 @@ class KernelRidge:
         if len(rows) > settings.landmarks:
             rows = np.sort(np.random.default_rng(seed).choice(rows, settings.landmarks, replace=False))
         marks = inputs.take(rows)
-        # In float64: in float32 a constant seems to vary by its last bits, and the least difference would count as far.
-        mean, spread = (moment(inputs.numbers, axis=0, dtype=np.float64) for moment in (np.mean, np.std))
+        mean, spread = _moments(_numbers(inputs))
         tensors: dict[str, Any] = {
             "mean": mean.astype(np.float32),
             "scale": np.where(spread < 1e-6, 1, spread).astype(np.float32),
@@ -92,7 +92,7 @@ class KernelRidge:
             words=_word_table(marks.words, words, settings).T.tocsr(),
             # In half precision, in which they are kept, a cosine moves by less than 0.001.
             vectors={name: value.astype(np.float16).astype(np.float32) for name, value in marks.vectors.items()},
-            numbers=_scaled(marks.numbers, tensors),
+            numbers=_scaled(marks, tensors),
             unit=marks.unit,
         )
         model = cls(settings, words, tensors, landmarks)
@@ -172,7 +172,7 @@ class KernelRidge:
     def _quantity_factor(self, inputs: Inputs) -> Float32:
         """(n, m) 1 + p f: factor of the text kernel, by similarity in numbers and unit."""
         marks, settings = self._landmarks, self._settings
-        mine = _scaled(inputs.numbers, self._tensors)
+        mine = _scaled(inputs, self._tensors)
         squared_distance = (
             (mine**2).sum(axis=1)[:, None] + (marks.numbers**2).sum(axis=1)[None, :] - 2 * mine @ marks.numbers.T
         )
@@ -180,17 +180,17 @@ class KernelRidge:
         factor: Float32 = 1 + np.float32(settings.product) * np.exp(-np.maximum(squared_distance, 0)) * same
         return factor
 
-    def expect_inputs(self, dims: Mapping[str, int]) -> None:
-        """Raise WrongContents unless the landmarks have such vectors, and everything is as long as it must be."""
-        marks, rows, numbers = self._landmarks, len(self._landmarks.unit), (len(NUMBERS),)
+    def expect_inputs(self, shape: InputShape) -> None:
+        """Raise WrongContents unless the landmarks have such inputs, and everything is as long as it must be."""
+        marks, rows, numbers = self._landmarks, len(self._landmarks.unit), (len(NUMBERS) + 2 * shape.numbers,)
         vectors = {name: value.shape for name, value in marks.vectors.items()}
-        expect(vectors == {name: (rows, dim) for name, dim in dims.items()}, "its vectors are of other lengths")
+        expect(vectors == {name: (rows, dim) for name, dim in shape.dims.items()}, "its vectors are of other lengths")
         expect(marks.numbers.shape == (rows, *numbers), "it reads other numbers")
         expect(((marks.unit >= 0) & (marks.unit < len(UNITS))).all(), "a unit is out of range")
         shapes = {name: value.shape for name, value in self._tensors.items()}
         fitted = {"mean": numbers, "scale": numbers, "coefficients": (rows,), "level": (1,)}
         expect(shapes == fitted, "its arrays are of other lengths")
-        expect(list(self._words) == list(WORD_KINDS), "it reads other kinds of words")
+        expect(list(self._words) == list(shape.word_kinds), "it reads other kinds of words")
         for kind, words in self._words.items():
             of, columns = WORD_KINDS[kind], words.columns
             expect(known_columns(columns, of), "a word's column is out of range")
@@ -253,8 +253,28 @@ def _word_table(words: csr_matrix, known: dict[str, Words], settings: KernelSett
     return word_table(words, known, {kind: getattr(settings, kind) for kind in known})
 
 
-def _scaled(numbers: Float32, tensors: dict[str, Any]) -> Float32:
-    """(n, numbers) spreads from the mean, by what each number counts for in f."""
+def _numbers(inputs: Inputs) -> Float32:
+    """(n, numbers): those of the text, and where there are further ones these, NaN where missing, and which are."""
+    if inputs.tabular is None:
+        return inputs.numbers
+    further = inputs.tabular.numbers
+    return np.hstack([inputs.numbers, further, np.isnan(further).astype(np.float32)])
+
+
+def _moments(numbers: Float32) -> tuple[Float64, Float64]:
+    """Mean and spread of each column, over what is there of it."""
+    # In float64: in float32 a constant seems to vary by its last bits, and the least difference would count as far.
+    if not np.isnan(numbers).any():
+        return numbers.mean(axis=0, dtype=np.float64), numbers.std(axis=0, dtype=np.float64)
+    known = np.ma.masked_invalid(numbers)
+    return tuple(moment(axis=0, dtype=np.float64).filled(0) for moment in (known.mean, known.std))
+
+
+def _scaled(inputs: Inputs, tensors: dict[str, Any]) -> Float32:
+    """(n, numbers) spreads from the mean, by what each number counts for in f; what is missing counts as the mean."""
+    numbers = _numbers(inputs)
     near = np.clip((numbers - tensors["mean"]) / tensors["scale"], -FARTHEST, FARTHEST)
-    scaled: Float32 = (near * np.sqrt([REACH[name] for name in NUMBERS])).astype(np.float32)
+    further = numbers.shape[1] - len(NUMBERS)
+    reach = [REACH[name] for name in NUMBERS] + [2 * FURTHER_REACH / max(further, 1)] * further
+    scaled: Float32 = np.nan_to_num(near * np.sqrt(reach)).astype(np.float32)
     return scaled

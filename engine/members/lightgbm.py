@@ -19,7 +19,7 @@ from index.arrays import Float64
 from index.contents import expect
 
 if TYPE_CHECKING:
-    from engine.features.inputs import Inputs
+    from engine.features.inputs import Inputs, InputShape
     from engine.members.member import FitContext, Member
     from engine.settings.schema import Gbdt, StackerSettings
 
@@ -43,14 +43,24 @@ def lightgbm() -> Any:
 def fit_l1(
     table: Any, log_price: Float64, settings: Gbdt | StackerSettings, *, seed: int, threads: int, **data: Any
 ) -> Any:
-    """A booster over a `table` (n, features); `data` goes with it. The same trees whatever the number of threads."""
+    """A booster of log price (n,) over a `table` (n, features); otherwise as `fit_trees`."""
     parameters = {
         "objective": "l1",
         "learning_rate": settings.learning_rate,
         "num_leaves": settings.leaves,
         "min_data_in_leaf": settings.least_rows_in_leaf,
         "feature_fraction": settings.feature_fraction,
-        "bagging_fraction": max(settings.row_fraction, min(1.0, 2 / len(log_price))),  # of no rows it grows no tree
+        "bagging_fraction": settings.row_fraction,
+    }
+    return fit_trees(table, log_price, parameters, settings.rounds, seed=seed, threads=threads, **data)
+
+
+def fit_trees(
+    table: Any, target: Float64, parameters: Mapping[str, Any], rounds: int, *, seed: int, threads: int, **data: Any
+) -> Any:
+    """A booster of (n,) targets; `data` goes with the table. The same trees whatever the number of threads."""
+    repeatable = {
+        "bagging_fraction": max(parameters["bagging_fraction"], min(1.0, 2 / len(target))),  # of no rows grows no tree
         "bagging_freq": 1,
         "seed": seed,
         "deterministic": True,
@@ -58,7 +68,7 @@ def fit_l1(
         "num_threads": threads,
         "verbose": -1,
     }
-    return lightgbm().train(parameters, lightgbm().Dataset(table, log_price, **data), settings.rounds)
+    return lightgbm().train({**parameters, **repeatable}, lightgbm().Dataset(table, target, **data), rounds)
 
 
 def read_booster(text: str) -> Any:
@@ -89,15 +99,18 @@ class LightGbm:
         table = TreeTable.fit(inputs, settings, context.fitted)
         columns = table.of(inputs, one_hot=False)
         seed, threads = context.seed, context.threads
-        return cls(fit_l1(columns, log_price, settings, seed=seed, threads=threads, categorical_feature=[0]), table)
+        categorical = table.categorical
+        return cls(
+            fit_l1(columns, log_price, settings, seed=seed, threads=threads, categorical_feature=categorical), table
+        )
 
     def predict(self, inputs: Inputs) -> Float64:
         """Log price (n,)."""
         return np.asarray(self._booster.predict(self._table.of(inputs, one_hot=False)), np.float64)
 
-    def expect_inputs(self, dims: Mapping[str, int]) -> None:
+    def expect_inputs(self, shape: InputShape) -> None:
         """Raise WrongContents unless the trees split on as many columns as there are."""
-        expect(self._booster.num_feature() == self._table.width(dims, one_hot=False), "its trees read another table")
+        self._table.expect_columns(self._booster.num_feature(), shape, one_hot=False)
 
     def save(self, path: Path) -> None:
         """A line of JSON that says which columns the trees split on, then LightGBM's own text."""

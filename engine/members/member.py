@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from index.arrays import Float64
 
 if TYPE_CHECKING:
-    from engine.features.inputs import Inputs
+    from engine.features.inputs import Inputs, InputShape
 
 
 class Member(Protocol):
@@ -29,8 +29,8 @@ class Member(Protocol):
 class LoadedMember(Member, Protocol):
     """A member that was read from an index."""
 
-    def expect_inputs(self, dims: Mapping[str, int]) -> None:
-        """Raise WrongContents unless it was fitted on vectors of `dims` numbers, modality -> dim, and on our fields."""
+    def expect_inputs(self, shape: InputShape) -> None:
+        """Raise WrongContents unless it was fitted on inputs of this shape."""
 
 
 Fit = Callable[["Inputs", Float64, int, Mapping[str, Member]], Member]

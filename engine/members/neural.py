@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from engine.features.inputs import NUMBERS, known_columns
+from engine.features.tabular import KnownCategories
 from engine.networks.tensor_file import read_tensor_file, tensor_bytes
 from engine.networks.training import fit_network
 from engine.settings.schema import BOUNDED
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from torch import Tensor
 
-    from engine.features.inputs import Inputs
+    from engine.features.inputs import Inputs, InputShape
     from engine.networks.batch import Batch
     from engine.networks.fused_head import FusedHead
     from engine.networks.scaling import PriceRange, Standardise
@@ -50,15 +51,18 @@ class Shape:
     width: int
     dropout: float
     bounded: bool  # it answers the logit of a place between the cheapest and the dearest training row
+    categories: list[int] = field(default_factory=list)  # of further columns: number of places of each
+    further_numbers: int = 0  # further columns
 
 
 class NeuralMember:
     """Heads of one shape; `predict` averages them."""
 
-    def __init__(self, heads: list[Head], shape: Shape, columns: Int64) -> None:
+    def __init__(self, heads: list[Head], shape: Shape, columns: Int64, known: KnownCategories) -> None:
         self._heads = heads
         self._shape = shape
         self._columns = columns  # of Inputs.words: those that are known
+        self._known = known  # values of categories; of none where there are none
 
     @classmethod
     def fit(
@@ -77,9 +81,16 @@ class NeuralMember:
 
         dims = {name: vectors.shape[1] for name, vectors in inputs.vectors.items()}
         bounded = settings.fit.loss in BOUNDED
-        shape = Shape(settings.head, dims, inputs.numbers.shape[1], settings.width, settings.dropout, bounded)
+        tabular = inputs.tabular
+        known = KnownCategories(()) if tabular is None else KnownCategories.fit(tabular, LEAST_ROWS)
+        further_numbers = 0 if tabular is None else tabular.numbers.shape[1]
+        numbers = inputs.numbers.shape[1]
+        shape = Shape(
+            settings.head, dims, numbers, settings.width, settings.dropout, bounded, known.sizes, further_numbers
+        )
         columns = inputs.frequent_words(LEAST_ROWS) if settings.head == "words" else np.empty(0, np.int64)
         words = _weighted(inputs.words, columns)
+        places = None if tabular is None else known.places(tabular)
         price = np.asarray(log_price, np.float32)[:, None]
 
         def make_head() -> Head:
@@ -91,12 +102,15 @@ class NeuralMember:
         scale = _price_scale(shape)
         scale.fit(price)
         target = scale(torch.from_numpy(price)).squeeze(1)
+        course = settings.fit
+        if tabular is not None:
+            course = replace(course, epochs=max(1, round(course.epochs * course.further_factor)))
         heads = [
             fit_network(
                 make_head,
-                lambda rows: _batch(inputs, words, rows),
+                lambda rows: _batch(inputs, words, places, rows),
                 target,
-                settings.fit,
+                course,
                 seed * 1000 + network,
                 scale=float(scale.scale),
             )
@@ -105,7 +119,7 @@ class NeuralMember:
         for head in heads:
             if isinstance(head, WordsHead):  # its largest part by far, and no price moves by a tenth of 1 %
                 head.words.half()
-        member = cls(heads, shape, columns)
+        member = cls(heads, shape, columns, known)
         member._refuse_diverged(inputs, settings, name)
         return member
 
@@ -134,8 +148,11 @@ class NeuralMember:
         import torch
 
         words, rows = _weighted(inputs.words, self._columns), np.arange(len(inputs))
+        places = None if inputs.tabular is None else self._known.places(inputs.tabular)
         with torch.inference_mode():
-            parts = [forward(_batch(inputs, words, rows[part])).numpy() for part in chunks(len(rows), ROWS_AT_ONCE)]
+            parts = [
+                forward(_batch(inputs, words, places, rows[part])).numpy() for part in chunks(len(rows), ROWS_AT_ONCE)
+            ]
         return np.concatenate(parts)
 
     def _refuse_diverged(self, inputs: Inputs, settings: NetworkSettings, name: str) -> None:
@@ -155,15 +172,19 @@ class NeuralMember:
         layers = (layer for layer in self._heads[0].modules() if isinstance(layer, torch.nn.Linear))
         return next(layer.in_features for layer in layers if layer.out_features == 1)
 
-    def expect_inputs(self, dims: Mapping[str, int]) -> None:
-        """Raise WrongContents unless the heads read such vectors, numbers and words, with weights that are numbers."""
+    def expect_inputs(self, shape: InputShape) -> None:
+        """Raise WrongContents unless the heads read inputs of this shape, with weights that are numbers."""
         import torch
 
         from engine.networks.words import WordsHead
 
-        expect(self._shape.dims == dict(dims), "its vectors are of other lengths")
-        expect(self._shape.numbers == len(NUMBERS), "it reads other numbers")
-        expect(known_columns(self._columns), "a word's column is out of range")
+        own = self._shape
+        expect(own.dims == dict(shape.dims), "its vectors are of other lengths")
+        expect(own.numbers == len(NUMBERS), "it reads other numbers")
+        expect(own.further_numbers == shape.numbers, "it reads other further columns")
+        self._known.expect_columns(shape.categories)
+        expect(own.categories == self._known.sizes, "its categories have other values")
+        expect(known_columns(self._columns, shape.word_columns), "a word's column is out of range")
         expect(len(self._heads), "it has no network")
         for head in self._heads:
             words = head.words.weight if isinstance(head, WordsHead) else None
@@ -177,6 +198,7 @@ class NeuralMember:
         import torch
 
         state = {"columns": torch.from_numpy(self._columns)}
+        state |= {f"category.{at}": torch.from_numpy(values) for at, values in enumerate(self._known.values)}
         for i, head in enumerate(self._heads):
             state |= {f"{i}.{name}": value for name, value in head.state_dict().items()}
         document = json.dumps({"members": len(self._heads), "shape": asdict(self._shape)})
@@ -191,6 +213,7 @@ class NeuralMember:
 
         document, state = read_tensor_file(path, "network")
         shape, columns = Shape(**document["shape"]), state.pop("columns").numpy()
+        known = KnownCategories(tuple(state.pop(f"category.{at}").numpy() for at in range(len(shape.categories))))
         heads = []
         for i in range(document["members"]):
             own = {name.removeprefix(f"{i}."): value for name, value in state.items() if name.startswith(f"{i}.")}
@@ -201,7 +224,7 @@ class NeuralMember:
                 head.words = torch.nn.EmbeddingBag.from_pretrained(own["words.weight"], mode="sum")
             head.load_state_dict(own, assign=True)
             heads.append(head.eval())
-        return cls(heads, shape, columns)
+        return cls(heads, shape, columns, known)
 
 
 def _price_scale(shape: Shape) -> Standardise | PriceRange:
@@ -228,7 +251,17 @@ def _make_head(shape: Shape, words: int) -> Head:
         "mlp": MlpHead,
         "words": WordsHead,
     }
-    head = heads[shape.head](HeadShape(shape.dims, words, shape.numbers, len(UNITS), shape.width, shape.dropout))
+    sizes = HeadShape(
+        shape.dims,
+        words,
+        shape.numbers,
+        len(UNITS),
+        shape.width,
+        shape.dropout,
+        tuple(shape.categories),
+        shape.further_numbers,
+    )
+    head = heads[shape.head](sizes)
     head.price = _price_scale(shape)
     return head
 
@@ -241,14 +274,14 @@ def _weighted(words: csr_matrix, columns: Int64) -> csr_matrix:
     return known
 
 
-def _batch(inputs: Inputs, words: csr_matrix, rows: Int64) -> Batch:
+def _batch(inputs: Inputs, words: csr_matrix, places: Int64 | None, rows: Int64) -> Batch:
     """The tensors of some rows."""
     import torch
 
     from engine.networks.batch import Batch
 
     vectors = {name: torch.from_numpy(value[rows]) for name, value in inputs.vectors.items()}
-    own_words = words[rows]
+    own_words, tabular = words[rows], inputs.tabular
     return Batch(
         vectors=vectors,
         present=torch.stack([value.any(dim=1) for value in vectors.values()], dim=1),
@@ -257,4 +290,6 @@ def _batch(inputs: Inputs, words: csr_matrix, rows: Int64) -> Batch:
         words=torch.from_numpy(own_words.indices.astype(np.int64)),
         word_starts=torch.from_numpy(own_words.indptr[:-1].astype(np.int64)),
         word_weights=torch.from_numpy(own_words.data),
+        categories=None if places is None else torch.from_numpy(places[rows]),
+        further_numbers=None if tabular is None else torch.from_numpy(tabular.numbers[rows]),
     )

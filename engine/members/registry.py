@@ -16,7 +16,7 @@ from index.contents import loading
 from index.errors import UsageError
 
 if TYPE_CHECKING:
-    from engine.features.inputs import Inputs
+    from engine.features.inputs import Inputs, InputShape
     from engine.settings.schema import Settings
     from index.arrays import Float64
 
@@ -151,15 +151,15 @@ def require_package(package: str) -> None:
         )
 
 
-def load_member(member: str, path: Path, fitted: Mapping[str, Member], dims: Mapping[str, int]) -> Member:
+def load_member(member: str, path: Path, fitted: Mapping[str, Member], shape: InputShape) -> Member:
     """Load what its `save` wrote; `fitted` holds the members of the same fold that come before it.
 
-    Raises IndexUnusable for contents that no build writes, and for a member of other vectors than `dims` says, modality
-    -> numbers; UsageError where its package is missing.
+    Raises IndexUnusable for contents that no build writes, and for a member of inputs of another shape; UsageError
+    where its package is missing.
     """
     spec = MEMBERS[member]
     require_package(spec.package)
     with loading(path):
         loaded = spec.load(path, fitted)
-        loaded.expect_inputs(dims)
+        loaded.expect_inputs(shape)
         return loaded

@@ -1,5 +1,8 @@
 """The table that all trees read: unit, numbers, and words, vectors or the MLP's last layer, as the settings say.
 
+Of further columns, numbers are read as they are, NaN where missing. LightGBM reads a category as such, and splits it
+into sets of values; for the other trees, as for LightGBM too, its frequent values are words.
+
 The MLP's last layer ("fused") is what the gated-ensemble system gives its trees. It comes from the MLP that was fitted
 on the same rows, and so knows their prices: trees on it trust it too much, which is why that system gives them a
 twentieth of the blend.
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from engine.features.inputs import NUMBERS, known_columns
+from engine.features.tabular import KnownCategories
 from engine.settings.schema import TREES_READ
 from index.catalogue.units import UNITS
 from index.contents import expect, parse_json
@@ -22,11 +26,13 @@ from index.contents import expect, parse_json
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-    from engine.features.inputs import Inputs
+    from engine.features.inputs import Inputs, InputShape
     from engine.members.member import Member
     from engine.members.neural import NeuralMember
     from engine.settings.schema import Trees
     from index.arrays import Float32, Int64
+
+LEAST_ROWS = 2  # a category's value that fewer training rows have is unknown
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class TreeTable:
 
     reads: tuple[str, ...]  # words, vectors, fused
     words: Int64  # columns of Inputs.words: those frequent enough to split on
+    known: KnownCategories  # values of further columns; of none where there are none
     mlp: NeuralMember | None  # whose last hidden layer is read
 
     @classmethod
@@ -43,14 +50,28 @@ class TreeTable:
         words = np.empty(0, np.int64)
         if "words" in settings.reads:
             words = inputs.frequent_words(settings.least_rows_of_word)
-        return cls(settings.reads, words, _mlp(settings.reads, fitted))
+        known = KnownCategories(()) if inputs.tabular is None else KnownCategories.fit(inputs.tabular, LEAST_ROWS)
+        return cls(settings.reads, words, known, _mlp(settings.reads, fitted))
+
+    @property
+    def categorical(self) -> list[int]:
+        """Columns that hold places of categories, where they are not one-hot: the unit, and then further ones."""
+        return list(range(1 + len(self.known.values)))
 
     def of(self, inputs: Inputs, *, one_hot: bool) -> csr_matrix | Float32:
-        """(n, columns): the unit first, as its place in UNITS or a column each; what is absent of vectors is NaN."""
+        """(n, columns): the unit first, as its place in UNITS or a column each; what is absent of vectors is NaN.
+
+        The places of categories follow, which `one_hot` leaves to the words.
+        """
         from scipy.sparse import csr_matrix, hstack
 
         unit = np.eye(len(UNITS), dtype=np.float32)[inputs.unit] if one_hot else inputs.unit[:, None]
-        parts = [unit.astype(np.float32), inputs.numbers]
+        parts = [unit.astype(np.float32)]
+        if inputs.tabular is not None and not one_hot:
+            parts.append(self.known.places(inputs.tabular).astype(np.float32))
+        parts.append(inputs.numbers)
+        if inputs.tabular is not None:
+            parts.append(inputs.tabular.numbers)
         if "vectors" in self.reads:
             for vectors in inputs.vectors.values():
                 parts.append(np.where(vectors.any(axis=1, keepdims=True), vectors, np.float32(np.nan)))
@@ -67,23 +88,29 @@ class TreeTable:
 
     def to_json(self) -> str:
         """Write as one line of JSON; the MLP is a member itself, and kept there."""
-        return json.dumps({"reads": self.reads, "columns": self.words.tolist()})
+        document = {"reads": self.reads, "columns": self.words.tolist()}
+        if self.known.values:
+            document["categories"] = [values.tolist() for values in self.known.values]
+        return json.dumps(document)
 
     @classmethod
     def from_json(cls, text: str, fitted: Mapping[str, Member]) -> Self:
         """Read what `to_json` wrote; `fitted` holds the MLP of the same fold, where it is read."""
         document = parse_json(text)
         reads, words = tuple(document["reads"]), np.array(document["columns"], np.int64)
+        known = KnownCategories(tuple(np.array(values, np.int64) for values in document.get("categories", ())))
         expect(set(reads) <= set(TREES_READ), "it reads columns that there are not")
-        expect(known_columns(words), "a word's column is out of range")
-        return cls(reads, words, _mlp(reads, fitted))
+        return cls(reads, words, known, _mlp(reads, fitted))
 
-    def width(self, dims: Mapping[str, int], *, one_hot: bool) -> int:
-        """Number of columns of `of`, for vectors of `dims` numbers by modality."""
-        width = (len(UNITS) if one_hot else 1) + len(NUMBERS) + len(self.words)
+    def expect_columns(self, count: int, shape: InputShape, *, one_hot: bool) -> None:
+        """Raise WrongContents unless trees that split on `count` columns split on those of `of`, for such inputs."""
+        expect(known_columns(self.words, shape.word_columns), "a word's column is out of range")
+        self.known.expect_columns(shape.categories)
+        width = (len(UNITS) if one_hot else 1 + shape.categories) + len(NUMBERS) + shape.numbers + len(self.words)
         if "vectors" in self.reads:
-            width += sum(dims.values())
-        return width + (self.mlp.fused_width if self.mlp is not None else 0)
+            width += sum(shape.dims.values())
+        width += self.mlp.fused_width if self.mlp is not None else 0
+        expect(count == width, "its trees read another table")
 
 
 def _mlp(reads: tuple[str, ...], fitted: Mapping[str, Member]) -> NeuralMember | None:

@@ -16,7 +16,7 @@ from index.arrays import Float64
 from index.contents import expect
 
 if TYPE_CHECKING:
-    from engine.features.inputs import Inputs
+    from engine.features.inputs import Inputs, InputShape
     from engine.members.member import FitContext, Member
     from engine.settings.schema import DeepTrees
 
@@ -58,9 +58,9 @@ class XgBoost:
 
         return np.asarray(self._booster.predict(xgboost.DMatrix(self._table.of(inputs, one_hot=True))), np.float64)
 
-    def expect_inputs(self, dims: Mapping[str, int]) -> None:
+    def expect_inputs(self, shape: InputShape) -> None:
         """Raise WrongContents unless the trees split on as many columns as there are."""
-        expect(self._booster.num_features() == self._table.width(dims, one_hot=True), "its trees read another table")
+        self._table.expect_columns(self._booster.num_features(), shape, one_hot=True)
 
     def save(self, path: Path) -> None:
         """Save in XGBoost's own format, the columns among its attributes."""

@@ -17,9 +17,16 @@ class HeadShape:
     units: int
     width: int
     dropout: float
+    categories: tuple[int, ...] = ()  # of further columns: number of places of each
+    further_numbers: int = 0  # further columns
 
     def __post_init__(self) -> None:
         assert self.width > 0 and 0 <= self.dropout < 1, (self.width, self.dropout)
+
+    @property
+    def has_further(self) -> bool:
+        """Tell whether there are further columns."""
+        return bool(self.categories or self.further_numbers)
 
 
 class Batch(NamedTuple):
@@ -32,3 +39,5 @@ class Batch(NamedTuple):
     words: Tensor  # (known words of all n,) int64, as torch's EmbeddingBag takes them
     word_starts: Tensor  # (n,) int64: where each item's words begin
     word_weights: Tensor  # (known words of all n,) float32
+    categories: Tensor | None = None  # (n, categories) int64: places (`engine.features.tabular`)
+    further_numbers: Tensor | None = None  # (n, further numbers) float32, NaN where missing

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from engine.networks.scaling import FARTHEST, PriceRange, Standardise
+from engine.networks.scaling import FARTHEST, FurtherColumns, PriceRange, Standardise
 
 if TYPE_CHECKING:
     from engine.features.inputs import Inputs
@@ -46,6 +46,9 @@ class FusedHead(nn.Module):
             self.scaled_numbers = Standardise(shape.numbers, farthest=FARTHEST)
             self.unit = nn.Embedding(shape.units, UNIT_DIM)
             self.sizes[FIELDS] = shape.numbers + UNIT_DIM
+            self.further = FurtherColumns(shape) if shape.has_further else None
+            if self.further is not None:
+                self.sizes[FIELDS] += self.further.width
 
     def fit_scales(self, inputs: Inputs) -> None:
         """Take the scales of training rows: of vectors, by the rows that have them."""
@@ -54,13 +57,16 @@ class FusedHead(nn.Module):
             scaled.fit(inputs.vectors[name][inputs.vectors[name].any(axis=1)])
         if FIELDS in self.sizes:
             self.scaled_numbers.fit(inputs.numbers)
+            if self.further is not None:
+                self.further.fit(inputs)
 
     def modalities(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         """Modality -> (n, width) scaled, and (n, modalities) bool: which of them each item has."""
         scaled = {name: scale(batch.vectors[name]) for name, scale in self.scaled_vectors.items()}
         if FIELDS not in self.sizes:
             return scaled, batch.present
-        scaled[FIELDS] = torch.cat([self.scaled_numbers(batch.numbers), self.unit(batch.unit)], dim=1)
+        own = [] if self.further is None else [self.further(batch)]
+        scaled[FIELDS] = torch.cat([self.scaled_numbers(batch.numbers), self.unit(batch.unit), *own], dim=1)
         return scaled, torch.cat([batch.present, batch.present.new_ones(len(batch.unit), 1)], dim=1)
 
     def fused(self, batch: Batch) -> Tensor:

@@ -1,6 +1,12 @@
-"""Scales of inputs and prices, fitted on training rows and saved with the network."""
+"""Scales of inputs and prices, fitted on training rows and saved with the network.
 
-from math import inf
+Beside them what a network makes of further columns: categories learned as vectors, numbers as ranks.
+"""
+
+from __future__ import annotations
+
+from math import inf, sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -8,6 +14,14 @@ from torch import Tensor, nn
 
 from index.arrays import Float32, Float64
 
+if TYPE_CHECKING:
+    from engine.features.inputs import Inputs
+    from engine.networks.batch import Batch, HeadShape
+
+CATEGORY_DIM = 16  # of the learned embedding of a category
+CATEGORY_DROPOUT = 0.1
+"""Share of categories that training takes for unknown, so that the unknown has an embedding that has learned, too."""
+KNOTS = 256  # quantiles of a number
 FARTHEST = 10.0
 """Spreads from the mean at which a number of an item is cut off. A column that hardly varies in training has next to no
 spread: a query unlike it would come in at hundreds of them, and leave with any price at all."""
@@ -76,3 +90,39 @@ class PriceRange(nn.Module):
     def inverse_transform(self, logits: Tensor) -> Tensor:
         """(n,) logits of places -> log price."""
         return logits.sigmoid() * self.scale + self.low
+
+
+class FurtherColumns(nn.Module):
+    """Batch of n items -> (n, `width`): embeddings of their categories, ranks of their numbers, what is missing.
+
+    A number becomes its rank among the training rows, of mean 0 and spread 1: 0 where it is missing, which a mark says.
+    """
+
+    knots: Tensor
+
+    def __init__(self, shape: HeadShape) -> None:
+        super().__init__()
+        self.embeddings = nn.ModuleList(nn.Embedding(places, CATEGORY_DIM) for places in shape.categories)
+        self.register_buffer("knots", torch.zeros(shape.further_numbers, KNOTS))
+        self.width = len(self.embeddings) * CATEGORY_DIM + 2 * shape.further_numbers
+
+    def fit(self, inputs: Inputs) -> None:
+        """Take the quantiles of training rows' numbers, where they are not missing; those of an empty column stay 0."""
+        assert inputs.tabular is not None, "a head with further columns reads rows that have them"
+        shares = (np.arange(KNOTS) + 0.5) / KNOTS
+        for at, column in enumerate(inputs.tabular.numbers.T):
+            known = column[~np.isnan(column)]
+            if len(known):
+                self.knots[at] = torch.from_numpy(np.quantile(known, shares).astype(np.float32))
+
+    def forward(self, batch: Batch) -> Tensor:
+        assert batch.categories is not None and batch.further_numbers is not None
+        places = batch.categories
+        if self.training:
+            places = torch.where(torch.rand(places.shape) < CATEGORY_DROPOUT, 0, places)
+        embedded = [embedding(places[:, at]) for at, embedding in enumerate(self.embeddings)]
+        columns = batch.further_numbers.T.contiguous()
+        missing = columns.isnan()
+        below, upto = (torch.searchsorted(self.knots, columns.nan_to_num(), right=right) for right in (False, True))
+        ranks = ((below + upto) / KNOTS - 1).mul(sqrt(3)).masked_fill(missing, 0)  # of a spread of 1 where even
+        return torch.cat([*embedded, ranks.T, missing.T.to(ranks.dtype)], dim=1)

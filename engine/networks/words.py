@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.networks.batch import Batch, HeadShape
-from engine.networks.scaling import FARTHEST, PriceRange, Standardise
+from engine.networks.scaling import FARTHEST, FurtherColumns, PriceRange, Standardise
 
 if TYPE_CHECKING:
     from engine.features.inputs import Inputs
@@ -36,7 +36,9 @@ class WordsHead(nn.Module):
         self.words = nn.EmbeddingBag(shape.words, width, mode="sum")
         nn.init.normal_(self.words.weight, std=FIRST_SPREAD)
         self.unit = nn.Embedding(shape.units, UNIT_DIM)
-        self.fields = nn.Linear(shape.numbers + UNIT_DIM, width)
+        self.further = FurtherColumns(shape) if shape.has_further else None
+        own = 0 if self.further is None else self.further.width
+        self.fields = nn.Linear(shape.numbers + UNIT_DIM + own, width)
         self.layers = nn.Sequential(
             nn.ReLU(),
             nn.Dropout(dropout),
@@ -49,11 +51,14 @@ class WordsHead(nn.Module):
     def fit_scales(self, inputs: Inputs) -> None:
         """Take the scale of training rows' numbers."""
         self.scaled_numbers.fit(inputs.numbers)
+        if self.further is not None:
+            self.further.fit(inputs)
 
     def forward(self, batch: Batch) -> Tensor:
         weights = batch.word_weights.to(self.words.weight.dtype)  # the table is kept in half precision once trained
         words = self.words(batch.words, batch.word_starts, per_sample_weights=weights).float()
         numbers = self.scaled_numbers(batch.numbers)
-        fields = self.fields(torch.cat([numbers, self.unit(batch.unit)], dim=1))
+        own = [] if self.further is None else [self.further(batch)]
+        fields = self.fields(torch.cat([numbers, self.unit(batch.unit), *own], dim=1))
         price: Tensor = self.layers(words + fields).squeeze(1)
         return price

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine.ensemble.expected_price import MEDIAN, require_answer
+from engine.ensemble.parts import index_columns
 from engine.serving.pricer import PricedItems, Pricer, require_overrides, with_overrides
 from engine.serving.shards import (
     COLUMN,
@@ -36,9 +38,11 @@ from engine.serving.shards import (
     working,
     write_table,
 )
+from index.catalogue.further import further_columns
 from index.catalogue.items import make_items
 from index.catalogue.reading import understand
 from index.catalogue.settings import FOUND, ReadSettings
+from index.catalogue.units import unit_prices
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused, IndexUnusable, PriceError, UsageError
 from index.files import sha256_file
@@ -46,16 +50,17 @@ from index.photographs.source import Photographs
 from index.progress import OnProgress, silent
 from index.storage.generations import current_generation
 from index.storage.layout import MANIFEST, photograph_cache
+from index.storage.manifest import read_manifest
 from index.storage.remote import local_index
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from engine.ensemble.price_model import Estimate
 
 PRICE, COMPARABLES = "price", "comparables"
 PLAIN = (PRICE,)
-FULL = (PRICE, "low", "high", "blend", "shift", COMPARABLES)
+PER_UNIT, UNIT, COMPARABLES_PER_UNIT = "per_unit", "unit", "comparables_per_unit"
+FULL = (PRICE, "low", "high", "blend", "shift", COMPARABLES, PER_UNIT, UNIT, COMPARABLES_PER_UNIT)
 MOST_SHARD_ROWS = 1_000_000
 SHARD_ROWS = 1_000  # what a kill may lose: some twenty seconds of one core's work
 
@@ -68,11 +73,13 @@ class PriceFileSettings:
     output: tuple[str, ...] = PLAIN  # columns of OUT after the id, of FULL
     correction: tuple[tuple[str, float], ...] = ()  # k, band, decay, alpha in the place of the index's own
     image_dir: Path | None = None
+    answer: str = MEDIAN  # what a price is
     runtime: Runtime = AUTO
     shard_rows: int = SHARD_ROWS
     guard_formulas: bool = False  # in a CSV: an id that a spreadsheet would run gets a ' in front, and is another id
 
     def __post_init__(self) -> None:
+        require_answer(self.answer)
         output = self.output
         if not output or len(set(output)) < len(output) or not set(output) <= set(FULL):
             raise UsageError(
@@ -100,6 +107,7 @@ class PriceFileJob:
             "columns": list(settings.output),
             **json.loads(json.dumps(asdict(settings.reading))),  # as the journal gives it back
             "base_dir": str(self.base_dir.resolve()),
+            "answer": settings.answer,
             **dict(settings.correction),
             "image_dir": str(settings.image_dir.absolute()) if settings.image_dir else None,
             **asdict(settings.runtime),
@@ -122,6 +130,7 @@ class PriceFileResult:
     priced: int
     resumed: int  # rows that an earlier run had priced
     photographs_absent: Counter[str]
+    unseen: Counter[str]  # category -> items with a value that the index has never seen
     seconds: float
     stages: dict[str, float]
     reading_notes: tuple[str, ...] = ()  # what the file was taken for, first
@@ -144,6 +153,7 @@ class PriceFileResult:
             "rejected": self.rejected,
             "resumed": self.resumed,
             "photographs_absent": dict(self.photographs_absent),
+            "unseen": dict(self.unseen),
             "seconds": self.seconds,
             "stages": self.stages,
             "items_per_second": self.items_per_second,
@@ -225,7 +235,9 @@ def _cut(items: Path, job: PriceFileJob, journal: ShardJournal, on_progress: OnP
     if journal.shards and all(items_file(job.parts, shard).exists() for shard in journal.left()):
         return
     settings = job.settings
-    reading = understand(items, settings.reading, priced=False, whole=False, on_progress=on_progress)
+    folder = current_generation(local_index(job.index_dir))
+    columns = index_columns(folder, read_manifest(folder, files=False))
+    reading = understand(items, settings.reading, priced=False, whole=False, index=columns, on_progress=on_progress)
     journal.id_column = reading.heading("id") or "item_id"
     if journal.id_column in (*FULL, LINE, COLUMN, REASON):
         raise UsageError(
@@ -275,16 +287,23 @@ class ShardPricer:
         rows = read_table(items_file(parts, shard))
         usable = np.flatnonzero([not reason for reason in rows[REASON].to_pylist()])
         columns = rows.take(usable)
-        items = make_items(*(columns[name].to_pylist() for name in ("item_id", "text", "image")))
+        further = {name: columns[name].to_pylist() for name in further_columns(columns)}
+        items = make_items(*(columns[name].to_pylist() for name in ("item_id", "text", "image")), further=further)
         result = self._pricer.price_items(
-            items, self._photographs, correction=self._correction, on_progress=clock.update
+            items,
+            self._photographs,
+            correction=self._correction,
+            answer=self._settings.answer,
+            on_progress=clock.update,
         )
         clock.turn("writing")
         digest = write_table(priced_file(parts, shard), self._part(rows, result, usable))
         given = zip(columns["image"].to_pylist(), result.features.absent, strict=True)
         missed = Counter(why for image, why in given if image and why and self._pricer.looks_at_photographs)
+        unseen = self._pricer.unseen(result.features.inputs).items()
+        counts = {name.partition(":")[2]: int(rows.sum()) for name, rows in unseen if rows.any()}
         clock.turn("")
-        return ShardResult(shard, digest, rows.num_rows, int(result.priced.sum()), dict(missed), clock.taken())
+        return ShardResult(shard, digest, rows.num_rows, int(result.priced.sum()), dict(missed), counts, clock.taken())
 
     def _part(self, rows: pa.Table, result: PricedItems, usable: np.ndarray) -> pa.Table:
         """A row for each of the shard: the columns of OUT, and why a price is missing."""
@@ -295,31 +314,50 @@ class ShardPricer:
             if not priced:
                 columns[row] = rows.schema.metadata[b"image"].decode()
                 reasons[row] = f"no text, and the photograph cannot be used: {why}"
-        answers = self._answers(result.estimate) if result.estimate else {}
+        answers = self._answers(result) if result.estimate else {}
         part = {"item_id": rows["item_id"]}
         for name in self._settings.output:
             cells: list[Any] = [None] * rows.num_rows
             for row, cell in zip(usable[result.priced].tolist(), answers.get(name, ()), strict=True):
                 cells[row] = cell
-            part[name] = pa.array(cells, pa.list_(pa.string()) if name == COMPARABLES else pa.float64())
+            part[name] = pa.array(cells, _type_of(name))
         return pa.table({**part, LINE: rows[LINE], COLUMN: columns, REASON: reasons})
 
-    def _answers(self, estimate: Estimate) -> dict[str, list[Any]]:
+    def _answers(self, result: PricedItems) -> dict[str, list[Any]]:
         """The columns of OUT, in money; a shift is what the correction added."""
-        price = np.exp(estimate.answer)
+        estimate, inputs = result.estimate, result.features.inputs.take(np.flatnonzero(result.priced))
+        assert estimate is not None, "no row was priced"
         columns = {
-            PRICE: price,
+            PRICE: np.exp(estimate.priced),
             "low": np.exp(estimate.low),
             "high": np.exp(estimate.high),
             "blend": np.exp(estimate.base.blended),
-            "shift": price - np.exp(estimate.base.last),
+            "shift": np.exp(estimate.answer) - np.exp(estimate.base.last),
         }
         answers: dict[str, list[Any]] = {name: column.tolist() for name, column in columns.items()}
+        per_unit = unit_prices(columns[PRICE], inputs.unit, inputs.log_amount)
+        answers[PER_UNIT] = [of_one and of_one.price for of_one in per_unit]
+        answers[UNIT] = [of_one and of_one.unit for of_one in per_unit]
+        near, reference = estimate.near.rows, self._pricer.reference
+        found = near[near >= 0]
         if COMPARABLES in self._settings.output:
-            near = estimate.near.rows
-            shown = iter(self._pricer.reference.shown(near[near >= 0]))
+            shown = iter(reference.shown(found))
             answers[COMPARABLES] = [[next(shown)["item_id"] for row in rows if row >= 0] for rows in near]
+        if COMPARABLES_PER_UNIT in self._settings.output:
+            log_price, unit, log_amount = reference.log_price[found], reference.unit[found], reference.log_amount[found]
+            unit_price = iter(unit_prices(np.exp(log_price), unit, log_amount))
+            answers[COMPARABLES_PER_UNIT] = [
+                [(of_one := next(unit_price)) and of_one.price for row in rows if row >= 0] for rows in near
+            ]
         return answers
+
+
+def _type_of(column: str) -> pa.DataType:
+    """Type of a column of OUT."""
+    import pyarrow as pa
+
+    listed = {COMPARABLES: pa.list_(pa.string()), COMPARABLES_PER_UNIT: pa.list_(pa.float64())}
+    return listed.get(column, pa.string() if column == UNIT else pa.float64())
 
 
 class Stopwatch:
@@ -349,12 +387,13 @@ class Stopwatch:
 
 
 def _summary(out: Path, journal: ShardJournal, resumed: int, seconds: float, clock: Stopwatch) -> PriceFileResult:
-    stages, absent = Counter(clock.taken()), Counter[str]()
+    stages, absent, unseen = Counter(clock.taken()), Counter[str](), Counter[str]()
     for result in journal.results.values():
         absent.update(result.photographs_absent)
+        unseen.update(result.unseen)
         stages.update(result.seconds)
     priced = sum(result.priced for result in journal.results.values())
     rejects = rejects_of(out) if priced < journal.rows else None
     return PriceFileResult(
-        out, rejects, journal.rows, priced, resumed, absent, seconds, dict(stages), journal.reading_notes
+        out, rejects, journal.rows, priced, resumed, absent, unseen, seconds, dict(stages), journal.reading_notes
     )

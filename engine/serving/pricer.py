@@ -5,28 +5,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from engine.ensemble.expected_price import MEDIAN, require_answer
 from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.parts import expect_reference, index_settings
 from engine.ensemble.price_model import PriceModel, load_models
 from engine.ensemble.reference import ReferenceSet
-from engine.features.inputs import Inputs, make_inputs
+from engine.features.inputs import Inputs, InputShape, make_inputs
 from engine.features.search_vectors import SearchVectorizer
+from engine.features.tabular import UNKNOWN, KnownCategories
+from engine.settings.read import suggestion
 from engine.settings.schema import CorrectionParameters, Settings
 from index.arrays import Bool, Float32
+from index.catalogue.further import CATEGORY, further_cell, with_further
 from index.catalogue.items import make_items
+from index.catalogue.shops.headings import normalised
+from index.catalogue.units import UnitPrice, unit_prices
 from index.contents import expect, loading
 from index.embedding.columns import PAIR, PHOTOGRAPH, modalities
 from index.embedding.encode import Encoders
 from index.encoders.device import AUTO, Runtime
-from index.errors import DataRefused
+from index.errors import DataRefused, UsageError
 from index.photographs.source import Photographs
 from index.progress import OnProgress, silent
 from index.shortage import require_memory
@@ -50,6 +57,7 @@ class Item:
 
     text: str = ""
     image: str | None = None
+    further: Mapping[str, str | float | None] = field(default_factory=dict)  # of the index's further columns, by name
 
 
 @dataclass(frozen=True)
@@ -63,11 +71,15 @@ class Comparable:
     residual: float  # log price less what the models expected of it, out of fold: 0.1 is about 10 % dearer
     weight: float  # its share of the shift
     image: str | None
+    per_unit: UnitPrice | None  # where its text says an amount
 
 
 @dataclass(frozen=True)
 class Quote:
-    """A price, in the index's currency. `parts`: each member's, the blend's, the stacker's, the correction's."""
+    """A price, in the index's currency. `parts`: each member's, the blend's, the stacker's, the correction's.
+
+    Where the price is the expected one, `parts` have the median, too.
+    """
 
     price: float
     low: float
@@ -75,6 +87,7 @@ class Quote:
     parts: dict[str, float]
     comparables: tuple[Comparable, ...]
     notes: tuple[str, ...]
+    per_unit: UnitPrice | None  # where the text says an amount
 
 
 @dataclass(frozen=True)
@@ -111,11 +124,12 @@ class Pricer:
         self.settings: Settings = index_settings(folder, self.manifest)
         self.reference = ReferenceSet.open(folder, self.settings.search)
         expect_reference(folder, self.reference, self.manifest, self.settings)
-        models, parameters = load_models(folder, self.settings, self.manifest.dims)
+        shape = InputShape.of(self.manifest)
+        models, parameters = load_models(folder, self.settings, shape)
         self.model = PriceModel(models, parameters, self.reference, self.settings.stacker)
-        self.search_vectorizer = SearchVectorizer.load(folder, self.settings)
+        self.search_vectorizer = SearchVectorizer.load(folder, self.settings, shape)
         with loading(folder / REFERENCE):
-            width = self.search_vectorizer.width(self.manifest.dims)
+            width = self.search_vectorizer.width(shape)
             expect(self.reference.dim == width, f"its vectors have {self.reference.dim:,} numbers of {width:,}")
         self.encoders = Encoders(modalities(self.settings.views), runtime, self.manifest.encoders)
         self._threads = threads
@@ -148,40 +162,97 @@ class Pricer:
         *,
         correction: CorrectionParameters | None = None,
         photographs: Photographs | None = None,
+        answer: str = MEDIAN,
     ) -> list[Quote]:
-        """A quote for each item, in order.
+        """A quote for each item, in order: by the median of what it may cost, or by its mean, the expected price.
 
         `correction` in the place of the index's own (`dataclasses.replace(pricer.correction, k=8)`). `photographs` says
         where images may come from, by default any path and any public URL: where strangers name them, give one that
-        allows no paths. Raises DataRefused for an item with neither words nor a photograph that can be read.
+        allows no paths. Raises DataRefused for an item with neither words nor a photograph that can be read, UsageError
+        for a further column that the index has not.
         """
         items = list(items)
         if not items:
             return []
         for place, item in enumerate(items):
+            if not isinstance(item.text, str) or not isinstance(item.image, str | None):
+                cells = f"text {item.text!r:.40} and image {item.image!r:.40}"
+                raise DataRefused(f"Item {place + 1} has {cells}: give strings, and no photograph as None.")
             if not item.text.strip() and not (item.image or "").strip():
                 raise DataRefused(f"Item {place + 1} has no text and no photograph: give at least one of them.")
         ids, texts, images = zip(*((str(n), item.text, item.image) for n, item in enumerate(items)), strict=True)
-        table = make_items(ids, texts, images)
+        cells = self._cells(items)
+        table = make_items(ids, texts, images, further=cells)
         photographs = photographs or Photographs(allow_paths=True, fetch_missing=True)
-        result = self.price_items(table, photographs, correction=correction)
+        result = self.price_items(table, photographs, correction=correction, answer=answer)
         for priced, why in zip(result.priced, result.features.absent, strict=True):
             if not priced:
                 raise DataRefused(_refusal(why))
         assert result.estimate is not None
-        notes = [_photograph_notes(item, why) for item, why in zip(items, result.features.absent, strict=True)]
-        return [self._quote(result.estimate, row, item, notes[row]) for row, item in enumerate(items)]
+        further_notes = self._further_notes(result.features.inputs, cells)
+        notes = [
+            [*_photograph_notes(item, why), *of_item]
+            for item, why, of_item in zip(items, result.features.absent, further_notes, strict=True)
+        ]
+        inputs, prices = result.features.inputs, np.exp(result.estimate.priced)
+        quotes = [self._quote(result.estimate, row, item, notes[row], answer) for row, item in enumerate(items)]
+        per_unit = unit_prices(prices, inputs.unit, inputs.log_amount)
+        return [replace(quote, per_unit=of_one) for quote, of_one in zip(quotes, per_unit, strict=True)]
+
+    def _cells(self, items: Sequence[Item]) -> dict[str, list[Any]]:
+        """Cells of each further column of the index. UsageError for one that it has not, or a number that is none."""
+        names = {normalised(column.partition(":")[2]): column for column in self.manifest.further}
+        cells: dict[str, list[Any]] = {column: [None] * len(items) for column in names.values()}
+        for row, item in enumerate(items):
+            for name, cell in item.further.items():
+                column = names.get(normalised(name))
+                if column is None:
+                    known = [column.partition(":")[2] for column in cells]
+                    raise UsageError(f"The index has no column {name!r}{suggestion(name, known)}.")
+                cells[column][row] = further_cell(column, cell)
+        return cells
+
+    def _further_notes(self, inputs: Inputs, cells: Mapping[str, Sequence[Any]]) -> list[list[str]]:
+        """Notes on each item's further columns: what is not given, and categories that the build has not seen."""
+        notes: list[list[str]] = [[] for _ in range(len(inputs))]
+        for row, of_item in enumerate(notes):
+            absent = [column.partition(":")[2] for column, given in cells.items() if given[row] is None]
+            if absent:
+                of_item.append(f"Not given, and read by the index: {', '.join(absent)}.")
+        for column, unseen in self.unseen(inputs).items():
+            name = column.partition(":")[2]
+            for row in np.flatnonzero(unseen):
+                notes[row].append(
+                    f"No item of the index has {name} {cells[column][row]!r}: priced as if it were unknown."
+                )
+        return notes
+
+    def unseen(self, inputs: Inputs) -> dict[str, Bool]:
+        """Category of the index -> (n,) whether an item has a value of it that no item of the build has."""
+        categories = [column for column in self.manifest.further if column.startswith(CATEGORY)]
+        if inputs.tabular is None or not categories:
+            return {}
+        places = self._known_categories.places(inputs.tabular)
+        return {column: places[:, at] == UNKNOWN for at, column in enumerate(categories)}
+
+    @cached_property
+    def _known_categories(self) -> KnownCategories:
+        return KnownCategories.load(self.folder)
 
     def price_frame(self, frame: pd.DataFrame, *, text: str = "text", image: str = "image") -> pd.DataFrame:
         """A row of prices for each row of `frame`, under its index: price, low, high, and each part as `part_NAME`.
 
-        `text` and `image` name its columns; one of them may be missing. Raises what `price` raises.
+        `text` and `image` name its columns; one of them may be missing. Those that are called like a further column of
+        the index are read as such. Raises what `price` raises.
         """
         import pandas as pd
 
         columns = (frame.get(name, [None] * len(frame)) for name in (text, image))
+        further = [name for name in (column.partition(":")[2] for column in self.manifest.further) if name in frame]
+        cells = frame[further].astype(object).where(frame[further].notna(), None).to_dict("records")
         items = [
-            Item("" if pd.isna(t) else str(t), None if pd.isna(i) else str(i)) for t, i in zip(*columns, strict=True)
+            Item("" if pd.isna(t) else str(t), None if pd.isna(i) else str(i), cells[row])
+            for row, (t, i) in enumerate(zip(*columns, strict=True))
         ]
         rows = [
             {"price": quote.price, "low": quote.low, "high": quote.high}
@@ -196,9 +267,15 @@ class Pricer:
         photographs: Photographs,
         *,
         correction: CorrectionParameters | None = None,
+        answer: str = MEDIAN,
         on_progress: OnProgress = silent,
     ) -> PricedItems:
-        """Price n items (schema `index.catalogue.items.ITEMS`): encode, predict, blend, search, stack, correct."""
+        """Price n items (schema `index.catalogue.items.ITEMS`): encode, predict, blend, search, stack, correct.
+
+        Further columns that they lack are missing; those that the index has not are passed over. UsageError for an
+        `answer` that is neither MEDIAN nor MEAN.
+        """
+        require_answer(answer)
         features = self.features(items, photographs, on_progress=on_progress)
         priced = np.array(
             [
@@ -214,7 +291,7 @@ class Pricer:
         if not priced.all():
             inputs, search_vectors = inputs.take(np.flatnonzero(priced)), search_vectors[priced]
         with self._limited():
-            estimate = self.model.estimate(inputs, search_vectors, correction)
+            estimate = self.model.estimate(inputs, search_vectors, correction, answer=answer)
         return PricedItems(priced, features, estimate)
 
     def features(
@@ -228,6 +305,7 @@ class Pricer:
     ) -> ItemFeatures:
         """Encode n items and read what their words say; `cache` keeps encodings by content, for which `fingerprints`
         of the photographs spare hashing them again."""
+        items = with_further(items, self.manifest.further)
         vectors, absent = self.encoders.encode(items, photographs, cache, on_progress, fingerprints)
         if not self.looks_at_photographs:
             absent = [NO_PHOTOGRAPHS] * items.num_rows
@@ -245,20 +323,25 @@ class Pricer:
         limits: AbstractContextManager[object] = threadpool_limits(self._threads, "blas")
         return limits
 
-    def _quote(self, estimate: Estimate, row: int, item: Item, notes: list[str]) -> Quote:
+    def _quote(self, estimate: Estimate, row: int, item: Item, notes: list[str], answer: str) -> Quote:
         base, reference = estimate.base, self.reference
-        price, uncorrected = float(np.exp(estimate.answer[row])), float(np.exp(base.last[row]))
+        price, median, uncorrected = (
+            float(np.exp(values[row])) for values in (estimate.priced, estimate.answer, base.last)
+        )
         rows = estimate.near.rows[row]
         rows = rows[rows >= 0]
+        prices = np.exp(reference.log_price[rows])
+        per_unit = unit_prices(prices, reference.unit[rows], reference.log_amount[rows])
         comparables = tuple(
             Comparable(
                 item_id=shown["item_id"],
                 name=shown["name"],
-                price=float(np.exp(reference.log_price[number])),
+                price=float(prices[place]),
                 similarity=float(estimate.near.similarity[row, place]),
                 residual=float(reference.residual[number]),
                 weight=float(estimate.weight[row, place]),
                 image=shown["image"],
+                per_unit=per_unit[place],
             )
             for place, (number, shown) in enumerate(zip(rows, reference.shown(rows), strict=True))
         )
@@ -267,13 +350,15 @@ class Pricer:
             notes = [*notes, f"{why}: the price is the models' alone."]
         stages = {**base.members, "blend": base.blended, **({} if base.stacked is None else {STACKER: base.stacked})}
         parts = {name: float(np.exp(values[row])) for name, values in stages.items()}
+        parts |= {"shift": median - uncorrected} | ({} if answer == MEDIAN else {MEDIAN: median})
         return Quote(
             price=price,
             low=float(np.exp(estimate.low[row])),
             high=float(np.exp(estimate.high[row])),
-            parts={**parts, "shift": price - uncorrected},
+            parts=parts,
             comparables=comparables,
             notes=tuple(notes),
+            per_unit=None,
         )
 
 

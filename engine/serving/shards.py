@@ -52,6 +52,7 @@ class ShardResult:
     rows: int
     priced: int
     photographs_absent: dict[str, int]
+    unseen: dict[str, int]  # category -> items with a value that the index has never seen
     seconds: dict[str, float]
 
 

@@ -66,6 +66,8 @@ class Fit(Checked):
     second_loss: Annotated[str | None, one_of(*LOSSES)] = None  # of a second phase, if there is one
     second_share: Share = 0.3  # of the epochs, that the second phase takes
     cycle: Epochs = 5  # epochs after which cosine_restarts starts anew
+    # Times as many epochs where there are further columns, which say more
+    further_factor: Annotated[float, Between(0.01, 100)] = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -96,9 +98,13 @@ class NetworkSettings(Checked):
             raise UsageError(f"width is {self.width}: cross_attention takes a multiple of 4, one part an attention.")
 
 
-MLP = NetworkSettings("gated", members=1, width=256, dropout=0.2, fit=Fit(12, 256, 256, 2e-3, 0.05, "one_cycle"))
+MLP = NetworkSettings(
+    "gated", members=1, width=256, dropout=0.2, fit=Fit(12, 256, 256, 2e-3, 0.05, "one_cycle", further_factor=2.0)
+)
 FINETUNED = FinetuneSettings()
-LEXICAL = NetworkSettings("words", members=1, width=64, dropout=0.1, fit=Fit(4, 256, 1024, 3e-3, 0.01, "constant"))
+LEXICAL = NetworkSettings(
+    "words", members=1, width=64, dropout=0.1, fit=Fit(4, 256, 1024, 3e-3, 0.01, "constant", further_factor=3.0)
+)
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,7 @@ class Kernel(Checked):
     characters: Weight = 0.4  # of the name's runs of 3 to 5 characters
     phrases: Weight = 0.6  # of the text's runs of three words
     opening: Weight = 0.5  # of the name's first words, where the brand stands
+    further: Weight = 0.8  # of the words of further columns: categories and numbers
     vectors: Weight = 1.2  # of the vectors, shared by all of them
     # How much more the text kernel counts where the numbers are similar
     product: Annotated[float, Between(1e-6, 1000)] = 3.0

@@ -17,6 +17,7 @@ from engine.ensemble.train import TrainedEnsemble, train_ensemble, train_on_memb
 from engine.evaluation.caveats import caveats_out_of_fold
 from engine.evaluation.report import evaluate
 from engine.evaluation.tuning_record import write_record
+from engine.features.inputs import InputShape
 from engine.lifecycle.generation import finish, link_unchanged, write_ensemble, write_rows
 from engine.tuning.parameter_space import CORRECTION, MEMBERS
 from index.errors import IndexLocked
@@ -72,7 +73,7 @@ def _train(rows: ScorableRows, settings: Settings, parts: tuple[str, ...], on_pr
     """Train no more than what the settings touch."""
     if MEMBERS in parts:
         return train_ensemble(rows.training_set(), settings, on_progress=on_progress)
-    models = load_models(rows.folder, rows.settings, rows.manifest.dims)[0]
+    models = load_models(rows.folder, rows.settings, InputShape.of(rows.manifest))[0]
     if parts != (CORRECTION,):
         return train_on_members(rows.oof, models.members, rows.training_set(), settings, on_progress=on_progress)
     parameters, held_out = cross_fit(rows.oof, rows.log_price, rows.search_vectors, settings)

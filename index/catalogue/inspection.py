@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from index.catalogue.duplicates import LINKS, duplicate_groups, with_duplicate_keys
+from index.catalogue.further import further_columns
 from index.catalogue.items import Catalogue, read_items
 from index.catalogue.money.prices import price_column_warning
 from index.catalogue.reading import Reading, understand
@@ -25,6 +26,7 @@ from index.progress import OnProgress, silent
 from index.visible import visible
 
 EXAMPLES = 3
+CATEGORY_OPTION, NUMBER_OPTION = "--category-column", "--number-column"
 # Shares from which a warning is due: of texts with an amount, of rows rejected, of items without a photograph.
 FEW_AMOUNTS, FEW_REJECTS, MANY_REJECTS, MANY_WITHOUT_PHOTOGRAPH = 0.2, 0.01, 0.5, 0.5
 REASONS_TO_ASK = {  # kinds of rejects, and what to ask about many of them
@@ -187,7 +189,10 @@ def _command(path: Path, settings: ReadSettings, *, priced: bool) -> str:
     """Return the command that builds from the file as it was read here, or, where it has no prices, prices it."""
     name = str(path)
     parts = ["price", "build-index" if priced else "predict", f"./{name}" if name.startswith("-") else name]
-    for option, value in options_of(settings).items():
+    options = options_of(settings)
+    if not priced:  # the index that prices it says which columns it reads
+        options = {option: value for option, value in options.items() if option not in (CATEGORY_OPTION, NUMBER_OPTION)}
+    for option, value in options.items():
         for name in value if isinstance(value, list) else [value]:
             parts += [option, name]
     return shlex.join(parts if priced else [*parts, "--output", "prices.csv"])
@@ -208,7 +213,8 @@ def options_of(settings: ReadSettings) -> dict[str, str | list[str]]:
         "--rates": settings.rates,
     }
     given: dict[str, str | list[str]] = {option: value for option, value in single.items() if value is not None}
-    return given | ({"--ignore-column": list(settings.ignore)} if settings.ignore else {})
+    several = {CATEGORY_OPTION: settings.category, NUMBER_OPTION: settings.number, "--ignore-column": settings.ignore}
+    return given | {option: list(names) for option, names in several.items() if names}
 
 
 def _listed_names(names: Sequence[str]) -> str:
@@ -237,8 +243,9 @@ def items_as_read(read: Catalogue) -> pa.Table:
         "price": read.prices,
         "currency": pa.array([read.reading.currency] * items.num_rows, pa.string()),
     }
-    for name in read.further.column_names:
-        columns[f"column {name}" if name in columns else name] = read.further[name]
+    for column in further_columns(items):
+        name = column.partition(":")[2]
+        columns[f"column {name}" if name in columns else name] = items[column]
     return pa.table(columns)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -19,9 +20,10 @@ from index.catalogue.cleaning import without_markup
 from index.catalogue.dates import DateConvention
 from index.catalogue.fields import parse_fields
 from index.catalogue.formats.records import NOT_UTF8, Record
+from index.catalogue.further import further_type
 from index.catalogue.money.prices import HIGHEST_PRICE, LOWEST_PRICE
 from index.catalogue.reading import PriceReader, Reading, understand
-from index.catalogue.settings import ReadSettings
+from index.catalogue.settings import IndexColumns, ReadSettings
 from index.catalogue.shops.articles import Article
 from index.catalogue.shops.values import read_number
 from index.errors import DataRefused
@@ -80,12 +82,13 @@ _new_item = partial(tuple.__new__, Item)  # several times as fast as Item
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Items and rejects of a file. `items` has the schema `ITEMS`, in the file's order, a chunk for each batch read."""
+    """Items and rejects of a file.
+
+    `items` has the schema `ITEMS`, and behind it the further columns (`index.catalogue.further`), in the file's order,
+    a chunk for each batch read.
+    """
 
     items: pa.Table
-    further: (
-        pa.Table
-    )  # (n,) the file's own categories (text) and numbers (float64) by heading, null where there is none
     rejects: list[Reject]
     passed_over: Counter[str]  # rows that are no items and at no fault, by what they are
     several: int  # items that stand for several variants at one price
@@ -109,33 +112,41 @@ class Catalogue:
         return Counter(reject.kind for reject in self.rejects)
 
 
-def read_catalogue(path: Path, settings: ReadSettings, *, priced: bool, on_progress: OnProgress = silent) -> Catalogue:
+def read_catalogue(
+    path: Path,
+    settings: ReadSettings,
+    *,
+    priced: bool,
+    index: IndexColumns | None = None,
+    on_progress: OnProgress = silent,
+) -> Catalogue:
     """Read items to learn from (`priced`) or to price. Holds the items' own bytes and one batch of rows.
+
+    `index`: the columns that an index reads, where the items are for one; its further columns are theirs, under its
+    names.
 
     Without `priced` the file may have no prices and its cells may be anything (null where no price), and a row may
     have a photograph in place of text. Raises `DataRefused` for a file that is no catalogue or has no usable row.
     """
-    return read_items(understand(path, settings, priced=priced, on_progress=on_progress), priced, on_progress)
+    reading = understand(path, settings, priced=priced, index=index, on_progress=on_progress)
+    return read_items(reading, priced, on_progress)
 
 
 def read_items(reading: Reading, priced: bool, on_progress: OnProgress = silent) -> Catalogue:
     """Read the items of a file that is understood, as `read_catalogue` does."""
     reader = ItemReader(reading, priced=priced, unique=True)
     tables: list[pa.Table] = []
-    further: list[pa.Table] = []
     prices: list[pa.Array] = []
     rejects: list[Reject] = []
     for batch in reading.batches():
         items, faults = reader.read(batch)
         rejects += faults
         tables.append(reader.table(items))
-        further.append(reader.further(items))
         prices.append(pa.array([item.price for item in items], pa.float64()))
         on_progress("reading", reader.rows, None)
     reader.refuse_if_unusable()
     return Catalogue(
         items=pa.concat_tables(tables or [reader.table([])]),
-        further=pa.concat_tables(further or [reader.further([])]),
         rejects=rejects,
         passed_over=reader.passed_over,
         several=reader.several,
@@ -163,8 +174,12 @@ def make_items(
     prices: Sequence[float | None] | None = None,
     *,
     parents: Sequence[str | None] | None = None,
+    further: Mapping[str, Sequence[str | float | None]] = MappingProxyType({}),
 ) -> pa.Table:
-    """Make items (schema `ITEMS`) of equally long columns; `prices` in money. Raises `DataRefused` for an odd price."""
+    """Make items (schema `ITEMS`) of equally long columns; `prices` in money. Raises `DataRefused` for an odd price.
+
+    `further` columns stand behind them, by name: `category:NAME` of text, `number:NAME` of numbers.
+    """
     prices = [None] * len(ids) if prices is None else prices
     parents = [None] * len(ids) if parents is None else parents
     texts = [without_markup(text) for text in texts]
@@ -172,6 +187,7 @@ def make_items(
     for item_id, price in zip(ids, prices, strict=True):
         if price is not None and not LOWEST_PRICE <= price <= HIGHEST_PRICE:
             raise DataRefused(f"item {item_id!r} has the price {price}: give a positive amount of money, or none.")
+    schema = pa.schema([*ITEMS, *(pa.field(name, further_type(name)) for name in further)])
     columns = (
         ids,
         texts,
@@ -182,12 +198,13 @@ def make_items(
         [item.unit for item in parsed],
         [item.pack for item in parsed],
         [parent or None for parent in parents],
+        *further.values(),
     )
     try:
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, ITEMS, strict=True)]
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     except UnicodeEncodeError as error:
         raise DataRefused("a text has characters that are not Unicode: save it as UTF-8.") from error
-    return pa.Table.from_arrays(arrays, schema=ITEMS)
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _are_whole(batch: Sequence[Record]) -> bool:
@@ -257,24 +274,21 @@ class ItemReader:
         return Item(item_id.encode("utf-8", "replace").decode("utf-8"), "", "", None, "", *nothing)
 
     def cells(self, items: Sequence[Item]) -> pa.Table:
-        """Return the cells of items as a table: item_id, text and image, whose heading its metadata holds."""
+        """Return the cells of items: item_id, text, image, whose heading its metadata holds, and further columns."""
         columns = {
             "item_id": [item.item_id for item in items],
             "text": [item.text for item in items],
             "image": [item.image for item in items],
+            **self._further(items),
         }
-        table = pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()})
+        kinds = {name: further_type(name) if ":" in name else pa.string() for name in columns}
+        table = pa.table({name: pa.array(cells, kinds[name]) for name, cells in columns.items()})
         return table.replace_schema_metadata({"image": self._reading.heading("image")})
 
-    def further(self, items: Sequence[Item]) -> pa.Table:
-        """Return the file's own categories and numbers, by heading."""
-        header, roles = self._roles.header, self._roles
-        columns: dict[str, pa.Array] = {}
-        for number, at in enumerate(roles.categories):
-            columns[header[at]] = pa.array([item.categories[number] for item in items], pa.string())
-        for number, at in enumerate(roles.numbers):
-            columns[header[at]] = pa.array([item.numbers[number] for item in items], pa.float64())
-        return pa.table(columns)
+    def _further(self, items: Sequence[Item]) -> dict[str, list[str | float | None]]:
+        """The further columns of items, by name."""
+        cells = [(*item.categories, *item.numbers) for item in items]
+        return {name: [of_item[at] for of_item in cells] for at, name in enumerate(self._roles.further)}
 
     def table(self, items: Sequence[Item]) -> pa.Table:
         """Return items as a table of the schema `ITEMS`."""
@@ -284,6 +298,7 @@ class ItemReader:
             [item.image for item in items],
             [item.price for item in items],
             parents=[item.parent for item in items],
+            further=self._further(items),
         )
 
     def validate(self, record: Record) -> Item | Reject | None:

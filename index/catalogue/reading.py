@@ -18,7 +18,7 @@ from index.catalogue.formats.records import Read, Record, Source, Tally
 from index.catalogue.money.currencies import CODES, read_currency
 from index.catalogue.money.prices import Money, PriceConvention, decide_convention
 from index.catalogue.money.rates import Rates, one_currency
-from index.catalogue.settings import ReadSettings
+from index.catalogue.settings import IndexColumns, ReadSettings
 from index.catalogue.shops.articles import Articles
 from index.catalogue.shops.columns import find_column, find_roles, shop_of
 from index.catalogue.shops.headings import WITHOUT_TAX, normalised
@@ -111,7 +111,7 @@ class Reading:
         return self.roles.header[places[0]] if places else ""
 
 
-_TOLD = ("id", "text", "option", "image", "price", "sale_price", "currency", "date", "parent")
+_TOLD = ("id", "text", "option", "image", "price", "sale_price", "currency", "date", "parent", "category", "number")
 
 
 def _listed(names: str | list[str]) -> str:
@@ -119,15 +119,24 @@ def _listed(names: str | list[str]) -> str:
 
 
 def understand(
-    path: Path, settings: ReadSettings, *, priced: bool, whole: bool = True, on_progress: OnProgress = silent
+    path: Path,
+    settings: ReadSettings,
+    *,
+    priced: bool,
+    whole: bool = True,
+    index: IndexColumns | None = None,
+    on_progress: OnProgress = silent,
 ) -> Reading:
     """Open a file and find out what it holds. Without `whole` its prices and dates are left unread.
+
+    `index`: the columns that an index reads, where the items are for one.
+
 
     Raises DataRefused for a file that holds no items, a column that is not there, prices of several currencies.
     """
     source, records = below_labels(open_source(path, sheet=settings.sheet))
     sample = [record.cells for record in records if not record.fault]
-    roles = find_roles(path, source.header, sample, settings, priced=priced)
+    roles = find_roles(path, source.header, sample, settings, priced=priced, index=index)
     articles = Articles(roles)
     survey = _survey(source, articles, on_progress) if whole or articles.needs_survey else Survey()
     known = [code for code in (settings.currency, *survey.currencies) if code]

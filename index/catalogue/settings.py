@@ -31,12 +31,25 @@ class ReadSettings:
             names = getattr(self, name) or ()
             if doubled := [column for column, times in Counter(names).items() if times > 1]:
                 raise UsageError(f"{name} names {doubled[0]!r} twice: name each once.")
+        if both := [name for name in self.category if name in self.number]:
+            raise UsageError(f"{both[0]!r} is named as a category and as a number: name it as one of them.")
 
     def given(self) -> dict[str, Any]:
         """Return what a user says, by name, without what is left to be found."""
         return {
             field.name: value for field in fields(self) if (value := getattr(self, field.name)) not in (None, (), False)
         }
+
+
+@dataclass(frozen=True)
+class IndexColumns:
+    """Columns that an index reads of every item: a file that is priced, added or scored must have them.
+
+    They are known by their headings; one that a file lacks is unknown where the user says to leave it unread.
+    """
+
+    named: ReadSettings  # what the user said when the index was built
+    further: tuple[str, ...] = ()  # as items have them: `category:NAME`, `number:NAME`
 
 
 FOUND = ReadSettings()

@@ -11,6 +11,7 @@ import numpy as np
 from index.arrays import Float32
 from index.catalogue.cleaning import clean
 from index.catalogue.fields import details, parse_prose
+from index.catalogue.further import described
 from index.embedding.columns import PAIR, PHOTOGRAPH, EncoderRecord, Modality, vector_column
 from index.embedding.embed import NO_PHOTOGRAPH, embed_pairs, embed_photographs, embed_texts
 from index.embedding.vector_cache import VectorCache
@@ -116,7 +117,7 @@ def _texts(items: pa.Table, modality: Modality) -> list[str]:
     elif modality.view == "details":
         texts = [details(text) for text in items["text"].to_pylist()]
     else:
-        texts = items["name" if modality.view == "name" else "text"].to_pylist()
+        texts = items["name"].to_pylist() if modality.view == "name" else described(items)
     return [clean(text, modality.cleaning) for text in texts]
 
 

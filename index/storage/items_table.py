@@ -8,6 +8,7 @@ the next is said in `index.storage.items_update`.
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +35,7 @@ def write_items(folder: Path, items: pa.Table, vectors: Mapping[str, Float32]) -
 
 def item_batches(items: pa.Table, vectors: Mapping[str, Float32]) -> pa.RecordBatchReader:
     """Return n items and each encoder's (n, dim) float32 vectors as the batches that the table holds."""
+    items = items.rename_columns([_stored(name) for name in items.column_names])
     columns = {vector_column(name): matrix for name, matrix in vectors.items()}
     assert len(columns) == len(vectors), f"two encoders share a column: {sorted(vectors)}"
     for name, matrix in columns.items():
@@ -86,12 +88,14 @@ class ItemStore:
 
     def items(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The items' columns (all of them, or those named, in that order), without vectors."""
-        names = (
-            [name for name in self._schema.names if not name.startswith(VECTOR_PREFIX)] if columns is None else columns
+        stored = (
+            [name for name in self._schema.names if not name.startswith(VECTOR_PREFIX)]
+            if columns is None
+            else [_stored(name) for name in columns]
         )
-        schema = pa.schema([self._schema.field(name) for name in names])
+        schema = pa.schema([self._schema.field(name) for name in stored])
         with loading(self._path):
-            return pa.Table.from_batches(self._read(names), schema)
+            return pa.Table.from_batches(self._read(stored), schema).rename_columns([*map(unquote, stored)])
 
     def vectors(self, name: str) -> Float32:
         """An encoder's vectors, (rows, dim) float32, contiguous."""
@@ -113,6 +117,13 @@ class ItemStore:
         """Read columns in storage order: Lance keeps it unless asked not to, and tests hold it to that."""
         query: Any = self._table.search().select(list(columns)).limit(max(self.rows, 1))
         yield from query.to_batches(batch_size=_BATCH)
+
+
+def _stored(name: str) -> str:
+    """Name of a column on the disk: a further one's may hold a dot or a backtick, which Lance takes for its own."""
+    for letter in "%.`":
+        name = name.replace(letter, f"%{ord(letter):02X}")
+    return name
 
 
 def connect(folder: Path) -> Any:

@@ -30,6 +30,7 @@ LANCE_INDEX = "search.lance/"
 OUT_OF_FOLD = "out_of_fold.parquet"
 REMOVED_ROWS = "removed_rows.parquet"
 LSA = "lsa.safetensors"
+CATEGORIES = "categories.safetensors"
 MODELS = "models/"
 PRICE_MODEL = "models/price_model.json"
 REPORT = "report.json"
@@ -69,6 +70,7 @@ GENERATION = (
     Entry(OUT_OF_FOLD, "what models that never saw a row predicted for it", OF_ROWS | {Step.TUNE}),
     Entry(REMOVED_ROWS, "rows that the models were trained on and that were removed", OF_ROWS),
     Entry(LSA, "the projection of words to search vectors, where they are searched by words", frozenset()),
+    Entry(CATEGORIES, "hashes of the categories' values that the build has seen, where there are any", frozenset()),
     Entry(PRICE_MODEL, "the blend, the correction and the interval, and which members there are", OF_SETTINGS),
     Entry(MODELS, "a file for each member, or stacker, and fold", OF_SETTINGS),
     Entry(REPORT, "the evaluation", OF_SETTINGS),

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from index.catalogue.further import CATEGORY, NUMBER
 from index.contents import AGAIN, MOST_JSON, expect, loading, parse_json, whole
 from index.embedding.columns import VECTOR_PREFIX, EncoderRecord
 from index.errors import IndexUnusable
@@ -23,7 +24,7 @@ from index.files import open_regular, sha256_file
 from index.shortage import shortage
 from index.storage.layout import MANIFEST, entry_of, is_file_of_generation
 
-FORMAT = 4
+FORMAT = 5
 MOST_ROWS = 2**31 - 1
 MOST_NUMBERS = 2**20  # of a vector
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -43,6 +44,8 @@ class Manifest:
     currency: str
     encoders: tuple[EncoderRecord, ...]
     settings: dict[str, Any]
+    further: tuple[str, ...] = ()
+    """Further columns of the items, which every item to price is read by: `category:NAME` and `number:NAME`."""
     files: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -69,8 +72,11 @@ def write_manifest(folder: Path, manifest: Manifest, hashed: Mapping[str, str] =
     return complete
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest and check every file against it. IndexUnusable names what is wrong and what to do."""
+def read_manifest(folder: Path, *, files: bool = True) -> Manifest:
+    """Read the manifest and check every file against it. IndexUnusable names what is wrong and what to do.
+
+    Without `files` these are not looked at: for who reads nothing else of the index yet.
+    """
     document = _read_document(folder)
     made = document.get("format")
     if not whole(made, FORMAT, FORMAT):
@@ -79,7 +85,8 @@ def read_manifest(folder: Path) -> Manifest:
             "or use the version of price that made it."
         )
     manifest = _parse(folder, document)
-    _check_files(folder, manifest.files)
+    if files:
+        _check_files(folder, manifest.files)
     return manifest
 
 
@@ -112,7 +119,7 @@ def _parse(folder: Path, document: dict[str, Any]) -> Manifest:
             raise IndexUnusable(f"{where} has changed since the index was built: {AGAIN}.")
         _check_values(body)
         encoders = tuple(EncoderRecord(**record) for record in body.pop("encoders"))
-        return Manifest(encoders=encoders, **body)
+        return Manifest(encoders=encoders, further=tuple(body.pop("further")), **body)
 
 
 def _check_values(body: Mapping[str, Any]) -> None:
@@ -132,6 +139,10 @@ def _check_values(body: Mapping[str, Any]) -> None:
         expect(finetuned is None or whole(finetuned, 0, MOST_ROWS), "finetuned_rows is no number of rows")
     columns = [record["column"] for record in body["encoders"]]
     expect(len(set(columns)) == len(columns), "two encoders have one column")
+    expect(isinstance(body["further"], list), "further is no list")
+    expect(all(isinstance(name, str) for name in body["further"]), "a further column has no name")
+    expect(all(name.startswith((CATEGORY, NUMBER)) for name in body["further"]), "a further column is of no kind")
+    expect(len(set(body["further"])) == len(body["further"]), "two further columns have one name")
     expect(isinstance(body["files"], dict), "files are no object")
     for path, digest in body["files"].items():
         expect(is_file_of_generation(path), f"{path[:60]!r} is no file of an index")

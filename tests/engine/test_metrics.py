@@ -6,12 +6,19 @@ import numpy as np
 import pytest
 
 from engine import metrics
-from engine.metrics import bootstrap, coverage, median_ape, paired_bootstrap, row_smape, smape
+from engine.metrics import bootstrap, coverage, median_ape, paired_bootstrap, r_squared, row_smape, smape
 
 
 def test_smape_is_the_full_definition():
     assert smape([10, 30], [30, 30]) == pytest.approx((100 * 20 / 20 + 0) / 2)
     assert smape([1], [1e-12]) == pytest.approx(200)
+
+
+def test_r_squared_is_the_share_of_the_variance_that_is_explained():
+    assert r_squared([1, 2, 3], [1, 2, 3]) == 1
+    assert r_squared([1, 2, 3], [2, 2, 2]) == 0
+    assert r_squared([1, 2, 6], [2, 2, 2]) == pytest.approx(1 - 17 / 14)
+    assert (r_squared([4, 4], [4, 4]), r_squared([4, 4], [4, 5])) == (1, 0)
 
 
 def test_smape_is_200_tanh_of_half_the_log_ratio():

@@ -1,10 +1,14 @@
 """Search for the columns of a file: which is what, by the names that a user gives, the headings and the values."""
 
 import difflib
+import shlex
 from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from index.catalogue.settings import ReadSettings
+from index.catalogue.further import CATEGORY, NUMBER
+from index.catalogue.settings import IndexColumns, ReadSettings
 from index.catalogue.shops import values
 from index.catalogue.shops.exports import SHOPS, Shop
 from index.catalogue.shops.headings import (
@@ -28,14 +32,20 @@ SEVERAL = ("id", "image", "parent", "price", "currency")  # roles for which a sh
 
 
 def find_roles(
-    path: Path, header: Sequence[str], sample: Sequence[Sequence[str | None]], settings: ReadSettings, *, priced: bool
+    path: Path,
+    header: Sequence[str],
+    sample: Sequence[Sequence[str | None]],
+    settings: ReadSettings,
+    *,
+    priced: bool,
+    index: IndexColumns | None = None,
 ) -> Roles:
     """Return what each column is. `sample` holds cells of the first rows, as long as the header.
 
-    Raises DataRefused for a column that is named and not there, for two of one name that is needed, and where no
-    column of words, or with `priced` of prices, can be found.
+    Raises DataRefused for a column that is named, or that `index` reads, and not there, for two of one name that is
+    needed, and where no column of words, or with `priced` of prices, can be found.
     """
-    return _Finder(path, header, sample, settings).roles(priced=priced)
+    return _Finder(path, header, sample, settings, index).roles(priced=priced)
 
 
 def find_column(path: Path, header: Sequence[str], role: str, name: str | None) -> int:
@@ -64,15 +74,21 @@ class _Finder:
     """The search for the columns of one file."""
 
     def __init__(
-        self, path: Path, header: Sequence[str], sample: Sequence[Sequence[str | None]], settings: ReadSettings
+        self,
+        path: Path,
+        header: Sequence[str],
+        sample: Sequence[Sequence[str | None]],
+        settings: ReadSettings,
+        index: IndexColumns | None = None,
     ) -> None:
         self._path = path
         self._header = tuple(name.strip() for name in header)
         self._sample = sample
-        self._settings = settings
+        self._index = index
+        self._settings = settings if index is None else self._as_built(settings, index)
         self._shop = shop_of(header)
         self._why: dict[str, str] = {}
-        ignored = {self._named(name, "ignore") for name in settings.ignore}
+        ignored = {self._named(name, "ignore") for name in settings.ignore if not self._may_lack(name)}
         self._places: dict[str, int] = {}  # normalised heading -> the first column of that name
         for at, name in enumerate(self._header):
             if at not in ignored:
@@ -95,20 +111,18 @@ class _Finder:
         options = tuple(at for at in self._options() if at not in taken)
         self._tell("option", options, self._heading_of())
         taken |= set(options)
-        categories = tuple(dict.fromkeys([self._named(name, "category") for name in settings.category]))
-        numbers = tuple(dict.fromkeys([self._named(name, "number") for name in settings.number]))
-        self._tell("category", categories, "named")
-        self._tell("number", numbers, "named")
-        taken = (taken - self._variants_of_a_shop(options)) | set(categories) | set(numbers)
-        further, left_out = self._further(taken, single["price"])
+        taken -= self._variants_of_a_shop(options)
+        categories, numbers, left_out = self._further(taken, single["price"]) if self._index is None else ((), (), ())
+        known_as = {} if self._index is None else self._index_columns(self._index.further)
         return Roles(
             header=self._header,
             shop=self._shop,
             text=text,
             single={role: places for role, places in single.items() if places},
             options=options,
-            categories=categories + further["category"],
-            numbers=numbers + further["number"],
+            categories=categories + tuple(at for at, name in known_as.items() if name.startswith(CATEGORY)),
+            numbers=numbers + tuple(at for at, name in known_as.items() if name.startswith(NUMBER)),
+            known_as=known_as,
             priced=any(2 * len(self._cells(at)) > len(self._sample) for at in single["price"]),
             left_out=left_out,
             why=self._why,
@@ -236,9 +250,16 @@ class _Finder:
             return set()
         return {at for at in options if normalised(self._header[at]) in self._shop.categories.split("|")}
 
-    def _further(self, taken: Set[int], price: Sequence[int]) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
-        """Categories and numbers that nobody named, by headings or values; and numbers that follow the price."""
+    def _further(
+        self, taken: Set[int], price: Sequence[int]
+    ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Categories and numbers, named ones first, then by headings or values; and numbers that follow the price."""
         found: dict[str, list[int]] = {"category": [], "number": []}
+        for role, listed in found.items():
+            listed.extend(dict.fromkeys(self._named(name, role) for name in getattr(self._settings, role)))
+            self._tell(role, listed, "named")
+        taken = taken | set(found["category"]) | set(found["number"])
+        named = {role: len(places) for role, places in found.items()}
         left_out = []
         for name, at in self._places.items():
             if at in taken or not name or not self._filled(at):
@@ -246,10 +267,58 @@ class _Finder:
             role, why = self._feature(name, at)
             if role == "number" and why == "its values" and self._follows_price(at, price):
                 left_out.append(at)
-            elif role and len(found[role]) < MOST_FURTHER:
+            elif role and len(found[role]) < named[role] + MOST_FURTHER:
                 found[role].append(at)
                 self._tell(role, [at], why)
-        return {role: tuple(places) for role, places in found.items()}, tuple(left_out)
+        return tuple(found["category"]), tuple(found["number"]), tuple(left_out)
+
+    def _as_built(self, settings: ReadSettings, index: IndexColumns) -> ReadSettings:
+        """`settings`, with the columns that the builder of an index named where they name none.
+
+        The words and the photograph must be there, as the index reads them; others are found where they are not.
+        """
+        ignored, names = set(map(normalised, settings.ignore)), set(map(normalised, self._header))
+        changes: dict[str, Any] = {}
+        if settings.text is None and index.named.text is not None:
+            changes["text"] = tuple(name for name in index.named.text if normalised(name) not in ignored) or None
+        for role in ("id", "image", "price", "sale_price", "currency_column", "date"):
+            name = getattr(index.named, role)
+            if name is None or getattr(settings, role) is not None or normalised(name) in ignored:
+                continue
+            if role == "image" or normalised(name) in names:
+                changes[role] = name
+        return replace(settings, **changes)
+
+    def _may_lack(self, name: str) -> bool:
+        """Tell whether a column that the user leaves unread need not be there: an index reads one of its name."""
+        if self._index is None or normalised(name) in map(normalised, self._header):
+            return False
+        named = self._index.named
+        read = [*(named.text or ()), named.image or "", *(column.partition(":")[2] for column in self._index.further)]
+        return normalised(name) in map(normalised, read)
+
+    def _index_columns(self, further: Sequence[str]) -> dict[int, str]:
+        """Place -> name of the index's further columns. Raises DataRefused for those that the file lacks."""
+        ignored = set(map(normalised, self._settings.ignore))
+        known: dict[int, str] = {}
+        lacking = []
+        for column in further:
+            name = column.partition(":")[2]
+            if normalised(name) in ignored:
+                continue
+            if name in self._header:
+                known[self._named(name, column.partition(":")[0])] = column
+            elif (at := self._places.get(normalised(name))) is not None:
+                known[at] = column
+            else:
+                lacking.append(name)
+        if not lacking:
+            return known
+        leave = " ".join(f"--ignore-column {shlex.quote(name)}" for name in lacking)
+        raise DataRefused(
+            f"{self._path} lacks what the index reads of every item: {', '.join(map(repr, lacking))}. Add "
+            f"{'the columns' if len(lacking) > 1 else 'the column'}, or leave that unknown with {leave}."
+        )
 
     def _feature(self, name: str, at: int) -> tuple[str, str]:
         """The role of a further column and why it has it, "" for none."""

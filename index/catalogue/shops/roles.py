@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from index.catalogue.further import CATEGORY, NUMBER
 from index.catalogue.shops.exports import Shop
 
 LISTED = ("text", "option", "category", "number")  # roles of several columns
@@ -20,8 +21,15 @@ class Roles:
     categories: tuple[int, ...]
     numbers: tuple[int, ...]
     priced: bool = True  # most rows have a price
+    known_as: Mapping[int, str] = field(default_factory=dict)  # place of a further column -> its name in an index
     left_out: tuple[int, ...] = ()  # numbers that follow the price as costs do: not read, and said so
     why: Mapping[str, str] = field(default_factory=dict)  # role, or role:heading of those LISTED -> how it was found
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The further columns of the items (`index.catalogue.further`), categories first."""
+        places = [*((CATEGORY, at) for at in self.categories), *((NUMBER, at) for at in self.numbers)]
+        return tuple(self.known_as.get(at, kind + self.header[at]) for kind, at in places)
 
     def places(self, role: str) -> tuple[int, ...]:
         """Return the places of a role, in the order in which they count; () where the file has none."""

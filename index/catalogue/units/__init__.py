@@ -5,10 +5,22 @@
 
 `table` has the units and their spellings, `vocabulary` the other words of the grammar. `tokens` cuts a text, `scan`
 reads its numbers once from the left, with what stands `behind` and before them (`packs`, `context`; `plain` is the
-short way), and `quantity` makes one total of what was read.
+short way), and `quantity` makes one total of what was read; `per_unit` is what one unit of it costs.
 """
 
+from index.catalogue.units.per_unit import UnitPrice, unit_prices
 from index.catalogue.units.quantity import Quantity, read_quantity, without_quantities
 from index.catalogue.units.table import NONE, OTHER, UNITS, find_unit, is_sane
 
-__all__ = ["NONE", "OTHER", "UNITS", "Quantity", "find_unit", "is_sane", "read_quantity", "without_quantities"]
+__all__ = [
+    "NONE",
+    "OTHER",
+    "UNITS",
+    "Quantity",
+    "UnitPrice",
+    "find_unit",
+    "is_sane",
+    "read_quantity",
+    "unit_prices",
+    "without_quantities",
+]

@@ -11,9 +11,11 @@ import pytest
 from engine.ensemble.blend import blend
 from engine.ensemble.correction import shift, weights
 from engine.ensemble.cross_fit import QueryParameters
+from engine.ensemble.expected_price import MEAN, ExpectedPrice
 from engine.ensemble.interval import Interval
 from engine.ensemble.price_model import Models, PriceModel, load_models, save_models
 from engine.ensemble.stacker import Stacker, features
+from engine.features.inputs import InputShape
 from engine.members.kernel_ridge import KernelRidge
 from engine.members.lightgbm import LightGbm
 from engine.members.member import FitContext
@@ -25,7 +27,11 @@ from index.search.neighbours import BandIndex, Neighbours
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 INTERVAL = Interval((3.0,), (-0.2, -0.4), (0.3, 0.9))
-FITTED = QueryParameters({"mlp": 0.5, "gbdt": 0.3, "lexical": 0.2}, CorrectionParameters(4, 0.8, 2.0, 0.5), INTERVAL)
+EXPECTED = ExpectedPrice.fit(np.zeros((30, 9)), np.full(30, 2.0), np.linspace(1, 3, 30), seed=0)  # a constant more
+OF_FOUR = ExpectedPrice.fit(np.zeros((30, 10)), np.full(30, 2.0), np.linspace(1, 3, 30), seed=0)  # members
+FITTED = QueryParameters(
+    {"mlp": 0.5, "gbdt": 0.3, "lexical": 0.2}, CorrectionParameters(4, 0.8, 2.0, 0.5), INTERVAL, EXPECTED
+)
 
 
 class Rows(NamedTuple):
@@ -49,7 +55,7 @@ class Guess:
 
 
 MODELS = {"mlp": [Guess(0.1), Guess(0.3)], "gbdt": [Guess(0.5), Guess(-0.1)], "lexical": [Guess(0.2), Guess(0.0)]}
-DIMS = {"name": 6, "photo": 5}  # of `make_items`
+SHAPE = InputShape({"name": 6, "photo": 5})  # of `make_items`
 EVIDENCE = StackerSettings(k=3, band=0.6)
 
 
@@ -109,6 +115,17 @@ def test_an_estimate_is_models_blend_correction_and_interval_row_by_row(model, r
         assert (estimate.low[row], estimate.high[row]) == pytest.approx((low[0], high[0]), abs=1e-6)
         assert estimate.near.rows[row][estimate.near.found[row]].tolist() == near
         np.testing.assert_allclose(estimate.weight[row, : len(near)], weight / weight.sum(), atol=1e-6)
+
+
+def test_the_mean_is_answered_in_the_place_of_the_median_and_leaves_all_else(model, rows, make_items):
+    inputs, _ = make_items(20)
+    median, mean = (model.estimate(inputs, inputs.vectors["name"], answer=answer) for answer in ("median", MEAN))
+    np.testing.assert_array_equal(median.priced, median.answer)
+    more = EXPECTED.log_mean(np.zeros((1, 9)), np.zeros(1))
+    np.testing.assert_allclose(mean.priced, mean.answer + more)
+    assert more > 0.1
+    for name in ("answer", "low", "high", "shift"):
+        np.testing.assert_array_equal(getattr(mean, name), getattr(median, name))
 
 
 def test_one_item_is_priced_as_in_a_batch(model, make_items):
@@ -236,10 +253,12 @@ def table_of(members, inputs):
 
 def test_saved_models_come_back_by_member_and_fold_with_what_was_fitted(make_items, tmp_path):
     models, (unseen, _) = trained(make_items), make_items(10, seed=5)
-    fitted = replace(FITTED, correction=replace(FITTED.correction, band=2.5))
+    fitted = replace(FITTED, correction=replace(FITTED.correction, band=2.5), expected=OF_FOUR)
     save_models(tmp_path, models, fitted)
-    loaded, fitted_back = load_models(tmp_path, settings_of(models), DIMS)
-    assert fitted_back == fitted
+    loaded, fitted_back = load_models(tmp_path, settings_of(models), SHAPE)
+    assert replace(fitted_back, expected=fitted.expected) == fitted
+    nothing = np.zeros((2, 10)), np.arange(2.0)
+    np.testing.assert_array_equal(fitted_back.expected.log_mean(*nothing), fitted.expected.log_mean(*nothing))
     assert list(loaded.members) == list(models.members)
     table = table_of(models.members, unseen)
     predicted, back = (
@@ -253,12 +272,12 @@ def test_saved_models_come_back_by_member_and_fold_with_what_was_fitted(make_ite
 
 def test_models_without_a_stacker_come_back_without_one(make_items, tmp_path):
     models = replace(trained(make_items), stackers=())
-    save_models(tmp_path, models, FITTED)
-    assert not load_models(tmp_path, settings_of(models, 0), DIMS)[0].stackers
+    save_models(tmp_path, models, replace(FITTED, expected=OF_FOUR))
+    assert not load_models(tmp_path, settings_of(models, 0), SHAPE)[0].stackers
 
 
 def test_models_lie_on_the_disk_as_safetensors_text_and_json_alone(make_items, tmp_path):
     save_models(tmp_path, trained(make_items), FITTED)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(files) == 11
+    assert len(files) == 12
     assert {path.suffix for path in files} == {".safetensors", ".txt", ".json"}

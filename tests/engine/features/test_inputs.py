@@ -156,9 +156,10 @@ def test_words_agree_with_hashing_one_term_at_a_time():
             "phrases": runs_of_three(text),
             "opening": openings(name),
         }
-        for kind, columns in WORD_KINDS.items():
+        for kind, of_kind in terms.items():  # there are no further columns
+            columns = WORD_KINDS[kind]
             width = columns.stop - columns.start
-            slow[row, [columns.start + hashed(term, width) for term in terms[kind]]] = 1
+            slow[row, [columns.start + hashed(term, width) for term in of_kind]] = 1
     np.testing.assert_array_equal(fast, slow)
     assert fast.dtype == np.float32
 

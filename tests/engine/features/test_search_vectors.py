@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from engine.features.inputs import WORD_KINDS, Inputs, hash_words
+from engine.features.inputs import WORD_KINDS, Inputs, InputShape, hash_words
 from engine.features.lsa import KINDS, Lsa
 from engine.features.search_vectors import SearchVectorizer, joined
 from engine.features.tfidf import weigh_words, word_table
@@ -64,7 +64,7 @@ def test_search_vectors_hold_the_views_that_the_settings_name_and_come_back_from
     np.testing.assert_array_equal(vectorizer.vectors(inputs), joined([views[part] for part in parts]))
     vectorizer.save(tmp_path)
     assert len(list(tmp_path.iterdir())) == ("words" in parts)
-    np.testing.assert_array_equal(SearchVectorizer.load(tmp_path, settings).vectors(inputs), vectorizer.vectors(inputs))
+    np.testing.assert_array_equal(SearchVectorizer.load(tmp_path, settings, InputShape({})).vectors(inputs), vectorizer.vectors(inputs))
 
 
 def test_a_word_weighs_the_logarithm_of_how_rare_it_is_and_one_that_a_single_row_has_nothing():
@@ -115,7 +115,7 @@ def test_a_catalogue_with_next_to_no_words_is_fitted_all_the_same(names, tmp_pat
     lsa = Lsa.fit(words, seed=0)
     assert lsa.vectors(words).shape[0] == 2
     lsa.save(tmp_path)
-    np.testing.assert_array_equal(Lsa.load(tmp_path).vectors(words), lsa.vectors(words))
+    np.testing.assert_array_equal(Lsa.load(tmp_path, InputShape({})).vectors(words), lsa.vectors(words))
 
 
 def test_a_large_catalogue_is_fitted_on_some_of_its_rows_and_the_seed_says_which(monkeypatch):

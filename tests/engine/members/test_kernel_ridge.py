@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
 
 from engine.features.inputs import NUMBERS, WORD_KINDS, Inputs, hash_words
 from engine.features.tfidf import weigh_words
@@ -153,6 +153,8 @@ def test_prices_that_are_all_one_are_predicted_as_that_one():
 
 def test_every_kind_of_words_is_read():
     train, log_price = shop(60)
+    further = hash_words([""] * 60, [""] * 60, [[f"brand={row % 7}"] for row in range(60)])[:, WORD_KINDS["further"]]
+    train = replace(train, words=hstack([train.words, further], format="csr"))
     for kind, columns in WORD_KINDS.items():
         deaf = train.words.toarray()
         deaf[:, columns] = 0

@@ -73,7 +73,9 @@ def test_loading_and_predicting_draw_no_random_numbers(make_items, settings, tmp
 def test_the_price_is_the_mean_of_the_members(make_items, settings):
     inputs, log_price = make_items(60)
     fitted = NeuralMember.fit(inputs, log_price, replace(settings, members=3), 0)
-    alone = [NeuralMember([head], fitted._shape, fitted._columns).predict(inputs) for head in fitted._heads]
+    alone = [
+        NeuralMember([head], fitted._shape, fitted._columns, fitted._known).predict(inputs) for head in fitted._heads
+    ]
     np.testing.assert_allclose(fitted.predict(inputs), np.mean(alone, axis=0), rtol=1e-5)
     assert min(np.abs(alone[one] - alone[one - 1]).max() for one in range(3)) > 1e-3
 
@@ -208,7 +210,7 @@ def test_the_last_hidden_layer_is_the_first_networks_and_comes_back_from_the_dis
     fused = fitted.fused(inputs)
     assert fused.shape[0] == 60
     assert fused.dtype == np.float32
-    alone = NeuralMember(fitted._heads[:1], fitted._shape, fitted._columns)
+    alone = NeuralMember(fitted._heads[:1], fitted._shape, fitted._columns, fitted._known)
     np.testing.assert_array_equal(alone.fused(inputs), fused)
     fitted.save(tmp_path / "member.safetensors")
     np.testing.assert_allclose(

@@ -157,9 +157,9 @@ def test_the_number_of_cores_does_not_show_in_a_price(
     threads: list[int] = []
     estimate = PriceModel.estimate
 
-    def counted(*arguments: Any) -> Any:
+    def counted(*arguments: Any, **options: Any) -> Any:
         threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
-        return estimate(*arguments)
+        return estimate(*arguments, **options)
 
     monkeypatch.setattr(PriceModel, "estimate", counted)
     with threadpool_limits(2, "blas"):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from engine.ensemble.out_of_fold import OutOfFold
+from engine.features.inputs import InputShape
 from engine.lifecycle.build import build_index
 from engine.members.registry import load_member, member_fits
 from engine.serving.pricer import Item, Pricer
@@ -112,14 +113,14 @@ def test_each_preset_is_built_saved_and_priced_by(preset, quick, wares, tmp_path
 
 def test_trees_that_read_the_mlp_price_from_the_disk_as_they_did_when_fitted(quick, make_items, tmp_path):
     inputs, log_price = make_items(60)
-    dims = {name: vectors.shape[1] for name, vectors in inputs.vectors.items()}
+    shape = InputShape({name: vectors.shape[1] for name, vectors in inputs.vectors.items()})
     fitted = {}
     for member, fit in member_fits(quick("gated-ensemble")).items():
         fitted[member] = fit(inputs, log_price, 0, fitted)
     loaded = {}
     for member, model in fitted.items():
         model.save(tmp_path / member)
-        loaded[member] = load_member(member, tmp_path / member, loaded, dims)
+        loaded[member] = load_member(member, tmp_path / member, loaded, shape)
         np.testing.assert_allclose(loaded[member].predict(inputs), model.predict(inputs), rtol=1e-5)
     assert set(loaded) == {"mlp", "gbdt", "xgboost", "catboost"}
 

@@ -18,6 +18,7 @@ from engine.ensemble.train import with_stacker
 from engine.evaluation.evaluate import evaluate_index
 from engine.evaluation.scorable import open_scorable_rows
 from engine.evaluation.tuning_record import read_record, write_record
+from engine.features.inputs import InputShape
 from engine.lifecycle.build import build_index
 from engine.lifecycle.update import add_items
 from engine.members.member import Range
@@ -57,7 +58,7 @@ def search(shop: Any, tmp_path_factory: pytest.TempPathFactory) -> Search:
 
 def parameters_of(folder: Path) -> Any:
     manifest = read_manifest(folder)
-    return load_models(folder, index_settings(folder, manifest), manifest.dims)[1]
+    return load_models(folder, index_settings(folder, manifest), InputShape.of(manifest))[1]
 
 
 def searched(index: Path, folder: Path, trials: int, seed: int = 0) -> Search:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from index.catalogue.further import further_columns
 from index.catalogue.items import Catalogue, read_catalogue
 from index.catalogue.settings import ReadSettings
 from index.errors import DataRefused
@@ -126,7 +127,7 @@ def test_a_cost_that_is_not_named_is_left_out_and_said_so_and_read_where_it_is_a
     content = table(["id", "title", "Foo", "price"], ["id", "title", "cost", "price"])
     assert any("'Foo' follows the price as a cost does" in note for note in read(tmp_path, content).notes)
     asked = read(tmp_path, content, ReadSettings(number=("Foo",)))
-    assert asked.further["Foo"].null_count == 0 and not any("'Foo'" in note for note in asked.notes)
+    assert asked.items["number:Foo"].null_count == 0 and not any("'Foo'" in note for note in asked.notes)
 
 
 def test_columns_of_words_are_joined_in_the_order_that_is_named(tmp_path: Path) -> None:
@@ -139,16 +140,17 @@ def test_columns_of_words_are_joined_in_the_order_that_is_named(tmp_path: Path) 
 def test_named_columns_become_categories_and_numbers_and_ignored_ones_nothing(tmp_path: Path) -> None:
     content = table(["id", "title", "Maker", "Grade", "Stock", "price"], "id title brand yes stock price".split())
     settings = ReadSettings(category=("Stock",), number=("Grade",), ignore=("Maker",))
-    further = read(tmp_path, content, settings).further
-    assert {field.name: str(field.type) for field in further.schema} == {"Stock": "string", "Grade": "double"}
-    assert further["Grade"].null_count == ROWS  # "yes" is no number
+    items = read(tmp_path, content, settings).items
+    further = {name: str(items.schema.field(name).type) for name in further_columns(items)}
+    assert further == {"category:Stock": "string", "number:Grade": "double"}
+    assert items["number:Grade"].null_count == ROWS  # "yes" is no number
 
 
 def test_a_missing_number_and_an_empty_kind_are_null(tmp_path: Path) -> None:
     content = "id,title,brand,weight,price\n" + "".join(f"{n},Tea {n},A{n % 2},0.{n % 5},2\n" for n in range(1, 140))
     content += '140,Tea,,,2\n141,Tea,A1,"1,5",2\n142,Tea,A1,heavy,2\n'
-    further = read(tmp_path, content).further.slice(139).to_pylist()
-    assert [(item["brand"], item["weight"]) for item in further] == [
+    further = read(tmp_path, content).items.slice(139).to_pylist()
+    assert [(item["category:brand"], item["number:weight"]) for item in further] == [
         (None, None),
         ("A1", 1.5),
         ("A1", None),

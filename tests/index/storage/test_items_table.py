@@ -211,3 +211,14 @@ def test_a_damaged_table_is_refused_in_one_sentence(tmp_path: Path, damage: Call
     ) as caught:
         ItemStore.open(tmp_path).vectors("minilm")
     assert "\n" not in str(caught.value)
+
+
+def test_a_column_may_have_any_name(tmp_path: Path) -> None:
+    names = ["category:Dim. (cm)", "category:a`b", "category:50%", "category:%2E", "category:x:y, z", 'category:Grö"ße']
+    items = made_items(3)
+    for number, name in enumerate(names):
+        items = items.append_column(name, pa.array([f"{number}", None, name]))
+    write_items(tmp_path, items, {"enc": made_vectors(3, 4)})
+    opened = ItemStore.open(tmp_path)
+    assert opened.items() == items
+    assert opened.items(names[::-1]) == items.select(names[::-1])

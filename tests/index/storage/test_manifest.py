@@ -100,11 +100,11 @@ def test_spelling_the_same_json_otherwise_is_no_change(folder: Path) -> None:
 
 
 def test_another_format_is_refused_before_anything_else_is_looked_at(folder: Path) -> None:
-    for other in (2, 1, 0, "2", "3", None, True, [1], "\x1b[31m" * 50):
+    for other in (4, 2, 1, 0, "2", "5", None, True, [1], "\x1b[31m" * 50):
         write_manifest(folder, made())
         edit(folder, format=other, novelty="of another format")
         with pytest.raises(
-            IndexUnusable, match=r"is of format .* this version reads format 4: .*price build-index"
+            IndexUnusable, match=r"is of format .* this version reads format 5: .*price build-index"
         ) as caught:
             read_manifest(folder)
         assert "\x1b" not in str(caught.value)

@@ -1,0 +1,98 @@
+"""Expected price of an item: the mean of what it may cost, in the place of its median.
+
+The models answer with the middle of what an item may cost, in log price. The mean lies above it: prices are skewed, and
+the more so the less is known of an item. How much above is learned from answers that are out of fold. First all answers
+are raised so that their sum is the sum of the prices (a smearing estimate: Duan, 1983); then trees with a Poisson
+objective, whose optimum is the mean, raise or lower each by what speaks for it: how far the members are apart, how near
+the nearest neighbour lies, what the neighbours cost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from engine.members.lightgbm import fit_trees, read_booster
+from index.contents import expect, finite, parse_json
+from index.errors import UsageError
+
+if TYPE_CHECKING:
+    from index.arrays import Float64
+
+MEDIAN, MEAN = ANSWERS = "median", "mean"  # of what an item may cost: what a price is
+FEATURES = 6  # of the evidence, beside the members
+ROUNDS = 200
+PARAMETERS = {
+    "objective": "poisson",
+    "learning_rate": 0.03,
+    "num_leaves": 15,
+    "min_data_in_leaf": 20,
+    "feature_fraction": 0.5,
+    "bagging_fraction": 0.7,
+    "lambda_l2": 1.0,
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Evidence of how far the mean of n answers lies from their median, in log price."""
+
+    members: Mapping[str, Float64]  # name -> (n,)
+    blended: Float64  # (n,)
+    base: Float64  # (n,) before the correction
+    answer: Float64  # (n,) the median
+    neighbours: Float64  # (n,) mean of the nearest rows' log prices, without a band
+    similarity: Float64  # (n,) of the nearest row in the band; 0 where there is none
+
+    def table(self) -> Float64:
+        """(n, members + FEATURES) as trees read it."""
+        predicted = np.stack([*self.members.values(), self.blended, self.base, self.neighbours], axis=1)
+        spread = np.std(list(self.members.values()), axis=0)
+        return np.column_stack([predicted - self.answer[:, None], self.answer, spread, self.similarity])
+
+
+class ExpectedPrice:
+    """A fitted model. log_mean: evidence of n answers -> (n,) log of their expected prices."""
+
+    def __init__(self, booster: Any, raised: float) -> None:
+        self._booster = booster
+        self._raised = raised  # by which all answers are, in log price
+
+    @classmethod
+    def fit(cls, table: Float64, answer: Float64, log_price: Float64, *, seed: int) -> Self:
+        """Fit on n answers that are out of fold: their `Evidence.table()`, themselves, and the log prices."""
+        price = np.exp(log_price)
+        raised = float(np.log(price.sum()) - np.log(np.exp(answer).sum()))
+        # As multiples of the mean: what regularises must not depend on the currency.
+        start = answer + raised - np.log(price.mean())
+        booster = fit_trees(table, price / price.mean(), PARAMETERS, ROUNDS, seed=seed, threads=1, init_score=start)
+        return cls(booster, raised)
+
+    def log_mean(self, table: Float64, answer: Float64) -> Float64:
+        """(n,) log of the expected price."""
+        return answer + self._raised + np.asarray(self._booster.predict(table, raw_score=True), np.float64)
+
+    def save(self, path: Path) -> None:
+        """A line of JSON, then LightGBM's own text."""
+        header = json.dumps({"raised": self._raised})
+        path.write_text(f"{header}\n{self._booster.model_to_string()}", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path, members: int) -> Self:
+        """Load a model as it was saved. Raises WrongContents unless it reads the evidence of so many members."""
+        header, _, trees = path.read_text(encoding="utf-8").partition("\n")
+        raised, booster = parse_json(header)["raised"], read_booster(trees)
+        expect(finite(raised), "what it raises prices by is no number")
+        expect(booster.num_feature() == members + FEATURES, "its trees read another table")
+        return cls(booster, raised)
+
+
+def require_answer(answer: str) -> None:
+    """Raise UsageError for what is no way to answer."""
+    if answer not in ANSWERS:
+        raise UsageError(f"answer is {answer!r}: choose from {', '.join(ANSWERS)}.")
