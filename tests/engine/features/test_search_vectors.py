@@ -64,7 +64,8 @@ def test_search_vectors_hold_the_views_that_the_settings_name_and_come_back_from
     np.testing.assert_array_equal(vectorizer.vectors(inputs), joined([views[part] for part in parts]))
     vectorizer.save(tmp_path)
     assert len(list(tmp_path.iterdir())) == ("words" in parts)
-    np.testing.assert_array_equal(SearchVectorizer.load(tmp_path, settings, InputShape({})).vectors(inputs), vectorizer.vectors(inputs))
+    back = SearchVectorizer.load(tmp_path, settings, InputShape({}))
+    np.testing.assert_array_equal(back.vectors(inputs), vectorizer.vectors(inputs))
 
 
 def test_a_word_weighs_the_logarithm_of_how_rare_it_is_and_one_that_a_single_row_has_nothing():
