@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 Price = Callable[..., Any]
 KEYS = {
-    "rows", "priced", "rejected", "resumed", "photographs_absent", "seconds", "stages", "items_per_second",
+    "rows", "priced", "rejected", "resumed", "photographs_absent", "unseen", "seconds", "stages", "items_per_second",
     "output", "rejects",
 }  # fmt: skip
 

@@ -189,7 +189,7 @@ def test_ctrl_c_ends_a_build_at_once_and_leaves_no_half_of_it(shop: Any, start: 
 
 
 def test_an_interrupt_is_130_wherever_it_comes(price: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("engine.evaluation.evaluate.evaluate_index", interrupted)

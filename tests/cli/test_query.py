@@ -15,8 +15,8 @@ Price = Callable[..., Any]
 
 COFFEE = "Item Name: Fauxberry Reserve Ground Coffee, Smoky Hazelnut, 12 oz (Pack of 2)"
 KEYS = {"price", "low", "high", "parts", "comparables", "settings", "seconds"}  # the contract's
-MORE_KEYS = {"notes", "currency"}
-COMPARABLE = {"item_id", "name", "price", "similarity", "residual", "weight", "image"}
+MORE_KEYS = {"notes", "currency", "per_unit"}
+COMPARABLE = {"item_id", "name", "price", "similarity", "residual", "weight", "image", "per_unit"}
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
@@ -57,7 +57,9 @@ def test_the_readable_answer_tells_what_the_json_tells(price: Price, shop: Any) 
     quote = price("query", COFFEE, "--index", shop.index, "--json").json
     answer = price("query", COFFEE, "--index", shop.index)
     assert (answer.code, answer.err) == (0, "")
-    first = f"{quote['price']:,.2f} USD   (80% interval {quote['low']:,.2f} to {quote['high']:,.2f})"
+    per_unit = quote["per_unit"]
+    assert per_unit["unit"] == "kg" and per_unit["price"] > quote["price"]  # of two twelve-ounce packs
+    first = f"{quote['price']:,.2f} USD, {per_unit['price']:,.2f} a kg   (80% interval {quote['low']:,.2f} to {quote['high']:,.2f})"
     assert answer.out.splitlines()[0] == first
     for name in ("mlp", "gbdt", "lexical", "blend"):
         assert f"{name} {quote['parts'][name]:,.2f}" in answer.out

@@ -47,10 +47,12 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 
 def test_a_quote_shows_names_and_notes_as_data(shown: Callable[..., str]) -> None:
     comparable = Comparable(
-        item_id="1", name=NASTY[:60], price=2.0, similarity=0.5, residual=0.1, weight=1.0, image=NASTY
+        item_id="1", name=NASTY[:60], price=2.0, similarity=0.5, residual=0.1, weight=1.0, image=NASTY, per_unit=None
     )
     parts = {"mlp": 1.0, "gbdt": 1.0, "lexical": 1.0, "blend": 1.0, "shift": 0.5}
-    quote = Quote(price=1.5, low=1.0, high=2.0, parts=parts, comparables=(comparable,), notes=(NASTY + BREAKS,))
+    quote = Quote(
+        price=1.5, low=1.0, high=2.0, parts=parts, comparables=(comparable,), notes=(NASTY + BREAKS,), per_unit=None
+    )
     settings = {"k": 1, "band": 1.0, "lambda": 1.0, "alpha": 1.0}
     text = shown(render.show_quote, render.open_console(), quote, "USD", 0.8, settings)
     assert harmless(text)
@@ -62,7 +64,7 @@ def test_an_evaluation_shows_file_names_and_notes_as_data(shown: Callable[..., s
     score = Score(1.0, 0.5, 1.5)
     part = Slice("1 to 2", 1, 1.0, score, 1.0, 1.0)
     result = Evaluation(
-        method=NASTY, n=1, seed=0, stages={"blend": score, "blend + correction": score}, median_ape=1.0, coverage=1.0,
+        method=NASTY, n=1, seed=0, stages={"blend": score, "blend + correction": score}, median_ape=1.0, r_squared=0.5, coverage=1.0,
         coverage_wanted=0.8, width=1.0, gain=score, control=score, beyond_control=score, by_price=(part,),
         by_similarity=(part,), notes=(NASTY,),
     )  # fmt: skip

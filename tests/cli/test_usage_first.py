@@ -35,18 +35,25 @@ CORRECTION = {
     "--alpha": ("0", "-1", "nan", "inf", "11"),
 }
 IMAGES = {"--image-dir": ("no-such-folder",)}
+ANSWER = {"--answer": ("mode", "")}
 HUGE = f"1{'0' * 30}"
 WRONG: dict[str, dict[str, tuple[str, ...]]] = {
-    "query": {**RUNTIME, **CORRECTION},
+    "query": {
+        **RUNTIME,
+        **CORRECTION,
+        **ANSWER,
+        "--set": ("brand", "=Acme", "{", '{"brand": ["Acme"]}', '{"brand": true}'),
+    },
     "predict": {
         **RUNTIME,
         **CORRECTION,
         **IMAGES,
+        **ANSWER,
         "--columns": ("cost", "price,price", "", "price,,low"),
         "--shard-rows": ("0", "-1", HUGE, "some"),
         "--output": ("prices.xls", "prices"),
     },
-    "evaluate": {**RUNTIME, **IMAGES},
+    "evaluate": {**RUNTIME, **IMAGES, **ANSWER},
     "tune": {
         "--what": ("everything", "", "blend,blend", "blend,"),
         "--trials": ("0", "-1", HUGE, "many"),
@@ -99,7 +106,7 @@ CONTRADICTIONS = [
 ]
 # Whatever they say may be right: names of columns, folders that may come to be, addresses that may answer.
 READING = {option for option, _, _ in READING_OPTIONS} | {"--rates", "--ignore-column"}
-FREE = {"--index", "--image", "--file", "--ray", *READING}
+FREE = {"--category-column", "--number-column", "--index", "--image", "--file", "--ray", *READING}
 CASES = [(name, option, value) for name, wrong in WRONG.items() for option, values in wrong.items() for value in values]
 
 

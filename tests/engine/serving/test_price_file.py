@@ -61,7 +61,7 @@ def by_length(job: PriceFileJob, some: Sequence[int]) -> Iterator[ShardResult]:
         part = {"item_id": rows["item_id"], "price": pa.array(price, pa.float64())}
         table = pa.table({**part, **{name: rows[name] for name in (LINE, COLUMN, REASON)}})
         digest = write_table(priced_file(job.parts, shard), table)
-        yield ShardResult(shard, digest, rows.num_rows, sum(usable), {}, {})
+        yield ShardResult(shard, digest, rows.num_rows, sum(usable), {}, {}, {})
 
 
 def made_up(path: Path, rows: int) -> Path:

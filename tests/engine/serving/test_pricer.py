@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.features.inputs import hash_words
+from engine.features.inputs import InputShape, hash_words
 from engine.features.lsa import Lsa
 from engine.lifecycle.build import build_index
 from engine.serving.pricer import Item, Pricer, Quote, with_overrides
@@ -133,7 +133,7 @@ def test_each_item_is_told_of_its_own_photograph(pricer: Pricer, shop: Any, tmp_
 
 def test_comparables_are_the_nearest_rows_in_the_band_by_brute_force(pricer: Pricer, shop: Any) -> None:
     store, text = ItemStore.open(current_generation(shop.index)), TEXTS[0]
-    items, lsa = store.items(), Lsa.load(current_generation(shop.index))
+    items, lsa = store.items(), Lsa.load(current_generation(shop.index), InputShape({}))
     encoder = open_encoder("minilm")
     cosines = np.mean(
         [
