@@ -59,7 +59,8 @@ def test_the_readable_answer_tells_what_the_json_tells(price: Price, shop: Any) 
     assert (answer.code, answer.err) == (0, "")
     per_unit = quote["per_unit"]
     assert per_unit["unit"] == "kg" and per_unit["price"] > quote["price"]  # of two twelve-ounce packs
-    first = f"{quote['price']:,.2f} USD, {per_unit['price']:,.2f} a kg   (80% interval {quote['low']:,.2f} to {quote['high']:,.2f})"
+    price_line = f"{quote['price']:,.2f} USD, {per_unit['price']:,.2f} a kg"
+    first = f"{price_line}   (80% interval {quote['low']:,.2f} to {quote['high']:,.2f})"
     assert answer.out.splitlines()[0] == first
     for name in ("mlp", "gbdt", "lexical", "blend"):
         assert f"{name} {quote['parts'][name]:,.2f}" in answer.out

@@ -64,8 +64,8 @@ def test_an_evaluation_shows_file_names_and_notes_as_data(shown: Callable[..., s
     score = Score(1.0, 0.5, 1.5)
     part = Slice("1 to 2", 1, 1.0, score, 1.0, 1.0)
     result = Evaluation(
-        method=NASTY, n=1, seed=0, stages={"blend": score, "blend + correction": score}, median_ape=1.0, r_squared=0.5, coverage=1.0,
-        coverage_wanted=0.8, width=1.0, gain=score, control=score, beyond_control=score, by_price=(part,),
+        method=NASTY, n=1, seed=0, stages={"blend": score, "blend + correction": score}, median_ape=1.0, r_squared=0.5,
+        coverage=1.0, coverage_wanted=0.8, width=1.0, gain=score, control=score, beyond_control=score, by_price=(part,),
         by_similarity=(part,), notes=(NASTY,),
     )  # fmt: skip
     text = shown(render.show_evaluation, render.open_console(), result)
