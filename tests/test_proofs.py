@@ -71,6 +71,17 @@ def test_a_kill_at_any_point_of_a_new_generation_leaves_the_old_one_or_the_new_o
     assert points is not None and points > 8
 
 
+@pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="forks a process that has threads")
+@pytest.mark.parametrize("moment", [BEFORE, AFTER, MIDWAY])
+def test_a_removal_of_what_is_not_there_is_a_point_like_any_other(moment: str, tmp_path: Path) -> None:
+    def work(tell: Any) -> None:
+        with KillPoints(lambda met, passed: tell([met, passed]), 0, moment, journals=()) as points:
+            (tmp_path / "nothing").unlink(missing_ok=True)
+        points.tell()
+
+    assert forked(work) == (KILLED, [["unlink nothing"], []])
+
+
 def test_a_script_that_dies_without_a_row_is_a_failure() -> None:
     assert run.rows_of(["Traceback"], 1, "kills", 0.5) == ["kills ended with exit code 1 | 1 | 1 | 0.5"]
     assert run.rows_of(["text", "a | 5 | 0 | 0.1", "b | 2 | 1 | 0.0"], 1, "kills", 1) == [
