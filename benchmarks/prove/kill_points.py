@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 KILLED = 137  # what a shell makes of SIGKILL
 BEFORE, AFTER, MIDWAY = "before", "after", "midway"
-SECONDS = 120  # after which a child that neither ends nor dies is taken to hang
+SECONDS = 600  # after which a child that neither ends nor dies is taken to hang
 
 CALLS = ((os, "rename"), (os, "replace"), (os, "link"), (os, "unlink"), (os, "fsync"), (shutil, "rmtree"))
 JOURNALS = (  # module, path of the function in it

@@ -21,7 +21,7 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,8 +85,8 @@ class Ran:
 
     code: int
     seen: Any = None
-    met: tuple[str, ...] = ()
-    passed: tuple[str, ...] = ()
+    met: Sequence[str] = ()
+    passed: Sequence[str] = ()
     refused: str = ""
     outcome: Any = None
     fault: str = ""  # where it raised what no user should see
@@ -108,7 +108,7 @@ def run(operation: Operation, folder: Path, number: int | None = None, moment: s
         points.tell()
 
     code, told = forked(work)
-    return Ran(code, **told) if isinstance(told, dict) else Ran(code, fault=str(told))
+    return Ran(code, **told) if isinstance(told, dict) else Ran(code, fault=str(told or "it hung, and told nothing"))
 
 
 def undisturbed(operation: Operation, work: Path) -> Undisturbed:
@@ -130,18 +130,20 @@ def attempt(operation: Operation, known: Undisturbed, trial: Trial, folder: Path
     ran, second = run(operation, copy(known.base, folder), trial.number, trial.moment), trial.second
     if ran.code != KILLED:
         return f"it did not die: {ran}"
-    met, passed, faults = ran.met, ran.passed, []
+    met, passed, faults = [*ran.met], [*ran.passed], []
     while ran.code == KILLED:
         done = operation.committed in passed
         acts = not (done and operation.refusal == ANOTHER)
         ran, second = run(operation, folder, second, acts=acts), None
+        if ran.fault:
+            return f"the rerun ended with {ran.code}: {ran.fault}"
         if ran.seen != (known.after if done else known.before):
             between = ran.seen not in (known.before, known.after)
             faults.append(f"a reader sees {ran.seen if between else 'the step too early or too late'}")
-        met, passed = met + ran.met, passed + ran.passed
+        met, passed = [*met, *ran.met], [*passed, *ran.passed]
     may_be_refused = operation.refusal and (operation.refused_from or operation.committed) in passed
-    if ran.fault or (ran.refused and not (may_be_refused and operation.refusal in ran.refused)):
-        faults.append(f"the rerun: {ran.fault or ran.refused}")
+    if ran.refused and not (may_be_refused and operation.refusal in ran.refused):
+        faults.append(f"the rerun: {ran.refused}")
     if acts and ran.outcome != known.outcome:
         faults.append(f"the rerun ends with {ran.outcome}, not {known.outcome}")
     most, least, units = (sum(operation.unit in point for point in points) for points in (met, passed, known.points))
@@ -173,13 +175,10 @@ def prove(operation: Operation, work: Path, scale: float, seed: int, workers: in
     for worker, report in enumerate(reports):
         pid = fork()
         if pid == 0:
-            with report.open("w", encoding="utf-8") as faults:
-                for trial in chosen[worker::workers]:
-                    folder = work / f"trial-{worker}"
-                    fault = attempt(operation, known, trial, folder)
-                    shutil.rmtree(folder)
-                    faults.write(f"{trial.shown(known.points)}: {fault}\n" if fault else "\n")
-            os._exit(0)
+            try:
+                _report(operation, known, chosen[worker::workers], work / f"trial-{worker}", report)
+            finally:
+                os._exit(0)  # whatever came: what the parent would tidy up is not this child's
         children.append(pid)
     for pid in children:
         os.waitpid(pid, 0)
@@ -188,6 +187,16 @@ def prove(operation: Operation, work: Path, scale: float, seed: int, workers: in
         tally.add(line)
     print(f"{operation.name}: {len(known.points)} points, {len(chosen)} trials, {tally.seconds:.0f} s", flush=True)
     return tally
+
+
+def _report(operation: Operation, known: Undisturbed, chosen: list[Trial], folder: Path, report: Path) -> None:
+    """Write a line for each trial: what did not hold, empty where all did."""
+    with report.open("w", encoding="utf-8") as faults:
+        for trial in chosen:
+            fault = attempt(operation, known, trial, folder)
+            shutil.rmtree(folder)
+            faults.write(f"{trial.shown(known.points)}: {fault}\n" if fault else "\n")
+            faults.flush()
 
 
 def main() -> None:
