@@ -14,21 +14,20 @@ long as it is there, OUT is known by its hash as the answer to this job.
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from index.catalogue.items import Item, ItemReader, Reject, reading_notes, write_rejects
+from index.catalogue.formats.opening import files_of, is_named_by
+from index.catalogue.items import Item, ItemReader, Reject, reading_notes
 from index.errors import IndexLocked, UsageError
-from index.files import PARTIAL, atomic_write, exclusive_lock, fsync, sha256_file
+from index.files import PARTIAL, atomic_write, exclusive_lock, sha256_file
 from index.progress import OnProgress
-from index.visible import without_formula
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,6 +63,7 @@ class ShardJournal:
     shards: int = 0
     rows: int = 0
     id_column: str = "item_id"  # as the file calls it
+    id_type: str = ""  # the Arrow type that the file's ids have, "" for text
     reading_notes: tuple[str, ...] = ()  # what the file was taken for, first
     results: dict[int, ShardResult] = field(default_factory=dict)
     joined: str = ""  # sha256 of OUT, once there is one to take its place
@@ -102,8 +102,12 @@ def working(items: Path, out: Path) -> Iterator[Path]:
     """Hold OUT.parts while pricing into it. UsageError for an OUT that cannot be; IndexLocked if another is at it."""
     if out.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{out} must end in {' or '.join(SUFFIXES)}: that says what to write.")
-    if items.exists() and any(path.exists() and path.samefile(items) for path in (out, rejects_of(out))):
+    files = files_of(items)
+    written = [path for path in (out, rejects_of(out)) if path.exists()]
+    if any(path.samefile(file) for path in written for file in files if file.exists()):
         raise UsageError(f"{out} would overwrite the items that are to be priced: name another file with --output.")
+    if is_named_by(items, out):
+        raise UsageError(f"{out} would be read as one of the items next time: name another file with --output.")
     if out.exists() and not out.is_file():
         raise UsageError(f"{out} is {'a folder' if out.is_dir() else 'no regular file'}: name a file with --output.")
     parts = parts_of(out)
@@ -224,8 +228,8 @@ def _read_journal(parts: Path) -> ShardJournal | None:
         if journal is None:
             journal = ShardJournal(value)
         elif kind == "cut":
-            journal.shards, journal.rows, journal.id_column = value["shards"], value["rows"], value["id_column"]
-            journal.reading_notes = tuple(value["reading_notes"])
+            journal.shards, journal.rows, journal.reading_notes = value["shards"], value["rows"], tuple(value["notes"])
+            journal.id_column, journal.id_type = value["id_column"], value["id_type"]
         elif kind == "done":
             journal.results[value["shard"]] = ShardResult(**value)
         elif kind == "joined":
@@ -330,65 +334,3 @@ def read_table(path: Path) -> pa.Table:
 
     with pa.OSFile(str(path), "rb") as file:
         return pa.ipc.open_file(file).read_all()
-
-
-def join(out: Path, journal: ShardJournal, output: Iterable[str], *, guard_formulas: bool) -> None:
-    """Write OUT and its rejects from the parts, in the order of the shards, and put both in their places.
-
-    With `guard_formulas`, no id in a CSV is taken for a formula by a spreadsheet.
-    """
-    parts, columns = parts_of(out), ["item_id", *output]
-    tables = (read_table(priced_file(parts, shard)) for shard in range(journal.shards))
-    with system_refusals(out):
-        partial = parts / (out.name + PARTIAL)
-        names = [journal.id_column, *columns[1:]]
-        chosen = (table.select(columns).rename_columns(names) for table in tables)
-        if out.suffix.lower() == ".csv":
-            _write_csv(partial, chosen, without_formula if guard_formulas else str)
-        else:
-            _write_parquet(partial, chosen)
-        fsync(partial)
-        rejected = parts / rejects_of(out).name
-        write_rejects(_rejects(parts, journal.shards), rejected)
-        record(parts, "joined", sha256_file(partial))
-        if sum(result.rows - result.priced for result in journal.results.values()):
-            rejected.replace(rejects_of(out))
-        else:
-            rejects_of(out).unlink(missing_ok=True)  # of a run that OUT no longer stands for
-        partial.replace(out)
-        with contextlib.suppress(PermissionError):  # a folder that may be written and not read
-            fsync(out.parent)
-    sweep(parts)
-
-
-def _rejects(parts: Path, shards: int) -> Iterator[Reject]:
-    for shard in range(shards):
-        table = read_table(priced_file(parts, shard)).select([LINE, "item_id", COLUMN, REASON])
-        for line, item_id, column, reason in zip(*(cells.to_pylist() for cells in table.columns), strict=True):
-            if reason:
-                yield Reject(line, item_id[:80], column, reason)
-
-
-def _write_csv(path: Path, tables: Iterator[pa.Table], guard: Callable[[str], str]) -> None:
-    """Write ids as `guard` leaves them, numbers in the fewest digits that give them back; a list as JSON.
-
-    Where there is nothing, nothing is written.
-    """
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        for place, table in enumerate(tables):
-            if place == 0:
-                writer.writerow(table.column_names)
-            for item_id, *row in zip(*(column.to_pylist() for column in table.columns), strict=True):
-                cells = (json.dumps(cell) if isinstance(cell, list) else cell for cell in row)
-                writer.writerow((guard(item_id), *cells))
-
-
-def _write_parquet(path: Path, tables: Iterator[pa.Table]) -> None:
-    import pyarrow.parquet as pq
-
-    first = next(tables)
-    with pq.ParquetWriter(path, first.schema) as writer:
-        writer.write_table(first)
-        for table in tables:
-            writer.write_table(table)

@@ -95,6 +95,12 @@ class Reading:
         """True where the user named the column of dates: a date that cannot be is then a reject."""
         return self.settings.date is not None
 
+    @property
+    def id_type(self) -> str:
+        """Name of the Arrow type that the ids have in the file; "" where they are text."""
+        places = self.roles.places("id")
+        return self.source.types.get(places[0], "") if len(places) == 1 else ""
+
     def taken_for(self) -> str:
         """Return the line that says what a file was taken for."""
         named = self.roles.named()
