@@ -26,6 +26,7 @@ from engine.serving.shards import (
     COLUMN,
     LINE,
     REASON,
+    SHARED_LINES,
     ShardJournal,
     ShardResult,
     begin,
@@ -299,6 +300,8 @@ class ShardPricer:
         columns = rows.take(usable)
         further = {name: columns[name].to_pylist() for name in further_columns(columns)}
         items = make_items(*(columns[name].to_pylist() for name in ("item_id", "text", "image")), further=further)
+        of_file = json.loads(rows.schema.metadata[SHARED_LINES.encode()])
+        items = self._pricer.manifest.shared.joined(of_file).applied(items)
         result = self._pricer.price_items(
             items,
             self._photographs,

@@ -19,12 +19,15 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from index.catalogue.cleaning import without_markup
+from index.catalogue.fields import shared_first_lines
 from index.catalogue.formats.opening import files_of, is_named_by
 from index.catalogue.items import Item, ItemReader, Reject, reading_notes
+from index.catalogue.shared_lines import LOOKED_AT, NONE_SHARED, notes_on
 from index.errors import IndexLocked, UsageError
 from index.files import PARTIAL, atomic_write, exclusive_lock, sha256_file
 from index.progress import OnProgress
@@ -35,11 +38,14 @@ if TYPE_CHECKING:
     from index.catalogue.formats.records import Record
     from index.catalogue.reading import Reading
 
+    _Judged = tuple[Record, Item | Reject]
+
 JOURNAL, LOCK, PARTS = "journal.jsonl", "lock", ".parts"
 _SHARD = re.compile(r"(items|priced)-[0-9]{6,}\.arrow(\.partial)?")
 SUFFIXES = (".csv", ".parquet")
 SHARD_CHARACTERS = 32_000_000  # a shard ends here too, where cells are huge
 LINE, COLUMN, REASON = "line", "column", "reason"  # of a reject, in a part beside the columns of OUT
+SHARED_LINES = "shared_lines"  # of the whole file, beside the rows of each shard
 
 
 @dataclass(frozen=True)
@@ -269,22 +275,40 @@ def _is_whole(path: Path, sha256: str) -> bool:
 
 
 def cut(reading: Reading, parts: Path, shard_rows: int, on_progress: OnProgress) -> tuple[int, int, tuple[str, ...]]:
-    """Write the shards of a file: (shards, rows, notes on the reading). Holds one of them.
+    """Write the shards of a file: (shards, rows, notes on the reading). Holds one of them, and the file's beginning.
 
-    Raises DataRefused for a file without items.
+    There it looks for first lines that many items share, and each shard keeps them. Raises DataRefused for a file
+    without items.
     """
     reader = ItemReader(reading, priced=False, unique=False)
     rows = _judged(reader, reading)
+    beginning = list(_beginning(rows))
+    texts = [verdict.text for _, verdict in beginning if isinstance(verdict, Item)]
+    known = reading.shared or NONE_SHARED
+    found = shared_first_lines(map(without_markup, texts)) - known.lines
+    rows = chain(beginning, rows)
     shards = count = 0
     while table := _shard(reader, rows, shard_rows):
-        write_table(items_file(parts, shards), table)
+        metadata = {**table.schema.metadata, SHARED_LINES: json.dumps(sorted(found))}
+        write_table(items_file(parts, shards), table.replace_schema_metadata(metadata))
         shards, count = shards + 1, count + table.num_rows
         on_progress("reading", reader.rows, None)
     reader.refuse_if_unusable()
-    return shards, count, reading_notes(reading, reader.passed_over, reader.unnamed)
+    notes = reading_notes(reading, reader.passed_over, reader.unnamed)
+    return shards, count, (*notes, *notes_on(found, kept=known.kept))
 
 
-def _judged(reader: ItemReader, reading: Reading) -> Iterator[tuple[Record, Item | Reject]]:
+def _beginning(rows: Iterator[_Judged]) -> Iterator[_Judged]:
+    """The first rows, so many that shared lines are found among them, and fewer where cells are huge."""
+    characters = 0
+    for record, verdict in islice(rows, LOOKED_AT):
+        yield record, verdict
+        characters += sum(len(cell) for cell in record.cells if cell)
+        if characters > SHARD_CHARACTERS:
+            return
+
+
+def _judged(reader: ItemReader, reading: Reading) -> Iterator[_Judged]:
     """Each record that is an item or a reject; those that are passed over are counted by the reader."""
     for batch in reading.batches():
         for record in batch:
@@ -293,7 +317,7 @@ def _judged(reader: ItemReader, reading: Reading) -> Iterator[tuple[Record, Item
                 yield record, verdict
 
 
-def _shard(reader: ItemReader, rows: Iterator[tuple[Record, Item | Reject]], most: int) -> pa.Table | None:
+def _shard(reader: ItemReader, rows: Iterator[_Judged], most: int) -> pa.Table | None:
     """The next rows: item_id, text and image, and for one that is no item, column and reason."""
     import pyarrow as pa
 
