@@ -30,6 +30,7 @@ JOURNALS = (  # module, path of the function in it
     ("index.photographs.cache", "PhotographCache.record"),
     ("engine.serving.price_file", "record"),
     ("engine.serving.shards", "record"),
+    ("engine.serving.joining", "record"),
     ("engine.tuning.trials", "Journal.keep"),
     ("engine.finetune.run", "write_checkpoint"),
 )

@@ -40,7 +40,7 @@ def index_settings(folder: Path, manifest: Manifest) -> Settings:
 
 def index_columns(folder: Path, manifest: Manifest) -> IndexColumns:
     """Columns that an index reads of every item. Raises IndexUnusable as `index_settings` does."""
-    return IndexColumns(index_settings(folder, manifest).catalogue, manifest.further)
+    return IndexColumns(index_settings(folder, manifest).catalogue, manifest.further, manifest.shared)
 
 
 def expect_reference(folder: Path, reference: ReferenceSet, manifest: Manifest, settings: Settings) -> None:

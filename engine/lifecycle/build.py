@@ -90,7 +90,7 @@ def build_index(
         vectorizer = SearchVectorizer.fit(inputs, settings)
         training = TrainingSet(inputs, log_price, vectorizer.vectors(inputs), groups, fold)
         trained = train_ensemble(training, settings, on_progress=on_progress)
-        manifest = new_manifest(items, len(read.rejects), records, settings)
+        manifest = new_manifest(items, read, records, settings)
         caveats = caveats_out_of_fold(folder, manifest)
         evaluation = evaluate(trained.held_out, log_price, groups, settings, method="out of fold", notes=caveats)
         on_progress("writing the index", 0, None)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from engine.ensemble.price_model import save_models
 from engine.settings.schema import DEFAULT_CURRENCY
 from index.catalogue.further import further_columns
-from index.catalogue.items import Reject, write_rejects
+from index.catalogue.items import Catalogue, Reject, write_rejects
 from index.files import link_or_copy
 from index.storage.layout import REJECTS, REPORT, Step, unchanged_by
 from index.storage.manifest import Manifest, write_manifest
@@ -68,15 +68,17 @@ def finish(folder: Path, manifest: Manifest, old: Path | None = None, **changes:
     write_manifest(folder, replace(manifest, created=now, engine_version=version("price-engine"), **changes), known)
 
 
-def new_manifest(items: pa.Table, rejected: int, encoders: Any, settings: Any) -> Manifest:
+def new_manifest(items: pa.Table, read: Catalogue, encoders: Any, settings: Any) -> Manifest:
     """Manifest of a build; `finish` puts the version, the time and the files in."""
     return Manifest(
         rows=items.num_rows,
-        rejected=rejected,
+        rejected=len(read.rejects),
         currency=settings.currency or DEFAULT_CURRENCY,
         encoders=encoders,
         settings=asdict(settings),
         further=further_columns(items),
+        shared_lines=tuple(sorted(read.shared.lines)),
+        shared_lines_kept=read.shared.kept,
         engine_version="",
         created="",
     )

@@ -6,6 +6,7 @@ however many attempts, the file is the same to the last byte.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections import Counter
@@ -19,17 +20,18 @@ import numpy as np
 
 from engine.ensemble.expected_price import MEDIAN, require_answer
 from engine.ensemble.parts import index_columns
+from engine.serving.joining import join
 from engine.serving.pricer import PricedItems, Pricer, require_overrides, with_overrides
 from engine.serving.shards import (
     COLUMN,
     LINE,
     REASON,
+    SHARED_LINES,
     ShardJournal,
     ShardResult,
     begin,
     cut,
     items_file,
-    join,
     priced_file,
     read_table,
     record,
@@ -38,6 +40,8 @@ from engine.serving.shards import (
     working,
     write_table,
 )
+from engine.serving.stopwatch import Stopwatch
+from index.catalogue.formats.opening import files_of
 from index.catalogue.further import further_columns
 from index.catalogue.items import make_items
 from index.catalogue.reading import understand
@@ -219,11 +223,18 @@ def _identity(folder: Path) -> str:
         ) from error
 
 
-def _header(items: Path, job: PriceFileJob) -> dict[str, Any]:
-    if not items.is_file():
+def _hash(items: Path) -> str:
+    """The hash of a file, or of those of a folder or pattern, in their order."""
+    files = files_of(items)
+    if not all(file.is_file() for file in files):
         raise DataRefused(f"{items} is not a file: check the path.")
+    hashes = [sha256_file(file) for file in files]
+    return hashes[0] if files == [items] else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def _header(items: Path, job: PriceFileJob) -> dict[str, Any]:
     return {
-        "items": sha256_file(items),
+        "items": _hash(items),
         "index": job.generation,
         "engine_version": version("price-engine"),
         "settings": job.described(),
@@ -238,16 +249,16 @@ def _cut(items: Path, job: PriceFileJob, journal: ShardJournal, on_progress: OnP
     folder = current_generation(local_index(job.index_dir))
     columns = index_columns(folder, read_manifest(folder, files=False))
     reading = understand(items, settings.reading, priced=False, whole=False, index=columns, on_progress=on_progress)
-    journal.id_column = reading.heading("id") or "item_id"
+    journal.id_column, journal.id_type = reading.heading("id") or "item_id", reading.id_type
     if journal.id_column in (*FULL, LINE, COLUMN, REASON):
         raise UsageError(
             f"The id column may not be called {journal.id_column!r}, which is a column of the answer: rename it."
         )
     journal.shards, journal.rows, journal.reading_notes = cut(reading, job.parts, settings.shard_rows, on_progress)
-    if sha256_file(items) != journal.header["items"]:
+    if _hash(items) != journal.header["items"]:
         raise DataRefused(f"{items} changed while it was read: start again when it is complete.")
-    cut_as = {name: getattr(journal, name) for name in ("shards", "rows", "id_column", "reading_notes")}
-    record(job.parts, "cut", cut_as)
+    cut_as = {name: getattr(journal, name) for name in ("shards", "rows", "id_column", "id_type")}
+    record(job.parts, "cut", {**cut_as, "notes": journal.reading_notes})
 
 
 def _price(job: PriceFileJob, journal: ShardJournal, pool: Pool, on_progress: OnProgress) -> None:
@@ -289,6 +300,8 @@ class ShardPricer:
         columns = rows.take(usable)
         further = {name: columns[name].to_pylist() for name in further_columns(columns)}
         items = make_items(*(columns[name].to_pylist() for name in ("item_id", "text", "image")), further=further)
+        of_file = json.loads(rows.schema.metadata[SHARED_LINES.encode()])
+        items = self._pricer.manifest.shared.joined(of_file).applied(items)
         result = self._pricer.price_items(
             items,
             self._photographs,
@@ -358,32 +371,6 @@ def _type_of(column: str) -> pa.DataType:
 
     listed = {COMPARABLES: pa.list_(pa.string()), COMPARABLES_PER_UNIT: pa.list_(pa.float64())}
     return listed.get(column, pa.string() if column == UNIT else pa.float64())
-
-
-class Stopwatch:
-    """Stopwatch of stages: every moment belongs to one stage."""
-
-    def __init__(self, stage: str) -> None:
-        self._seconds: dict[str, float] = {}
-        self._stage, self._began = stage, time.monotonic()
-
-    def turn(self, stage: str) -> str:
-        """Give the time from here on to `stage`, "" for no stage; return the stage before it."""
-        now, before = time.monotonic(), self._stage
-        if before:
-            self._seconds[before] = self._seconds.get(before, 0.0) + now - self._began
-        self._stage, self._began = stage, now
-        return before
-
-    def update(self, stage: str, done: int, total: int | None) -> None:
-        """Give the time from here on to the stage that reports (`index.progress`)."""
-        if stage != self._stage:
-            self.turn(stage)
-
-    def taken(self) -> dict[str, float]:
-        """Seconds by stage since this was last asked."""
-        seconds, self._seconds = self._seconds, {}
-        return seconds
 
 
 def _summary(out: Path, journal: ShardJournal, resumed: int, seconds: float, clock: Stopwatch) -> PriceFileResult:

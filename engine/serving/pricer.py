@@ -182,7 +182,7 @@ class Pricer:
                 raise DataRefused(f"Item {place + 1} has no text and no photograph: give at least one of them.")
         ids, texts, images = zip(*((str(n), item.text, item.image) for n, item in enumerate(items)), strict=True)
         cells = self._cells(items)
-        table = make_items(ids, texts, images, further=cells)
+        table = self.manifest.shared.applied(make_items(ids, texts, images, further=cells))
         photographs = photographs or Photographs(allow_paths=True, fetch_missing=True)
         result = self.price_items(table, photographs, correction=correction, answer=answer)
         for priced, why in zip(result.priced, result.features.absent, strict=True):
@@ -207,7 +207,7 @@ class Pricer:
             for name, cell in item.further.items():
                 column = names.get(normalised(name))
                 if column is None:
-                    known = {column.partition(":")[2]: column for column in cells}
+                    known = dict.fromkeys(column.partition(":")[2] for column in cells)
                     raise UsageError(f"The index has no column {name!r}{suggestion(name, known)}.")
                 cells[column][row] = further_cell(column, cell)
         return cells

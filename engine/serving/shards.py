@@ -14,21 +14,23 @@ long as it is there, OUT is known by its hash as the answer to this job.
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from index.catalogue.items import Item, ItemReader, Reject, reading_notes, write_rejects
+from index.catalogue.cleaning import without_markup
+from index.catalogue.fields import shared_first_lines
+from index.catalogue.formats.opening import files_of, is_named_by
+from index.catalogue.items import Item, ItemReader, Reject, reading_notes
+from index.catalogue.shared_lines import LOOKED_AT, NONE_SHARED, notes_on
 from index.errors import IndexLocked, UsageError
-from index.files import PARTIAL, atomic_write, exclusive_lock, fsync, sha256_file
+from index.files import PARTIAL, atomic_write, exclusive_lock, sha256_file
 from index.progress import OnProgress
-from index.visible import without_formula
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,11 +38,14 @@ if TYPE_CHECKING:
     from index.catalogue.formats.records import Record
     from index.catalogue.reading import Reading
 
+    _Judged = tuple[Record, Item | Reject]
+
 JOURNAL, LOCK, PARTS = "journal.jsonl", "lock", ".parts"
 _SHARD = re.compile(r"(items|priced)-[0-9]{6,}\.arrow(\.partial)?")
 SUFFIXES = (".csv", ".parquet")
 SHARD_CHARACTERS = 32_000_000  # a shard ends here too, where cells are huge
 LINE, COLUMN, REASON = "line", "column", "reason"  # of a reject, in a part beside the columns of OUT
+SHARED_LINES = "shared_lines"  # of the whole file, beside the rows of each shard
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class ShardJournal:
     shards: int = 0
     rows: int = 0
     id_column: str = "item_id"  # as the file calls it
+    id_type: str = ""  # the Arrow type that the file's ids have, "" for text
     reading_notes: tuple[str, ...] = ()  # what the file was taken for, first
     results: dict[int, ShardResult] = field(default_factory=dict)
     joined: str = ""  # sha256 of OUT, once there is one to take its place
@@ -102,8 +108,12 @@ def working(items: Path, out: Path) -> Iterator[Path]:
     """Hold OUT.parts while pricing into it. UsageError for an OUT that cannot be; IndexLocked if another is at it."""
     if out.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{out} must end in {' or '.join(SUFFIXES)}: that says what to write.")
-    if items.exists() and any(path.exists() and path.samefile(items) for path in (out, rejects_of(out))):
+    files = files_of(items)
+    written = [path for path in (out, rejects_of(out)) if path.exists()]
+    if any(path.samefile(file) for path in written for file in files if file.exists()):
         raise UsageError(f"{out} would overwrite the items that are to be priced: name another file with --output.")
+    if is_named_by(items, out):
+        raise UsageError(f"{out} would be read as one of the items next time: name another file with --output.")
     if out.exists() and not out.is_file():
         raise UsageError(f"{out} is {'a folder' if out.is_dir() else 'no regular file'}: name a file with --output.")
     parts = parts_of(out)
@@ -224,8 +234,8 @@ def _read_journal(parts: Path) -> ShardJournal | None:
         if journal is None:
             journal = ShardJournal(value)
         elif kind == "cut":
-            journal.shards, journal.rows, journal.id_column = value["shards"], value["rows"], value["id_column"]
-            journal.reading_notes = tuple(value["reading_notes"])
+            journal.shards, journal.rows, journal.reading_notes = value["shards"], value["rows"], tuple(value["notes"])
+            journal.id_column, journal.id_type = value["id_column"], value["id_type"]
         elif kind == "done":
             journal.results[value["shard"]] = ShardResult(**value)
         elif kind == "joined":
@@ -265,22 +275,40 @@ def _is_whole(path: Path, sha256: str) -> bool:
 
 
 def cut(reading: Reading, parts: Path, shard_rows: int, on_progress: OnProgress) -> tuple[int, int, tuple[str, ...]]:
-    """Write the shards of a file: (shards, rows, notes on the reading). Holds one of them.
+    """Write the shards of a file: (shards, rows, notes on the reading). Holds one of them, and the file's beginning.
 
-    Raises DataRefused for a file without items.
+    There it looks for first lines that many items share, and each shard keeps them. Raises DataRefused for a file
+    without items.
     """
     reader = ItemReader(reading, priced=False, unique=False)
     rows = _judged(reader, reading)
+    beginning = list(_beginning(rows))
+    texts = [verdict.text for _, verdict in beginning if isinstance(verdict, Item)]
+    known = reading.shared or NONE_SHARED
+    found = shared_first_lines(map(without_markup, texts)) - known.lines
+    rows = chain(beginning, rows)
     shards = count = 0
     while table := _shard(reader, rows, shard_rows):
-        write_table(items_file(parts, shards), table)
+        metadata = {**table.schema.metadata, SHARED_LINES: json.dumps(sorted(found))}
+        write_table(items_file(parts, shards), table.replace_schema_metadata(metadata))
         shards, count = shards + 1, count + table.num_rows
         on_progress("reading", reader.rows, None)
     reader.refuse_if_unusable()
-    return shards, count, reading_notes(reading, reader.passed_over, reader.unnamed)
+    notes = reading_notes(reading, reader.passed_over, reader.unnamed)
+    return shards, count, (*notes, *notes_on(found, kept=known.kept))
 
 
-def _judged(reader: ItemReader, reading: Reading) -> Iterator[tuple[Record, Item | Reject]]:
+def _beginning(rows: Iterator[_Judged]) -> Iterator[_Judged]:
+    """The first rows, so many that shared lines are found among them, and fewer where cells are huge."""
+    characters = 0
+    for record, verdict in islice(rows, LOOKED_AT):
+        yield record, verdict
+        characters += sum(len(cell) for cell in record.cells if cell)
+        if characters > SHARD_CHARACTERS:
+            return
+
+
+def _judged(reader: ItemReader, reading: Reading) -> Iterator[_Judged]:
     """Each record that is an item or a reject; those that are passed over are counted by the reader."""
     for batch in reading.batches():
         for record in batch:
@@ -289,7 +317,7 @@ def _judged(reader: ItemReader, reading: Reading) -> Iterator[tuple[Record, Item
                 yield record, verdict
 
 
-def _shard(reader: ItemReader, rows: Iterator[tuple[Record, Item | Reject]], most: int) -> pa.Table | None:
+def _shard(reader: ItemReader, rows: Iterator[_Judged], most: int) -> pa.Table | None:
     """The next rows: item_id, text and image, and for one that is no item, column and reason."""
     import pyarrow as pa
 
@@ -330,65 +358,3 @@ def read_table(path: Path) -> pa.Table:
 
     with pa.OSFile(str(path), "rb") as file:
         return pa.ipc.open_file(file).read_all()
-
-
-def join(out: Path, journal: ShardJournal, output: Iterable[str], *, guard_formulas: bool) -> None:
-    """Write OUT and its rejects from the parts, in the order of the shards, and put both in their places.
-
-    With `guard_formulas`, no id in a CSV is taken for a formula by a spreadsheet.
-    """
-    parts, columns = parts_of(out), ["item_id", *output]
-    tables = (read_table(priced_file(parts, shard)) for shard in range(journal.shards))
-    with system_refusals(out):
-        partial = parts / (out.name + PARTIAL)
-        names = [journal.id_column, *columns[1:]]
-        chosen = (table.select(columns).rename_columns(names) for table in tables)
-        if out.suffix.lower() == ".csv":
-            _write_csv(partial, chosen, without_formula if guard_formulas else str)
-        else:
-            _write_parquet(partial, chosen)
-        fsync(partial)
-        rejected = parts / rejects_of(out).name
-        write_rejects(_rejects(parts, journal.shards), rejected)
-        record(parts, "joined", sha256_file(partial))
-        if sum(result.rows - result.priced for result in journal.results.values()):
-            rejected.replace(rejects_of(out))
-        else:
-            rejects_of(out).unlink(missing_ok=True)  # of a run that OUT no longer stands for
-        partial.replace(out)
-        with contextlib.suppress(PermissionError):  # a folder that may be written and not read
-            fsync(out.parent)
-    sweep(parts)
-
-
-def _rejects(parts: Path, shards: int) -> Iterator[Reject]:
-    for shard in range(shards):
-        table = read_table(priced_file(parts, shard)).select([LINE, "item_id", COLUMN, REASON])
-        for line, item_id, column, reason in zip(*(cells.to_pylist() for cells in table.columns), strict=True):
-            if reason:
-                yield Reject(line, item_id[:80], column, reason)
-
-
-def _write_csv(path: Path, tables: Iterator[pa.Table], guard: Callable[[str], str]) -> None:
-    """Write ids as `guard` leaves them, numbers in the fewest digits that give them back; a list as JSON.
-
-    Where there is nothing, nothing is written.
-    """
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        for place, table in enumerate(tables):
-            if place == 0:
-                writer.writerow(table.column_names)
-            for item_id, *row in zip(*(column.to_pylist() for column in table.columns), strict=True):
-                cells = (json.dumps(cell) if isinstance(cell, list) else cell for cell in row)
-                writer.writerow((guard(item_id), *cells))
-
-
-def _write_parquet(path: Path, tables: Iterator[pa.Table]) -> None:
-    import pyarrow.parquet as pq
-
-    first = next(tables)
-    with pq.ParquetWriter(path, first.schema) as writer:
-        writer.write_table(first)
-        for table in tables:
-            writer.write_table(table)

@@ -24,6 +24,7 @@ from index.catalogue.further import further_type
 from index.catalogue.money.prices import HIGHEST_PRICE, LOWEST_PRICE
 from index.catalogue.reading import PriceReader, Reading, understand
 from index.catalogue.settings import IndexColumns, ReadSettings
+from index.catalogue.shared_lines import SharedLines, find_shared_lines, notes_on
 from index.catalogue.shops.articles import Article
 from index.catalogue.shops.values import read_number
 from index.errors import DataRefused
@@ -95,16 +96,22 @@ class Catalogue:
     unnamed: int  # items without an id of their own, which are named by their line
     prices: pa.ChunkedArray  # (n,) float64 money as the file has it; null where an item has none
     reading: Reading
+    shared: SharedLines  # first lines that are no names: the index's, where the items are for one, and the file's
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on how the file was read, and on what the reader may not expect."""
-        return (*self.reading.notes, *_unnamed_note(self.unnamed))
+        return (*self.reading.notes, *_unnamed_note(self.unnamed), *self._shared_note)
 
     @property
     def reading_notes(self) -> tuple[str, ...]:
         """Sentences for whoever reads a file and sees no more of it: what it was taken for, what was passed over."""
-        return reading_notes(self.reading, self.passed_over, self.unnamed)
+        return (*reading_notes(self.reading, self.passed_over, self.unnamed), *self._shared_note)
+
+    @property
+    def _shared_note(self) -> tuple[str, ...]:
+        known = self.reading.shared.lines if self.reading.shared else frozenset()
+        return notes_on(self.shared.lines - known, kept=self.shared.kept)
 
     @property
     def rejected(self) -> Counter[str]:
@@ -145,14 +152,16 @@ def read_items(reading: Reading, priced: bool, on_progress: OnProgress = silent)
         prices.append(pa.array([item.price for item in items], pa.float64()))
         on_progress("reading", reader.rows, None)
     reader.refuse_if_unusable()
+    shared = find_shared_lines(pa.concat_tables(tables or [reader.table([])]), reading.shared)
     return Catalogue(
-        items=pa.concat_tables(tables or [reader.table([])]),
+        items=pa.concat_tables([shared.applied(table) for table in tables or [reader.table([])]]),
         rejects=rejects,
         passed_over=reader.passed_over,
         several=reader.several,
         unnamed=reader.unnamed,
         prices=pa.chunked_array(prices, pa.float64()),
         reading=reading,
+        shared=shared,
     )
 
 

@@ -19,6 +19,7 @@ from index.catalogue.money.currencies import CODES, read_currency
 from index.catalogue.money.prices import Money, PriceConvention, decide_convention
 from index.catalogue.money.rates import Rates, one_currency
 from index.catalogue.settings import IndexColumns, ReadSettings
+from index.catalogue.shared_lines import SharedLines
 from index.catalogue.shops.articles import Articles
 from index.catalogue.shops.columns import find_column, find_roles, shop_of
 from index.catalogue.shops.headings import WITHOUT_TAX, normalised
@@ -64,6 +65,7 @@ class Reading:
     dates: DateConvention | None
     newest: Mapping[str, int]  # id -> line of its newest price, of ids with several
     survey: Survey
+    shared: SharedLines | None  # first lines that are no names, as an index knows them; None where there is none
 
     @property
     def kind(self) -> str:
@@ -94,6 +96,12 @@ class Reading:
     def dates_matter(self) -> bool:
         """True where the user named the column of dates: a date that cannot be is then a reject."""
         return self.settings.date is not None
+
+    @property
+    def id_type(self) -> str:
+        """Name of the Arrow type that the ids have in the file; "" where they are text."""
+        places = self.roles.places("id")
+        return self.source.types.get(places[0], "") if len(places) == 1 else ""
 
     def taken_for(self) -> str:
         """Return the line that says what a file was taken for."""
@@ -165,6 +173,7 @@ def understand(
         dates=dates,
         newest=_newest(source, articles, dates) if dates else {},
         survey=survey,
+        shared=index.shared if index else None,
     )
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, fields
 from typing import Any
 
+from index.catalogue.shared_lines import NONE_SHARED, SharedLines
 from index.errors import UsageError
 
 
@@ -50,6 +51,7 @@ class IndexColumns:
 
     named: ReadSettings  # what the user said when the index was built
     further: tuple[str, ...] = ()  # as items have them: `category:NAME`, `number:NAME`
+    shared: SharedLines = NONE_SHARED  # first lines that are no names
 
 
 FOUND = ReadSettings()

@@ -16,7 +16,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from index.catalogue.fields import first_line_key
 from index.catalogue.further import CATEGORY, NUMBER
+from index.catalogue.shared_lines import SharedLines
 from index.contents import AGAIN, MOST_JSON, expect, loading, parse_json, whole
 from index.embedding.columns import VECTOR_PREFIX, EncoderRecord
 from index.errors import IndexUnusable
@@ -46,12 +48,21 @@ class Manifest:
     settings: dict[str, Any]
     further: tuple[str, ...] = ()
     """Further columns of the items, which every item to price is read by: `category:NAME` and `number:NAME`."""
+    shared_lines: tuple[str, ...] = ()
+    """First lines of texts that are no names, as `SharedLines` has them, sorted."""
+    shared_lines_kept: bool = False
+    """Whether they stand in the texts, below the names."""
     files: dict[str, str] = field(default_factory=dict)
 
     @property
     def dims(self) -> dict[str, int]:
         """Modality -> how many numbers its vectors have."""
         return {record.column.removeprefix(VECTOR_PREFIX): record.dim for record in self.encoders}
+
+    @property
+    def shared(self) -> SharedLines:
+        """First lines of texts that are no names."""
+        return SharedLines(frozenset(self.shared_lines), self.shared_lines_kept)
 
 
 def write_manifest(folder: Path, manifest: Manifest, hashed: Mapping[str, str] = MappingProxyType({})) -> Manifest:
@@ -119,7 +130,8 @@ def _parse(folder: Path, document: dict[str, Any]) -> Manifest:
             raise IndexUnusable(f"{where} has changed since the index was built: {AGAIN}.")
         _check_values(body)
         encoders = tuple(EncoderRecord(**record) for record in body.pop("encoders"))
-        return Manifest(encoders=encoders, further=tuple(body.pop("further")), **body)
+        further, shared = tuple(body.pop("further")), tuple(body.pop("shared_lines"))
+        return Manifest(encoders=encoders, further=further, shared_lines=shared, **body)
 
 
 def _check_values(body: Mapping[str, Any]) -> None:
@@ -143,6 +155,12 @@ def _check_values(body: Mapping[str, Any]) -> None:
     expect(all(isinstance(name, str) for name in body["further"]), "a further column has no name")
     expect(all(name.startswith((CATEGORY, NUMBER)) for name in body["further"]), "a further column is of no kind")
     expect(len(set(body["further"])) == len(body["further"]), "two further columns have one name")
+    shared = body["shared_lines"]
+    expect(isinstance(shared, list), "shared_lines is no list")
+    expect(all(isinstance(line, str) for line in shared), "a shared line is no text")
+    expect(all(line == first_line_key(line) for line in shared), "a shared line is not as it is looked up")
+    expect(len(set(shared)) == len(shared), "a shared line comes twice")
+    expect(isinstance(body["shared_lines_kept"], bool), "shared_lines_kept is neither true nor false")
     expect(isinstance(body["files"], dict), "files are no object")
     for path, digest in body["files"].items():
         expect(is_file_of_generation(path), f"{path[:60]!r} is no file of an index")

@@ -6,7 +6,18 @@
 `names` says what near-duplicates share and which first lines name nothing.
 """
 
+from index.catalogue.fields.labels import first_line_key
 from index.catalogue.fields.names import name_key, shared_first_lines
-from index.catalogue.fields.parse import Fields, Prose, details, parse_fields, parse_prose
+from index.catalogue.fields.parse import Fields, Prose, details, name_first, parse_fields, parse_prose
 
-__all__ = ["Fields", "Prose", "details", "name_key", "parse_fields", "parse_prose", "shared_first_lines"]
+__all__ = [
+    "Fields",
+    "Prose",
+    "details",
+    "first_line_key",
+    "name_first",
+    "name_key",
+    "parse_fields",
+    "parse_prose",
+    "shared_first_lines",
+]

@@ -71,24 +71,47 @@ def parse_fields(text: str, shared: Collection[str] = frozenset()) -> Fields:
     return Fields(name, amount, unit, quantity.pack)
 
 
-def parse_prose(text: str, shared: Collection[str] = frozenset()) -> Prose:
+def name_first(text: str, shared: Collection[str], *, kept: bool) -> str:
+    """Return a text without the lines above its name that say nothing of the item, or with these below it if `kept`.
+
+    These are the `shared` lines and those that end in a colon. So whoever reads the text alone, an encoder or
+    `parse_prose`, finds the name where it finds every other. Done again, it changes nothing. A labelled text, and one
+    of nothing but such lines, is returned as it is.
+    """
+    if "\n" not in text:
+        return text
+    unlabelled, sections = cut(text)
+    if not _NAMING.isdisjoint(label for label, _, _ in sections):
+        return text
+    lines = text.splitlines()
+    places = _free_lines(unlabelled, sections) or [0]
+    name, _, silent = name_line([lines[at] for at in places], shared)
+    above = [places[at] for at in sorted(silent)]
+    if not above:
+        return text
+    left = [line for at, line in enumerate(lines) if at not in above]
+    below = places[name] + 1 - len(above)
+    return "\n".join([*left[:below], *(lines[at] for at in above if kept), *left[below:]])
+
+
+def parse_prose(text: str) -> Prose:
     """Read what stands beside the name: bullet points and description. Of free text, every line but the name's."""
     lines, sections = cut(text)
     if _NAMING.isdisjoint(label for label, _, _ in sections):
-        free = _free_text(lines, sections, shared)
+        free = _free_text(lines, sections, ())
         bullets = tuple(" ".join(line.split()[1:]) for line in free.further if _BULLET.match(line))
         prose = [free.remainder, *(line for line in free.further if not _BULLET.match(line))]
         return Prose(bullets, " ".join(" ".join(prose).split()))
     return Prose(_parts(lines, sections, "bullet point"), " ".join(_parts(lines, sections, "product description", "")))
 
 
-def details(text: str, shared: Collection[str] = frozenset()) -> str:
+def details(text: str) -> str:
     """The name, the description or else the first five bullet points, and the amount with its unit in one spelling.
 
     Source: what the towers-knn system lets its encoders read (its write-up does not say whether the name is part of
     it; here it is, or a listing without bullet points would have none).
     """
-    fields, (bullets, description) = parse_fields(text, shared), parse_prose(text, shared)
+    fields, (bullets, description) = parse_fields(text), parse_prose(text)
     prose = description or "\n".join(bullets[:DETAIL_BULLETS])
     unit = "NA" if fields.unit in (OTHER, NONE) else fields.unit  # as that system writes what it does not know
     amount = "" if fields.amount is None else f"{fields.amount:g} {unit}"
@@ -130,8 +153,13 @@ def _labelled_name(lines: Sequence[str], sections: Sequence[Section], last: Mapp
     return _bounded(name, NAME_LIMIT)
 
 
+def _free_lines(lines: Sequence[str], sections: Iterable[Section]) -> list[int]:
+    """The places of the lines that are neither blank nor below a label of the challenge's."""
+    return [at for label, start, end in sections if not label for at in range(start, end) if lines[at].strip()]
+
+
 def _free_text(lines: Sequence[str], sections: Iterable[Section], shared: Collection[str]) -> _FreeText:
-    kept = [line for label, start, end in sections if not label for line in lines[start:end] if line.strip()] or [""]
+    kept = [lines[at] for at in _free_lines(lines, sections)] or [""]
     if len(kept) == 1 and ":" not in kept[0]:
         return _FreeText(*_split_name(" ".join(kept[0].split())), [])
     at, line, silent = name_line(kept, shared)

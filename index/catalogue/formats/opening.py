@@ -8,7 +8,7 @@ from index.catalogue.formats.delimited import open_delimited
 from index.catalogue.formats.encodings import open_text
 from index.catalogue.formats.json_records import open_json
 from index.catalogue.formats.merchant import open_merchant
-from index.catalogue.formats.parquet import open_parquet, parquet_files
+from index.catalogue.formats.parquet import is_hidden, open_parquet, parquet_files
 from index.catalogue.formats.records import Source
 from index.catalogue.formats.workbook import is_workbook, open_workbook
 from index.errors import DataRefused
@@ -41,9 +41,26 @@ def open_source(path: Path, *, sheet: str | None = None) -> Source:
         raise DataRefused(f"{path} cannot be read: {error.strerror}.") from error
 
 
+def files_of(path: Path) -> list[Path]:
+    """Return the files that hold the records: the path itself, or the Parquet files of a folder or pattern."""
+    return parquet_files(path) if path.is_dir() or _is_pattern(path) else [path]
+
+
+def is_named_by(path: Path, file: Path) -> bool:
+    """Tell whether a file is, or would be where it is written, one of those that a folder or pattern names."""
+    if path.is_dir():
+        return file.suffix == ".parquet" and not is_hidden(file) and file.resolve().is_relative_to(path.resolve())
+    return _is_pattern(path) and file.match(str(path))
+
+
+def _is_pattern(path: Path) -> bool:
+    return _PATTERN.search(path.name) is not None and not path.exists()
+
+
 def _open(path: Path, sheet: str | None) -> Source:
-    if path.is_dir() or (_PATTERN.search(path.name) and not path.exists()):
-        return open_parquet(path, parquet_files(path))
+    files = files_of(path)
+    if files != [path]:
+        return open_parquet(path, files)
     if path.exists() and not path.is_file():  # told before it is opened: a pipe would keep us waiting
         raise DataRefused(f"{path} is not a regular file: save the data to a file first.")
     with path.open("rb") as opened:

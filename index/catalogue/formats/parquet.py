@@ -29,7 +29,8 @@ def open_parquet(path: Path, files: Sequence[Path]) -> Source:
     header = tuple(schemas[0].names)
     unread = [f"{field.name!r}" for field in schemas[0] if _as_text(field.type) is None]
     notes = (f"Not read, being neither text nor numbers: {', '.join(unread)}.",) if unread else ()
-    return Source(path, kind, header, lambda columns, _: _batches(files, header, columns), 0, notes)
+    types = {place: str(field.type) for place, field in enumerate(schemas[0])}
+    return Source(path, kind, header, lambda columns, _: _batches(files, header, columns), 0, notes, types=types)
 
 
 def parquet_files(path: Path) -> list[Path]:
@@ -38,7 +39,7 @@ def parquet_files(path: Path) -> list[Path]:
     Raises `DataRefused` where there are none, or something else among those that a pattern names.
     """
     found = path.rglob("*.parquet") if path.is_dir() else Path(path.anchor).glob(str(path.relative_to(path.anchor)))
-    files = sorted(file for file in found if file.is_file() and not file.name.startswith((".", "_")))
+    files = sorted(file for file in found if file.is_file() and not is_hidden(file))
     for file in files:
         with file.open("rb") as opened:
             if opened.read(4) != b"PAR1":
@@ -47,6 +48,16 @@ def parquet_files(path: Path) -> list[Path]:
         what = "is a folder without a .parquet file" if path.is_dir() else "names no file"
         raise DataRefused(f"{path} {what}: name a file with the items.")
     return files
+
+
+def is_hidden(file: Path) -> bool:
+    """Tell whether a file of a folder is none of the data, by its name."""
+    return file.name.startswith((".", "_"))
+
+
+def plain_number(value: float) -> str:
+    """Return how a number is written: a whole one without ".0"."""
+    return repr(value).removesuffix(".0")
 
 
 def _schema(path: Path) -> "pa.Schema":
@@ -122,7 +133,7 @@ def _as_text(kind: "pa.DataType") -> Callable[[Any], str] | None:
         entry = _as_text(kind.value_type)
         return entry and (lambda values: ",".join("" if value is None else entry(value) for value in values))
     plain: list[tuple[Callable[[pa.DataType], bool], Callable[[Any], str]]] = [
-        (types.is_floating, lambda value: repr(value).removesuffix(".0")),
+        (types.is_floating, plain_number),
         (types.is_boolean, lambda value: "true" if value else "false"),
         (types.is_temporal, lambda value: value.isoformat() if hasattr(value, "isoformat") else str(value)),
         *((is_kind, str) for is_kind in (types.is_integer, types.is_decimal, types.is_string, types.is_large_string)),

@@ -69,6 +69,7 @@ class Source:
     passed_over: int = 0  # lines before the header
     opening_notes: tuple[str, ...] = ()
     currencies: Mapping[int, str] = field(default_factory=dict)  # column -> ISO code that its cells are formatted with
+    types: Mapping[int, str] = field(default_factory=dict)  # column -> name of its Arrow type, where it has one
     tally: Tally = field(default_factory=Tally)
 
     @property

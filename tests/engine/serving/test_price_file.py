@@ -25,7 +25,6 @@ from engine.serving.price_file import (
     PriceFileJob,
     PriceFileResult,
     PriceFileSettings,
-    Stopwatch,
     here,
     price_file,
 )
@@ -43,6 +42,7 @@ from engine.serving.shards import (
     working,
     write_table,
 )
+from engine.serving.stopwatch import Stopwatch
 from index.catalogue.settings import ReadSettings
 from index.embedding.encode import Encoders
 from index.errors import DataRefused, IndexLocked, IndexUnusable, PriceError, UsageError
@@ -337,7 +337,7 @@ def test_an_output_that_was_changed_before_its_job_was_tidied_up_is_not_told_as_
     run: Any, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("engine.serving.shards.sweep", lambda parts: None)
+        patch.setattr("engine.serving.joining.sweep", lambda parts: None)
         run()
     assert parts_of(out).exists()
     out.write_text("mine")
@@ -666,3 +666,106 @@ def test_every_moment_belongs_to_one_stage(monkeypatch: pytest.MonkeyPatch) -> N
     clock.turn("d")
     assert clock.taken() == {"a": 1.0 + 4.0, "b": 2.0, "c": 3.0}
     assert clock.taken() == {}
+
+
+def parquet(path: Path, ids: pa.Array, words: str = "Tea") -> Path:
+    texts = [f"{words} {row}" for row in range(len(ids))]
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table({"sample_id": ids, "catalog_content": texts}), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.int64(), pa.uint64(), pa.float32(), pa.float64(), pa.string()], ids=str)
+def test_ids_of_a_parquet_file_keep_their_type_in_parquet(kind: pa.DataType, run: Any, tmp_path: Path) -> None:
+    ids = pa.array(["7", "0", "-3"] if pa.types.is_string(kind) else [7, 0, 120], kind)
+    if pa.types.is_floating(kind):
+        ids = pa.array([7.0, 0.1, -1e300 if kind == pa.float64() else 2.5], kind)
+    run(source=parquet(tmp_path / "items.parquet", ids), to=tmp_path / "out.parquet", shard_rows=2)
+    assert pq.read_table(tmp_path / "out.parquet")["sample_id"].combine_chunks().equals(ids)
+
+
+def test_ids_of_a_parquet_file_are_written_to_a_csv_as_before(run: Any, tmp_path: Path, out: Path) -> None:
+    run(source=parquet(tmp_path / "items.parquet", pa.array([7, 10**18 + 1])))
+    assert [line["sample_id"] for line in read(out)] == ["7", "1000000000000000001"]
+
+
+def test_ids_stay_text_where_one_is_made_or_the_input_is_text(run: Any, items: Path, tmp_path: Path) -> None:
+    run(
+        source=parquet(tmp_path / "items.parquet", pa.array([7, None, 8, 9])), to=tmp_path / "out.parquet", shard_rows=3
+    )
+    ids = pq.read_table(tmp_path / "out.parquet")["sample_id"]
+    assert (ids.type, ids.to_pylist()) == (pa.string(), ["7", "line-2", "8", "9"])
+    run(source=items, to=tmp_path / "of-csv.parquet")
+    assert pq.read_table(tmp_path / "of-csv.parquet")["sample_id"].type == pa.string()
+
+
+def test_the_type_of_ids_is_remembered_by_a_job_that_goes_on(run: Any, tmp_path: Path) -> None:
+    def dying(job: PriceFileJob, some: Sequence[int]) -> Iterator[ShardResult]:
+        yield next(by_length(job, some))
+        raise KeyboardInterrupt
+
+    source = parquet(tmp_path / "items.parquet", pa.array(range(12), pa.int32()))
+    with pytest.raises(KeyboardInterrupt):
+        run(source=source, to=tmp_path / "out.parquet", pool=dying)
+    assert run(source=source, to=tmp_path / "out.parquet").resumed == 5
+    assert pq.read_table(tmp_path / "out.parquet")["sample_id"].type == pa.int32()
+
+
+def test_a_folder_or_pattern_of_parquet_files_is_priced_as_one_file(run: Any, tmp_path: Path) -> None:
+    for part in range(3):
+        parquet(tmp_path / "parts" / f"{part}.parquet", pa.array([10 * part, 10 * part + 1]), "Tea " * part)
+    whole = tmp_path / "whole.parquet"
+    pq.write_table(pq.read_table(tmp_path / "parts"), whole)
+    outs = [tmp_path / f"{name}.csv" for name in ("file", "folder", "pattern")]
+    for source, to in zip((whole, tmp_path / "parts", tmp_path / "parts" / "*.parquet"), outs, strict=True):
+        assert run(source=source, to=to).rows == 6
+    assert outs[0].read_bytes() == outs[1].read_bytes() == outs[2].read_bytes()
+
+
+@pytest.mark.parametrize("change", ["a cell", "a part", "the order"])
+def test_a_job_of_parts_is_not_gone_on_with_where_one_of_them_changed(change: str, run: Any, tmp_path: Path) -> None:
+    def dying(job: PriceFileJob, some: Sequence[int]) -> Iterator[ShardResult]:
+        yield next(by_length(job, some))
+        raise KeyboardInterrupt
+
+    parts, out = tmp_path / "parts", tmp_path / "out.csv"
+    for part in "ab":
+        parquet(parts / f"{part}.parquet", pa.array(range(6)), f"Tea {part}")
+    with pytest.raises(KeyboardInterrupt):
+        run(source=parts, to=out, pool=dying)
+    if change == "a cell":
+        parquet(parts / "b.parquet", pa.array(range(6)), "Tee b")
+    elif change == "a part":
+        parquet(parts / "c.parquet", pa.array([7]))
+    else:
+        (parts / "a.parquet").rename(parts / "c.parquet")
+    with pytest.raises(UsageError, match="an unfinished job with other items"):
+        run(source=parts, to=out)
+    assert run(source=parts, to=out, overwrite=True).resumed == 0
+
+
+def test_an_output_among_the_parts_that_are_read_is_refused(run: Any, tmp_path: Path) -> None:
+    parts = tmp_path / "parts"
+    source = parquet(parts / "a.parquet", pa.array([1, 2]))
+    before = source.read_bytes()
+    for items, to in (
+        (parts, source),
+        (parts, parts / "deep" / "out.parquet"),
+        (parts / "*.parquet", parts / "out.parquet"),
+        (parts / "*", parts / "out.csv"),
+    ):
+        with pytest.raises(UsageError, match=r"would overwrite the items|would be read as one of the items"):
+            run(source=items, to=to, overwrite=True)
+    assert source.read_bytes() == before and [path.name for path in parts.iterdir()] == ["a.parquet"]
+    run(source=parts, to=parts / "out.csv")
+    assert run(source=parts, to=parts / "out.csv", overwrite=True).rows == 2
+
+
+def test_a_folder_or_pattern_without_parquet_files_is_refused(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataRefused, match=r"is a folder without a \.parquet file"):
+        run(source=tmp_path / "empty")
+    with pytest.raises(DataRefused, match="names no file"):
+        run(source=tmp_path / "*.parquet")
+    with pytest.raises(DataRefused, match="is not a file: check the path"):
+        run(source=tmp_path / "nowhere.csv")

@@ -85,6 +85,20 @@ def test_a_row_of_a_frame_with_nothing_to_price_is_refused_by_its_number(pricer:
         pricer.price_frame(pd.DataFrame({"text": ["Tea", np.nan]}))
 
 
+@pytest.mark.parametrize(
+    ("item", "cells"),
+    [
+        (Item(float("nan")), "text nan and image None"),  # type: ignore[arg-type]
+        (Item("tea", float("nan")), "text 'tea' and image nan"),  # type: ignore[arg-type]
+        (Item(None), "text None and image None"),  # type: ignore[arg-type]
+        (Item(b"tea"), "text b'tea' and image None"),  # type: ignore[arg-type]
+    ],
+)
+def test_an_item_whose_cells_are_no_strings_is_refused_by_its_number(item: Item, cells: str, pricer: Pricer) -> None:
+    with pytest.raises(DataRefused, match=f"Item 2 has {cells}: give strings, and no photograph as None"):
+        pricer.price([Item("tea"), item])
+
+
 def test_the_lines_of_the_readme_run(shop: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     lines = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
@@ -133,7 +147,7 @@ def test_each_item_is_told_of_its_own_photograph(pricer: Pricer, shop: Any, tmp_
 
 def test_comparables_are_the_nearest_rows_in_the_band_by_brute_force(pricer: Pricer, shop: Any) -> None:
     store, text = ItemStore.open(current_generation(shop.index)), TEXTS[0]
-    items, lsa = store.items(), Lsa.load(current_generation(shop.index), InputShape({}))
+    items, lsa = store.items(), Lsa.load(current_generation(shop.index), InputShape.of(pricer.manifest))
     encoder = open_encoder("minilm")
     cosines = np.mean(
         [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from index.catalogue.fields import details, parse_fields, parse_prose, shared_first_lines
+from index.catalogue.fields import name_first, parse_fields, parse_prose, shared_first_lines
 from index.catalogue.fields.labels import CONDITIONS, LABELS
 
 NAME = "Acme Tea, 20 bags"
@@ -104,8 +104,7 @@ def test_a_first_line_that_many_different_items_share_is_found_and_names_nothing
     shared = shared_first_lines(texts)
     assert shared == {"free delivery from 50"}
     assert [parse_fields(text, shared) for text in texts] == [parse_fields(text) for text in clean]
-    assert [parse_prose(text, shared) for text in texts] == [parse_prose(text) for text in clean]
-    assert [details(text, shared) for text in texts] == [details(text) for text in clean]
+    assert [name_first(text, shared, kept=False) for text in texts] == clean
 
 
 def test_two_shared_lines_one_below_the_other_are_both_found() -> None:

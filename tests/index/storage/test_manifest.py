@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from index.catalogue.shared_lines import SharedLines
 from index.embedding.columns import EncoderRecord
 from index.errors import IndexUnusable
 from index.storage.manifest import MANIFEST, Manifest, read_manifest, write_manifest
@@ -62,8 +63,9 @@ def sign(folder: Path) -> None:
 
 
 def test_what_is_written_is_what_is_read(folder: Path) -> None:
-    written = write_manifest(folder, made())
+    written = write_manifest(folder, made(shared_lines=("free delivery", "only today"), shared_lines_kept=True))
     assert read_manifest(folder) == written
+    assert read_manifest(folder).shared == SharedLines(frozenset(("free delivery", "only today")), kept=True)
     assert written.settings == made().settings
     assert written.encoders == made().encoders
 
@@ -197,6 +199,8 @@ WRONG = {
     "currency": [7, None],
     "created": [None],
     "settings": [[], None],
+    "shared_lines": [{}, None, "free delivery", [7], ["free delivery"] * 2, ["Free delivery"], ["free  delivery"]],
+    "shared_lines_kept": [None, 1, "true"],
     "files": [[], {"report.json": "0" * 63}, {"report.json": 7}, {"/etc/hostname": "0" * 64}, {"colours": "0" * 64}],
     "encoders": [
         {},
