@@ -1,5 +1,6 @@
 """Packs that the words before a number say: "pack of 6", "lot de 6", "Packung mit 10", "PK- 6", "Qty 6", "soap x6"."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -98,5 +99,5 @@ def times_before(words: Sequence[str], number: Number, text: str, measured: bool
     start = number.start
     if words[start - 1] not in TIMES or words[start - 2][0] in DIGITS:
         return False
-    named = f"X{number.written}" in text or f"X {number.written}" in text
+    named = re.search(rf"X\s*{re.escape(str(number.written))}", text) is not None
     return words[number.after] in CLOSING and (measured or words[start - 2] in ("(", "[") or not named)

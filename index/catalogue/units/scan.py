@@ -277,7 +277,7 @@ class Scan:
         if spelling == '"':
             return _QUOTATION.search(self.folded) is not None
         if spelling == "m":
-            return f"{written}M" in self.text or f"{written} M" in self.text  # 3M tape
+            return re.search(rf"{re.escape(str(written))}\s*M", self.text) is not None  # 3M tape
         return spelling == "g" and written in _TELEPHONES and f"{written}G" in self.text
 
     def _is_smaller(self, start: int, unit: Unit, size: float) -> bool:

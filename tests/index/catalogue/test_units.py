@@ -173,6 +173,14 @@ def test_what_is_in_it_is_not_how_much_of_it_there_is() -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["3 M tape", "Cable 1 M", "BMW X 5", "Soap x 6", "Rope 2 m", "Oil 6 x 330 ml", "Bags (x 12)"]
+)
+@pytest.mark.parametrize("blank", ["  ", "\t", "\u00a0"])
+def test_more_blanks_or_others_are_no_other_amount(text: str, blank: str) -> None:
+    assert read_quantity(text.replace(" ", blank)) == read_quantity(text)
+
+
+@pytest.mark.parametrize(
     "words",
     [
         "3-in-1 shampoo",
