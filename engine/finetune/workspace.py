@@ -48,7 +48,7 @@ class Workspace:
         done.rename(self.target)
         with suppress(PermissionError):  # a folder that may be written and not read
             fsync(self.target.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
 
 
 @contextmanager
@@ -59,7 +59,8 @@ def open_workspace(target: Path, *, overwrite: bool) -> Iterator[Workspace]:
         try:
             _mend(target)
             _refuse(target, overwrite)
-            _refuse_foreign(folder)
+            _refuse_foreign(folder, _LOCK)
+            _refuse_foreign(_beside(target, ".replaced"), FINETUNE)
             folder.mkdir(parents=True, exist_ok=True)
             busy = f"{target} is being made by another process: wait for it, or name another -o."
             lock.enter_context(exclusive_lock(folder / _LOCK, lambda holder: busy))
@@ -80,8 +81,20 @@ def _mend(target: Path) -> None:
     old = _beside(target, ".replaced")
     if old.exists() and not target.exists():
         old.rename(target)
-    elif old.exists() and (old / FINETUNE).is_file():
-        shutil.rmtree(old, ignore_errors=True)
+    elif (old / FINETUNE).is_file():
+        _remove(old)
+
+
+def _remove(old: Path) -> None:
+    """Remove a replaced encoder; what says that it is one goes last, so that the next run knows what a kill left."""
+    with suppress(OSError):  # what cannot be removed is in nobody's way before the next encoder of that name
+        for entry in old.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name != FINETUNE:
+                entry.unlink()
+        (old / FINETUNE).unlink(missing_ok=True)
+        old.rmdir()
 
 
 def _refuse(target: Path, overwrite: bool) -> None:
@@ -104,9 +117,9 @@ def _is_ours(target: Path) -> bool:
     return isinstance(document, dict) and "curve" in document
 
 
-def _refuse_foreign(folder: Path) -> None:
-    """Raise UsageError for a folder of that name which is not ours: it is left alone."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / _LOCK).is_file():
+def _refuse_foreign(folder: Path, ours: str) -> None:
+    """Raise UsageError for a folder that is not empty and lacks the file of `ours`: it is left alone."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / ours).is_file():
         raise UsageError(f"{folder} is where the work would be done, and holds other files: name another with -o.")
 
 

@@ -255,6 +255,49 @@ def test_a_stop_between_writing_and_renaming_loses_neither_the_old_nor_the_new(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "whole"]
 
 
+@pytest.mark.parametrize("left", [("model.safetensors", "finetune.json"), ("finetune.json",), ()])
+def test_what_a_kill_left_of_a_replaced_encoder_is_in_nobodys_way(
+    tune: Tune, tmp_path: Path, left: tuple[str, ...]
+) -> None:
+    tune()
+    old = tmp_path / "out.replaced"
+    old.mkdir()
+    for name in left:
+        (old / name).write_text("{}", encoding="utf-8")
+    tune(overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_a_replaced_encoder_loses_last_what_says_that_it_is_one(
+    tune: Tune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune()
+    own, gone = Path.unlink, []
+
+    def unlink(self: Path, missing_ok: bool = False) -> None:
+        if self.parent.name == "out.replaced":
+            gone.append(self.name)
+        own(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    tune(overwrite=True)
+    assert gone[-1] == "finetune.json" and len(gone) > 2
+
+
+def test_a_folder_of_others_where_the_old_encoder_would_wait_is_refused_before_anything_is_trained(
+    tune: Tune, tmp_path: Path
+) -> None:
+    tune()
+    before = bytes_of(tmp_path / "out")
+    (tmp_path / "out.replaced").mkdir()
+    (tmp_path / "out.replaced" / "letters.txt").write_text("mine", encoding="utf-8")
+    steps: list[object] = []
+    with pytest.raises(UsageError, match=r"out\.replaced .* holds other files"):
+        tune(overwrite=True, on_progress=lambda *step: steps.append(step))
+    assert not steps and bytes_of(tmp_path / "out") == before
+    assert (tmp_path / "out.replaced" / "letters.txt").read_text(encoding="utf-8") == "mine"
+
+
 def test_a_torn_checkpoint_leaves_the_one_before(tune: Tune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tune(target="whole")
     own, calls = Path.replace, []
