@@ -207,7 +207,7 @@ class Pricer:
             for name, cell in item.further.items():
                 column = names.get(normalised(name))
                 if column is None:
-                    known = [column.partition(":")[2] for column in cells]
+                    known = dict.fromkeys(column.partition(":")[2] for column in cells)
                     raise UsageError(f"The index has no column {name!r}{suggestion(name, known)}.")
                 cells[column][row] = further_cell(column, cell)
         return cells
@@ -221,7 +221,7 @@ class Pricer:
                 of_item.append(f"Not given, and read by the index: {', '.join(absent)}.")
         for column, unseen in self.unseen(inputs).items():
             name = column.partition(":")[2]
-            for row in np.flatnonzero(unseen):
+            for row in np.flatnonzero(unseen).tolist():
                 notes[row].append(
                     f"No item of the index has {name} {cells[column][row]!r}: priced as if it were unknown."
                 )
