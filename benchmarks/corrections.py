@@ -355,7 +355,9 @@ def main() -> None:
         "several spaces": partial(several_likenesses, scene),
         "learned": partial(boosted, scene),
     }
-    present = answer_out_of_fold(rows.oof, rows.log_price, rows.search_vectors, rows.settings).answer
+    present = answer_out_of_fold(
+        rows.oof, rows.log_price, rows.search_vectors, rows.settings, age_weight=rows.age_weight
+    ).answer
     own = row_smape(scene.price, np.exp(present))
     uncorrected = row_smape(scene.price, np.exp(scene.base))
     print(f"stacker {uncorrected.mean():.2f}, the index's own correction {own.mean():.2f}", flush=True)

@@ -129,7 +129,7 @@ def build(
 ) -> tuple[PriceModel, SearchVectorizer, dict[str, float]]:
     """A build of some `rows` of the whole, which `items` are too, and what it says of itself out of fold."""
 
-    def fit(inputs: Inputs, log_price: np.ndarray, seed: int, _: object) -> KernelRidge:
+    def fit(inputs: Inputs, log_price: np.ndarray, seed: int, *_: object) -> KernelRidge:
         return KernelRidge.fit(inputs, log_price, settings.kernel, seed=seed)
 
     inputs, log_price, groups = whole.inputs.take(rows), whole.log_price[rows], whole.groups[rows]

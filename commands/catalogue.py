@@ -11,6 +11,7 @@ import click
 import render
 from commands.options import (
     PATH,
+    days_or_word,
     image_dir_option,
     index_option,
     json_option,
@@ -38,6 +39,13 @@ from commands.streams import show, tell, tell_notes
 )
 @click.option("--seed", type=int, help="Of everything random: folds, networks, trees. [default: 0]")
 @click.option("--currency", help="Of the prices, kept with the index. [default: the catalogue's, else USD]")
+@click.option(
+    "--half-life",
+    callback=days_or_word,
+    metavar="DAYS",
+    help="Days after which a price counts half, or auto to choose. [default: all count the same]",
+)
+@click.option("--as-of", metavar="DATE", help="Pass over prices of a later date. [default: the newest counts]")
 @click.option(
     "--most-rejects",
     type=float,

@@ -35,6 +35,14 @@ private_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
+def days_or_word(_context: click.Context, _option: click.Parameter, given: str | None) -> float | str | None:
+    """Read the number of days that an option gives; a word is for the settings to judge."""
+    try:
+        return None if given is None else float(given)
+    except ValueError:
+        return given
+
+
 def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --device and --precision: where and how encoders run."""
     precision = click.Choice(PRECISIONS)

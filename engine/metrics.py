@@ -33,6 +33,15 @@ def r_squared(price: ArrayLike, predicted: ArrayLike) -> float:
     return 1 - missed / spread if spread > 0 else float(missed == 0)
 
 
+def weighted_quantile(values: Float64, weight: Float64, share: ArrayLike) -> Float64:
+    """(s,) the least of `values` (n,) up to which at least each `share` (s,) of the whole `weight` (n,) lies."""
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weight[order])
+    place = np.searchsorted(reached, np.asarray(share) * reached[-1], side="left")
+    quantile: Float64 = values[order[np.minimum(place, len(values) - 1)]]
+    return quantile
+
+
 def median_ape(price: ArrayLike, predicted: ArrayLike) -> float:
     """The median of 100 |p - y| / |y|, y the true price; 0 where both are 0, infinite where only the price is."""
     price, predicted = _pair(price, predicted)

@@ -39,26 +39,40 @@ def blend(predictions: Mapping[str, Float64], weights: Mapping[str, float]) -> F
     return blended
 
 
-def fit_weights(predictions: Mapping[str, Float64], price: Float64) -> dict[str, float]:
-    """The weights with the least SMAPE; `predictions` member -> (n,) log price of rows it never saw, `price` money."""
+def fit_weights(
+    predictions: Mapping[str, Float64], price: Float64, age_weight: Float64 | None = None
+) -> dict[str, float]:
+    """The weights with the least SMAPE; `predictions` member -> (n,) log price of rows it never saw, `price` money.
+
+    `age_weight` (n,): what each row counts for, where they do not all count the same.
+    """
     members = list(predictions)
     columns = np.stack([predictions[member] for member in members], axis=1)
-    best = min(_simplex(len(members)), key=lambda weight: row_smape(price, np.exp(columns @ weight)).mean())
+
+    def loss(weight: Float64) -> float:
+        rows = row_smape(price, np.exp(columns @ weight))
+        return float(rows.mean() if age_weight is None else np.average(rows, weights=age_weight))
+
+    best = min(_simplex(len(members)), key=loss)
     return dict(zip(members, (float(weight) for weight in best), strict=True))
 
 
-def cross_fit_weights(oof: OutOfFold, log_price: Float64, fixed: Blend) -> Weights:
-    """The members' weights; those that `fixed` gives, or the best. `log_price` (n,)."""
+def cross_fit_weights(oof: OutOfFold, log_price: Float64, fixed: Blend, age_weight: Float64 | None = None) -> Weights:
+    """The members' weights; those that `fixed` gives, or the best. `log_price` and `age_weight` (n,)."""
     nested, price, given = oof.nested(), np.exp(log_price), fixed.weights()
     if given:
         weights = {member: given[member] for member in oof.members}
         return Weights(weights, [weights] * oof.folds)
     others = [oof.fold != f for f in range(oof.folds)]
     by_fold = [
-        fit_weights({m: oof.nested_oof[m][f, there] for m in oof.members}, price[there])
+        fit_weights(
+            {m: oof.nested_oof[m][f, there] for m in oof.members},
+            price[there],
+            None if age_weight is None else age_weight[there],
+        )
         for f, there in enumerate(others)
     ]
-    return Weights(fit_weights({m: nested[m] for m in oof.members}, price), by_fold)
+    return Weights(fit_weights({m: nested[m] for m in oof.members}, price, age_weight), by_fold)
 
 
 def _simplex(size: int) -> Iterator[Float64]:

@@ -23,7 +23,7 @@ from engine.ensemble.interval import Interval, fit_interval
 from engine.ensemble.out_of_fold import STACKER
 from engine.metrics import row_smape
 from engine.settings.schema import CorrectionParameters
-from index.arrays import Bool, Float32, Float64, Int8
+from index.arrays import Bool, Float32, Float64, Int8, Int64
 from index.search.neighbours import BandIndex, Neighbours
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from engine.ensemble.out_of_fold import OutOfFold
     from engine.settings.schema import Correction, Settings
 
-Shift = Callable[[Neighbours, Float64, CorrectionParameters], Float64]  # as `engine.ensemble.correction.shift`
+# As `engine.ensemble.correction.shift`.
+Shift = Callable[[Neighbours, Float64, CorrectionParameters, Float64 | None], Float64]
 
 # What is tried for a parameter that is not fixed.
 GRID_K = (4, 8, 16, 32, 64)
@@ -62,27 +63,37 @@ class HeldOutPredictions:
 
 
 def cross_fit(
-    oof: OutOfFold, log_price: Float64, search_vectors: Float32, settings: Settings, *, answer: str = MEDIAN
+    oof: OutOfFold,
+    log_price: Float64,
+    search_vectors: Float32,
+    settings: Settings,
+    *,
+    answer: str = MEDIAN,
+    age_weight: Float64 | None = None,
 ) -> tuple[QueryParameters, HeldOutPredictions]:
     """Fit on every row, and score by folds. `log_price` (n,), `search_vectors` (n, dim) unit rows.
 
-    `answer`: what the last stage holds, MEDIAN or MEAN.
+    `answer`: what the last stage holds, MEDIAN or MEAN. `age_weight` (n,): what a row counts for in all that is fitted
+    here, where they do not all count the same.
     """
     folds = [oof.fold == f for f in range(oof.folds)]
-    best = answer_out_of_fold(oof, log_price, search_vectors, settings)
+    best = answer_out_of_fold(oof, log_price, search_vectors, settings, age_weight=age_weight)
     task, by_fold, median = best.task, best.parameters_by_fold, best.answer
-    interval = fit_interval(median, log_price, settings.coverage)
-    bounds = [fit_interval(median[~here], log_price[~here], settings.coverage).bounds(median[here]) for here in folds]
+    interval = fit_interval(median, log_price, settings.coverage, age_weight)
+    bounds = [
+        fit_interval(median[~here], log_price[~here], settings.coverage, _of(age_weight, ~here)).bounds(median[here])
+        for here in folds
+    ]
     constant = _join(folds, [np.full(here.sum(), np.median(log_price[~here])) for here in folds])
     nested, alone = oof.nested(), task.neighbours_alone(by_fold)
     members = {member: nested[member] for member in oof.members}
     table = Evidence(members, best.blended, task.base, median, alone, best.similarity).table()
-    expected = ExpectedPrice.fit(table, median, log_price, seed=settings.seed)
+    expected = ExpectedPrice.fit(table, median, log_price, seed=settings.seed, age_weight=age_weight)
     stages = stages_of(
         {"constant median": constant, "neighbours alone": alone},
         members,
         {"blend": best.blended, **({STACKER: task.base} if oof.stacked else {})},
-        median if answer == MEDIAN else _means(table, median, log_price, folds, settings.seed),
+        median if answer == MEDIAN else _means(task, table, median, settings.seed),
     )
     control = task.shuffled(settings.seed).corrected(by_fold)[0]
     low, high = (_join(folds, [pair[end] for pair in bounds]) for end in (0, 1))
@@ -90,10 +101,14 @@ def cross_fit(
     return parameters, HeldOutPredictions(stages, control, low, high, best.similarity)
 
 
-def _means(table: Float64, median: Float64, log_price: Float64, folds: list[Bool], seed: int) -> Float64:
+def _means(task: CorrectionTask, table: Float64, median: Float64, seed: int) -> Float64:
     """(n,) log of expected prices, each fold's by what the others taught."""
-    fits = [(here, ExpectedPrice.fit(table[~here], median[~here], log_price[~here], seed=seed)) for here in folds]
-    return _join(folds, [fitted.log_mean(table[here], median[here]) for here, fitted in fits])
+    folds, means = [task.fold == f for f in range(len(task.residual))], []
+    for here in folds:
+        age_weight, log_price = _of(task.age_weight, ~here), task.log_price[~here]
+        fitted = ExpectedPrice.fit(table[~here], median[~here], log_price, seed=seed, age_weight=age_weight)
+        means.append(fitted.log_mean(table[here], median[here]))
+    return _join(folds, means)
 
 
 @dataclass(frozen=True)
@@ -110,16 +125,22 @@ class Answer:
 
 
 def answer_out_of_fold(
-    oof: OutOfFold, log_price: Float64, search_vectors: Float32, settings: Settings, move: Shift = shift
+    oof: OutOfFold,
+    log_price: Float64,
+    search_vectors: Float32,
+    settings: Settings,
+    move: Shift = shift,
+    *,
+    age_weight: Float64 | None = None,
 ) -> Answer:
     """Blend, then correct what comes last: the stacker where there is one. Shapes as of `cross_fit`."""
-    weights = cross_fit_weights(oof, log_price, settings.blend)
+    weights = cross_fit_weights(oof, log_price, settings.blend, age_weight)
     blends = np.stack(
         [blend({m: oof.nested_oof[m][f] for m in oof.members}, weights.by_fold[f]) for f in range(oof.folds)]
     )  # (folds, n)
     blended = blends[oof.fold, np.arange(len(oof.fold))]
     base, expected = (oof.nested()[STACKER], oof.nested_oof[STACKER]) if oof.stacked else (blended, blends)
-    task = CorrectionTask(log_price, oof.fold, search_vectors, base, log_price - expected, move)
+    task = CorrectionTask(log_price, oof.fold, search_vectors, base, log_price - expected, move, age_weight)
     parameters, by_fold = fit_correction(task, settings.correction)
     return Answer(weights, parameters, by_fold, task, blended, *task.corrected(by_fold))
 
@@ -142,6 +163,7 @@ class CorrectionTask:
     base: Float64  # (n,) prediction without the row's own fold
     residual: Float64  # (folds, n) [f, i]: that of row i in a build without fold f; not for i in f
     move: Shift = shift  # how residuals become a shift, in proportion to alpha
+    age_weight: Float64 | None = None  # (n,) what a row counts for; None: all the same
 
     def shuffled(self, seed: int) -> CorrectionTask:
         """The same task with random neighbours, as a control."""
@@ -158,7 +180,7 @@ class CorrectionTask:
         answer, similarity = self.base.copy(), np.zeros(len(self.base))
         for fold, own in zip(self.folds(), by_fold, strict=True):
             near = fold.search(own.k, own.band)
-            answer[fold.here] += self.move(near, fold.residual, own)
+            answer[fold.here] += self.move(near, fold.residual, own, fold.age_weight)
             similarity[fold.here] = near.similarity[:, 0]
         return answer, similarity
 
@@ -167,7 +189,7 @@ class CorrectionTask:
         answer = np.zeros(len(self.base))
         for fold, own in zip(self.folds(), by_fold, strict=True):
             near = fold.search(own.k, np.inf)
-            mean = (weights(near, own.decay) * self.log_price[fold.there][near.rows]).sum(axis=1)
+            mean = (weights(near, own.decay, fold.age_weight) * self.log_price[fold.there][near.rows]).sum(axis=1)
             answer[fold.here] = np.where(near.found[:, 0], mean, np.median(self.log_price[fold.there]))
         return answer
 
@@ -179,6 +201,7 @@ class Fold:
         self.here = np.flatnonzero(task.fold == f)
         self.there = np.flatnonzero(task.fold != f)
         self.residual = task.residual[f, self.there]
+        self.age_weight = _of(task.age_weight, self.there)
         self.base = task.base[self.here]
         self._queries = task.search_vectors[self.here]
         self._index = BandIndex(task.search_vectors[self.there], task.log_price[self.there])
@@ -201,18 +224,23 @@ def fit_correction(task: CorrectionTask, fixed: Correction) -> tuple[CorrectionP
         return tried[0], tried * len(task.residual)
     loss = np.zeros((len(task.residual), len(tried)))
     for f, fold in enumerate(task.folds()):
-        price = np.exp(task.log_price[fold.here])
+        price, counts = np.exp(task.log_price[fold.here]), _of(task.age_weight, fold.here)
         column = 0
         for band in bands:
             widest = fold.search(max(ks), band)
             for k, decay in product(ks, decays):
                 near = Neighbours(widest.rows[:, :k], widest.similarity[:, :k])
-                delta = task.move(near, fold.residual, CorrectionParameters(k, band, decay, 1.0))
+                delta = task.move(near, fold.residual, CorrectionParameters(k, band, decay, 1.0), fold.age_weight)
                 for alpha in alphas:
-                    loss[f, column] = row_smape(price, np.exp(fold.base + alpha * delta)).sum()
+                    rows = row_smape(price, np.exp(fold.base + alpha * delta))
+                    loss[f, column] = rows.sum() if counts is None else rows @ counts
                     column += 1
     total = loss.sum(axis=0)
     return tried[int(total.argmin())], [tried[int(others.argmin())] for others in total - loss]
+
+
+def _of(age_weight: Float64 | None, rows: Bool | Int64) -> Float64 | None:
+    return None if age_weight is None else age_weight[rows]
 
 
 def _join(folds: list[Bool], parts: list[Float64]) -> Float64:

@@ -64,14 +64,23 @@ class ExpectedPrice:
         self._raised = raised  # by which all answers are, in log price
 
     @classmethod
-    def fit(cls, table: Float64, answer: Float64, log_price: Float64, *, seed: int) -> Self:
-        """Fit on n answers that are out of fold: their `Evidence.table()`, themselves, and the log prices."""
-        price = np.exp(log_price)
-        raised = float(np.log(price.sum()) - np.log(np.exp(answer).sum()))
+    def fit(
+        cls, table: Float64, answer: Float64, log_price: Float64, *, seed: int, age_weight: Float64 | None = None
+    ) -> Self:
+        """Fit on n answers that are out of fold: their `Evidence.table()`, themselves, and the log prices.
+
+        `age_weight` (n,): what each counts for, where they do not all count the same.
+        """
+        price, expected = np.exp(log_price), np.exp(answer)
+        mean = price.mean()
+        if age_weight is None:
+            raised = float(np.log(price.sum()) - np.log(expected.sum()))
+        else:
+            mean = np.average(price, weights=age_weight)
+            raised = float(np.log(mean) - np.log(np.average(expected, weights=age_weight)))
         # As multiples of the mean: what regularises must not depend on the currency.
-        start = answer + raised - np.log(price.mean())
-        booster = fit_trees(table, price / price.mean(), PARAMETERS, ROUNDS, seed=seed, threads=1, init_score=start)
-        return cls(booster, raised)
+        data = {"init_score": answer + raised - np.log(mean), "weight": age_weight}
+        return cls(fit_trees(table, price / mean, PARAMETERS, ROUNDS, seed=seed, threads=1, **data), raised)
 
     def log_mean(self, table: Float64, answer: Float64) -> Float64:
         """(n,) log of the expected price."""

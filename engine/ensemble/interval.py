@@ -2,7 +2,8 @@
 
 Split conformal prediction on signed out-of-fold errors (Lei et al., 2018), conditional on the level of the estimate
 (Mondrian bins; Vovk, 2003): cheap and dear items err by different factors, and in different directions. The two ends
-are fitted separately, so that an interval need not be symmetric.
+are fitted separately, so that an interval need not be symmetric. Where rows do not all count the same, quantiles are
+weighted, and the item to price counts 1 (Barber et al., Conformal prediction beyond exchangeability, 2023).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from engine.metrics import weighted_quantile
 
 if TYPE_CHECKING:
     from index.arrays import Float64
@@ -33,17 +36,25 @@ class Interval:
         return estimate + np.array(self.low)[level], estimate + np.array(self.high)[level]
 
 
-def fit_interval(estimate: Float64, log_price: Float64, coverage: float) -> Interval:
-    """Fit on estimates (n,) of rows that the models never saw, and on their prices, both log."""
-    levels = int(np.clip(len(estimate) // LEAST_ROWS, 1, MOST_LEVELS))
-    edges = np.quantile(estimate, np.arange(1, levels) / levels)
+def fit_interval(estimate: Float64, log_price: Float64, coverage: float, age_weight: Float64 | None = None) -> Interval:
+    """Fit on estimates (n,) of rows that the models never saw, and on their prices, both log.
+
+    `age_weight` (n,), at most 1: what each row counts for, where they do not all count the same.
+    """
+    rows = len(estimate) if age_weight is None else age_weight.sum()
+    levels = int(np.clip(rows // LEAST_ROWS, 1, MOST_LEVELS))
+    shares = np.arange(1, levels) / levels
+    edges = np.quantile(estimate, shares) if age_weight is None else weighted_quantile(estimate, age_weight, shares)
     # Equal estimates can leave a level empty, which would then know nothing: every level ends above one of its own.
     begins = np.searchsorted(np.sort(estimate), edges, side="left")
     edges = edges[np.diff(begins, prepend=0) > 0]
     levels = len(edges) + 1
     level = np.searchsorted(edges, estimate, side="right")
     error = log_price - estimate
-    ends = [_ends(error[level == n], coverage) for n in range(levels)]
+    if age_weight is None:
+        ends = [_ends(error[level == n], coverage) for n in range(levels)]
+    else:
+        ends = [_weighted_ends(error[level == n], coverage, age_weight[level == n]) for n in range(levels)]
     return Interval(tuple(map(float, edges)), tuple(low for low, _ in ends), tuple(high for _, high in ends))
 
 
@@ -53,3 +64,10 @@ def _ends(error: Float64, coverage: float) -> tuple[float, float]:
     ordered = np.sort(error)
     rank = min(rows, int(np.ceil((1 - tail) * (rows + 1))))  # of the upper end, from 1; the lower mirrors it
     return float(ordered[rows - rank]), float(ordered[rank - 1])
+
+
+def _weighted_ends(error: Float64, coverage: float, weight: Float64) -> tuple[float, float]:
+    """Ends as of `_ends`, which counts rows, by their `weight` (n,) and 1 for the new one."""
+    most = (1 - (1 - coverage) / 2) * (weight.sum() + 1) / weight.sum()  # as a share of theirs
+    low, high = weighted_quantile(-error, weight, most), weighted_quantile(error, weight, most)
+    return -float(low), float(high)

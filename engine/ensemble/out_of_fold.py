@@ -190,7 +190,8 @@ class _Fits:
         training, is_out = self._training, np.isin(self._training.fold, out)
         rows, unseen = np.flatnonzero(~is_out), np.flatnonzero(is_out)
         seed = _seed(self._seed, out, self.folds)
-        model = self._fits[member](training.inputs.take(rows), training.log_price[rows], seed, before)
+        age_weight = None if training.age_weight is None else training.age_weight[rows]
+        model = self._fits[member](training.inputs.take(rows), training.log_price[rows], seed, before, age_weight)
         return model, unseen, model.predict(training.inputs.take(unseen))
 
     def keep(self, member: str, out: tuple[int, ...], fitted: FoldFit) -> None:

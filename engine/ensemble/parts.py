@@ -49,6 +49,8 @@ def expect_reference(folder: Path, reference: ReferenceSet, manifest: Manifest, 
         rows, folds = len(reference.fold), settings.folds or 0
         expect(rows == manifest.rows, f"it holds {rows:,} rows, the manifest says {manifest.rows:,}")
         expect(reference.fold.max() < folds, "a fold is out of range")
+        aged = settings.half_life is not None
+        expect((reference.age_weight is not None) == aged, "its rows count by their age, or are to")
 
 
 def expect_rows(folder: Path, settings: Settings, reference: ReferenceSet, oof: OutOfFold, items: pa.Table) -> None:

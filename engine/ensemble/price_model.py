@@ -111,7 +111,8 @@ class PriceModel:
         correction = correction or self.parameters.correction
         base = self._base(inputs, search_vectors, self.models)
         near = self.reference.index.search(search_vectors, base.last, k=correction.k, band=correction.band)
-        moved = shift(near, self.reference.residual, correction)
+        age_weight = self.reference.age_weight
+        moved = shift(near, self.reference.residual, correction, age_weight)
         median = base.last + moved
         priced = median
         if answer != MEDIAN:
@@ -119,7 +120,7 @@ class PriceModel:
             evidence = Evidence(base.members, base.blended, base.last, median, alone, nearest)
             priced = self.parameters.expected.log_mean(evidence.table(), median)
         low, high = self.parameters.interval.bounds(median)
-        return Estimate(base, moved, median, priced, low, high, near, weights(near, correction.decay))
+        return Estimate(base, moved, median, priced, low, high, near, weights(near, correction.decay, age_weight))
 
     def unseen(self, inputs: Inputs, search_vectors: Float32, fold: NDArray[np.integer]) -> Base:
         """n catalogue rows by the models of their `fold` (n,) alone, which saw no row of that fold.
@@ -162,7 +163,8 @@ class PriceModel:
         log_price = self.reference.log_price
         nowhere = np.zeros(len(search_vectors))
         near = self.reference.index.search(search_vectors, nowhere, k=correction.k, band=np.inf)
-        mean = (weights(near, correction.decay) * log_price[near.rows]).sum(axis=1)
+        weight = weights(near, correction.decay, self.reference.age_weight)
+        mean = (weight * log_price[near.rows]).sum(axis=1)
         return np.where(near.found[:, 0], mean, np.median(log_price))
 
 

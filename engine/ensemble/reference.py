@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from engine.features.training_set import TrainingSet
 
 SHOWN = ("item_id", "name", "image")
+AGE_WEIGHT = "age_weight"  # the column of an index with a half-life
 
 
 class ReferenceSet:
@@ -41,6 +42,8 @@ class ReferenceSet:
         self.log_amount: Float64 = table.column("log_amount")  # of the whole listing; NaN where unknown
         self.residual: Float64 = table.column("residual")  # log price less what models that never saw the row expected
         self.fold: Int8 = table.column(FOLD)  # of the models that never saw the row
+        # What a row counts for by the age of its price; None: all the same
+        self.age_weight: Float64 | None = table.column(AGE_WEIGHT) if AGE_WEIGHT in table.table.column_names else None
         self._search, self._paths = search, paths
 
     @classmethod
@@ -52,6 +55,8 @@ class ReferenceSet:
         import pyarrow as pa
 
         columns = {"unit": rows.unit, "log_amount": rows.log_amount, "residual": residual}
+        if rows.age_weight is not None:
+            columns[AGE_WEIGHT] = rows.age_weight
         beside = items.select(SHOWN)
         for name, values in columns.items():
             beside = beside.append_column(name, pa.array(values))
@@ -68,6 +73,8 @@ class ReferenceSet:
     def _expect_values(self) -> None:
         expect(np.isfinite(self.residual).all(), "a residual is no number")
         expect(self.fold.min() >= 0, "a fold is out of range")
+        if self.age_weight is not None:
+            expect(((self.age_weight > 0) & (self.age_weight <= 1)).all(), "an age weight is out of range")
         expect(((self.unit >= 0) & (self.unit < len(UNITS))).all(), "a unit is out of range")
 
     def write(self, folder: Path, search: str = AUTO) -> None:

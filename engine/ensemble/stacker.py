@@ -62,10 +62,22 @@ class Stacker:
         self._booster = booster
 
     @classmethod
-    def fit(cls, table: Float64, blended: Float64, log_price: Float64, settings: StackerSettings, *, seed: int) -> Self:
-        """`table` (n, features), `blended` (n,) where it starts from, `log_price` (n,) where it should end."""
+    def fit(
+        cls,
+        table: Float64,
+        blended: Float64,
+        log_price: Float64,
+        settings: StackerSettings,
+        *,
+        seed: int,
+        age_weight: Float64 | None = None,
+    ) -> Self:
+        """`table` (n, features), `blended` (n,) where it starts from, `log_price` (n,) where it should end.
+
+        `age_weight` (n,): what each row counts for, where they do not all count the same.
+        """
         # The table is small: threads would wait for each other.
-        return cls(fit_l1(table, log_price, settings, seed=seed, threads=1, init_score=blended))
+        return cls(fit_l1(table, log_price, settings, seed=seed, threads=1, init_score=blended, weight=age_weight))
 
     def predict(self, table: Float64, blended: Float64) -> Float64:
         """Log price (n,)."""
@@ -182,8 +194,10 @@ class _WithoutFold:
     def fit(self, out: frozenset[int]) -> Stacker:
         """A stacker that learns from all rows but those of the folds in `out`, and sees nothing of these."""
         rows = np.flatnonzero(~np.isin(self.oof.fold, list(out)))
-        seed = self.seed * self.oof.folds**2 + sum(out)
-        return Stacker.fit(*self.read(rows, out), self.training.log_price[rows], self.settings, seed=seed)
+        seed, training = self.seed * self.oof.folds**2 + sum(out), self.training
+        weight = None if training.age_weight is None else training.age_weight[rows]
+        table, blended = self.read(rows, out)
+        return Stacker.fit(table, blended, training.log_price[rows], self.settings, seed=seed, age_weight=weight)
 
     def read(
         self, rows: Int64, out: frozenset[int], members: dict[str, Float64] | None = None

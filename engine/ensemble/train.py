@@ -74,7 +74,9 @@ def train_on_members(
     """Fit what comes after the members, whose predictions and models these are; a stacker among them is fitted anew."""
     oof, stackers = with_stacker(oof, training, settings, on_progress=on_progress)
     on_progress("fitting the correction", 0, None)
-    parameters, held_out = cross_fit(oof, training.log_price, training.search_vectors, settings)
+    parameters, held_out = cross_fit(
+        oof, training.log_price, training.search_vectors, settings, age_weight=training.age_weight
+    )
     return TrainedEnsemble(Models(members, stackers), oof, parameters, held_out)
 
 
@@ -85,5 +87,5 @@ def with_stacker(
     oof = oof.of(oof.members)
     if not settings.stacker.rounds:
         return oof, []
-    weights = cross_fit_weights(oof, training.log_price, settings.blend)
+    weights = cross_fit_weights(oof, training.log_price, settings.blend, training.age_weight)
     return stacker_out_of_fold(oof, weights, training, settings.stacker, seed=settings.seed, on_progress=on_progress)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.ensemble.correction import weights
-from engine.ensemble.cross_fit import Answer, answer_out_of_fold
+from engine.ensemble.correction import shift, weights
+from engine.ensemble.cross_fit import Answer, Shift, answer_out_of_fold
 from engine.ensemble.out_of_fold import OutOfFold
 from engine.ensemble.train import predict_members, with_stacker
 from engine.evaluation.refit_ablation import fitting_seconds, refits_of
@@ -95,13 +95,23 @@ class Whole:
     @cached_property
     def present(self) -> Answer:
         """The answer of the index as it is."""
-        return answer_out_of_fold(self.oof, self.rows.log_price, self.search_vectors, self.settings)
+        return self._answer(self.oof, self.search_vectors, self.settings)
 
-    def answer(self, oof: OutOfFold | None = None, search_vectors: Float32 | None = None, **changes: Any) -> Float64:
-        """(n,) log price with other predictions, other search vectors, or other `changes` to the settings."""
+    def answer(
+        self,
+        oof: OutOfFold | None = None,
+        search_vectors: Float32 | None = None,
+        move: Shift = shift,
+        **changes: Any,
+    ) -> Float64:
+        """(n,) log price with other predictions, search vectors, use of residuals, or `changes` to the settings."""
         oof = self.oof if oof is None else oof
         search_vectors = self.search_vectors if search_vectors is None else search_vectors
-        return answer_out_of_fold(oof, self.rows.log_price, search_vectors, replace(self.settings, **changes)).answer
+        return self._answer(oof, search_vectors, replace(self.settings, **changes), move).answer
+
+    def _answer(self, oof: OutOfFold, search_vectors: Float32, settings: Settings, move: Shift = shift) -> Answer:
+        rows = self.rows
+        return answer_out_of_fold(oof, rows.log_price, search_vectors, settings, move, age_weight=rows.age_weight)
 
     def with_stacker(
         self, oof: OutOfFold, search_vectors: Float32 | None = None, blend: Blend | None = None
@@ -189,16 +199,17 @@ def _with_plain_parameters(whole: Whole) -> Float64:
 
 
 def _by_median(whole: Whole) -> Float64:
-    rows = whole.rows
-    return answer_out_of_fold(whole.oof, rows.log_price, whole.search_vectors, whole.settings, median_shift).answer
+    return whole.answer(move=median_shift)
 
 
-def median_shift(near: Neighbours, residual: Float64, correction: CorrectionParameters) -> Float64:
+def median_shift(
+    near: Neighbours, residual: Float64, correction: CorrectionParameters, age_weight: Float64 | None = None
+) -> Float64:
     """(n,) alpha times the weighted median of the residuals, which one neighbour of an odd price does not move.
 
     The least residual at which half of the weight is reached; 0 where nobody is in the band.
     """
-    weight, theirs = weights(near, correction.decay), residual[near.rows]
+    weight, theirs = weights(near, correction.decay, age_weight), residual[near.rows]
     order = np.argsort(theirs, axis=1, kind="stable")
     reached = np.cumsum(np.take_along_axis(weight, order, axis=1), axis=1)
     half = np.argmax(reached >= 0.5 * reached[:, -1:], axis=1)[:, None]
@@ -246,6 +257,8 @@ def _price_refitted(refit: Refit) -> Price:
     def price(whole: Whole) -> Float64:
         training, settings = refit.reduced(whole.training_set, whole.settings)
         oof = with_stacker(predict_members(training, settings)[0], training, settings)[0]
-        return answer_out_of_fold(oof, training.log_price, training.search_vectors, settings).answer
+        return answer_out_of_fold(
+            oof, training.log_price, training.search_vectors, settings, age_weight=training.age_weight
+        ).answer
 
     return price

@@ -18,10 +18,19 @@ if TYPE_CHECKING:
 
 def caveats_out_of_fold(folder: Path, manifest: Manifest, added: int = 0) -> tuple[str, ...]:
     """Caveats of the score of a generation's rows; `added` of them since the build are not scored."""
-    notes = [*finetuned_notes(manifest.encoders), *_on_tuning(folder)]
+    notes = [*finetuned_notes(manifest.encoders), *_on_tuning(folder), *_on_age(manifest)]
     if added:  # to score one takes models that saw neither its fold nor a neighbour's, which a build does not keep
         notes.append(f"{added:,} rows were added since the build: they correct prices, and are not scored here.")
     return tuple(notes)
+
+
+def _on_age(manifest: Manifest) -> tuple[str, ...]:
+    if manifest.settings.get("half_life") is None:
+        return ()
+    return (
+        f"With a half-life of {manifest.settings['half_life']:g} days, old prices count less in all that is fitted; in "
+        "this score and its coverage all rows count the same.",
+    )
 
 
 def _on_tuning(folder: Path) -> tuple[str, ...]:

@@ -35,7 +35,9 @@ def evaluate_index(index_dir: Path, on_progress: OnProgress = silent, *, answer:
     require_answer(answer)
     rows = open_scorable_rows(index_dir)
     on_progress("scoring out of fold", 0, None)
-    held_out = cross_fit(rows.oof, rows.log_price, rows.search_vectors, rows.settings, answer=answer)[1]
+    held_out = cross_fit(
+        rows.oof, rows.log_price, rows.search_vectors, rows.settings, answer=answer, age_weight=rows.age_weight
+    )[1]
     caveats = caveats_out_of_fold(rows.folder, rows.manifest, rows.added)
     return evaluate(held_out, rows.log_price, rows.groups, rows.settings, method="out of fold", notes=caveats)
 
@@ -66,7 +68,7 @@ def evaluate_labelled(
     log_price = items["log_price"].to_numpy().astype(np.float64)
     groups = duplicate_groups([name_key(name) for name in items["name"].to_pylist()], items["image"].to_pylist())
     known, base = pricer.reference.log_price, estimate.base
-    vectors = pricer.reference.search_vectors()
+    vectors, age_weight = pricer.reference.search_vectors(), pricer.reference.age_weight
     by_chance = BandIndex(vectors[np.random.default_rng(settings.seed).permutation(len(vectors))], known)
     near = by_chance.search(queries, base.last, k=correction.k, band=correction.band)
     held_out = HeldOutPredictions(
@@ -79,7 +81,7 @@ def evaluate_labelled(
             {"blend": base.blended, **({} if base.stacked is None else {STACKER: base.stacked})},
             estimate.priced,
         ),
-        control=base.last + shift(near, pricer.reference.residual, correction),
+        control=base.last + shift(near, pricer.reference.residual, correction, age_weight),
         low=estimate.low,
         high=estimate.high,
         similarity=estimate.near.similarity[:, 0].astype(np.float64),

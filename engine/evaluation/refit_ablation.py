@@ -102,12 +102,13 @@ def fitting_seconds(training: TrainingSet, settings: Settings, refits: Sequence[
     """Estimate the seconds that all `refits` take, from one fit of each member."""
     rows = np.flatnonzero(training.fold > 1)  # as most are fitted: without two of the folds
     inputs, log_price = training.inputs.take(rows), training.log_price[rows]
+    age_weight = None if training.age_weight is None else training.age_weight[rows]
     seconds: dict[str, float] = {}
     before: dict[str, Member] = {}
     for member, fit in member_fits(settings).items():
         if any(member in refit.members for refit in refits):
             started = time.monotonic()
-            before[member] = fit(inputs, log_price, settings.seed, before)
+            before[member] = fit(inputs, log_price, settings.seed, before, age_weight)
             seconds[member] = time.monotonic() - started
     folds = int(training.fold.max()) + 1
     return folds * (folds + 1) / 2 * sum(seconds[member] for refit in refits for member in refit.members)

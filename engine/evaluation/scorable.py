@@ -39,6 +39,7 @@ class ScorableRows:
     groups: Int64  # (n,) of near-duplicates
     search_vectors: Float32  # (n, dim) unit rows
     added: int  # rows that cannot be scored
+    age_weight: Float64 | None = None  # (n,) what a row counts for in fits; None: all the same
 
     @property
     def folder(self) -> Path:
@@ -50,7 +51,7 @@ class ScorableRows:
         store = ItemStore.open(self.folder, self.manifest)
         vectors = {column.name: store.vectors(column.name)[self.number] for column in modalities(self.settings.views)}
         inputs = make_inputs(store.items().take(self.number), vectors)
-        return TrainingSet(inputs, self.log_price, self.search_vectors, self.groups, self.oof.fold)
+        return TrainingSet(inputs, self.log_price, self.search_vectors, self.groups, self.oof.fold, self.age_weight)
 
 
 def open_scorable_rows(index_dir: Path) -> ScorableRows:
@@ -81,4 +82,5 @@ def open_scorable_rows(index_dir: Path) -> ScorableRows:
         groups,
         reference.search_vectors()[trained],
         len(oof.fold) - len(trained),
+        None if reference.age_weight is None else reference.age_weight[trained],
     )

@@ -22,6 +22,7 @@ class TrainingSet:
     search_vectors: Float32  # (n, dim) unit rows to search in; zero where a row has none
     groups: Int64  # (n,) of near-duplicates
     fold: Int8  # (n,) a group is never split between folds
+    age_weight: Float64 | None = None  # (n,) above 0, at most 1: what a row counts for in fits; None: all the same
 
     @property
     def unit(self) -> Int64:

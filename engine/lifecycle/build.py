@@ -20,6 +20,7 @@ from engine.features.tabular import save_categories
 from engine.features.training_set import TrainingSet
 from engine.finetune.provenance import mark_finetuned
 from engine.folds import FEW_FOLDS, LEAST_GROUPS_PER_FOLD, assign_folds, folds_for, refuse_too_few_groups
+from engine.lifecycle.ages import read_as_of, weighted_by_age, with_as_of
 from engine.lifecycle.generation import finish, new_manifest, write_ensemble, write_rejected, write_rows
 from engine.members.registry import require_members
 from engine.settings.schema import DEFAULT_CURRENCY, Settings
@@ -53,7 +54,7 @@ class BuildResult:
     encoders: list[str]
     evaluation: Evaluation
     seconds: float
-    reading_notes: tuple[str, ...] = ()  # what the file was taken for, first
+    reading_notes: tuple[str, ...] = ()  # what the file was taken for, first; what was chosen by it, last
 
 
 def build_index(
@@ -71,13 +72,15 @@ def build_index(
     """
     started = time.monotonic()
     require_members(settings)
+    as_of = read_as_of(settings)
     encoders = _encoders(settings, runtime)
     photographs = Photographs(image_dir, photograph_cache(index_dir), catalogue.parent)
     with writing(index_dir) as folder:  # from here on something lies there
         records = encoders.records()  # opens them all: what cannot be had is said before the catalogue is read
         reading = replace(settings.catalogue, currency=settings.currency)
-        read = read_catalogue(catalogue, reading, priced=True, on_progress=on_progress)
+        read = read_catalogue(catalogue, reading, priced=True, as_of=as_of, on_progress=on_progress)
         refuse_most_rejects(catalogue, read, settings.most_rejects)
+        settings = with_as_of(catalogue, read.items["date"], settings)
         settings = replace(settings, currency=read.reading.currency or DEFAULT_CURRENCY)
         fingerprints = read_fingerprints(photographs, read.items["image"].to_pylist(), on_progress)
         settings, items, groups = _grouped(read, fingerprints, settings)
@@ -89,6 +92,7 @@ def build_index(
         inputs = make_inputs(items, vectors)
         vectorizer = SearchVectorizer.fit(inputs, settings)
         training = TrainingSet(inputs, log_price, vectorizer.vectors(inputs), groups, fold)
+        training, settings, age_notes = weighted_by_age(training, items["date"], settings, on_progress)
         trained = train_ensemble(training, settings, on_progress=on_progress)
         manifest = new_manifest(items, read, records, settings)
         caveats = caveats_out_of_fold(folder, manifest)
@@ -109,7 +113,7 @@ def build_index(
         encoders=list(dict.fromkeys(record.name for record in records)),
         evaluation=evaluation,
         seconds=time.monotonic() - started,
-        reading_notes=read.reading_notes,
+        reading_notes=(*read.reading_notes, *age_notes),
     )
 
 

@@ -22,6 +22,7 @@ from engine.ensemble.parts import expect_reference, expect_rows, index_columns, 
 from engine.ensemble.reference import ReferenceSet
 from engine.features.training_set import TrainingSet
 from engine.folds import LEAST_GROUPS_PER_FOLD
+from engine.lifecycle.ages import ages, weights_of
 from engine.lifecycle.assign_added import KNOWN_BY, assign_group_and_fold, read_removed, write_removed
 from engine.lifecycle.drift import Drift, drift_of
 from engine.lifecycle.generation import finish, link_unchanged, write_rejected
@@ -245,10 +246,20 @@ def _added(
     group, fold = assign_group_and_fold(known, fold_of_known, items, pricer.model.models.folds)
     base = pricer.model.unseen(features.inputs, features.search_vectors, fold)
     log_price = items["log_price"].to_numpy().astype(np.float64)
-    rows = TrainingSet(features.inputs, log_price, features.search_vectors, group, fold)
+    age_weight = _age_weight(pricer, items["date"])
+    rows = TrainingSet(features.inputs, log_price, features.search_vectors, group, fold, age_weight)
     reference = ReferenceSet.build(items, rows, log_price - base.last)
     oof = base.members | ({} if base.stacked is None else {STACKER: base.stacked})
     return _Added(items.append_column("group", [group]), features.vectors, reference, oof), features.absent
+
+
+def _age_weight(pricer: Pricer, dates: pa.ChunkedArray) -> Float64 | None:
+    """(n,) what rows with these `dates` (n,) count for; None where the index has no half-life."""
+    settings, known = pricer.settings, pricer.reference.age_weight
+    if known is None:
+        return None
+    assert isinstance(settings.half_life, float) and settings.as_of is not None, settings
+    return weights_of(ages(dates, settings.as_of), settings.half_life, undated=float(np.median(known)))
 
 
 def _write(

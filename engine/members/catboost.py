@@ -33,7 +33,10 @@ class CatBoost:
 
     @classmethod
     def fit(cls, inputs: Inputs, log_price: Float64, settings: DeepTrees, context: FitContext) -> Self:
-        """Train on all of `inputs`; `log_price` (n,). Raises DataRefused where no column differs between the rows."""
+        """Train on all of `inputs`, each row by its age weight; `log_price` (n,).
+
+        Raises DataRefused where no column differs between the rows.
+        """
         import catboost
 
         parameters = {
@@ -50,10 +53,12 @@ class CatBoost:
             "allow_writing_files": False,
             "logging_level": "Silent",
         }
+        if context.age_weight is not None:  # the medians of its leaves, which are its default, leave weights unread
+            parameters["leaf_estimation_method"] = "Gradient"
         table = TreeTable.fit(inputs, settings, context.fitted)
-        model = catboost.CatBoost(parameters)
+        model, columns = catboost.CatBoost(parameters), table.of(inputs, one_hot=True)
         try:
-            model.fit(catboost.Pool(table.of(inputs, one_hot=True), log_price, thread_count=context.threads))
+            model.fit(catboost.Pool(columns, log_price, weight=context.age_weight, thread_count=context.threads))
         except catboost.CatBoostError as error:
             reason = str(error).splitlines()[0].rpartition(": ")[2].rstrip(".")
             raise DataRefused(f"catboost cannot learn from these rows ({reason}): leave it out of members.") from error

@@ -53,7 +53,7 @@ class FinetunedMember:
     def fit(
         cls, inputs: Inputs, log_price: Float64, settings: FinetuneSettings, activations: FrozenActivations, seed: int
     ) -> Self:
-        """Train on all of `inputs` for all epochs; `log_price` (n,)."""
+        """Train on all of `inputs` for all epochs; `log_price` (n,). All rows count the same, whatever their age."""
         machine = AUTO.resolve_for_training()
         with machine.repeatable(seed):
             encoders = open_encoders(settings, str(machine.device))

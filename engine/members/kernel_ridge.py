@@ -8,7 +8,8 @@ the unit differs. The product gives every sort of item a curve of its own of pri
 What a word weighs is learned: after a first fit, each is scaled by how much the prediction moves with it, and the fit
 is made again. Source: recursive feature machines (Radhakrishnan et al., Science 383, 2024), with the diagonal of their
 average gradient outer product. Where there are more rows than `landmarks`, that many at random stand for all (the
-subset of regressors: Rasmussen and Williams, 2006, section 8.3.1), so that a fit takes rows * landmarks^2 steps.
+subset of regressors: Rasmussen and Williams, 2006, section 8.3.1), so that a fit takes rows * landmarks^2 steps. A row
+that counts less than others by its age has so much more noise: its ridge is divided by its weight.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 
 from engine.features.inputs import NUMBERS, WORD_KINDS, known_columns
 from engine.features.tfidf import Words, weigh_words, word_table
+from engine.metrics import weighted_quantile
 from engine.settings.schema import Kernel as KernelSettings
 from index.arrays import Float32, Float64, Int64, chunks
 from index.catalogue.units import UNITS
@@ -74,8 +76,16 @@ class KernelRidge:
         self._landmarks = landmarks
 
     @classmethod
-    def fit(cls, inputs: Inputs, log_price: Float64, settings: KernelSettings, *, seed: int) -> Self:
-        """Train on all of `inputs`; `log_price` (n,)."""
+    def fit(
+        cls,
+        inputs: Inputs,
+        log_price: Float64,
+        settings: KernelSettings,
+        *,
+        seed: int,
+        age_weight: Float64 | None = None,
+    ) -> Self:
+        """Train on all of `inputs`; `log_price` (n,), `age_weight` (n,) where rows do not all count the same."""
         rows = np.arange(len(inputs))
         if len(rows) > settings.landmarks:
             rows = np.sort(np.random.default_rng(seed).choice(rows, settings.landmarks, replace=False))
@@ -85,7 +95,7 @@ class KernelRidge:
             "mean": mean.astype(np.float32),
             "scale": np.where(spread < 1e-6, 1, spread).astype(np.float32),
             "coefficients": np.zeros(len(rows), np.float32),
-            "level": np.array([np.median(log_price)], np.float32),
+            "level": np.array([_median(log_price, age_weight)], np.float32),
         }
         words = weigh_words(inputs.words)
         landmarks = _Landmarks(
@@ -96,31 +106,33 @@ class KernelRidge:
             unit=marks.unit,
         )
         model = cls(settings, words, tensors, landmarks)
-        model._solve(inputs, log_price, rows)
+        model._solve(inputs, log_price, rows, age_weight)
         model._learn_words(inputs.take(np.random.default_rng(seed).permutation(len(inputs))[:PROBES]))
         model._landmarks = replace(landmarks, words=_word_table(marks.words, model._words, settings).T.tocsr())
-        model._solve(inputs, log_price, rows)
+        model._solve(inputs, log_price, rows, age_weight)
         return model
 
-    def _solve(self, inputs: Inputs, log_price: Float64, rows: Int64) -> None:
+    def _solve(self, inputs: Inputs, log_price: Float64, rows: Int64, age_weight: Float64 | None) -> None:
         """The coefficients that fit `log_price` (n,); `rows`: which of `inputs` are the landmarks."""
         from scipy.linalg import cho_factor, cho_solve
 
         target = (log_price - self._tensors["level"][0]).astype(np.float32)
         ridge = np.float32(self._settings.ridge)
+        weight = None if age_weight is None else age_weight.astype(np.float32)
         if len(rows) == len(inputs):
             left, right = np.empty((len(rows), len(rows)), np.float32), target
             for rows_here, kernel in self._kernels(inputs):
                 left[rows_here] = kernel
-            left.flat[:: len(rows) + 1] += ridge
+            left.flat[:: len(rows) + 1] += ridge if weight is None else ridge / weight
         else:
             left, right = np.zeros((len(rows), len(rows)), np.float32), np.zeros(len(rows), np.float32)
             among = np.empty_like(left)
             place = np.full(len(inputs), -1)
             place[rows] = np.arange(len(rows))
             for rows_here, kernel in self._kernels(inputs):
-                left += kernel.T @ kernel
-                right += kernel.T @ target[rows_here]
+                heavy = kernel if weight is None else kernel * weight[rows_here, None]
+                left += heavy.T @ kernel
+                right += heavy.T @ target[rows_here]
                 here = place[rows_here]
                 among[here[here >= 0]] = kernel[here >= 0]
             left += ridge * among
@@ -246,6 +258,10 @@ class KernelRidge:
             unit=unit,
         )
         return cls(settings, words, tensors, landmarks)
+
+
+def _median(log_price: Float64, age_weight: Float64 | None) -> float:
+    return float(np.median(log_price) if age_weight is None else weighted_quantile(log_price, age_weight, 0.5))
 
 
 def _word_table(words: csr_matrix, known: dict[str, Words], settings: KernelSettings) -> csr_matrix:

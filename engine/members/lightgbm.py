@@ -95,14 +95,11 @@ class LightGbm:
 
     @classmethod
     def fit(cls, inputs: Inputs, log_price: Float64, settings: Gbdt, context: FitContext) -> Self:
-        """Train on all of `inputs`; `log_price` (n,)."""
+        """Train on all of `inputs`, each row by its age weight; `log_price` (n,)."""
         table = TreeTable.fit(inputs, settings, context.fitted)
         columns = table.of(inputs, one_hot=False)
-        seed, threads = context.seed, context.threads
-        categorical = table.categorical
-        return cls(
-            fit_l1(columns, log_price, settings, seed=seed, threads=threads, categorical_feature=categorical), table
-        )
+        data = {"categorical_feature": table.categorical, "weight": context.age_weight}
+        return cls(fit_l1(columns, log_price, settings, seed=context.seed, threads=context.threads, **data), table)
 
     def predict(self, inputs: Inputs) -> Float64:
         """Log price (n,)."""

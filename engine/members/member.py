@@ -33,8 +33,8 @@ class LoadedMember(Member, Protocol):
         """Raise WrongContents unless it was fitted on inputs of this shape."""
 
 
-Fit = Callable[["Inputs", Float64, int, Mapping[str, Member]], Member]
-"""(inputs, log price (n,), seed, the members that were fitted before it on the same rows) -> a fitted member."""
+Fit = Callable[["Inputs", Float64, int, Mapping[str, Member], "Float64 | None"], Member]
+"""(inputs, log price (n,), seed, members that were fitted before it on the same rows, age weights (n,)) -> a member."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class FitContext:
     threads: int  # that trees may grow on
     fitted: Mapping[str, Member]  # on the same rows, before it
     shared: dict[str, Any]  # what fits of one member may keep for each other, and knows nothing of prices
+    age_weight: Float64 | None = None  # (n,) what each row counts for; None: all the same
 
 
 @dataclass(frozen=True)

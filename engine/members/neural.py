@@ -54,6 +54,20 @@ class Shape:
     categories: list[int] = field(default_factory=list)  # of further columns: number of places of each
     further_numbers: int = 0  # further columns
 
+    @classmethod
+    def of(cls, inputs: Inputs, settings: NetworkSettings, known: KnownCategories) -> Self:
+        """Shape of a head that is fitted on `inputs`, of whose categories these values are known."""
+        return cls(
+            settings.head,
+            {name: vectors.shape[1] for name, vectors in inputs.vectors.items()},
+            inputs.numbers.shape[1],
+            settings.width,
+            settings.dropout,
+            settings.fit.loss in BOUNDED,
+            known.sizes,
+            0 if inputs.tabular is None else inputs.tabular.numbers.shape[1],
+        )
+
 
 class NeuralMember:
     """Heads of one shape; `predict` averages them."""
@@ -73,21 +87,19 @@ class NeuralMember:
         seed: int,
         *,
         name: str = "mlp",
+        age_weight: Float64 | None = None,
     ) -> Self:
-        """Train on all of `inputs`; `log_price` (n,). Raises UsageError, with the member's `name`, if it diverges."""
+        """Train on all of `inputs`; `log_price` (n,), `age_weight` (n,) where rows do not all count the same.
+
+        Raises UsageError, with the member's `name`, if it diverges.
+        """
         import torch
 
         from engine.networks.words import WordsHead
 
-        dims = {name: vectors.shape[1] for name, vectors in inputs.vectors.items()}
-        bounded = settings.fit.loss in BOUNDED
         tabular = inputs.tabular
         known = KnownCategories(()) if tabular is None else KnownCategories.fit(tabular, LEAST_ROWS)
-        further_numbers = 0 if tabular is None else tabular.numbers.shape[1]
-        numbers = inputs.numbers.shape[1]
-        shape = Shape(
-            settings.head, dims, numbers, settings.width, settings.dropout, bounded, known.sizes, further_numbers
-        )
+        shape = Shape.of(inputs, settings, known)
         columns = inputs.frequent_words(LEAST_ROWS) if settings.head == "words" else np.empty(0, np.int64)
         words = _weighted(inputs.words, columns)
         places = None if tabular is None else known.places(tabular)
@@ -113,6 +125,7 @@ class NeuralMember:
                 course,
                 seed * 1000 + network,
                 scale=float(scale.scale),
+                weight=None if age_weight is None else torch.from_numpy(age_weight),
             )
             for network in range(settings.members)
         ]

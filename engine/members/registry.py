@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def _fit_neural(inputs: Inputs, log_price: Float64, settings: Any, context: FitContext) -> Member:
     from engine.members.neural import NeuralMember
 
-    return NeuralMember.fit(inputs, log_price, settings, context.seed, name=context.name)
+    return NeuralMember.fit(inputs, log_price, settings, context.seed, name=context.name, age_weight=context.age_weight)
 
 
 def _load_neural(path: Path, fitted: Mapping[str, Member]) -> LoadedMember:
@@ -36,7 +36,7 @@ def _load_neural(path: Path, fitted: Mapping[str, Member]) -> LoadedMember:
 def _fit_kernel(inputs: Inputs, log_price: Float64, settings: Any, context: FitContext) -> Member:
     from engine.members.kernel_ridge import KernelRidge
 
-    return KernelRidge.fit(inputs, log_price, settings, seed=context.seed)
+    return KernelRidge.fit(inputs, log_price, settings, seed=context.seed, age_weight=context.age_weight)
 
 
 def _load_kernel(path: Path, fitted: Mapping[str, Member]) -> LoadedMember:
@@ -121,12 +121,20 @@ def member_fits(settings: Settings, threads: int = 1) -> dict[str, Fit]:
     shared: dict[str, Any] = {}
 
     def fit_of(name: str, spec: MemberSpec) -> Fit:
-        def fit(inputs: Inputs, log_price: Float64, seed: int, fitted: Mapping[str, Member]) -> Member:
+        def fit(
+            inputs: Inputs,
+            log_price: Float64,
+            seed: int,
+            fitted: Mapping[str, Member],
+            age_weight: Float64 | None = None,
+        ) -> Member:
             require_package(spec.package)
             if settings.outliers:  # of what is learned; what is predicted, and may be a neighbour, stays whole
                 rows = without_outliers(log_price, settings.outliers)
                 inputs, log_price = inputs.take(rows), log_price[rows]
-            return spec.fit(inputs, log_price, getattr(settings, name), FitContext(name, seed, threads, fitted, shared))
+                age_weight = None if age_weight is None else age_weight[rows]
+            context = FitContext(name, seed, threads, fitted, shared, age_weight)
+            return spec.fit(inputs, log_price, getattr(settings, name), context)
 
         return fit
 

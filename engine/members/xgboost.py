@@ -32,7 +32,7 @@ class XgBoost:
 
     @classmethod
     def fit(cls, inputs: Inputs, log_price: Float64, settings: DeepTrees, context: FitContext) -> Self:
-        """Train on all of `inputs`; `log_price` (n,)."""
+        """Train on all of `inputs`, each row by its age weight; `log_price` (n,)."""
         import xgboost
 
         parameters = {
@@ -47,7 +47,8 @@ class XgBoost:
             "verbosity": 0,
         }
         table = TreeTable.fit(inputs, settings, context.fitted)
-        data = xgboost.DMatrix(table.of(inputs, one_hot=True), log_price, nthread=context.threads)
+        columns, weight = table.of(inputs, one_hot=True), context.age_weight
+        data = xgboost.DMatrix(columns, log_price, weight=weight, nthread=context.threads)
         booster = xgboost.train(parameters, data, settings.rounds)
         booster.set_attr(**{TABLE: table.to_json()})
         return cls(booster, table)

@@ -35,10 +35,17 @@ def fit_network(
     seed: int,
     *,
     scale: float = 1.0,
+    weight: Tensor | None = None,
 ) -> Network:
-    """A network trained on `target` (n,), in evaluation mode; `scale` is what one of it is in log price."""
+    """A network trained on `target` (n,), in evaluation mode; `scale` is what one of it is in log price.
+
+    `weight` (n,): what each row counts for, where they do not all count the same. A batch of rows that count little
+    moves the network little: the weights are not scaled anew in each.
+    """
     import torch
 
+    if weight is not None:
+        weight = (weight / weight.mean()).to(target.dtype)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = make_network()
@@ -48,10 +55,14 @@ def fit_network(
         epochs = list(_epochs(len(target), settings, np.random.default_rng(seed)))
         schedule = _schedule(optimiser, settings, sum(map(len, epochs)))
         network.train()
-        for batches, loss_of in zip(epochs, _losses(settings, scale), strict=True):
+        losses = _losses(settings, scale, "mean" if weight is None else "none")
+        for batches, loss_of in zip(epochs, losses, strict=True):
             for rows in batches:
                 optimiser.zero_grad(set_to_none=True)
-                loss_of(network(batch_of(rows)), target[rows]).backward()  # type: ignore[no-untyped-call]
+                loss = loss_of(network(batch_of(rows)), target[rows])
+                if weight is not None:
+                    loss = (loss * weight[rows]).mean()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 schedule.step()
     return network.eval()
@@ -71,13 +82,13 @@ def _epochs(n: int, settings: Fit, random: np.random.Generator) -> Iterator[list
         size = max(size, min(2 * size, settings.largest_batch))
 
 
-def _losses(settings: Fit, scale: float) -> list[Loss]:
+def _losses(settings: Fit, scale: float, reduction: str) -> list[Loss]:
     """The loss of each epoch: the second, where there is one, has the last `second_share` of them."""
     names = [settings.loss] * settings.epochs
     if settings.second_loss is not None:
         turn = round(settings.epochs * (1 - settings.second_share))
         names[turn:] = [settings.second_loss] * (settings.epochs - turn)
-    return [make_loss(name, beta=settings.beta, scale=scale) for name in names]
+    return [make_loss(name, beta=settings.beta, scale=scale, reduction=reduction) for name in names]
 
 
 def _schedule(optimiser: Optimizer, settings: Fit, steps: int) -> LRScheduler:

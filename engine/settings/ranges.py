@@ -7,6 +7,7 @@ epochs: Annotated[int, Between(1, 1000)] = 5
 
 from __future__ import annotations
 
+import datetime as dt
 import typing
 from collections import Counter
 from collections.abc import Callable
@@ -32,14 +33,25 @@ class Checked:
 
 @dataclass(frozen=True)
 class Between:
-    """Allow numbers from `low` to `high`, both included."""
+    """Allow numbers from `low` to `high`, both included, and a `word` in the place of one."""
 
     low: float
     high: float
+    word: str | None = None
 
-    def __call__(self, name: str, value: float) -> None:
-        if not self.low <= value <= self.high:  # also NaN
-            raise UsageError(f"{name} is {value}: give a number from {self.low:,} to {self.high:,}.")
+    def __call__(self, name: str, value: float | str) -> None:
+        if value == self.word or (not isinstance(value, str) and self.low <= value <= self.high):  # not NaN
+            return
+        instead = f", or {self.word}" if self.word else ""
+        raise UsageError(f"{name} is {value!r}: give a number from {self.low:,} to {self.high:,}{instead}.")
+
+
+def iso_date(name: str, value: str) -> None:
+    """Allow a date in the form of ISO 8601."""
+    try:
+        dt.date.fromisoformat(value)
+    except ValueError:
+        raise UsageError(f"{name} is {value!r}: give a date such as 2026-03-31.") from None
 
 
 def distinct(name: str, values: tuple[str, ...]) -> None:

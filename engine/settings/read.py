@@ -5,6 +5,7 @@ An unknown key, a value of another type or one out of range is refused by name b
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import tomllib
 import types
@@ -79,11 +80,14 @@ def _changed(
 
 
 def _typed(value: Any, kind: Any, where: str) -> Any:
-    """`value` as `kind` (int, float, str, a tuple of str, or one of these or None)."""
+    """`value` as `kind` (int, float, str, a tuple of str, or one of these, of a number or text, or None)."""
+    if type(value) is dt.date:  # which TOML has, and settings hold as text
+        value = value.isoformat()
     if isinstance(kind, types.UnionType):
         if value is None:
             return None
-        kind = next(option for option in typing.get_args(kind) if option is not type(None))
+        kinds = [option for option in typing.get_args(kind) if option is not type(None)]
+        kind = str if isinstance(value, str) and str in kinds else kinds[0]
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value if isinstance(value, float) else max(-LARGEST, min(value, LARGEST)))
     if kind is int and isinstance(value, int) and not isinstance(value, bool):

@@ -24,6 +24,7 @@ from engine.settings.ranges import (
     Share,
     Width,
     distinct,
+    iso_date,
     one_of,
 )
 from index.catalogue.cleaning import CLEANING
@@ -46,6 +47,9 @@ MOST_DECAY = 1_000_000.0
 TREES_READ = ("words", "vectors", "fused")  # see `engine.members.tree_features`
 MEMBERS = ("mlp", "lexical", "kernel", "finetuned", "gbdt", "xgboost", "catboost")  # see `engine.members.registry`
 SEARCH_VECTORS = (*TEXT_VIEWS, "words")
+
+AUTO_HALF_LIFE = "auto"
+LONGEST_HALF_LIFE = 36_500  # days
 
 Leaves = Annotated[int, Between(2, 10_000)]
 Weight = Annotated[float, Between(0, 1000)]
@@ -250,6 +254,9 @@ class Settings(Checked):
     folds: Annotated[int | None, Between(3, 20)] = None  # None: see `engine.folds.folds_for`
     seed: Annotated[int, SEEDS] = 0
     currency: str | None = None  # None: the one that the catalogue states, else USD
+    # Days after which a price counts half; auto: chosen out of fold; None: all count the same.
+    half_life: Annotated[float | str | None, Between(1, LONGEST_HALF_LIFE, AUTO_HALF_LIFE)] = None
+    as_of: Annotated[str | None, iso_date] = None  # later prices are passed over; None: the newest, where age counts
     coverage: Annotated[float, Between(0.01, 0.999)] = 0.8  # of the interval
     search: Annotated[str, one_of(*BACKENDS)] = AUTO  # what looks for neighbours: see `index.search.backends`
     # That are blended; each has a section of its own.

@@ -76,5 +76,7 @@ def _train(rows: ScorableRows, settings: Settings, parts: tuple[str, ...], on_pr
     models = load_models(rows.folder, rows.settings, InputShape.of(rows.manifest))[0]
     if parts != (CORRECTION,):
         return train_on_members(rows.oof, models.members, rows.training_set(), settings, on_progress=on_progress)
-    parameters, held_out = cross_fit(rows.oof, rows.log_price, rows.search_vectors, settings)
+    parameters, held_out = cross_fit(
+        rows.oof, rows.log_price, rows.search_vectors, settings, age_weight=rows.age_weight
+    )
     return TrainedEnsemble(models, rows.oof, parameters, held_out)

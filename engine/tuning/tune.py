@@ -264,7 +264,9 @@ class Pricing:
     def starts(self, searched: dict[str, Range]) -> list[Point]:
         """Points of the index as it is: for each fold as chosen without that fold, and last the current one."""
         rows = self._rows
-        now = answer_out_of_fold(rows.oof, rows.log_price, rows.search_vectors, rows.settings)
+        now = answer_out_of_fold(
+            rows.oof, rows.log_price, rows.search_vectors, rows.settings, age_weight=rows.age_weight
+        )
         corrections, weights = [*now.parameters_by_fold, now.parameters], [*now.weights.by_fold, now.weights.whole]
         starts = [point_of(searched, rows.settings, w, c) for w, c in zip(weights, corrections, strict=True)]
         record = read_record(rows.folder)
@@ -279,7 +281,7 @@ class Pricing:
             oof = predict_members(self._training_set, settings)[0]
         if self._refits_stacker:
             oof = with_stacker(oof, self._training_set, settings)[0]
-        return answer_out_of_fold(oof, rows.log_price, rows.search_vectors, settings).answer
+        return answer_out_of_fold(oof, rows.log_price, rows.search_vectors, settings, age_weight=rows.age_weight).answer
 
     @cached_property
     def _training_set(self) -> TrainingSet:

@@ -17,6 +17,7 @@ from index.visible import excerpt
 
 FIRST_YEAR = 1900  # what is earlier is a slip
 CELL_LIMIT = 64  # characters; what is longer is no date
+MOST_KNOWN = 100_000  # cells of a column whose dates are kept
 
 _MONTHS = {
     name: month
@@ -84,6 +85,26 @@ class DateConvention:
         if date.year < FIRST_YEAR:
             raise ValueError(f"date is before {FIRST_YEAR}: {excerpt(text)}")
         return date
+
+
+class DateReader:
+    """Dates of a file's rows. Equal cells are read once."""
+
+    def __init__(self, convention: DateConvention) -> None:
+        self._convention = convention
+        self._known: dict[str, dt.date | str] = {}
+
+    def read(self, cell: str) -> dt.date | str:
+        """Return the date of a cell, or the reason why it has none."""
+        known = self._known.get(cell)
+        if known is None:
+            try:
+                known = self._convention.read(cell)
+            except ValueError as error:
+                known = str(error)
+            if len(self._known) < MOST_KNOWN:
+                self._known[cell] = known
+        return known
 
 
 def decide_dates(cells: Mapping[str, int] | Iterable[str], as_of: dt.date | None = None) -> DateConvention:

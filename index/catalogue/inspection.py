@@ -234,7 +234,10 @@ def examples(read: Catalogue) -> list[tuple[dict[str, Any], float | None]]:
 
 
 def items_as_read(read: Catalogue) -> pa.Table:
-    """Return the items as read: item_id, text, image, price, currency, and the file's own columns by their names."""
+    """Return the items as read: item_id, text, image, price, currency, and the file's own columns by their names.
+
+    Where prices have dates, these too.
+    """
     items = read.items
     columns = {
         "item_id": items["item_id"],
@@ -243,6 +246,8 @@ def items_as_read(read: Catalogue) -> pa.Table:
         "price": read.prices,
         "currency": pa.array([read.reading.currency] * items.num_rows, pa.string()),
     }
+    if items["date"].null_count < items.num_rows:
+        columns["date"] = items["date"]
     for column in further_columns(items):
         name = column.partition(":")[2]
         columns[f"column {name}" if name in columns else name] = items[column]

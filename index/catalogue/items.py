@@ -5,6 +5,7 @@ cannot be worked with as a whole is refused in one sentence (`DataRefused`).
 """
 
 import csv
+import datetime as dt
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from index.catalogue.cleaning import without_markup
-from index.catalogue.dates import DateConvention
+from index.catalogue.dates import DateReader
 from index.catalogue.fields import parse_fields
 from index.catalogue.formats.records import NOT_UTF8, Record
 from index.catalogue.further import further_type
@@ -44,11 +45,13 @@ ITEMS = pa.schema(
         pa.field("unit", pa.string(), nullable=False),  # one of `units.UNITS`
         pa.field("pack", pa.int16(), nullable=False),
         pa.field("parent", pa.string()),  # what the variants of one article share, in the file's words
+        pa.field("date", pa.date32()),  # of the price
     ]
 )
 CELL_LIMIT = 1_000_000  # characters
 UNDECODED_LIMIT = 0.01  # share of rows with bytes that are not text, above which the file as a whole is none
 OLDER_PRICE = "an older price of an item"
+AFTER_AS_OF = "a price after as-of"
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Item(NamedTuple):
     image: str  # "" for none
     price: float | None  # money; None where the row has none
     parent: str  # "" for none
+    date: dt.date | None  # of the price
     categories: tuple[str | None, ...]
     numbers: tuple[float | None, ...]
 
@@ -125,17 +129,18 @@ def read_catalogue(
     *,
     priced: bool,
     index: IndexColumns | None = None,
+    as_of: dt.date | None = None,
     on_progress: OnProgress = silent,
 ) -> Catalogue:
     """Read items to learn from (`priced`) or to price. Holds the items' own bytes and one batch of rows.
 
     `index`: the columns that an index reads, where the items are for one; its further columns are theirs, under its
-    names.
+    names. `as_of`: prices of a later date are passed over.
 
     Without `priced` the file may have no prices and its cells may be anything (null where no price), and a row may
     have a photograph in place of text. Raises `DataRefused` for a file that is no catalogue or has no usable row.
     """
-    reading = understand(path, settings, priced=priced, index=index, on_progress=on_progress)
+    reading = understand(path, settings, priced=priced, index=index, as_of=as_of, on_progress=on_progress)
     return read_items(reading, priced, on_progress)
 
 
@@ -183,6 +188,7 @@ def make_items(
     prices: Sequence[float | None] | None = None,
     *,
     parents: Sequence[str | None] | None = None,
+    dates: Sequence[dt.date | None] | None = None,
     further: Mapping[str, Sequence[str | float | None]] = MappingProxyType({}),
 ) -> pa.Table:
     """Make items (schema `ITEMS`) of equally long columns; `prices` in money. Raises `DataRefused` for an odd price.
@@ -191,6 +197,7 @@ def make_items(
     """
     prices = [None] * len(ids) if prices is None else prices
     parents = [None] * len(ids) if parents is None else parents
+    dates = [None] * len(ids) if dates is None else dates
     texts = [without_markup(text) for text in texts]
     parsed = [parse_fields(text) for text in texts]
     for item_id, price in zip(ids, prices, strict=True):
@@ -207,6 +214,7 @@ def make_items(
         [item.unit for item in parsed],
         [item.pack for item in parsed],
         [parent or None for parent in parents],
+        dates,
         *further.values(),
     )
     try:
@@ -225,14 +233,6 @@ def _are_whole(batch: Sequence[Record]) -> bool:
         if "\0" in "".join(cells) or max(map(len, cells), default=0) > CELL_LIMIT:
             return False
     return True
-
-
-def _date_fault(cell: str, dates: DateConvention) -> str:
-    try:
-        dates.read(cell)
-    except ValueError as error:
-        return str(error)
-    return ""
 
 
 def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
@@ -256,7 +256,9 @@ class ItemReader:
         self._reading = reading
         self._articles = reading.articles
         self._newest = reading.newest
-        self._dates = reading.dates if reading.dates_matter else None
+        self._dates = DateReader(reading.dates) if reading.dates else None
+        self._dates_matter = reading.dates_matter
+        self._as_of = reading.as_of or dt.date.max
         self._roles = reading.roles
         self._priced = priced
         self._unique = unique
@@ -280,7 +282,7 @@ class ItemReader:
         """Return what stands in an item's place where a record is none: its id, as far as it can be read."""
         item_id, roles = self._articles.own_id(record.cells), self._roles
         nothing = (None,) * len(roles.categories), (None,) * len(roles.numbers)
-        return Item(item_id.encode("utf-8", "replace").decode("utf-8"), "", "", None, "", *nothing)
+        return Item(item_id.encode("utf-8", "replace").decode("utf-8"), "", "", None, "", None, *nothing)
 
     def cells(self, items: Sequence[Item]) -> pa.Table:
         """Return the cells of items: item_id, text, image, whose heading its metadata holds, and further columns."""
@@ -307,6 +309,7 @@ class ItemReader:
             [item.image for item in items],
             [item.price for item in items],
             parents=[item.parent for item in items],
+            dates=[item.date for item in items],
             further=self._further(items),
         )
 
@@ -327,10 +330,13 @@ class ItemReader:
             return None
         assert isinstance(article, Article)
         item_id, text, image, cell, sale, currency, date, parent, categories, numbers, discount, several = article
-        if date and self._dates and (why := _date_fault(date, self._dates)):
-            return self._reject(record, item_id, self._reading.heading("date"), why)
-        if self._newest and self._newest.get(item_id, record.line) != record.line:
-            self.passed_over[OLDER_PRICE] += 1
+        day = self._dates.read(date) if date and self._dates else None
+        if isinstance(day, str):
+            if self._dates_matter:
+                return self._reject(record, item_id, self._reading.heading("date"), day)
+            day = None
+        if self._dates and (why := self._outdated(item_id, day, record.line)):
+            self.passed_over[why] += 1
             return None
         role = reason = ""
         price = None
@@ -352,7 +358,13 @@ class ItemReader:
         if several:
             self.several += 1
         read = tuple([read_number(cell) if cell else None for cell in numbers]) if numbers else ()
-        return _new_item((item_id, text, image, price, parent, categories, read))
+        return _new_item((item_id, text, image, price, parent, day, categories, read))
+
+    def _outdated(self, item_id: str, day: dt.date | None, line: int) -> str:
+        """Name what the price of a day is where it is not its item's; "" where it is."""
+        if day and day > self._as_of:
+            return AFTER_AS_OF
+        return OLDER_PRICE if self._newest.get(item_id, line) != line else ""
 
     def _reject(self, record: Record, item_id: str, column: str, reason: str) -> Reject:
         reject = Reject(record.line, excerpt(item_id), column, reason)

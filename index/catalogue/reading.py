@@ -63,6 +63,7 @@ class Reading:
     currency_note: str
     rates: Rates | None
     dates: DateConvention | None
+    as_of: dt.date | None  # later prices are passed over
     newest: Mapping[str, int]  # id -> line of its newest price, of ids with several
     survey: Survey
     shared: SharedLines | None  # first lines that are no names, as an index knows them; None where there is none
@@ -133,12 +134,12 @@ def understand(
     priced: bool,
     whole: bool = True,
     index: IndexColumns | None = None,
+    as_of: dt.date | None = None,
     on_progress: OnProgress = silent,
 ) -> Reading:
     """Open a file and find out what it holds. Without `whole` its prices and dates are left unread.
 
-    `index`: the columns that an index reads, where the items are for one.
-
+    `index`: the columns that an index reads, where the items are for one. `as_of`: later prices are to be passed over.
 
     Raises DataRefused for a file that holds no items, a column that is not there, prices of several currencies.
     """
@@ -171,7 +172,8 @@ def understand(
         currency_note=note,
         rates=rates,
         dates=dates,
-        newest=_newest(source, articles, dates) if dates else {},
+        as_of=as_of,
+        newest=_newest(source, articles, dates, as_of or dt.date.max) if dates else {},
         survey=survey,
         shared=index.shared if index else None,
     )
@@ -236,10 +238,10 @@ def _survey(source: Source, articles: Articles, on_progress: OnProgress) -> Surv
     return survey
 
 
-def _newest(source: Source, articles: Articles, dates: DateConvention) -> dict[str, int]:
+def _newest(source: Source, articles: Articles, dates: DateConvention, as_of: dt.date) -> dict[str, int]:
     """The line of the newest price of each id that has several; the later line where two are of one day.
 
-    What has no date that can be read is older than all that have one.
+    What has no date that can be read is older than all that have one; what is later than `as_of` does not count.
     """
     newest: dict[str, tuple[dt.date, int]] = {}
     several: set[str] = set()
@@ -253,6 +255,8 @@ def _newest(source: Source, articles: Articles, dates: DateConvention) -> dict[s
                 date = dates.read(record.cells[date_at])
             except ValueError:
                 date = dt.date.min
+            if date > as_of:
+                continue
             if item_id in newest:
                 several.add(item_id)
             if item_id and (item_id not in newest or newest[item_id][0] <= date):

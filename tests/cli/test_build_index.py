@@ -122,6 +122,11 @@ def test_options_win_over_the_file_and_both_stand_in_the_manifest(
     assert "none" in settings["image_encoder"] or settings["image_encoder"] == []
 
 
+def test_a_half_life_for_a_catalogue_without_dates_is_refused(build: Price, items_file: Path, tmp_path: Path) -> None:
+    answer = build(items_file, "--half-life", "90", "--as-of", "2026-03-31")
+    assert answer.code == 3 and "half_life goes by the dates of prices, and no item has one" in answer.err
+
+
 def test_the_same_seed_builds_the_same_prices(build: Price, price: Price, items_file: Path, tmp_path: Path) -> None:
     def answer(seed: int) -> dict[str, Any]:
         assert build(items_file, "--seed", seed).code == 0

@@ -72,6 +72,8 @@ WRONG: dict[str, dict[str, tuple[str, ...]]] = {
         "--seed": ("-1", HUGE, "x"),
         "--currency": ("", " ", "a long label"),
         "--most-rejects": ("-0.1", "1.5", "nan", "x"),
+        "--half-life": ("0", "-1", "nan", "inf", "soon", "", HUGE),
+        "--as-of": ("yesterday", "2026-13-01", "", "2999-01-01"),
     },
     "add": {**RUNTIME, **IMAGES},
     "remove": {},

@@ -234,7 +234,7 @@ def test_stored_residuals_whose_models_know_the_fold_have_no_part_in_its_score()
 class Memory:
     """Predicts from the nearest rows that it saw: it knows by heart what it learned."""
 
-    def __init__(self, inputs, log_price, seed, fitted):
+    def __init__(self, inputs, log_price, seed, fitted, age_weight=None):
         self.place, self.log_price = inputs.numbers, log_price
 
     def predict(self, inputs):

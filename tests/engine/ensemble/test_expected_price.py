@@ -62,7 +62,7 @@ def test_a_saved_model_answers_as_it_did(tmp_path: Path) -> None:
     known, log_price = evidence()
     model = ExpectedPrice.fit(known.table(), known.answer, log_price, seed=0)
     model.save(tmp_path / "expected.txt")
-    loaded = ExpectedPrice.load(tmp_path / "expected.txt", members=2)
+    loaded = ExpectedPrice.load(tmp_path / "expected.txt", len(known.members))
     np.testing.assert_array_equal(
         loaded.log_mean(known.table(), known.answer), model.log_mean(known.table(), known.answer)
     )

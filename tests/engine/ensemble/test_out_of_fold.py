@@ -28,7 +28,7 @@ def inputs_of(place=PLACE, fold=FOLD) -> Inputs:
 class Memory:
     """Predicts the price of the nearest item that it saw, and notes who asked and what it had seen."""
 
-    def __init__(self, inputs, log_price, seed, fitted):
+    def __init__(self, inputs, log_price, seed, fitted, age_weight=None):
         self.seen, self.place = inputs.numbers[:, 0].astype(int), inputs.numbers[:, 2:]
         self.log_price, self.seed, self.asked = log_price, seed, []
 
@@ -41,7 +41,7 @@ class Memory:
 class Absentee:
     """Predicts a number that tells which folds it saw, and which row asked."""
 
-    def __init__(self, inputs, log_price, seed, fitted):
+    def __init__(self, inputs, log_price, seed, fitted, age_weight=None):
         self.seen = set(inputs.numbers[:, 1].astype(int))
 
     def predict(self, inputs):
@@ -82,7 +82,7 @@ def test_every_prediction_is_by_the_models_that_left_out_what_they_must(folds):
 def test_no_model_is_asked_for_a_row_that_it_saw():
     fitted = []
 
-    def remember(inputs, log_price, seed, before):
+    def remember(inputs, log_price, seed, before, age_weight):
         fitted.append(Memory(inputs, log_price, seed, before))
         return fitted[-1]
 
@@ -174,7 +174,7 @@ def test_every_model_has_a_seed_of_its_own_which_the_seed_of_the_build_decides()
     def seeds_of(seed):
         seeds = []
 
-        def note(inputs, log_price, seed, before):
+        def note(inputs, log_price, seed, before, age_weight):
             seeds.append(seed)
             return Memory(inputs, log_price, seed, before)
 
@@ -201,10 +201,10 @@ def test_progress_counts_up_to_every_model(beside):
 def test_a_fit_that_fails_ends_the_work_with_its_own_error(member):
     fitted = []
 
-    def fail(inputs, log_price, seed, before):
+    def fail(inputs, log_price, seed, before, age_weight):
         raise ArithmeticError("no")
 
-    def note(inputs, log_price, seed, before):
+    def note(inputs, log_price, seed, before, age_weight):
         fitted.append(seed)
         return Memory(inputs, log_price, seed, before)
 

@@ -42,6 +42,7 @@ class Rows(NamedTuple):
     unit: Any
     log_amount: Any
     residual: Any
+    age_weight: Any = None
 
 
 class Guess:

@@ -29,7 +29,7 @@ class Rows:
     def build(self) -> ReferenceSet:
         known = SimpleNamespace(
             log_price=self.log_price, unit=self.unit, log_amount=self.log_amount, fold=self.fold,
-            search_vectors=self.vectors,
+            search_vectors=self.vectors, age_weight=None,
         )  # fmt: skip
         return ReferenceSet.build(self.items, known, self.residual)
 

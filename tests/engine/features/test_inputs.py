@@ -33,6 +33,7 @@ def items_of(rows) -> pa.Table:
         "unit": units,
         "pack": packs,
         "parent": [None] * len(rows),
+        "date": [None] * len(rows),
     }
     return pa.table({name: list(values) for name, values in columns.items()}, schema=ITEMS)
 

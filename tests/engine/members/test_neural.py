@@ -276,9 +276,9 @@ def test_two_phases_are_trained_as_the_settings_say(make_items):
 def test_the_loop_is_told_what_one_of_the_target_is_in_log_price(make_items, monkeypatch, loss, scale):
     told, fit = [], network.fit_network
 
-    def listen(*arguments, scale):
+    def listen(*arguments, scale, **more):
         told.append((arguments[2], scale))
-        return fit(*arguments, scale=scale)
+        return fit(*arguments, scale=scale, **more)
 
     monkeypatch.setattr(network, "fit_network", listen)
     inputs, log_price = make_items(60)

@@ -46,6 +46,11 @@ def test_an_option_that_was_not_given_overrides_nothing(read):
     assert read("folds = 6\nseed = 3", folds=None, seed=4) == replace(read_settings(), folds=6, seed=4)
 
 
+def test_a_half_life_is_days_or_auto_and_as_of_a_date_or_its_text(read):
+    assert (read("half_life = 90").half_life, read('half_life = "auto"').half_life) == (90.0, "auto")
+    assert read("as_of = 2026-03-31").as_of == read('as_of = "2026-03-31"').as_of == "2026-03-31"
+
+
 def test_a_seed_of_zero_was_given(read):
     assert read("seed = 3", seed=0).seed == 0
 
@@ -157,6 +162,11 @@ def test_a_value_of_another_type_is_refused_with_the_value_and_what_is_wanted(re
         ("coverage = 0", "coverage is 0"),
         ("coverage = 1.0", "coverage is 1"),
         ("coverage = nan", "coverage is nan"),
+        ("half_life = 0", "half_life is 0.0: give a number from 1 to 36,500, or auto"),
+        ('half_life = "90"', "half_life is '90': give a number from 1 to 36,500, or auto"),
+        ("half_life = true", "half_life is True: give a number"),
+        ('as_of = "31.3.2026"', "as_of is '31.3.2026': give a date such as 2026-03-31"),
+        ("as_of = 2026-03-31T12:00:00", "as_of is .*: give text"),
         ('text_encoder = ""', "text_encoder must name an encoder"),
         ('text_encoder = "none"', "text_encoder must name an encoder"),
         ('currency = " "', "currency is ' '"),
@@ -268,6 +278,8 @@ def changed() -> Settings:
         text_views=("text",),
         folds=7,
         seed=default.seed + 1,
+        half_life=90.0,
+        as_of="2026-03-31",
         currency="£",
         coverage=0.55,
         search="faiss",

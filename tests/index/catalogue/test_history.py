@@ -1,19 +1,24 @@
 """Prices with dates: claims about which of several prices of an id is the item's."""
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
 
-from index.catalogue.items import OLDER_PRICE, Catalogue, read_catalogue
+from index.catalogue.inspection import items_as_read
+from index.catalogue.items import AFTER_AS_OF, OLDER_PRICE, Catalogue, read_catalogue
 from index.catalogue.settings import ReadSettings
+from index.errors import DataRefused
 
 NAMED = ReadSettings(date="when")
 
 
-def read(tmp_path: Path, *rows: str, heading: str = "when", settings: ReadSettings = NAMED) -> Catalogue:
+def read(
+    tmp_path: Path, *rows: str, heading: str = "when", settings: ReadSettings = NAMED, as_of: dt.date | None = None
+) -> Catalogue:
     path = tmp_path / "history.csv"
     path.write_text("\n".join((f"sku,title,price,{heading}", *rows)) + "\n")
-    return read_catalogue(path, settings, priced=True)
+    return read_catalogue(path, settings, priced=True, as_of=as_of)
 
 
 def prices_of(catalogue: Catalogue) -> dict[str, float]:
@@ -67,3 +72,30 @@ def test_the_newest_price_stands_even_where_it_cannot_be_used(tmp_path: Path) ->
     found = read(tmp_path, "1,Tea,2,2019-05-01", "1,Tea,on request,2024-05-01", "2,Oil,3,2024-05-01")
     assert prices_of(found) == {"2": 3}
     assert found.rejected == {"price is on request": 1} and found.passed_over == {OLDER_PRICE: 1}
+
+
+def test_an_item_has_the_date_of_its_price_or_none(tmp_path: Path) -> None:
+    rows = ("1,Tea,2,01.05.2019", "1,Tea,3,13.05.2024", "2,Oil,9,", "3,Wax,4,soon")
+    found = read(tmp_path, *rows, heading="date", settings=ReadSettings())
+    assert found.items["date"].to_pylist() == [dt.date(2024, 5, 13), None, None]
+    assert items_as_read(found)["date"].to_pylist() == found.items["date"].to_pylist()
+
+
+def test_a_file_without_dates_is_written_without_them(tmp_path: Path) -> None:
+    assert (
+        "date" not in items_as_read(read(tmp_path, "1,Tea,2,x", heading="note", settings=ReadSettings())).column_names
+    )
+
+
+def test_prices_after_as_of_are_passed_over_by_name_and_the_newest_before_it_is_the_items(tmp_path: Path) -> None:
+    rows = ("1,Tea,2,2019-05-01", "1,Tea,3,2024-05-01", "1,Tea,4,2024-05-02", "2,Oil,9,2024-05-03", "3,Wax,5,")
+    found = read(tmp_path, *rows, "4,Rye,free,2023-01-01", as_of=dt.date(2024, 5, 1))
+    assert prices_of(found) == {"1": 3, "3": 5}
+    assert found.passed_over == {OLDER_PRICE: 1, AFTER_AS_OF: 2} and found.rejected == {"price is free": 1}
+    assert found.items.num_rows + len(found.rejects) + found.passed_over.total() == len(rows) + 1
+    assert any("2 of 'a price after as-of'" in note for note in found.reading_notes)
+
+
+def test_a_file_of_later_prices_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataRefused, match=r"has no item: all 2 rows are a price after as-of"):
+        read(tmp_path, "1,Tea,2,2024-05-01", "2,Oil,3,2024-06-01", as_of=dt.date(2024, 4, 30))

@@ -71,6 +71,7 @@ def test_a_row_becomes_an_item_of_the_schema(tmp_path: Path) -> None:
         "unit": "gram",
         "pack": 6,
         "parent": None,
+        "date": None,
     }
 
 
@@ -410,9 +411,9 @@ def test_a_reader_returns_what_it_read_of_a_row(tmp_path: Path) -> None:
     row = Record(2, (" 1 ", " Acme ", " a.jpg ", " 4,50 "), "")
     for priced in (True, False):
         reader = ItemReader(understand(path, ReadSettings(), priced=priced), priced=priced, unique=True)
-        assert reader.validate(row) == Item("1", " Acme ", "a.jpg", 4.5, "", (), ())
+        assert reader.validate(row) == Item("1", " Acme ", "a.jpg", 4.5, "", None, (), ())
     unpriced = reader.validate(Record(3, ("2", "Acme", None, "free"), ""))
-    assert unpriced == Item("2", "Acme", "", None, "", (), ())
+    assert unpriced == Item("2", "Acme", "", None, "", None, (), ())
     assert reader.validate(row) == Reject(2, "1", "sample_id", "an id seen before")
     assert reader.validate(Record(4, (None, "Drinks", None, None), "")) is None
     assert reader.passed_over == {"the heading of a section": 1} and reader.rows == 4
