@@ -13,11 +13,13 @@ _EMOJI = re.compile(
     "\ufe0e\ufe0f\u200d\u20e3\U000e0020-\U000e007f]+"  # and what joins and styles them
 )
 _NUMBER = re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d+))?(?![\w]|[.,]\d)")
-_MARKUP = re.compile(
-    r"</?(?:p|br|div|span|ul|ol|li|b|i|u|em|strong|small|font|a|img|table|tbody|thead|tr|td|th|h[1-6]|hr|style|script|"
-    r"section|article|header|footer|blockquote|iframe|center|sup|sub|dl|dt|dd)(?:\s[^<>]{0,2000})?/?>",
-    re.IGNORECASE,
+_TAGS = (
+    "p|br|div|span|ul|ol|li|b|i|u|em|strong|small|font|a|img|table|tbody|thead|tr|td|th|h[1-6]|hr|section|article|header|"
+    "footer|blockquote|center|sup|sub|dl|dt|dd"
 )
+_MARKUP = re.compile(rf"</?(?:{_TAGS}|style|script|iframe)(?:\s[^<>]{{0,2000}})?/?>", re.IGNORECASE)
+# What no reader of HTML could take for anything else than one of these tags.
+_PLAIN_TAG = re.compile(rf'</?({_TAGS})(?:[ \t\n]+[a-z-]+="[^"<>]*+")*+[ \t\n]*+/?>', re.IGNORECASE | re.ASCII)
 _CHARACTER = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});", re.IGNORECASE)
 _LINES = frozenset("p br div ul ol li table tr h1 h2 h3 h4 h5 h6 hr section article blockquote dl dt dd".split())
 _UNREAD = frozenset(("script", "style"))
@@ -43,12 +45,33 @@ def without_markup(text: str) -> str:
     A text without a tag or a character's name is returned as it is.
     """
     if "<" in text and _MARKUP.search(text):
-        reader = _MarkupReader()
-        reader.feed(text)
-        reader.close()
-        lines = (" ".join(line.split()) for line in "".join(reader.parts).splitlines())
+        lines = (" ".join(line.split()) for line in "".join(_plain_parts(text) or _parts(text)).splitlines())
         return "\n".join(line for line in lines if line)
     return html.unescape(text) if "&" in text and _CHARACTER.search(text) else text
+
+
+def _plain_parts(text: str) -> list[str]:
+    """The words and ends of lines of a text with plain tags alone, [] for any other: the short way to `_parts`."""
+    pieces = _PLAIN_TAG.split(text)  # words, a tag's name, words, ...
+    if 2 * text.count("<") + 1 != len(pieces):
+        return []
+    parts: list[str] = []
+    for place, piece in enumerate(pieces):
+        if place % 2:
+            if piece.lower() in _LINES:
+                parts.append("\n")
+        elif piece:
+            words = html.unescape(piece)
+            parts.append(words.replace("\n", " ") if parts else words)
+    return parts
+
+
+def _parts(text: str) -> list[str]:
+    """The words and ends of lines of any text with tags."""
+    reader = _MarkupReader()
+    reader.feed(text)
+    reader.close()
+    return reader.parts
 
 
 class _MarkupReader(HTMLParser):

@@ -58,6 +58,9 @@ def parse_fields(text: str, shared: Collection[str] = frozenset()) -> Fields:
 
     `shared` are the first lines that say nothing of the item, as `shared_first_lines` finds them.
     """
+    if ":" not in text and len(text.splitlines()) == 1:  # the short way for a name alone
+        alone = _FreeText(*_split_name(" ".join(text.split())), [])
+        return Fields(alone.name, *_free_quantity(alone))
     lines, sections = cut(text)
     last = {section[0]: section for section in sections}  # of a label that comes twice, the last part counts
     if _NAMING.isdisjoint(last):

@@ -7,8 +7,8 @@ record with a fault, and the reading goes on at the next line that is as long as
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
-from itertools import count, repeat
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count, repeat, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,6 +25,7 @@ LINES_AHEAD = 100  # that are looked at for the next row after one whose quotes 
 MOST_REREAD = 20  # lines read again, as a multiple of a block's lines, before the file is given up
 
 _BLANK = "".join(map(chr, (0xFEFF, 0x200B, 0x200C, 0x200D, 0x2060)))  # invisible, and no white space to Python
+_MOST_BYTES = 4  # of a character in UTF-8
 _UNCLOSED = "unexpected end of data"  # the csv module's words
 
 
@@ -108,49 +109,120 @@ class _Reader:
         self._dialect = dialect
         self._width = len(dialect.header)
         self._pick = picker(columns)
+        self._chosen = frozenset(range(self._width) if columns is None else columns)
         self._nothing = self._pick([None] * self._width)
         self._tally = tally
-        self._lines: list[str] = []  # read, and not yet cut into records
-        self._number = 1  # of the first of them
-        self._broken = False  # whether any text so far holds bytes that are not of its encoding
+        self._waiting = b""  # UTF-8 that is read, and not yet cut into records
+        self._number = 1  # of the first line that waits
+        self._lines: list[str] = []  # that wait, while they are cut by the csv module
+        self._broken = False  # whether these hold bytes that are not of the text's encoding
         self._plain = True  # whether the lines cut last were a row each, of which none was at fault
         self._cut_rows: list[tuple[int, list[str]]] = []  # number of the first line, cells
         self._faults: dict[int, str] = {}  # number of the first line -> fault
 
     def batches(self, text: TextFile) -> Iterator[list[Record]]:
         """Cut the text into records, a batch for each block of text."""
+        blocks: list[bytes] = []
         size = enough = 0  # characters that wait; how many must wait before it is worth to try again
         for block in _whole_lines(text):
-            self._lines += _cut(self._path, block, self._number + len(self._lines))
-            self._broken = self._broken or is_broken(block)
-            size += len(block)
+            if len(block) > LINE_LIMIT:
+                waiting = _cut(self._path, _decoded(b"".join([self._waiting, *blocks]))[0], self._number)
+                _cut(self._path, _decoded(block)[0], self._number + len(waiting))
+            blocks.append(block)
+            # Counted only where they may be too few: there is a character to every four bytes at least.
+            size += len(block) if len(block) >= _MOST_BYTES * (enough - size) else _characters(block)
             if size >= enough:
-                if batch := self._cut_plainly() or self._cut_records(final=False):
+                self._waiting = b"".join([self._waiting, *blocks])
+                blocks = []
+                quickly = self._cut_plainly if self._plain else self._cut_at_quotes
+                if batch := quickly() or self._cut_records(final=False):
                     yield batch
-                size = sum(map(len, self._lines))
+                size = _characters(self._waiting)
                 enough = 2 * size
+        self._waiting = b"".join([self._waiting, *blocks])
         if batch := self._cut_records(final=True):
             yield batch
 
     def _cut_plainly(self) -> list[Record]:
         """Cut the lines that wait where each of them is a whole row without any fault; do nothing where it is not."""
-        lines, width = self._lines, self._width
-        if not self._plain or self._broken or self._number <= self._dialect.before:
+        width = self._width
+        if self._number <= self._dialect.before:
             return []
         try:
+            lines = _cut(self._path, self._waiting.decode(), self._number)
             rows = list(self._csv_reader(lines))
-        except csv.Error:
+        except (UnicodeDecodeError, csv.Error):
             return []
         if not (len(rows) == len(lines) and set(map(len, rows)) == {width} and all(map(any, rows))):
             return []
-        records = list(map(as_record, zip(count(self._number), map(self._pick, rows), repeat(""))))
-        self._lines = []
-        self._number += len(lines)
-        return records
+        self._waiting = b""
+        return self._numbered(rows, count(self._number), self._number + len(lines))
+
+    def _cut_at_quotes(self) -> list[Record]:
+        """Cut what waits at its quotes, where each of them encloses a cell or stands doubled in one, into whole rows.
+
+        Does nothing where any does not, or where a row has a fault. The short way for rows over many lines: it looks
+        at no character within quotes.
+        """
+        dialect = self._dialect
+        if not dialect.quoting or dialect.delimiter not in NAMES or self._number <= dialect.before:
+            return []
+        parts = split_at_quotes(self._waiting, dialect.delimiter)
+        if parts is None:
+            return []
+        lines, quoted, waiting = parts
+        rows = [line.split(dialect.delimiter) for line in lines]
+        if set(map(len, rows)) != {self._width} or waiting.count(b"\n") >= MOST_LINES or len(waiting) > LINE_LIMIT:
+            return []
+        try:
+            numbers = self._fill(lines, rows, quoted)
+        except UnicodeDecodeError:
+            return []
+        if not numbers or not all(map(any, rows)):
+            return []
+        self._waiting = waiting
+        *numbers, following = numbers
+        return self._numbered(rows, numbers, following)
+
+    def _fill(self, lines: list[str], rows: list[list[str]], quoted: list[bytes]) -> list[int]:
+        """Put cells into the places where their quotes were, and return the number of each row's line and the next.
+
+        Returns nothing where a row may have swallowed others.
+        """
+        delimiter, chosen, width = self._dialect.delimiter.encode(), self._chosen, self._width
+        least = min(self._dialect.widths) - 1
+        number, at = self._number, 0
+        numbers = [number]
+        for line, row in zip(lines, rows, strict=True):
+            number += 1
+            if "\0" in line:
+                first, last = at, -1  # the row's first piece; the delimiters in the last of its lines, if several
+                for place, mark in enumerate(row):
+                    if mark[:1] != "\0":
+                        continue
+                    pieces = len(mark)
+                    cell = quoted[at] if pieces == 1 else b'"'.join(quoted[at : at + pieces])
+                    at += pieces
+                    row[place] = cell.decode() if place in chosen else "quoted" if cell else ""
+                    if breaks := cell.count(b"\n"):
+                        number += breaks
+                        last = cell.count(delimiter, cell.rindex(b"\n")) + width - 1 - place
+                    elif last >= 0:
+                        last += cell.count(delimiter)
+                if last >= least and self._dialect.swallowed(_as_written(line, quoted[first:at])):
+                    return []
+            numbers.append(number)
+        return numbers
+
+    def _numbered(self, rows: list[list[str]], numbers: Iterable[int], following: int) -> list[Record]:
+        """Make records of rows without any fault; `following` is the number of the line behind them."""
+        self._number = following
+        return list(map(as_record, zip(numbers, map(self._pick, rows), repeat(""))))
 
     def _cut_records(self, *, final: bool) -> list[Record]:
         """Cut the lines that wait into records; unless `final`, those of a last one that is still open wait on."""
-        lines = self._lines
+        text, self._broken = _decoded(self._waiting)
+        lines = self._lines = _cut(self._path, text, self._number)
         at = skipped = min(len(lines), max(0, self._dialect.before + 1 - self._number))
         reread = 0
         while at < len(lines):
@@ -169,7 +241,8 @@ class _Reader:
                 )
             at = self._cut_as_lines(start, end, error)
         self._plain = len(self._cut_rows) == at - skipped and not self._faults
-        self._lines = lines[at:]
+        self._waiting = "".join(lines[at:]).encode("utf-8", "surrogateescape")
+        self._lines = []
         self._number += at
         return self._records()
 
@@ -251,17 +324,68 @@ def _span(start: int, end: int) -> str:
     return f" (lines {start} to {end}: is a quote missing?)" if end > start else ""
 
 
-def _whole_lines(text: TextFile) -> Iterator[str]:
-    """Yield the text in pieces that end where a line ends."""
-    rest: list[str] = []
+def split_at_quotes(block: bytes, delimiter: str) -> tuple[list[str], list[bytes], bytes] | None:
+    """Split a block of whole lines at its quotes: the rows with a NUL where each quoted piece was, these, what waits.
+
+    Of pieces with a doubled quote between them the NULs stand together. What waits is a last row that is still open.
+    None where a quote stands elsewhere than at an end of a cell, or what is outside of quotes is not plain UTF-8.
+    """
+    if b"\0" in block or block.count(b"\r") != block.count(b"\r\n"):
+        return None
+    pieces = block.split(b'"')
+    separator = delimiter.encode()
+    if not {piece[:1] for piece in pieces[2::2]} <= {b"", separator, b"\n", b"\r"}:
+        return None
+    if not {piece[-1:] for piece in pieces[:-1:2]} <= {b"", separator, b"\n"}:
+        return None
+    waiting = b""
+    if len(pieces) % 2 == 0:  # the last is open
+        start = next((at for at in range(len(pieces) - 2, -1, -2) if b"\n" in pieces[at]), -1)
+        if start < 0:
+            return None
+        end = pieces[start].rindex(b"\n") + 1
+        waiting = b'"'.join([pieces[start][end:], *pieces[start + 1 :]])
+        pieces[start:] = [pieces[start][:end]]
+    try:
+        lines = b"\0".join(pieces[::2]).decode().replace("\r\n", "\n").split("\n")
+    except UnicodeDecodeError:
+        return None
+    if not lines[-1]:
+        lines.pop()
+    return lines, pieces[1::2], waiting
+
+
+def _as_written(line: str, quoted: list[bytes]) -> list[str]:
+    """Return the lines of a row that `split_at_quotes` split."""
+    outside = line.split("\0")
+    inside = (f'"{piece.decode()}"' for piece in quoted)
+    row = "".join(part for pair in zip_longest(outside, inside, fillvalue="") for part in pair)
+    return list(io.StringIO(row, newline=""))
+
+
+def _decoded(block: bytes) -> tuple[str, bool]:
+    """Return UTF-8 as text, and whether it holds bytes that are none."""
+    try:
+        return block.decode(), False
+    except UnicodeDecodeError:
+        return block.decode("utf-8", "surrogateescape"), True
+
+
+def _characters(block: bytes) -> int:
+    return len(_decoded(block)[0])
+
+
+def _whole_lines(text: TextFile) -> Iterator[bytes]:
+    """Yield the text in UTF-8, in pieces that end where a line ends."""
+    rest: list[bytes] = []
     waiting = 0
-    for piece in text.texts():
-        cut = piece.rfind("\n") + 1 or piece.rfind("\r", 0, -1) + 1
+    for piece in text.blocks():
+        cut = piece.rfind(b"\n") + 1 or piece.rfind(b"\r", 0, -1) + 1
         if cut:
-            yield "".join([*rest, piece[:cut]])
+            yield b"".join([*rest, piece[:cut]])
             rest, waiting = [], 0
         rest.append(piece[cut:])
         waiting += len(piece) - cut
-        if waiting > LINE_LIMIT:
+        if waiting > _MOST_BYTES * LINE_LIMIT:
             break  # what comes of it is refused as too long a line
-    yield "".join(rest)
+    yield b"".join(rest)

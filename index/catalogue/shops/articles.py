@@ -169,10 +169,10 @@ class Articles:
         price = "" if price_at < 0 else (cells[price_at] or "").strip()
         if (not price or price == self._price_heading) and price_at >= 0 and (reason := self._kind_of_rest(cells)):
             return reason
-        item_id = cleaned_id(cells[id_at] or "") if id_at >= 0 else ""
+        item_id = (cells[id_at] or "") if id_at >= 0 else ""
         return _new_article(
             (
-                item_id or f"line-{line}",
+                (item_id if item_id.isalnum() else cleaned_id(item_id)) or f"line-{line}",
                 cells[self._text[0]] or "",
                 "" if image_at < 0 else without_name((cells[image_at] or "").strip()),
                 price,
@@ -180,8 +180,8 @@ class Articles:
                 "",
                 "",
                 "",
-                self._further(cells, self._categories),
-                self._further(cells, self._numbers),
+                self._further(cells, self._categories) if self._categories else (),
+                self._further(cells, self._numbers) if self._numbers else (),
                 ("", ""),
                 False,
             )

@@ -33,7 +33,7 @@ from index.catalogue.units.vocabulary import (
 )
 
 _STARTS = frozenset((*NUMBER_WORDS, *DOZENS, *PACK_WORDS))
-_RARE = _STARTS | context.FILLED
+_KNOWN_PIECES, _LONGEST_PIECE = 1 << 15, 40  # how many are kept, and of how many characters
 _GALLON, _FLUID_OUNCE = 3785.411784, 29.5735295625
 # Factors of the two units that one amount may be said in: "1 lb 8 oz", "5 ft 10 in", "1 qt 1.8 fl oz".
 _LARGE_AND_SMALL = frozenset(
@@ -66,6 +66,32 @@ class Part(NamedTuple):
     nested: bool = False  # said to be what a pack holds: 6 bags in "12 packs of 6 bags"
 
 
+class _Signs(NamedTuple):
+    """Signs in a piece of text that an amount may stand there."""
+
+    starts: tuple[int, ...]  # the tokens that a number may start at
+    filled: bool  # whether a word of `context.FILLED` is among them
+
+
+class _Pieces(dict[str, tuple[list[str], _Signs | None]]):
+    """The tokens of what stands between two blanks, which no token goes beyond, and the signs in them.
+
+    A catalogue writes few such pieces, a million times: they are cut once.
+    """
+
+    def __missing__(self, piece: str) -> tuple[list[str], _Signs | None]:
+        tokens = tokenize(piece)
+        starts = tuple(at for at, token in enumerate(tokens) if token[-1] in DIGITS or token in _STARTS)
+        filled = not context.FILLED.isdisjoint(tokens)
+        cut = tokens, _Signs(starts, filled) if starts or filled else None
+        if len(self) < _KNOWN_PIECES and len(piece) <= _LONGEST_PIECE:
+            self[piece] = cut
+        return cut
+
+
+_pieces = _Pieces()
+
+
 class Scan:
     """The parts and packs of a text, in order, and which of its tokens state them."""
 
@@ -81,14 +107,19 @@ class Scan:
     def __init__(self, text: str) -> None:
         self.text = text
         self.folded = folded = fold(text)
-        self.words = words = tokenize(folded)
+        self.words = words = list[str]()
         self.parts: list[Part] = []
         self.packs: list[Pack] = []
         self._spans: list[tuple[int, int]] = []
-        if _RARE.isdisjoint(words):
-            starts = [at for at, word in enumerate(words) if word[-1] in DIGITS]
-        else:
-            starts = [at for at, word in enumerate(words) if word[-1] in DIGITS or word in _STARTS]
+        starts: list[int] = []
+        filled = False
+        for piece in folded.split():
+            tokens, signs = _pieces[piece]
+            if signs:
+                starts += [len(words) + place for place in signs.starts]
+                filled = filled or signs.filled
+            words += tokens
+        if filled:
             self._filled = context.may_be_filled(words)
         words += PADDING
         for start in starts:
@@ -113,7 +144,7 @@ class Scan:
         """
         words = self.words
         word, before = words[at], words[at - 1]
-        if word[0].isalpha():
+        if word[0] not in DIGITS and word[0].isalpha():
             return word not in _STARTS  # "b12" is a name
         if before == "of" and (count := plain_pack(words, at)):
             if at - 2 >= self._end:  # else the "packs of" in "8 packs of 72" are read

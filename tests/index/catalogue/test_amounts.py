@@ -15,6 +15,7 @@ import pytest
 from index.catalogue.units import NONE, find_unit, read_quantity
 from index.catalogue.units.scan import Scan
 from index.catalogue.units.table import SPELLINGS
+from index.catalogue.units.tokens import PADDING, fold, tokenize
 from index.catalogue.units.vocabulary import NUMBER_WORDS, PACK_NOUNS
 
 LEAST_WHOLE = 0.97  # share of phrases of which amount, unit and pack are all right
@@ -72,6 +73,14 @@ def test_the_short_way_reads_what_the_long_way_reads() -> None:
         short, long = Scan(text), LongWay(text)
         assert (short.parts, short.packs) == (long.parts, long.packs), text
         assert short.rest() == long.rest(), text
+
+
+def test_a_text_has_the_tokens_of_its_pieces() -> None:
+    source = random.Random(0)  # noqa: S311
+    signs = "ab xof0123456789.,/½×'\u2003\x1c\n(é茶\u0301"
+    made = ("".join(source.choices(signs, k=source.randrange(12))) for _ in range(5_000))
+    for text in (*(row["phrase"] for row in phrases()), *made):
+        assert Scan(text).words == [*tokenize(fold(text)), *PADDING], text
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """Claims about cleaning: emoji go and nothing else does, numbers are read as a person reads them."""
 
+import random
 import time
 
 import pytest
 
+from index.catalogue import cleaning
 from index.catalogue.cleaning import clean, spelled_out, without_emoji
 
 
@@ -88,3 +90,19 @@ def test_no_text_makes_it_slow(text):
     started = time.thread_time()
     clean(text, ("emoji", "numbers"))
     assert time.thread_time() - started < 2  # of the processor's time: it takes 0.03 at most
+
+
+def test_plain_tags_are_read_as_the_parser_of_html_reads_them():
+    tags = ["<p>", "</p>", "<br/>", "<BR />", '<b class="x">', '<a href="x" title="y z">', "<h1>", "<p\n>", "<p/ >"]
+    odd = ["< p>", "<hr\x0b>", '<b a="1"b="2">', "<p a=b>", "<td a='x'>", "<p\u2003>", "<p", "a<b", "<3", "<script>"]
+    pieces = [*tags, *odd, "<!-- c -->", "&amp;", "&lt", "&#39;", "&", "\n", " ", "word", "é", "\x00"]
+    source, plain = random.Random(0), 0  # noqa: S311
+    for _ in range(10_000):
+        text = "".join(source.choices(pieces, k=source.randrange(1, 8)))
+        if parts := cleaning._plain_parts(text):
+            plain += 1
+            lines, expected = ("".join(words).splitlines() for words in (parts, cleaning._parts(text)))
+            assert [line.split() for line in lines if line.strip()] == [
+                line.split() for line in expected if line.strip()
+            ], text
+    assert plain > 1_000

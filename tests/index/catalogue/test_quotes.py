@@ -120,3 +120,72 @@ def test_quotes_that_open_in_every_row_end_in_a_refusal_not_in_endless_work(
     source = source_of(tmp_path, "id,title,price\n" + 'tea,"Tea",1\n' * 20_000 + 'tea","Tea,1\n' * 2_000)
     with pytest.raises(DataRefused, match="quotes are opened and not closed in most rows around line"):
         records_of(source)
+
+
+def made_up_file(source: random.Random) -> str:
+    """Rows with cells over several lines, doubled quotes, and now and then a quote, a break or a NUL too many."""
+    texts = ["Tea", "soft, green", "two\nlines", 'a "b" c', "", "1,2,3\n4,5,6", "x\r\ny, z, w, v", "é’", '"', "\u2028"]
+    faults = ['"', "\n", "\0", ",", "\r"] if source.random() < 0.3 else []
+    end = source.choice(["\n", "\n", "\r\n"])
+    rows = ["id,title,image,price"]
+    for number in range(source.randrange(5, 60)):
+        text = " ".join(source.choices(texts, k=source.randrange(4)))
+        if source.random() < 0.8 or set(text) & set(',"\n\r'):
+            text = '"' + text.replace('"', '""') + '"'
+        if faults and source.random() < 0.05:
+            text += source.choice(faults)
+        rows.append(f'{number},{text},{source.choice(["", "p.jpg"])},"{number}.5"')
+        rows += source.choices(["", '"",,,""', ",,,"], k=source.random() < 0.03)
+    return end.join(rows) + source.choice(["", end])
+
+
+def test_rows_that_are_cut_at_their_quotes_are_those_of_the_csv_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_at_quotes = delimited._Reader._cut_at_quotes
+    cut: list[int] = []
+
+    def counted(reader: delimited._Reader) -> list[Record]:
+        records = cut_at_quotes(reader)
+        cut.append(len(records))
+        return records
+
+    def uncut(reader: delimited._Reader) -> list[Record]:
+        return []
+
+    source = random.Random(0)  # noqa: S311
+    monkeypatch.setattr(delimited._Reader, "_cut_plainly", uncut)
+    for _ in range(100):
+        content = made_up_file(source)
+        columns = source.choice([None, [3], [1], [0, 3]])
+        monkeypatch.setattr(compression, "BLOCK", source.choice([60, 200, 1_000]))
+        found = []
+        for way in (counted, uncut):
+            monkeypatch.setattr(delimited._Reader, "_cut_at_quotes", way)
+            monkeypatch.setattr(delimited._Reader, "_plain", False, raising=False)
+            file = source_of(tmp_path, content)
+            records = [record for batch in file.batches(columns) for record in batch]
+            found.append((records, file.notes, file.tally))
+        assert found[0] == found[1], content
+    assert sum(cut) > 700 and cut.count(0) > 100  # both were tried
+
+
+def test_a_cell_of_bytes_that_are_no_text_is_a_fault_where_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compression, "BLOCK", 200)
+    rows = [f'{number},"Tea\nof {number}",{number}.5' for number in range(200)]
+    path = tmp_path / "items.csv"
+    path.write_bytes("\n".join(["id,title,price", *rows]).encode().replace(b"of 150", b"of \xff150"))
+    for columns, faults in (([0, 1], 1), ([0, 2], 0)):
+        records = [record for batch in open_source(path).batches(columns) for record in batch]
+        assert len(records) == 200
+        assert sum(record.fault == "not UTF-8" for record in records) == faults
+
+
+@pytest.mark.parametrize("row", [b'2,12" pan\n', b'2,"Tea" best\n', b'2, "Tea"\n', b'2,"\0"\n', b"2,Tea\r3,Soap\n"])
+def test_a_block_is_cut_at_its_quotes_only_where_each_is_an_end_of_a_cell(row: bytes) -> None:
+    plain, waiting = b'1,"a\nb ""c"""\n', b'3,"d\n'
+    assert delimited.split_at_quotes(plain + waiting, ",") == (["1,\0\0\0"], [b"a\nb ", b"c", b""], waiting)
+    assert delimited.split_at_quotes(plain + row + waiting, ",") is None
+    assert delimited.split_at_quotes(plain + row, ",") is None
