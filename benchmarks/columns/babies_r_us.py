@@ -52,7 +52,7 @@ def score(rows: list[Row], fold: int, folder: Path) -> dict[str, float]:
     for name in rows[0]:
         if name not in ("id", "title", "price"):
             columns += ["--number-column" if name in NUMBERS else "--category-column", name]
-    index = folder / f"index-{fold}"
+    index = folder / "index"  # one for all folds: what is encoded is kept
     run("build-index", write(folder / "known.csv", known), "--index", index, *columns)
     items, prices = write(folder / "unseen.csv", unseen), np.array([float(row["price"]) for row in unseen])
     scores = {}
