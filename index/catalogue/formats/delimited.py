@@ -306,7 +306,7 @@ class _Reader:
         length, width = len(cells), self._width
         if fault := self._faults.get(number, ""):
             return Record(number, self._nothing, fault)
-        if not any(cells if length == width else map(str.strip, cells)):
+        if not any(map(str.strip, cells)):
             self._tally.blank += 1
             return None
         if length == width and not self._broken:

@@ -170,7 +170,7 @@ def _records(path: Path, name: str, table: _Table, columns: Sequence[int] | None
     sheet = _guarded(path, lambda: _load(path).get_sheet_by_name(name))
     for number, row in enumerate(islice(sheet.iter_rows(), table.before, None), table.before + 1):
         cells = [_text(cell) for cell in row]
-        if any(cells):
+        if any(cell and cell.strip() for cell in cells):
             yield Record(number, pick(cells), "")
         else:
             tally.blank += 1

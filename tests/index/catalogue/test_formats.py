@@ -189,6 +189,13 @@ def test_blank_rows_are_counted_apart(tmp_path: Path) -> None:
     assert (source.records, source.tally.blank) == (2, 3)
 
 
+@pytest.mark.parametrize("row", [" , ,", '"\r",,', "\u00a0,\t,\u3000", " ,", " , , , "])
+def test_a_row_of_blanks_is_a_blank_row_whatever_blanks_and_however_many(tmp_path: Path, row: str) -> None:
+    source = source_of(tmp_path, f"id,title,price\nA1,Tea,1\n{row}\nA2,Tea,1\n")
+    assert [record.cells[0] for record in records_of(source)] == ["A1", "A2"]
+    assert source.tally.blank == 1
+
+
 @pytest.mark.parametrize("content", [TABLE, '[{"id": "A1", "title": "Acme Tea", "price": 4.50}]'])
 def test_only_the_columns_asked_for_are_kept_in_their_order(tmp_path: Path, content: str) -> None:
     source = source_of(tmp_path, content)
