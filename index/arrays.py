@@ -22,6 +22,11 @@ def chunks(rows: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
+def rows_of(values: Float64 | None, rows: Bool | Int64) -> Float64 | None:
+    """Take some rows of (n,) values, which may be None."""
+    return None if values is None else values[rows]
+
+
 def unit_rows(vectors: Float32, least: float = 0.0) -> Float32:
     """Scale (n, dim) rows to length 1; rows no longer than `least` become zero."""
     norm = np.linalg.norm(vectors, axis=1, keepdims=True)

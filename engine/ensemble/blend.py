@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.metrics import row_smape
-from index.arrays import Float64
+from index.arrays import Float64, rows_of
 
 if TYPE_CHECKING:
     from engine.ensemble.out_of_fold import OutOfFold
@@ -68,7 +68,7 @@ def cross_fit_weights(oof: OutOfFold, log_price: Float64, fixed: Blend, age_weig
         fit_weights(
             {m: oof.nested_oof[m][f, there] for m in oof.members},
             price[there],
-            None if age_weight is None else age_weight[there],
+            rows_of(age_weight, there),
         )
         for f, there in enumerate(others)
     ]

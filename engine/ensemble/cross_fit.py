@@ -23,7 +23,7 @@ from engine.ensemble.interval import Interval, fit_interval
 from engine.ensemble.out_of_fold import STACKER
 from engine.metrics import row_smape
 from engine.settings.schema import CorrectionParameters
-from index.arrays import Bool, Float32, Float64, Int8, Int64
+from index.arrays import Bool, Float32, Float64, Int8, rows_of
 from index.search.neighbours import BandIndex, Neighbours
 
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ def cross_fit(
     task, by_fold, median = best.task, best.parameters_by_fold, best.answer
     interval = fit_interval(median, log_price, settings.coverage, age_weight)
     bounds = [
-        fit_interval(median[~here], log_price[~here], settings.coverage, _of(age_weight, ~here)).bounds(median[here])
+        fit_interval(median[~here], log_price[~here], settings.coverage, rows_of(age_weight, ~here)).bounds(
+            median[here]
+        )
         for here in folds
     ]
     constant = _join(folds, [np.full(here.sum(), np.median(log_price[~here])) for here in folds])
@@ -105,7 +107,7 @@ def _means(task: CorrectionTask, table: Float64, median: Float64, seed: int) -> 
     """(n,) log of expected prices, each fold's by what the others taught."""
     folds, means = [task.fold == f for f in range(len(task.residual))], []
     for here in folds:
-        age_weight, log_price = _of(task.age_weight, ~here), task.log_price[~here]
+        age_weight, log_price = rows_of(task.age_weight, ~here), task.log_price[~here]
         fitted = ExpectedPrice.fit(table[~here], median[~here], log_price, seed=seed, age_weight=age_weight)
         means.append(fitted.log_mean(table[here], median[here]))
     return _join(folds, means)
@@ -201,7 +203,7 @@ class Fold:
         self.here = np.flatnonzero(task.fold == f)
         self.there = np.flatnonzero(task.fold != f)
         self.residual = task.residual[f, self.there]
-        self.age_weight = _of(task.age_weight, self.there)
+        self.age_weight = rows_of(task.age_weight, self.there)
         self.base = task.base[self.here]
         self._queries = task.search_vectors[self.here]
         self._index = BandIndex(task.search_vectors[self.there], task.log_price[self.there])
@@ -224,7 +226,7 @@ def fit_correction(task: CorrectionTask, fixed: Correction) -> tuple[CorrectionP
         return tried[0], tried * len(task.residual)
     loss = np.zeros((len(task.residual), len(tried)))
     for f, fold in enumerate(task.folds()):
-        price, counts = np.exp(task.log_price[fold.here]), _of(task.age_weight, fold.here)
+        price, counts = np.exp(task.log_price[fold.here]), rows_of(task.age_weight, fold.here)
         column = 0
         for band in bands:
             widest = fold.search(max(ks), band)
@@ -237,10 +239,6 @@ def fit_correction(task: CorrectionTask, fixed: Correction) -> tuple[CorrectionP
                     column += 1
     total = loss.sum(axis=0)
     return tried[int(total.argmin())], [tried[int(others.argmin())] for others in total - loss]
-
-
-def _of(age_weight: Float64 | None, rows: Bool | Int64) -> Float64 | None:
-    return None if age_weight is None else age_weight[rows]
 
 
 def _join(folds: list[Bool], parts: list[Float64]) -> Float64:

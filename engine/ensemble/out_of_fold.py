@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from index.arrays import Bool, Float64, Int8, Int64
+from index.arrays import Bool, Float64, Int8, Int64, rows_of
 from index.contents import expect, loading
 from index.progress import OnProgress, silent
 from index.storage.layout import OUT_OF_FOLD
@@ -190,7 +190,7 @@ class _Fits:
         training, is_out = self._training, np.isin(self._training.fold, out)
         rows, unseen = np.flatnonzero(~is_out), np.flatnonzero(is_out)
         seed = _seed(self._seed, out, self.folds)
-        age_weight = None if training.age_weight is None else training.age_weight[rows]
+        age_weight = rows_of(training.age_weight, rows)
         model = self._fits[member](training.inputs.take(rows), training.log_price[rows], seed, before, age_weight)
         return model, unseen, model.predict(training.inputs.take(unseen))
 

@@ -23,7 +23,7 @@ from engine.ensemble.blend import blend
 from engine.ensemble.out_of_fold import STACKER, OutOfFold
 from engine.features.inputs import NUMBERS
 from engine.members.lightgbm import fit_l1, read_booster
-from index.arrays import Float64, Int64
+from index.arrays import Float64, Int64, rows_of
 from index.contents import expect
 from index.progress import OnProgress, silent
 from index.search.neighbours import BandIndex, Neighbours
@@ -195,7 +195,7 @@ class _WithoutFold:
         """A stacker that learns from all rows but those of the folds in `out`, and sees nothing of these."""
         rows = np.flatnonzero(~np.isin(self.oof.fold, list(out)))
         seed, training = self.seed * self.oof.folds**2 + sum(out), self.training
-        weight = None if training.age_weight is None else training.age_weight[rows]
+        weight = rows_of(training.age_weight, rows)
         table, blended = self.read(rows, out)
         return Stacker.fit(table, blended, training.log_price[rows], self.settings, seed=seed, age_weight=weight)
 

@@ -17,7 +17,7 @@ from engine.features.inputs import NUMBERS
 from engine.features.search_vectors import SearchVectorizer, joined
 from engine.members.registry import MEMBERS, member_fits
 from engine.settings.schema import Blend, StackerSettings
-from index.arrays import Float32
+from index.arrays import Float32, rows_of
 from index.catalogue.units import NONE, UNITS
 from index.embedding.columns import PAIR, PHOTOGRAPH, TEXT_VIEWS, Modality, modalities
 
@@ -102,7 +102,7 @@ def fitting_seconds(training: TrainingSet, settings: Settings, refits: Sequence[
     """Estimate the seconds that all `refits` take, from one fit of each member."""
     rows = np.flatnonzero(training.fold > 1)  # as most are fitted: without two of the folds
     inputs, log_price = training.inputs.take(rows), training.log_price[rows]
-    age_weight = None if training.age_weight is None else training.age_weight[rows]
+    age_weight = rows_of(training.age_weight, rows)
     seconds: dict[str, float] = {}
     before: dict[str, Member] = {}
     for member, fit in member_fits(settings).items():

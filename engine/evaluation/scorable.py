@@ -18,7 +18,7 @@ from engine.features.inputs import make_inputs
 from engine.features.training_set import TrainingSet
 from engine.folds import LEAST_GROUPS_PER_FOLD
 from engine.settings.schema import Settings
-from index.arrays import Float32, Float64, Int64
+from index.arrays import Float32, Float64, Int64, rows_of
 from index.embedding.columns import modalities
 from index.errors import DataRefused
 from index.storage.generations import GenerationLease, lease_current
@@ -82,5 +82,5 @@ def open_scorable_rows(index_dir: Path) -> ScorableRows:
         groups,
         reference.search_vectors()[trained],
         len(oof.fold) - len(trained),
-        None if reference.age_weight is None else reference.age_weight[trained],
+        rows_of(reference.age_weight, trained),
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from engine.features.inputs import WORD_KINDS, known_columns
+from engine.features.inputs import FURTHER, WORD_KINDS, known_columns
 from engine.features.tfidf import Words, weigh_words, word_table
 from index.arrays import Float32, unit_rows
 from index.contents import AGAIN, expect, loading
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from engine.features.inputs import InputShape
 
-KINDS = ("name", "text", "further")  # the last where there are further columns
+KINDS = ("name", "text", FURTHER)  # the last where there are further columns
 DIRECTIONS = 256
 MOST_ROWS = 20_000  # that it is fitted on: more move no direction that matters
 

@@ -21,6 +21,7 @@ import numpy as np
 from engine.members.kernel_ridge import KernelRidge
 from engine.metrics import paired_bootstrap, row_smape, weighted_quantile
 from engine.settings.schema import AUTO_HALF_LIFE
+from index.arrays import rows_of
 from index.errors import DataRefused, UsageError
 from index.progress import OnProgress, silent
 
@@ -139,7 +140,7 @@ def _loss(training: TrainingSet, rows: Int64, recent: Int64, age_weight: Float64
     fold, predicted = training.fold[recent], np.empty(len(recent))
     for f in np.unique(fold):
         seen = rows[training.fold[rows] != f]
-        weight = None if age_weight is None else age_weight[seen]
+        weight = rows_of(age_weight, seen)
         inputs, log_price = training.inputs.take(seen), training.log_price[seen]
         model = KernelRidge.fit(inputs, log_price, kernel, seed=settings.seed, age_weight=weight)
         predicted[fold == f] = model.predict(training.inputs.take(recent[fold == f]))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.members.member import Fit, FitContext, LoadedMember, Member, MemberSpec, Range
 from engine.members.outliers import without_outliers
+from index.arrays import rows_of
 from index.contents import loading
 from index.errors import UsageError
 
@@ -132,7 +133,7 @@ def member_fits(settings: Settings, threads: int = 1) -> dict[str, Fit]:
             if settings.outliers:  # of what is learned; what is predicted, and may be a neighbour, stays whole
                 rows = without_outliers(log_price, settings.outliers)
                 inputs, log_price = inputs.take(rows), log_price[rows]
-                age_weight = None if age_weight is None else age_weight[rows]
+                age_weight = rows_of(age_weight, rows)
             context = FitContext(name, seed, threads, fitted, shared, age_weight)
             return spec.fit(inputs, log_price, getattr(settings, name), context)
 

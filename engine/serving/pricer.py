@@ -195,9 +195,11 @@ class Pricer:
             for item, why, of_item in zip(items, result.features.absent, further_notes, strict=True)
         ]
         inputs, prices = result.features.inputs, np.exp(result.estimate.priced)
-        quotes = [self._quote(result.estimate, row, item, notes[row], answer) for row, item in enumerate(items)]
         per_unit = unit_prices(prices, inputs.unit, inputs.log_amount)
-        return [replace(quote, per_unit=of_one) for quote, of_one in zip(quotes, per_unit, strict=True)]
+        return [
+            self._quote(result.estimate, row, item, notes[row], answer=answer, per_unit=per_unit[row])
+            for row, item in enumerate(items)
+        ]
 
     def _cells(self, items: Sequence[Item]) -> dict[str, list[Any]]:
         """Cells of each further column of the index. UsageError for one that it has not, or a number that is none."""
@@ -322,7 +324,9 @@ class Pricer:
         limits: AbstractContextManager[object] = threadpool_limits(self._threads, "blas")
         return limits
 
-    def _quote(self, estimate: Estimate, row: int, item: Item, notes: list[str], answer: str) -> Quote:
+    def _quote(
+        self, estimate: Estimate, row: int, item: Item, notes: list[str], *, answer: str, per_unit: UnitPrice | None
+    ) -> Quote:
         base, reference = estimate.base, self.reference
         price, median, uncorrected = (
             float(np.exp(values[row])) for values in (estimate.priced, estimate.answer, base.last)
@@ -330,7 +334,7 @@ class Pricer:
         rows = estimate.near.rows[row]
         rows = rows[rows >= 0]
         prices = np.exp(reference.log_price[rows])
-        per_unit = unit_prices(prices, reference.unit[rows], reference.log_amount[rows])
+        prices_per_unit = unit_prices(prices, reference.unit[rows], reference.log_amount[rows])
         comparables = tuple(
             Comparable(
                 item_id=shown["item_id"],
@@ -340,7 +344,7 @@ class Pricer:
                 residual=float(reference.residual[number]),
                 weight=float(estimate.weight[row, place]),
                 image=shown["image"],
-                per_unit=per_unit[place],
+                per_unit=prices_per_unit[place],
             )
             for place, (number, shown) in enumerate(zip(rows, reference.shown(rows), strict=True))
         )
@@ -357,7 +361,7 @@ class Pricer:
             parts=parts,
             comparables=comparables,
             notes=tuple(notes),
-            per_unit=None,
+            per_unit=per_unit,
         )
 
 
