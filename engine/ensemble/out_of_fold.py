@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from engine.members.member import CrossFit
+from engine.members.per_fold import PerFold
 from index.arrays import Bool, Float64, Int8, Int64, rows_of
 from index.contents import expect, loading
 from index.progress import OnProgress, silent
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from engine.features.training_set import TrainingSet
-    from engine.members.member import Fit, Member
+    from engine.members.member import Fit, FoldModels, Member, Out
 
     FoldFit = tuple[Member, Int64, Float64]  # a model, the rows that it never saw, its predictions of them
 
@@ -130,34 +132,36 @@ class OutOfFold:
 
 def predict_out_of_fold(
     training: TrainingSet,
-    fits: Mapping[str, Fit],
+    fits: Mapping[str, Fit | CrossFit],
     *,
     seed: int,
     beside: frozenset[str] = frozenset(),
     on_progress: OnProgress = silent,
-) -> tuple[OutOfFold, dict[str, list[Member]]]:
-    """The predictions of n rows, and each member's model per fold.
+) -> tuple[OutOfFold, dict[str, FoldModels]]:
+    """The predictions of n rows, and each member's models.
 
     Members named in `beside` are fitted in a thread of their own: for libraries that let go of the interpreter and draw
     no random numbers from a shared generator. They must come after the others in `fits`, whose models they may read.
     """
     work = _Fits(training, fits, seed)
-    left_out: list[tuple[int, ...]] = [(f,) for f in range(work.folds)]
-    left_out += combinations(range(work.folds), 2)
-    total, done = len(left_out) * len(fits), 0
-    waiting: list[tuple[str, tuple[int, ...], Future[FoldFit]]] = []
+    together = {member: fit for member, fit in fits.items() if isinstance(fit, CrossFit)}
+    alone = [member for member in fits if member not in together]
+    for member, cross_fit in together.items():
+        work.fit_together(member, cross_fit, on_progress)
+    total, done = len(work.outs) * len(alone), 0
+    waiting: list[tuple[str, Out, Future[FoldFit]]] = []
 
     def tell() -> None:
         on_progress("fitting models", done + sum(future.done() for *_, future in waiting), total)
 
     pool = ThreadPoolExecutor(1)
     try:
-        for out in left_out:
+        for out in work.outs:
             lagging = [future for *_, future in waiting if not future.done()]
             if len(lagging) > MOST_LAGGING:  # each holds the models that it may read
                 lagging[0].result()
             before: dict[str, Member] = {}
-            for member in fits:
+            for member in alone:
                 if member in beside:
                     waiting.append((member, out, pool.submit(work.fit, member, out, before)))
                     continue
@@ -171,34 +175,48 @@ def predict_out_of_fold(
             tell()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # an interrupt does not wait for a fit that may take minutes
-    return OutOfFold(training.fold, work.oof, work.nested_oof), work.models
+    return OutOfFold(training.fold, work.oof, work.nested_oof), work.fold_models()
 
 
 class _Fits:
     """Fits that leave out one fold or two, and what their models predict of the rows left out."""
 
-    def __init__(self, training: TrainingSet, fits: Mapping[str, Fit], seed: int) -> None:
+    def __init__(self, training: TrainingSet, fits: Mapping[str, Fit | CrossFit], seed: int) -> None:
         self._training, self._fits, self._seed = training, fits, seed
         self.folds = int(training.fold.max()) + 1
+        self.outs: list[Out] = [(f,) for f in range(self.folds)]
+        self.outs += combinations(range(self.folds), 2)
         rows = len(training.fold)
         self.oof = {member: np.zeros(rows) for member in fits}
         self.nested_oof = {member: np.zeros((self.folds, rows)) for member in fits}
-        self.models: dict[str, list[Member]] = {member: [] for member in fits}
+        self._alone: dict[str, list[Member]] = {member: [] for member in fits}
+        self._together: dict[str, FoldModels] = {}
 
-    def fit(self, member: str, out: tuple[int, ...], before: dict[str, Member]) -> FoldFit:
+    def fit(self, member: str, out: Out, before: dict[str, Member]) -> FoldFit:
         """A model trained on all rows but those of the folds `out`, these rows, and its predictions of them."""
-        training, is_out = self._training, np.isin(self._training.fold, out)
+        training, is_out, fit = self._training, np.isin(self._training.fold, out), self._fits[member]
+        assert not isinstance(fit, CrossFit), member
         rows, unseen = np.flatnonzero(~is_out), np.flatnonzero(is_out)
         seed = _seed(self._seed, out, self.folds)
         age_weight = rows_of(training.age_weight, rows)
-        model = self._fits[member](training.inputs.take(rows), training.log_price[rows], seed, before, age_weight)
+        model = fit(training.inputs.take(rows), training.log_price[rows], seed, before, age_weight)
         return model, unseen, model.predict(training.inputs.take(unseen))
 
-    def keep(self, member: str, out: tuple[int, ...], fitted: FoldFit) -> None:
+    def fit_together(self, member: str, cross_fit: CrossFit, on_progress: OnProgress) -> None:
+        """Fit all models of a member at once."""
+        self._together[member], predicted = cross_fit.fit(self._training, self.outs, self._seed, on_progress)
+        for out in self.outs:
+            self._keep_predicted(member, out, np.flatnonzero(np.isin(self._training.fold, out)), predicted[out])
+
+    def keep(self, member: str, out: Out, fitted: FoldFit) -> None:
         """Put predictions in their places; of models without two folds, only those are kept."""
         model, unseen, predicted = fitted
         if len(out) == 1:
-            self.models[member].append(model)
+            self._alone[member].append(model)
+        self._keep_predicted(member, out, unseen, predicted)
+
+    def _keep_predicted(self, member: str, out: Out, unseen: Int64, predicted: Float64) -> None:
+        if len(out) == 1:
             self.oof[member][unseen] = predicted
             return
         fold, nested = self._training.fold[unseen], self.nested_oof[member]
@@ -206,6 +224,10 @@ class _Fits:
             there, here = fold == second, fold == f
             nested[f, unseen[there]] = predicted[there]
             nested[f, unseen[here]] += predicted[here] / (self.folds - 1)
+
+    def fold_models(self) -> dict[str, FoldModels]:
+        """The models of every member, in their order."""
+        return {member: self._together.get(member) or PerFold(self._alone[member]) for member in self._fits}
 
 
 def _seed(seed: int, out: tuple[int, ...], folds: int) -> int:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +20,7 @@ from engine.ensemble.interval import Interval
 from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.stacker import Stacker, features
 from engine.folds import MOST_FOLDS
-from engine.members.registry import MEMBERS, load_member
+from engine.members.registry import MEMBERS, load_fold_models
 from engine.settings.schema import MOST_NEIGHBOURS, CorrectionParameters
 from index.arrays import Float32, Float64
 from index.contents import AGAIN, MOST_JSON, expect, finite, loading, parse_json, whole
@@ -36,11 +34,11 @@ if TYPE_CHECKING:
 
     from engine.ensemble.reference import ReferenceSet
     from engine.features.inputs import Inputs, InputShape
-    from engine.members.member import Member
+    from engine.members.member import FoldModels
     from engine.settings.schema import Settings, StackerSettings
 
 EXPECTED = "expected"  # the model of expected prices, of which there is one for all folds
-LOADERS = 2  # threads; most of a load lets go of the interpreter
+LOADERS = 2  # threads
 
 
 @dataclass(frozen=True)
@@ -75,13 +73,9 @@ class Estimate:
 class Models:
     """The models of every fold: of each member, and of the stacker where there is one."""
 
-    members: Mapping[str, Sequence[Member]]
+    members: Mapping[str, FoldModels]
+    folds: int
     stackers: Sequence[Stacker] = ()
-
-    @property
-    def folds(self) -> int:
-        """Number of folds."""
-        return len(next(iter(self.members.values())))
 
 
 class PriceModel:
@@ -109,7 +103,8 @@ class PriceModel:
         `answer`: what is answered, MEDIAN or MEAN.
         """
         correction = correction or self.parameters.correction
-        base = self._base(inputs, search_vectors, self.models)
+        members = {name: _priced(name, models.predict(inputs)) for name, models in self.models.members.items()}
+        base = self._base(members, inputs, search_vectors)
         near = self.reference.index.search(search_vectors, base.last, k=correction.k, band=correction.band)
         age_weight = self.reference.age_weight
         moved = shift(near, self.reference.residual, correction, age_weight)
@@ -127,36 +122,34 @@ class PriceModel:
 
         What a row's stored residual is taken from: before the correction, and with no evidence from its own fold.
         """
-        members = {name: np.empty(len(inputs)) for name in self.models.members}
-        expected = Base(members, np.empty(len(inputs)), np.empty(len(inputs)) if self.models.stackers else None)
-        for f in np.unique(fold):
-            here = np.flatnonzero(fold == f)
-            of_fold = {name: [models[f]] for name, models in self.models.members.items()}
-            models = Models(of_fold, self.models.stackers[f : f + 1])
-            base = self._base(inputs.take(here), search_vectors[here], models, np.full(len(here), f))
-            for name, values in base.members.items():
-                members[name][here] = values
-            expected.blended[here] = base.blended
-            if expected.stacked is not None:
-                expected.stacked[here] = base.stacked
-        return expected
+        members = {
+            name: _priced(name, models.predict_unseen(inputs, fold)) for name, models in self.models.members.items()
+        }
+        return self._base(members, inputs, search_vectors, fold)
 
     def _base(
-        self, inputs: Inputs, search_vectors: Float32, models: Models, exclude_fold: NDArray[np.integer] | None = None
+        self,
+        members: dict[str, Float64],
+        inputs: Inputs,
+        search_vectors: Float32,
+        fold: NDArray[np.integer] | None = None,
     ) -> Base:
-        members = {
-            name: _mean(name, [model.predict(inputs) for model in of_folds])
-            for name, of_folds in models.members.items()
-        }
+        """Blend and stack what the members predict: by all stackers, or that of each row's `fold` (n,) alone."""
         blended = blend(members, self.parameters.weights)
-        if not models.stackers:
+        if not self.models.stackers:
             return Base(members, blended, None)
         near = self.reference.index.search(
-            search_vectors, blended, k=self._stacker.k, band=self._stacker.band, exclude_group=exclude_fold
+            search_vectors, blended, k=self._stacker.k, band=self._stacker.band, exclude_group=fold
         )
         table = features(members, blended, inputs, near, self.reference)
-        stacked = _mean(STACKER, [stacker.predict(table, blended) for stacker in models.stackers])
-        return Base(members, blended, stacked)
+        if fold is None:
+            stacked: Float64 = np.mean([stacker.predict(table, blended) for stacker in self.models.stackers], axis=0)
+        else:
+            stacked = np.empty(len(blended))
+            for f in np.unique(fold):
+                here = fold == f
+                stacked[here] = self.models.stackers[f].predict(table[here], blended[here])
+        return Base(members, blended, _priced(STACKER, stacked))
 
     def neighbours_alone(self, search_vectors: Float32, correction: CorrectionParameters) -> Float64:
         """(n,) the weighted mean of the nearest rows' log prices, without a model: a stage to compare with."""
@@ -168,25 +161,24 @@ class PriceModel:
         return np.where(near.found[:, 0], mean, np.median(log_price))
 
 
-def _mean(name: str, predicted: Sequence[Float64]) -> Float64:
-    """(n,) mean of the log prices (n,) that the models of some folds predict.
+def _priced(name: str, predicted: Float64) -> Float64:
+    """The log prices (n,) that models predict.
 
     Raises IndexUnusable where one is NaN or infinite: what is wrong in a model may show only on the items that it
     concerns.
     """
-    mean: Float64 = np.mean(predicted, axis=0)
-    if not np.isfinite(mean).all():
+    if not np.isfinite(predicted).all():
         raise IndexUnusable(f"The index's models of {name} are damaged (they answer with what is no price): {AGAIN}.")
-    return mean
+    return predicted
 
 
 def save_models(folder: Path, models: Models, parameters: QueryParameters) -> None:
     """Write everything but the rows into a generation."""
     (folder / PRICE_MODEL).parent.mkdir()
-    everything: dict[str, Sequence[Member | Stacker]] = {**models.members, STACKER: models.stackers}
-    for name, of_folds in everything.items():
-        for fold, model in enumerate(of_folds):
-            model.save(folder / model_file(name, fold, _suffix(name)))
+    for name, fold_models in models.members.items():
+        fold_models.save(_member_files(folder, name, models.folds))
+    for fold, stacker in enumerate(models.stackers):
+        stacker.save(folder / model_file(STACKER, fold, "txt"))
     parameters.expected.save(folder / model_file(EXPECTED, 0, "txt"))
     document = {
         "members": list(models.members),
@@ -212,17 +204,19 @@ def load_models(folder: Path, settings: Settings, shape: InputShape) -> tuple[Mo
         expect(document["stacked"] == bool(settings.stacker.rounds), "it has a stacker, or has none")
         parameters = _parameters(document, _load_expected(folder / model_file(EXPECTED, 0, "txt"), len(names)))
 
-    def paths(name: str) -> list[Path]:
-        return [folder / model_file(name, fold, _suffix(name)) for fold in range(folds)]
+    members: dict[str, FoldModels] = {}
+    for name in names:
+        members[name] = load_fold_models(name, _member_files(folder, name, folds), members, shape, LOADERS)
+    stackers = []
+    if document["stacked"]:
+        stackers = [_load_stacker(folder / model_file(STACKER, fold, "txt"), len(names)) for fold in range(folds)]
+    return Models(members, folds, stackers), parameters
 
-    members: dict[str, list[Member]] = {}
-    with ThreadPoolExecutor(LOADERS) as pool:
-        for name in names:
-            before = [{earlier: models[fold] for earlier, models in members.items()} for fold in range(folds)]
-            load = partial(load_member, name, shape=shape)
-            members[name] = list(pool.map(load, paths(name), before))
-    stackers = [_load_stacker(path, len(names)) for path in paths(STACKER)] if document["stacked"] else []
-    return Models(members, stackers), parameters
+
+def _member_files(folder: Path, name: str, folds: int) -> list[Path]:
+    """A file for each fold, or one for a member whose models share what they know."""
+    spec = MEMBERS[name]
+    return [folder / model_file(name, fold, spec.suffix) for fold in range(folds if spec.fit else 1)]
 
 
 def _load_stacker(path: Path, members: int) -> Stacker:
@@ -251,7 +245,3 @@ def _parameters(document: Mapping[str, Any], expected: ExpectedPrice) -> QueryPa
     expect(all(a <= b for a, b in zip(low, high, strict=True)), "the interval is upside down")
     expect(all(a < b for a, b in pairwise(edges)), "the interval's levels do not rise")
     return QueryParameters(weights, correction, interval, expected)
-
-
-def _suffix(name: str) -> str:
-    return "txt" if name == STACKER else MEMBERS[name].suffix

@@ -6,7 +6,7 @@ It also keeps what the trained whole says of rows that it was not trained on, by
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from engine.ensemble.cross_fit import HeldOutPredictions, QueryParameters
     from engine.ensemble.out_of_fold import OutOfFold
     from engine.features.training_set import TrainingSet
-    from engine.members.member import Member
+    from engine.members.member import FoldModels
     from engine.settings.schema import Settings
 
 
@@ -51,8 +51,8 @@ def train_ensemble(training: TrainingSet, settings: Settings, *, on_progress: On
 
 def predict_members(
     training: TrainingSet, settings: Settings, *, on_progress: OnProgress = silent
-) -> tuple[OutOfFold, dict[str, list[Member]]]:
-    """The members' predictions of rows that they were not trained on, and each member's model per fold.
+) -> tuple[OutOfFold, dict[str, FoldModels]]:
+    """The members' predictions of rows that they were not trained on, and each member's models.
 
     Half of the cores grow trees, beside the other members on the other half.
     """
@@ -65,7 +65,7 @@ def predict_members(
 
 def train_on_members(
     oof: OutOfFold,
-    members: Mapping[str, Sequence[Member]],
+    members: Mapping[str, FoldModels],
     training: TrainingSet,
     settings: Settings,
     *,
@@ -77,7 +77,7 @@ def train_on_members(
     parameters, held_out = cross_fit(
         oof, training.log_price, training.search_vectors, settings, age_weight=training.age_weight
     )
-    return TrainedEnsemble(Models(members, stackers), oof, parameters, held_out)
+    return TrainedEnsemble(Models(members, oof.folds, stackers), oof, parameters, held_out)
 
 
 def with_stacker(

@@ -15,11 +15,13 @@ import numpy as np
 
 from engine.features.inputs import NUMBERS
 from engine.features.search_vectors import SearchVectorizer, joined
+from engine.members.member import CrossFit
 from engine.members.registry import MEMBERS, member_fits
 from engine.settings.schema import Blend, StackerSettings
 from index.arrays import Float32, rows_of
 from index.catalogue.units import NONE, UNITS
 from index.embedding.columns import PAIR, PHOTOGRAPH, TEXT_VIEWS, Modality, modalities
+from index.progress import silent
 
 if TYPE_CHECKING:
     from engine.features.inputs import Inputs
@@ -103,12 +105,17 @@ def fitting_seconds(training: TrainingSet, settings: Settings, refits: Sequence[
     rows = np.flatnonzero(training.fold > 1)  # as most are fitted: without two of the folds
     inputs, log_price = training.inputs.take(rows), training.log_price[rows]
     age_weight = rows_of(training.age_weight, rows)
+    folds = int(training.fold.max()) + 1
     seconds: dict[str, float] = {}
     before: dict[str, Member] = {}
     for member, fit in member_fits(settings).items():
-        if any(member in refit.members for refit in refits):
-            started = time.monotonic()
+        if not any(member in refit.members for refit in refits):
+            continue
+        started = time.monotonic()
+        if isinstance(fit, CrossFit):
+            fit.fit(training, [(0,), (0, 1)], settings.seed, silent)
+            seconds[member] = fit.parts * (time.monotonic() - started)
+        else:
             before[member] = fit(inputs, log_price, settings.seed, before, age_weight)
-            seconds[member] = time.monotonic() - started
-    folds = int(training.fold.max()) + 1
-    return folds * (folds + 1) / 2 * sum(seconds[member] for refit in refits for member in refit.members)
+            seconds[member] = folds * (folds + 1) / 2 * (time.monotonic() - started)
+    return sum(seconds[member] for refit in refits for member in refit.members)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.members.kernel_ridge import KernelRidge
+from engine.members.kernel.kernel_ridge import KernelRidge
 from engine.metrics import paired_bootstrap, row_smape, weighted_quantile
 from engine.settings.schema import AUTO_HALF_LIFE
 from index.arrays import rows_of

@@ -1,23 +1,34 @@
 """The member of a blend: what a fitted one can do, and what a fit is given.
 
-A member is fitted on some rows and predicts others; it does not know what for.
+A model of a member is fitted on some rows and predicts others; it does not know what for. A blend needs a model of it
+for every fold: `FoldModels`. Most members make them one by one (`Fit`), one makes them all at once (`CrossFit`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from index.arrays import Float64
+from index.progress import OnProgress
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from engine.features.inputs import Inputs, InputShape
+    from engine.features.training_set import TrainingSet
+    from engine.settings.schema import Settings
+
+Out = tuple[int, ...]
+"""Folds that a model has not seen: one, or two."""
 
 
 class Member(Protocol):
-    """A fitted member."""
+    """One fitted model."""
 
     def predict(self, inputs: Inputs) -> Float64:
         """Log price (n,)."""
@@ -26,15 +37,40 @@ class Member(Protocol):
         """Write it without pickle."""
 
 
-class LoadedMember(Member, Protocol):
-    """A member that was read from an index."""
+class Loaded(Protocol):
+    """Contents of a model file of an index: one model, or those of all folds."""
 
     def expect_inputs(self, shape: InputShape) -> None:
         """Raise WrongContents unless it was fitted on inputs of this shape."""
 
 
+class FoldModels(Protocol):
+    """The models of one member, one for each fold, which has not seen that fold."""
+
+    def predict(self, inputs: Inputs) -> Float64:
+        """Log price (n,): the mean of all models'."""
+
+    def predict_unseen(self, inputs: Inputs, fold: NDArray[np.integer]) -> Float64:
+        """Log price (n,), each by the model of its own `fold` (n,) alone."""
+
+    def save(self, paths: Sequence[Path]) -> None:
+        """Write them without pickle: one for each path, or all of them together for the only one."""
+
+
 Fit = Callable[["Inputs", Float64, int, Mapping[str, Member], "Float64 | None"], Member]
-"""(inputs, log price (n,), seed, members that were fitted before it on the same rows, age weights (n,)) -> a member."""
+"""(inputs, log price (n,), seed, members that were fitted before it on the same rows, age weights (n,)) -> a model."""
+
+
+CrossFitted = tuple[FoldModels, dict[Out, Float64]]
+"""The models without one fold each, and for all outs what a model without them predicts of their rows."""
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """A fit of all models of a member at once."""
+
+    fit: Callable[[TrainingSet, Sequence[Out], int, OnProgress], CrossFitted]  # training, outs, seed, on progress
+    parts: float  # how many times as long it takes as a fit for one pair of folds
 
 
 @dataclass(frozen=True)
@@ -67,10 +103,10 @@ class FitContext:
 class MemberSpec:
     """A member by name: how it is fitted and read back, what it needs, and what of it may be tuned."""
 
-    fit: Callable[[Inputs, Float64, Any, FitContext], Member]  # inputs, log price (n,), its section of the settings
-    load: Callable[
-        [Path, Mapping[str, Member]], LoadedMember
-    ]  # its file, and the members of the fold that come before it
+    fit: Callable[[Inputs, Float64, Any, FitContext], Member] | None
+    """Inputs, log price (n,), its section of the settings; None where all folds are fitted together."""
+    load: Callable[[Path, Mapping[str, Member]], Loaded]  # its file, and the fold's members that come before it
+    cross_fit: Callable[[TrainingSet, Sequence[Out], Settings, int, OnProgress], CrossFitted] | None = None
     suffix: str = "safetensors"  # of its file
     package: str = ""  # that must be installed beside the engine, from the extra `trees`
     beside: bool = False  # is fitted in a thread of its own: lets go of the interpreter, shares no random numbers

@@ -6,20 +6,25 @@ A new one is a class with `fit`, `predict`, `save` and `load`, a section of sett
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from engine.members.member import Fit, FitContext, LoadedMember, Member, MemberSpec, Range
+from engine.members.member import CrossFit, Fit, FitContext, FoldModels, Loaded, Member, MemberSpec, Range
 from engine.members.outliers import without_outliers
+from engine.members.per_fold import PerFold
 from index.arrays import rows_of
 from index.contents import loading
 from index.errors import UsageError
 
 if TYPE_CHECKING:
     from engine.features.inputs import Inputs, InputShape
+    from engine.features.training_set import TrainingSet
+    from engine.members.member import CrossFitted, Out
     from engine.settings.schema import Settings
     from index.arrays import Float64
+    from index.progress import OnProgress
 
 
 def _fit_neural(inputs: Inputs, log_price: Float64, settings: Any, context: FitContext) -> Member:
@@ -28,20 +33,24 @@ def _fit_neural(inputs: Inputs, log_price: Float64, settings: Any, context: FitC
     return NeuralMember.fit(inputs, log_price, settings, context.seed, name=context.name, age_weight=context.age_weight)
 
 
-def _load_neural(path: Path, fitted: Mapping[str, Member]) -> LoadedMember:
+def _load_neural(path: Path, fitted: Mapping[str, Member]) -> Loaded:
     from engine.members.neural import NeuralMember
 
     return NeuralMember.load(path)
 
 
-def _fit_kernel(inputs: Inputs, log_price: Float64, settings: Any, context: FitContext) -> Member:
-    from engine.members.kernel_ridge import KernelRidge
+def _cross_fit_kernel(
+    training: TrainingSet, outs: Sequence[Out], settings: Settings, seed: int, on_progress: OnProgress
+) -> CrossFitted:
+    from engine.members.kernel.fits import Rows
+    from engine.members.kernel.kernel_ridge import KernelRidge
 
-    return KernelRidge.fit(inputs, log_price, settings, seed=context.seed, age_weight=context.age_weight)
+    rows = Rows(training.inputs, training.log_price, training.fold, training.age_weight, settings.outliers)
+    return KernelRidge.cross_fit(rows, outs, settings.kernel, seed=seed, on_progress=on_progress)
 
 
-def _load_kernel(path: Path, fitted: Mapping[str, Member]) -> LoadedMember:
-    from engine.members.kernel_ridge import KernelRidge
+def _load_kernel(path: Path, fitted: Mapping[str, Member]) -> Loaded:
+    from engine.members.kernel.kernel_ridge import KernelRidge
 
     return KernelRidge.load(path)
 
@@ -54,7 +63,7 @@ def _fit_finetuned(inputs: Inputs, log_price: Float64, settings: Any, context: F
     return FinetunedMember.fit(inputs, log_price, settings, seed=context.seed, activations=activations)
 
 
-def _load_finetuned(path: Path, fitted: Mapping[str, Member]) -> LoadedMember:
+def _load_finetuned(path: Path, fitted: Mapping[str, Member]) -> Loaded:
     from engine.finetune.examples import FrozenActivations
     from engine.members.finetuned import FinetunedMember
 
@@ -81,11 +90,11 @@ def _tree_spec(name: str, suffix: str, tunable: Mapping[str, Range], package: st
         member: Member = _trees(name).fit(inputs, log_price, settings, context)
         return member
 
-    def load(path: Path, fitted: Mapping[str, Member]) -> LoadedMember:
-        member: LoadedMember = _trees(name).load(path, fitted)
+    def load(path: Path, fitted: Mapping[str, Member]) -> Loaded:
+        member: Loaded = _trees(name).load(path, fitted)
         return member
 
-    return MemberSpec(fit, load, suffix, package=package, beside=True, tunable=tunable)
+    return MemberSpec(fit, load, suffix=suffix, package=package, beside=True, tunable=tunable)
 
 
 _NETWORK = {
@@ -101,12 +110,13 @@ _KERNEL = {
     "numbers": Range(0.0, 6.0),
 }
 _TREES = {"rounds": Range(100, 1000, log=True, whole=True), "learning_rate": Range(0.02, 0.2, log=True)}
+KERNELS = 7  # that are inverted for all folds: one before words are weighed, and one for each two blocks of folds
 _DEEP_TREES = {**_TREES, "depth": Range(3, 10, whole=True)}
 
 MEMBERS: dict[str, MemberSpec] = {
     "mlp": MemberSpec(_fit_neural, _load_neural, tunable=_NETWORK),
     "lexical": MemberSpec(_fit_neural, _load_neural, words_only=True, tunable=_NETWORK),
-    "kernel": MemberSpec(_fit_kernel, _load_kernel, tunable=_KERNEL),
+    "kernel": MemberSpec(None, _load_kernel, _cross_fit_kernel, tunable=_KERNEL),
     "finetuned": MemberSpec(_fit_finetuned, _load_finetuned, words_only=True),
     "gbdt": _tree_spec("gbdt", "txt", {**_TREES, "leaves": Range(7, 127, log=True, whole=True)}),
     "xgboost": _tree_spec("xgboost", "ubj", _DEEP_TREES, package="xgboost"),
@@ -117,29 +127,46 @@ MEMBERS: dict[str, MemberSpec] = {
 One without `tunable` is never searched: to fine-tune an encoder once takes as long as a search."""
 
 
-def member_fits(settings: Settings, threads: int = 1) -> dict[str, Fit]:
-    """Fit functions of the members in `settings.members`, in order; `threads` for those fitted beside the others."""
+def member_fits(settings: Settings, threads: int = 1) -> dict[str, Fit | CrossFit]:
+    """Fits of the members in `settings.members`, in order; `threads` for those fitted beside the others."""
     shared: dict[str, Any] = {}
+    return {
+        name: _fit_together(spec, settings) if spec.fit is None else _fit_alone(name, spec, settings, threads, shared)
+        for name, spec in MEMBERS.items()
+        if name in settings.members
+    }
 
-    def fit_of(name: str, spec: MemberSpec) -> Fit:
-        def fit(
-            inputs: Inputs,
-            log_price: Float64,
-            seed: int,
-            fitted: Mapping[str, Member],
-            age_weight: Float64 | None = None,
-        ) -> Member:
-            require_package(spec.package)
-            if settings.outliers:  # of what is learned; what is predicted, and may be a neighbour, stays whole
-                rows = without_outliers(log_price, settings.outliers)
-                inputs, log_price = inputs.take(rows), log_price[rows]
-                age_weight = rows_of(age_weight, rows)
-            context = FitContext(name, seed, threads, fitted, shared, age_weight)
-            return spec.fit(inputs, log_price, getattr(settings, name), context)
 
-        return fit
+def _fit_together(spec: MemberSpec, settings: Settings) -> CrossFit:
+    """A fit of all models of a member at once."""
 
-    return {name: fit_of(name, spec) for name, spec in MEMBERS.items() if name in settings.members}
+    def fit(training: TrainingSet, outs: Sequence[Out], seed: int, on_progress: OnProgress) -> CrossFitted:
+        assert spec.cross_fit is not None
+        return spec.cross_fit(training, outs, settings, seed, on_progress)
+
+    return CrossFit(fit, KERNELS / 2)
+
+
+def _fit_alone(name: str, spec: MemberSpec, settings: Settings, threads: int, shared: dict[str, Any]) -> Fit:
+    """A fit of one model, on the rows that are given."""
+
+    def fit(
+        inputs: Inputs,
+        log_price: Float64,
+        seed: int,
+        fitted: Mapping[str, Member],
+        age_weight: Float64 | None = None,
+    ) -> Member:
+        assert spec.fit is not None
+        require_package(spec.package)
+        if settings.outliers:  # of what is learned; what is predicted, and may be a neighbour, stays whole
+            rows = without_outliers(log_price, settings.outliers)
+            inputs, log_price = inputs.take(rows), log_price[rows]
+            age_weight = rows_of(age_weight, rows)
+        context = FitContext(name, seed, threads, fitted, shared, age_weight)
+        return spec.fit(inputs, log_price, getattr(settings, name), context)
+
+    return fit
 
 
 def require_members(settings: Settings) -> None:
@@ -160,7 +187,27 @@ def require_package(package: str) -> None:
         )
 
 
-def load_member(member: str, path: Path, fitted: Mapping[str, Member], shape: InputShape) -> Member:
+def load_fold_models(
+    member: str, paths: Sequence[Path], before: Mapping[str, FoldModels], shape: InputShape, threads: int
+) -> FoldModels:
+    """Load what `FoldModels.save` wrote; `before` holds the members that come before it.
+
+    Raises IndexUnusable for contents that no build writes, and for a member of inputs of another shape; UsageError
+    where its package is missing.
+    """
+    if MEMBERS[member].fit is None:
+        (path,) = paths
+        return cast("FoldModels", load_member(member, path, {}, shape))
+    fitted = [
+        {name: models.models[fold] for name, models in before.items() if isinstance(models, PerFold)}
+        for fold in range(len(paths))
+    ]
+    with ThreadPoolExecutor(threads) as pool:  # most of a load lets go of the interpreter
+        models = pool.map(lambda path, earlier: load_member(member, path, earlier, shape), paths, fitted)
+        return PerFold(cast("list[Member]", list(models)))
+
+
+def load_member(member: str, path: Path, fitted: Mapping[str, Member], shape: InputShape) -> Loaded:
     """Load what its `save` wrote; `fitted` holds the members of the same fold that come before it.
 
     Raises IndexUnusable for contents that no build writes, and for a member of inputs of another shape; UsageError

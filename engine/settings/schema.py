@@ -141,7 +141,7 @@ class DeepTrees(Trees):
 
 @dataclass(frozen=True)
 class Kernel(Checked):
-    """Kernel ridge regression (`engine.members.kernel_ridge`): weights of the kernel's parts."""
+    """Kernel ridge regression (`engine.members.kernel`): weights of the kernel's parts."""
 
     name: Weight = 0.5  # weight of the cosine of the name's words
     text: Weight = 0.8  # of the whole text's words

@@ -7,32 +7,18 @@ say.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
-
-import numba
 import numpy as np
 
 from index.arrays import Float32, Float64, Int8, Int16, Int32, Int64
+from index.compiled import compiled
 from index.search.int8_codes import LARGEST
 
 COARSE_BLOCK = 32  # rows of the coarse codes whose highest bound is noted
 BLOCK = 128  # rows whose best score is taken together
 FEW = 16  # the same, where a block holds a candidate or there are few rows to set a threshold by
 
-P = ParamSpec("P")
-R = TypeVar("R")
 
-
-def _compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile to machine code, kept on the disk where there is a folder for it."""
-    try:
-        return cast(Callable[P, R], numba.njit(nogil=True, cache=True)(function))
-    except RuntimeError:  # what numba raises where no cache folder may be written
-        return cast(Callable[P, R], numba.njit(nogil=True)(function))
-
-
-@_compiled
+@compiled
 def _product(code: Int8, row: int, query: Int16) -> np.int32:
     total = np.int32(0)
     for j in range(query.shape[0]):
@@ -41,7 +27,7 @@ def _product(code: Int8, row: int, query: Int16) -> np.int32:
     return total
 
 
-@_compiled
+@compiled
 def _bound(
     score: Float32, scale: Float32, error: Float32, outside_norm: Float32,
     unit: np.float32, length: np.float32, beyond: np.float32, more: np.float32,
@@ -50,7 +36,7 @@ def _bound(
         score[i] = score[i] * (scale[i] * unit) + error[i] * length + outside_norm[i] * beyond + more
 
 
-@_compiled
+@compiled
 def _bounds_of_blocks(
     code: Int8, scale: Float32, error: Float32, outside_norm: Float32, query: Int16, numbers: Float32,
     first: int, last: int, above: Float32, best: Float32,
@@ -68,7 +54,7 @@ def _bounds_of_blocks(
         best[block] = highest
 
 
-@_compiled
+@compiled
 def _similarity(vectors: Float32, row: int, query: Float64, sums: Float64) -> np.float32:
     """Score a row by the definition of `index.search.similarity`: float64 sums by folding in halves, bit for bit."""
     width = query.shape[0]
@@ -84,7 +70,7 @@ def _similarity(vectors: Float32, row: int, query: Float64, sums: Float64) -> np
     return np.float32(sums[0]) + np.float32(0)  # minus zero is zero: they tie
 
 
-@_compiled
+@compiled
 def _key(similarity: np.float32, row: int) -> np.uint64:
     """Return a sort key: smaller is nearer; equal similarities go by row."""
     bits = np.int64(np.float32(similarity).view(np.uint32))
@@ -92,7 +78,7 @@ def _key(similarity: np.float32, row: int) -> np.uint64:
     return (np.uint64(0xFFFFFFFF - upwards) << np.uint64(32)) | np.uint64(row)
 
 
-@_compiled
+@compiled
 def _keep_nearest(
     vectors: Float32, rows: Int64, query: Float32, k: int, slack: np.float32, count: int,
     position: Int64, low: Float32, high: Float32,
@@ -110,7 +96,7 @@ def _keep_nearest(
     return len(order)
 
 
-@_compiled
+@compiled
 def _compact(
     vectors: Float32, rows: Int64, query: Float32, k: int, slack: np.float32, count: int,
     position: Int64, low: Float32, high: Float32,
@@ -128,7 +114,7 @@ def _compact(
     return left, threshold
 
 
-@_compiled
+@compiled
 def collect_candidates(
     vectors: Float32, rows: Int64, groups: Int64, excluded_group: int, query: Float32, k: int, slack: np.float32,
     coarse: Int8, coarse_scale: Float32, coarse_error: Float32, coarse_outside_norm: Float32,
@@ -180,7 +166,7 @@ def collect_candidates(
     return count
 
 
-@_compiled
+@compiled
 def _reached(product: Int32, scale: Float32, error: Float32, ratio: np.float32, threshold: np.float32) -> bool:
     """Tell whether any row can reach the threshold; without a branch, so that many are compared in one instruction."""
     passing = np.int32(0)
@@ -189,7 +175,7 @@ def _reached(product: Int32, scale: Float32, error: Float32, ratio: np.float32, 
     return bool(passing > 0)
 
 
-@_compiled
+@compiled
 def _first_threshold(
     product: Int32, scale: Float32, error: Float32, groups: Int64, excluded_group: int,
     unit: np.float32, length: np.float32, extra: np.float32, k: int,
@@ -213,7 +199,7 @@ def _first_threshold(
     return np.float32(np.partition(best, len(best) - k)[len(best) - k])
 
 
-@_compiled
+@compiled
 def encode(
     values: Float64, outside_norm: Float64, largest: int, longest: float, slack: float, code: Int16, numbers: Float32
 ) -> None:
@@ -232,7 +218,7 @@ def encode(
         numbers[q, 3] = np.sqrt(missed) * longest + slack
 
 
-@_compiled
+@compiled
 def select(
     products: Int32, low_row: int, scale: Float32, error: Float32, units: Float32, lengths: Float32, more: Float32,
     start: Int64, end: Int64, vectors: Float32, rows: Int64, groups: Int64, excluded_group: Int64, queries: Float32,
@@ -285,7 +271,7 @@ def select(
         thresholds[q], counts[q] = threshold, count
 
 
-@_compiled
+@compiled
 def prune(k: int, counts: Int64, position: Int64, low: Float32, high: Float32, begin: int, stop: int) -> None:
     """Drop what the last rows put out of reach."""
     for q in range(begin, stop):
@@ -301,7 +287,7 @@ def prune(k: int, counts: Int64, position: Int64, low: Float32, high: Float32, b
         counts[q] = left
 
 
-@_compiled
+@compiled
 def rank(
     vectors: Float32, rows: Int64, queries: Float32, offsets: Int64, position: Int64, k: int,
     nearest: Int64, similarity: Float32, begin: int, stop: int,
@@ -321,7 +307,7 @@ def rank(
             similarity[q, place] = exact[order[place]]
 
 
-@_compiled
+@compiled
 def search_one(
     vectors: Float32, rows: Int64, groups: Int64, excluded_group: int, query: Float32, k: int, slack: np.float32,
     coarse: Int8, coarse_scale: Float32, coarse_error: Float32, coarse_outside_norm: Float32,

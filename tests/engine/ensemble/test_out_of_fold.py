@@ -10,6 +10,8 @@ from engine.ensemble.out_of_fold import OutOfFold, predict_out_of_fold
 from engine.features.inputs import Inputs
 from engine.features.training_set import TrainingSet
 from engine.folds import assign_folds
+from engine.members.member import CrossFit
+from engine.members.per_fold import PerFold
 from index.catalogue.duplicates import duplicate_groups
 
 ROWS, FOLDS = 41, 4
@@ -95,7 +97,7 @@ def test_no_model_is_asked_for_a_row_that_it_saw():
 
 def test_models_learn_each_row_with_its_own_price():
     _, models = predict()
-    for model in models["mlp"]:
+    for model in models["mlp"].models:
         np.testing.assert_array_equal(model.log_price, LOG_PRICE[model.seen])
 
 
@@ -157,8 +159,8 @@ def test_nested_is_the_prediction_without_the_rows_own_fold():
 def test_the_models_that_are_kept_left_out_one_fold_each_in_the_order_of_the_folds():
     _, models = predict(fits={"mlp": Memory, "gbdt": Memory}, beside=frozenset({"gbdt"}))
     for member in ("mlp", "gbdt"):
-        assert len(models[member]) == FOLDS
-        for fold, model in enumerate(models[member]):
+        assert len(models[member].models) == FOLDS
+        for fold, model in enumerate(models[member].models):
             assert set(model.seen) == set(np.flatnonzero(fold != FOLD))
 
 
@@ -168,6 +170,25 @@ def test_a_member_fitted_beside_the_others_is_predicted_as_among_them():
     for member in fits:
         np.testing.assert_array_equal(apart.oof[member], together.oof[member])
         np.testing.assert_array_equal(apart.nested_oof[member], together.nested_oof[member])
+
+
+def test_a_member_that_fits_all_folds_at_once_is_kept_as_one_that_fits_them_one_by_one():
+    def at_once(training, outs, seed, on_progress):
+        models, predicted = [], {}
+        for out in outs:
+            is_out = np.isin(training.fold, out)
+            model = Absentee(training.inputs.take(np.flatnonzero(~is_out)), None, seed, {})
+            predicted[out] = model.predict(training.inputs.take(np.flatnonzero(is_out)))
+            if len(out) == 1:
+                models.append(model)
+        return PerFold(models), predicted
+
+    (together, models), (apart, _) = (
+        predict(fits={"mlp": Memory, "kernel": fit}) for fit in (CrossFit(at_once, 1.0), Absentee)
+    )
+    assert list(models) == list(together.oof) == ["mlp", "kernel"]
+    np.testing.assert_array_equal(together.oof["kernel"], apart.oof["kernel"])
+    np.testing.assert_array_equal(together.nested_oof["kernel"], apart.nested_oof["kernel"])
 
 
 def test_every_model_has_a_seed_of_its_own_which_the_seed_of_the_build_decides():

@@ -16,10 +16,12 @@ from engine.ensemble.interval import Interval
 from engine.ensemble.price_model import Models, PriceModel, load_models, save_models
 from engine.ensemble.stacker import Stacker, features
 from engine.features.inputs import InputShape
-from engine.members.kernel_ridge import KernelRidge
+from engine.members.kernel.fits import Rows as KernelRows
+from engine.members.kernel.kernel_ridge import KernelRidge
 from engine.members.lightgbm import LightGbm
 from engine.members.member import FitContext
 from engine.members.neural import NeuralMember
+from engine.members.per_fold import PerFold
 from engine.settings.schema import CorrectionParameters, Fit, NetworkSettings, StackerSettings
 from engine.settings.schema import Gbdt as GbdtSettings
 from engine.settings.schema import Kernel as KernelSettings
@@ -88,7 +90,9 @@ def rows(make_items):
 def model_of(rows, members=MODELS, stackers=()) -> PriceModel:
     index = BandIndex(rows["vectors"], rows["log_price"], groups=rows["fold"])
     reference = Rows(index, *(rows[name] for name in ("log_price", "unit", "log_amount", "residual")))
-    return PriceModel(Models(members, stackers), FITTED, reference, EVIDENCE)
+    return PriceModel(
+        Models({name: PerFold(own) for name, own in members.items()}, 2, stackers), FITTED, reference, EVIDENCE
+    )
 
 
 @pytest.fixture
@@ -230,22 +234,24 @@ def trained(make_items):
     gated, words = (NetworkSettings(head, members=1, width=4, dropout=0.0, fit=fit) for head in ("gated", "words"))
     trees = GbdtSettings(rounds=2, least_rows_in_leaf=5, least_rows_of_word=5)
     members = {
-        "mlp": [NeuralMember.fit(inputs, log_price, gated, seed) for seed in (0, 1)],
-        "kernel": [
-            KernelRidge.fit(inputs, log_price, KernelSettings(landmarks=30 + seed), seed=seed) for seed in (0, 1)
-        ],
-        "gbdt": [LightGbm.fit(inputs, log_price, trees, FitContext("gbdt", seed, 1, {}, {})) for seed in (0, 1)],
-        "lexical": [NeuralMember.fit(inputs, log_price, words, seed) for seed in (0, 1)],
+        "mlp": PerFold([NeuralMember.fit(inputs, log_price, gated, seed) for seed in (0, 1)]),
+        "kernel": KernelRidge.cross_fit(
+            KernelRows(inputs, log_price, (np.arange(40) % 3).astype(np.int8)), [(0,), (1,)], KernelSettings(), seed=0
+        )[0],
+        "gbdt": PerFold(
+            [LightGbm.fit(inputs, log_price, trees, FitContext("gbdt", seed, 1, {}, {})) for seed in (0, 1)]
+        ),
+        "lexical": PerFold([NeuralMember.fit(inputs, log_price, words, seed) for seed in (0, 1)]),
     }
     stacker = StackerSettings(rounds=2, least_rows_in_leaf=5, feature_fraction=1.0)
     table, blended = table_of(members, inputs)
     stackers = [Stacker.fit(table, blended, log_price + seed, stacker, seed=seed) for seed in (0, 1)]
-    return Models(members, stackers)
+    return Models(members, 2, stackers)
 
 
 def table_of(members, inputs):
     """What a stacker reads of items that have no neighbours."""
-    each = {member: models[0].predict(inputs) for member, models in members.items()}
+    each = {member: models.predict(inputs) for member, models in members.items()}
     nobody, rows = np.full((len(inputs), 3), -1), np.zeros(1)
     one = Rows(None, rows, rows.astype(np.int64), rows, rows)
     blended = np.mean(list(each.values()), axis=0)
@@ -263,7 +269,7 @@ def test_saved_models_come_back_by_member_and_fold_with_what_was_fitted(make_ite
     assert list(loaded.members) == list(models.members)
     table = table_of(models.members, unseen)
     predicted, back = (
-        [each.predict(unseen) for of in some.members.values() for each in of]
+        [models.predict_unseen(unseen, np.full(10, f)) for models in some.members.values() for f in (0, 1)]
         + [s.predict(*table) for s in some.stackers]
         for some in (models, loaded)
     )
@@ -280,5 +286,5 @@ def test_models_without_a_stacker_come_back_without_one(make_items, tmp_path):
 def test_models_lie_on_the_disk_as_safetensors_text_and_json_alone(make_items, tmp_path):
     save_models(tmp_path, trained(make_items), FITTED)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(files) == 12
+    assert len(files) == 11
     assert {path.suffix for path in files} == {".safetensors", ".txt", ".json"}

@@ -96,7 +96,7 @@ def test_a_member_that_learns_by_heart_scores_as_badly_out_of_fold_as_chance(set
     oof, models = predict_out_of_fold(training_of(inputs, log_price, fold), fits, seed=0)
     price = np.exp(log_price)
     trained_on = np.flatnonzero(fold != 0)
-    by_heart = smape(price[trained_on], np.exp(models["finetuned"][0].predict(inputs.take(trained_on))))
+    by_heart = smape(price[trained_on], np.exp(models["finetuned"].models[0].predict(inputs.take(trained_on))))
     by_chance = smape(price, np.full(60, np.median(price)))
     assert by_heart < 0.6 * by_chance, "it must be able to learn by heart, or this test shows nothing"
     assert smape(price, np.exp(oof.oof["finetuned"])) > 0.95 * by_chance

@@ -1,14 +1,18 @@
 """Claims about kernel ridge regression: it is the textbook's, word by word, and what makes it more than that works."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix, hstack
 
 from engine.features.inputs import NUMBERS, WORD_KINDS, Inputs, hash_words
-from engine.features.tfidf import weigh_words
-from engine.members.kernel_ridge import REACH, SHARPNESS, KernelRidge
+from engine.features.tfidf import Words, weigh_words
+from engine.members.kernel.fits import Rows, word_plan
+from engine.members.kernel.kernel_ridge import KernelRidge
+from engine.members.kernel.similarity import REACH, SHARPNESS
+from engine.metrics import weighted_quantile
 from engine.settings.schema import Kernel as KernelSettings
 
 SETTINGS = KernelSettings(ridge=0.5)
@@ -63,8 +67,13 @@ def ridge(train, log_price, asked, settings, words=None):
     return level + slow_kernel(asked, train, train, settings, words) @ np.linalg.solve(left, log_price - level)
 
 
+def learned_words(model, weighing=0) -> dict[str, Words]:
+    postings, weight = model._landmarks.postings, model._weighings[weighing].weight
+    return {kind: Words(postings.columns[of], weight[of]) for kind, of in postings.kinds.items()}
+
+
 def test_without_learned_words_it_is_kernel_ridge_regression_pair_by_pair(monkeypatch):
-    monkeypatch.setattr(KernelRidge, "_learn_words", lambda *_: None)
+    monkeypatch.setattr("engine.members.kernel.kernel_ridge.relevant_weights", lambda rarity, *_: rarity)
     (train, log_price), (asked, _) = shop(60), shop(20, seed=1)
     predicted = KernelRidge.fit(train, log_price, SETTINGS, seed=0).predict(asked)
     np.testing.assert_allclose(predicted, ridge(train, log_price, asked, SETTINGS), atol=2e-3)
@@ -74,7 +83,7 @@ def test_words_that_move_the_price_come_to_weigh_more_than_words_that_do_not():
     train, log_price = shop(300)
     model = KernelRidge.fit(train, log_price, SETTINGS, seed=0)
     before = weigh_words(train.words)["name"]
-    gained = model._words["name"].weight / before.weight  # what the price taught: no answer shows it by itself
+    gained = learned_words(model)["name"].weight / before.weight  # what the price taught: no answer shows it by itself
     said = hash_words(["tea", "brand1"], ["", ""])
     place = [np.flatnonzero(before.columns == said[row].indices[0])[0] for row in (0, 1)]
     assert gained[place[0]] > 1.3 * gained[place[1]]
@@ -83,7 +92,7 @@ def test_words_that_move_the_price_come_to_weigh_more_than_words_that_do_not():
 def test_with_learned_words_it_is_kernel_ridge_regression_on_those():
     (train, log_price), (asked, _) = shop(60), shop(20, seed=1)
     model = KernelRidge.fit(train, log_price, SETTINGS, seed=0)
-    slow = ridge(train, log_price, asked, SETTINGS, model._words)
+    slow = ridge(train, log_price, asked, SETTINGS, learned_words(model))
     np.testing.assert_allclose(model.predict(asked), slow, atol=2e-3)
 
 
@@ -115,14 +124,14 @@ def test_a_model_comes_back_from_the_disk_and_the_same_seed_makes_the_same_bytes
     (train, log_price), (asked, _) = shop(60), shop(20, seed=1)
     settings = replace(SETTINGS, landmarks=landmarks)
     model, again = (KernelRidge.fit(train, log_price, settings, seed=3) for _ in range(2))
-    model.save(tmp_path / "one.safetensors")
-    again.save(tmp_path / "two.safetensors")
+    model.save([tmp_path / "one.safetensors"])
+    again.save([tmp_path / "two.safetensors"])
     assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
     np.testing.assert_array_equal(KernelRidge.load(tmp_path / "one.safetensors").predict(asked), model.predict(asked))
 
 
 def test_a_batch_of_many_is_predicted_as_one_by_one(monkeypatch):
-    monkeypatch.setattr("engine.members.kernel_ridge.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("engine.members.kernel.kernel_ridge.ROWS_AT_ONCE", 7)
     (train, log_price), (asked, _) = shop(60), shop(20, seed=1)
     model = KernelRidge.fit(train, log_price, SETTINGS, seed=0)
     alone = [model.predict(asked.take(np.array([row])))[0] for row in range(20)]
@@ -170,3 +179,95 @@ def test_a_constant_number_has_no_spread_whatever_its_last_bits():
     moved = replace(asked, numbers=asked.numbers + np.float32(1e-4) * np.eye(len(NUMBERS), dtype=np.float32)[6])
     kernel = KernelRidge.fit(inputs, log_price, replace(SETTINGS, landmarks=300), seed=0)
     np.testing.assert_allclose(kernel.predict(moved), kernel.predict(asked), atol=1e-3)
+
+
+FOLDS = 5
+OUTS = [(f,) for f in range(FOLDS)] + list(combinations(range(FOLDS), 2))
+
+
+def in_folds(rows, **more) -> Rows:
+    inputs, log_price = shop(rows)
+    return Rows(inputs, log_price, (np.arange(rows) % FOLDS).astype(np.int8), **more)
+
+
+@pytest.mark.parametrize("landmarks", [1000, 40])
+@pytest.mark.parametrize("outliers", [0.0, 0.1])
+@pytest.mark.parametrize("aged", [False, True])
+def test_every_model_predicts_as_a_fit_of_its_own_rows_alone(monkeypatch, landmarks, outliers, aged):
+    """Word weights and scales are those of all rows here: with them, leaving out is exact, as the slow fit shows."""
+    monkeypatch.setattr("engine.members.kernel.kernel_ridge.relevant_weights", lambda rarity, *_: rarity)
+    weight = np.random.default_rng(4).uniform(0.2, 1, 75) if aged else None
+    rows = in_folds(75, age_weight=weight, outliers=outliers)
+    model, predicted = KernelRidge.cross_fit(rows, OUTS, replace(SETTINGS, landmarks=landmarks), seed=0)
+    inputs, y = rows.inputs, rows.log_price
+    kernel = slow_kernel(inputs, inputs, inputs, SETTINGS)
+    noise = SETTINGS.ridge / (np.ones(75) if weight is None else weight)
+    marks = np.arange(75)
+    if landmarks < 75:
+        marks = np.sort(np.random.default_rng(0).choice(75, landmarks, replace=False))
+    asked, _ = shop(10, seed=9)
+    near, answers = slow_kernel(asked, inputs, inputs, SETTINGS), []
+    for out in OUTS:
+        unseen = np.isin(rows.fold, out)
+        far = np.abs(y - np.median(y[~unseen]))
+        far[unseen] = -1
+        dropped = np.argsort(far, kind="stable")[75 - int(outliers * (~unseen).sum()) :]
+        learned = np.setdiff1d(np.flatnonzero(~unseen), dropped)
+        level = np.median(y[learned]) if weight is None else weighted_quantile(y[learned], weight[learned], 0.5)
+        basis = np.intersect1d(marks, learned)
+        across = kernel[np.ix_(learned, basis)]
+        left = across.T @ (across / noise[learned, None]) + kernel[np.ix_(basis, basis)]
+        if len(marks) < 75:
+            left += 1e-5 * np.diagonal(left).mean() * np.eye(len(basis))
+        coefficients = np.linalg.solve(left, across.T @ ((y[learned] - level) / noise[learned]))
+        slow = level + kernel[np.ix_(np.flatnonzero(unseen), basis)] @ coefficients
+        np.testing.assert_allclose(predicted[out], slow, atol=5e-3)
+        if len(out) == 1:
+            answers.append(level + near[:, basis] @ coefficients)
+            own = model.predict_unseen(asked, np.full(10, out[0]))
+            np.testing.assert_allclose(own, answers[-1], atol=5e-3)
+    np.testing.assert_allclose(model.predict(asked), np.mean(answers, axis=0), atol=5e-3)
+
+
+@pytest.mark.parametrize("landmarks", [1000, 40])
+def test_no_price_of_a_fold_reaches_a_model_without_it(landmarks):
+    """Words' weights and all: other prices there, and not a bit of its predictions, or of its model, is another."""
+    rows, settings = in_folds(75), replace(SETTINGS, landmarks=landmarks)
+    model, predicted = KernelRidge.cross_fit(rows, OUTS, settings, seed=0)
+    asked, _ = shop(10, seed=9)
+    for out in [(0,), (3,), (0, 1), (2, 4), (0, 4)]:
+        here = np.isin(rows.fold, out)
+        prices = np.where(here, np.random.default_rng(1).normal(9, 3, 75), rows.log_price)
+        changed, other = KernelRidge.cross_fit(replace(rows, log_price=prices), OUTS, settings, seed=0)
+        np.testing.assert_allclose(other[out], predicted[out], atol=2e-3)
+        if len(out) == 1:
+            own = np.full(10, out[0])
+            np.testing.assert_allclose(changed.predict_unseen(asked, own), model.predict_unseen(asked, own), atol=2e-3)
+        apart = [key for key in OUTS if not set(key) & set(out)]  # while those that saw the fold are moved
+        assert min(np.abs(other[key] - predicted[key]).max() for key in apart) > 0.05
+
+
+@pytest.mark.parametrize("folds", [1, 2, 3, 4, 5, 7, 10])
+def test_words_are_weighed_without_the_folds_of_every_model_that_they_serve(folds):
+    outs = [(f,) for f in range(folds)] + list(combinations(range(folds), 2))
+    if folds < 3:
+        outs = [()]
+    plan = word_plan(outs, folds)
+    assert sorted(out for _, served in plan for out in served) == sorted(outs)
+    for left_out, served in plan:
+        assert all(set(out) <= set(left_out) for out in served)
+        assert len(left_out) < folds
+    assert len(plan) <= 6
+
+
+def test_few_and_many_items_have_the_same_cosines_as_the_definition():
+    train, log_price = shop(60)
+    model = KernelRidge.fit(train, log_price, SETTINGS, seed=0)
+    landmarks, (asked, _) = model._landmarks, shop(40, seed=1)
+    many = landmarks.kernels(asked, model._weighings)
+    few = np.concatenate(
+        [landmarks.kernels(asked.take(np.array([row])), model._weighings) for row in range(40)], axis=1
+    )
+    np.testing.assert_allclose(few, many, atol=2e-5)
+    np.testing.assert_allclose(many[0], slow_kernel(asked, train, train, SETTINGS, learned_words(model)), atol=2e-3)
+    np.testing.assert_allclose(landmarks.kernels(asked, model._weighings, 13), many[:, :, :13], atol=2e-5)

@@ -1,0 +1,1 @@
+"""Kernel ridge regression, for all folds at once: the similarity, the sums that leave folds out, and the member."""
