@@ -32,10 +32,12 @@ from index.storage.layout import OUT_OF_FOLD
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from engine.ensemble.finished_fits import FinishedFits
     from engine.features.training_set import TrainingSet
     from engine.members.member import Fit, FoldModels, Member, Out
 
-    FoldFit = tuple[Member, Int64, Float64]  # a model, the rows that it never saw, its predictions of them
+    FoldFit = tuple[Member | None, Int64, Float64]
+    """A model, where it is kept or was fitted now, the rows that it never saw, and its predictions of them."""
 
 STACKER = "stacker"
 MOST_LAGGING = 2  # fits that wait for the thread beside
@@ -136,14 +138,15 @@ def predict_out_of_fold(
     *,
     seed: int,
     beside: frozenset[str] = frozenset(),
+    finished: FinishedFits | None = None,
     on_progress: OnProgress = silent,
 ) -> tuple[OutOfFold, dict[str, FoldModels]]:
-    """The predictions of n rows, and each member's models.
+    """The predictions of n rows, and each member's models; those that are `finished` are not fitted again.
 
     Members named in `beside` are fitted in a thread of their own: for libraries that let go of the interpreter and draw
     no random numbers from a shared generator. They must come after the others in `fits`, whose models they may read.
     """
-    work = _Fits(training, fits, seed)
+    work = _Fits(training, fits, seed, finished)
     together = {member: fit for member, fit in fits.items() if isinstance(fit, CrossFit)}
     alone = [member for member in fits if member not in together]
     for member, cross_fit in together.items():
@@ -166,7 +169,8 @@ def predict_out_of_fold(
                     waiting.append((member, out, pool.submit(work.fit, member, out, before)))
                     continue
                 fitted = work.fit(member, out, before)
-                before[member] = fitted[0]
+                if fitted[0] is not None:
+                    before[member] = fitted[0]
                 work.keep(member, out, fitted)
                 done += 1
                 tell()
@@ -181,8 +185,10 @@ def predict_out_of_fold(
 class _Fits:
     """Fits that leave out one fold or two, and what their models predict of the rows left out."""
 
-    def __init__(self, training: TrainingSet, fits: Mapping[str, Fit | CrossFit], seed: int) -> None:
-        self._training, self._fits, self._seed = training, fits, seed
+    def __init__(
+        self, training: TrainingSet, fits: Mapping[str, Fit | CrossFit], seed: int, finished: FinishedFits | None
+    ) -> None:
+        self._training, self._fits, self._seed, self._finished = training, fits, seed, finished
         self.folds = int(training.fold.max()) + 1
         self.outs: list[Out] = [(f,) for f in range(self.folds)]
         self.outs += combinations(range(self.folds), 2)
@@ -197,21 +203,35 @@ class _Fits:
         training, is_out, fit = self._training, np.isin(self._training.fold, out), self._fits[member]
         assert not isinstance(fit, CrossFit), member
         rows, unseen = np.flatnonzero(~is_out), np.flatnonzero(is_out)
+        found = self._finished and self._finished.read(member, out, before)
+        if found and len(found[1]) == len(unseen):
+            return found[0], unseen, found[1]
         seed = _seed(self._seed, out, self.folds)
         age_weight = rows_of(training.age_weight, rows)
         model = fit(training.inputs.take(rows), training.log_price[rows], seed, before, age_weight)
-        return model, unseen, model.predict(training.inputs.take(unseen))
+        predicted = model.predict(training.inputs.take(unseen))
+        if self._finished:
+            self._finished.keep(member, out, model, predicted)
+        return model, unseen, predicted
 
     def fit_together(self, member: str, cross_fit: CrossFit, on_progress: OnProgress) -> None:
         """Fit all models of a member at once."""
-        self._together[member], predicted = cross_fit.fit(self._training, self.outs, self._seed, on_progress)
-        for out in self.outs:
-            self._keep_predicted(member, out, np.flatnonzero(np.isin(self._training.fold, out)), predicted[out])
+        unseen = [np.flatnonzero(np.isin(self._training.fold, out)) for out in self.outs]
+        found = self._finished and self._finished.read_together(member, [len(rows) for rows in unseen])
+        if not found:
+            models, by_out = cross_fit.fit(self._training, self.outs, self._seed, on_progress)
+            found = models, [by_out[out] for out in self.outs]
+            if self._finished:
+                self._finished.keep_together(member, *found)
+        self._together[member], predicted = found
+        for out, rows, values in zip(self.outs, unseen, predicted, strict=True):
+            self._keep_predicted(member, out, rows, values)
 
     def keep(self, member: str, out: Out, fitted: FoldFit) -> None:
         """Put predictions in their places; of models without two folds, only those are kept."""
         model, unseen, predicted = fitted
         if len(out) == 1:
+            assert model is not None, (member, out)
             self._alone[member].append(model)
         self._keep_predicted(member, out, unseen, predicted)
 

@@ -22,6 +22,7 @@ from index.progress import OnProgress, silent
 
 if TYPE_CHECKING:
     from engine.ensemble.cross_fit import HeldOutPredictions, QueryParameters
+    from engine.ensemble.finished_fits import FinishedFits
     from engine.ensemble.out_of_fold import OutOfFold
     from engine.features.training_set import TrainingSet
     from engine.members.member import FoldModels
@@ -43,14 +44,24 @@ class TrainedEnsemble:
         return log_price - (oof[STACKER] if self.oof.stacked else blend(oof, self.parameters.weights))
 
 
-def train_ensemble(training: TrainingSet, settings: Settings, *, on_progress: OnProgress = silent) -> TrainedEnsemble:
-    """Fit everything on n rows."""
-    oof, members = predict_members(training, settings, on_progress=on_progress)
+def train_ensemble(
+    training: TrainingSet,
+    settings: Settings,
+    *,
+    finished: FinishedFits | None = None,
+    on_progress: OnProgress = silent,
+) -> TrainedEnsemble:
+    """Fit everything on n rows, but for the members' fits that are `finished`."""
+    oof, members = predict_members(training, settings, finished=finished, on_progress=on_progress)
     return train_on_members(oof, members, training, settings, on_progress=on_progress)
 
 
 def predict_members(
-    training: TrainingSet, settings: Settings, *, on_progress: OnProgress = silent
+    training: TrainingSet,
+    settings: Settings,
+    *,
+    finished: FinishedFits | None = None,
+    on_progress: OnProgress = silent,
 ) -> tuple[OutOfFold, dict[str, FoldModels]]:
     """The members' predictions of rows that they were not trained on, and each member's models.
 
@@ -60,7 +71,9 @@ def predict_members(
     beside = frozenset(name for name, spec in MEMBERS.items() if spec.beside)
     fits = member_fits(settings, threads=max(1, cores // 2))
     with torch_threads(max(1, cores - cores // 2)):
-        return predict_out_of_fold(training, fits, seed=settings.seed, beside=beside, on_progress=on_progress)
+        return predict_out_of_fold(
+            training, fits, seed=settings.seed, beside=beside, finished=finished, on_progress=on_progress
+        )
 
 
 def train_on_members(

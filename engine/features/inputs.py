@@ -82,11 +82,14 @@ class Inputs:
         amount, unknown = (self.numbers[:, NUMBERS.index(name)] for name in ("log_amount", "amount_unknown"))
         return np.where(unknown > 0, np.nan, amount.astype(np.float64))
 
-    def frequent_words(self, least_rows: int, kinds: Sequence[str] = COMMON_KINDS) -> Int64:
-        """The columns of `words`, of some kinds, that at least so many rows have."""
+    def frequent_words(self, least_rows: int, kinds: Sequence[str] = COMMON_KINDS, *, most: int | None = None) -> Int64:
+        """The columns of `words`, of some kinds, that at least so many rows have; the `most` frequent, if given."""
         rows = np.bincount(self.words.indices, minlength=self.words.shape[1])
         columns = [WORD_KINDS[kind] for kind in kinds]
-        return np.concatenate([of.start + np.flatnonzero(rows[of] >= least_rows) for of in columns])
+        frequent = np.concatenate([of.start + np.flatnonzero(rows[of] >= least_rows) for of in columns])
+        if most is not None and len(frequent) > most:
+            frequent = np.sort(frequent[np.argsort(-rows[frequent], kind="stable")[:most]])
+        return frequent
 
     def take(self, rows: NDArray[np.integer] | slice) -> Inputs:
         """The inputs of some rows, in that order."""
@@ -109,6 +112,13 @@ class InputShape:
         """Read it out of the manifest of a generation."""
         categories = sum(column.startswith(CATEGORY) for column in manifest.further)
         return cls(manifest.dims, categories, len(manifest.further) - categories)
+
+    @classmethod
+    def of_inputs(cls, inputs: Inputs) -> Self:
+        """Take it of inputs."""
+        dims = {name: vectors.shape[1] for name, vectors in inputs.vectors.items()}
+        tabular = inputs.tabular
+        return cls(dims) if tabular is None else cls(dims, tabular.categories.shape[1], tabular.numbers.shape[1])
 
     @property
     def word_kinds(self) -> dict[str, slice]:

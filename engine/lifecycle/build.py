@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.ensemble.finished_fits import FinishedFits
 from engine.ensemble.reference import ReferenceSet
 from engine.ensemble.train import train_ensemble
 from engine.evaluation.caveats import caveats_out_of_fold
@@ -37,7 +38,7 @@ from index.photographs.source import Photographs
 from index.progress import OnProgress, silent
 from index.storage.generations import current_generation, writing
 from index.storage.items_table import write_items
-from index.storage.layout import CACHE, REJECTS, photograph_cache
+from index.storage.layout import CACHE, REJECTS, fits_cache, photograph_cache
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,7 +94,8 @@ def build_index(
         vectorizer = SearchVectorizer.fit(inputs, settings)
         training = TrainingSet(inputs, log_price, vectorizer.vectors(inputs), groups, fold)
         training, settings, age_notes = weighted_by_age(training, items["date"], settings, on_progress)
-        trained = train_ensemble(training, settings, on_progress=on_progress)
+        finished = FinishedFits(fits_cache(index_dir), training, settings)
+        trained = train_ensemble(training, settings, finished=finished, on_progress=on_progress)
         manifest = new_manifest(items, read, records, settings)
         caveats = caveats_out_of_fold(folder, manifest)
         evaluation = evaluate(trained.held_out, log_price, groups, settings, method="out of fold", notes=caveats)
@@ -105,6 +107,7 @@ def build_index(
         write_rows(folder, trained, ReferenceSet.build(items, training, trained.residual(log_price)), settings.search)
         write_rejected(folder, read.rejects)
         finish(folder, manifest)
+        finished.remove()
     return BuildResult(
         rows=items.num_rows,
         rejected=read.rejected,

@@ -49,7 +49,7 @@ class TreeTable:
         """Choose the columns of trees that are fitted on all of `inputs`; `fitted` holds the MLP, if they read it."""
         words = np.empty(0, np.int64)
         if "words" in settings.reads:
-            words = inputs.frequent_words(settings.least_rows_of_word)
+            words = inputs.frequent_words(settings.least_rows_of_word, most=settings.most_words)
         known = KnownCategories(()) if inputs.tabular is None else KnownCategories.fit(inputs.tabular, LEAST_ROWS)
         return cls(settings.reads, words, known, _mlp(settings.reads, fitted))
 

@@ -122,12 +122,15 @@ class Trees(Checked):
     feature_fraction: SampledShare = 0.3  # of the columns, drawn for each tree
     row_fraction: SampledShare = 0.8  # of the rows, drawn for each tree
     least_rows_of_word: Rows = 20  # a rarer word is no column
+    most_words: Rows = 2048  # that are columns, the most frequent: the time of a fit goes with them
 
 
 @dataclass(frozen=True)
 class Gbdt(Trees):
     """LightGBM (`engine.members.lightgbm`)."""
 
+    rounds: Annotated[int, Between(1, MOST_ROUNDS)] = 150
+    learning_rate: Rate = 0.1
     leaves: Leaves = 31
     least_rows_in_leaf: Rows = 20
 

@@ -20,6 +20,7 @@ LOCK = "lock"
 CACHE = "cache"
 PHOTOGRAPHS = "photographs"  # below the cache
 TUNING = "tuning"  # below the cache
+FITS = "fits"  # below the cache
 
 # Of a generation. A name that ends in a slash is a folder, with everything below it.
 MANIFEST = "manifest.json"
@@ -128,6 +129,11 @@ def photograph_cache(index_dir: Path) -> Path:
 def tuning_cache(index_dir: Path) -> Path:
     """Folder of the searches for settings that are not over."""
     return index_dir / CACHE / TUNING
+
+
+def fits_cache(index_dir: Path) -> Path:
+    """Folder of the finished fits of a build that is not over."""
+    return index_dir / CACHE / FITS
 
 
 def search_paths(generation: Path) -> dict[str, Path]:
