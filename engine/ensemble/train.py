@@ -69,7 +69,7 @@ def predict_members(
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     beside = frozenset(name for name, spec in MEMBERS.items() if spec.beside)
-    fits = member_fits(settings, threads=max(1, cores // 2))
+    fits = member_fits(settings, max(1, cores // 2), training.inputs)
     with torch_threads(max(1, cores - cores // 2)):
         return predict_out_of_fold(
             training, fits, seed=settings.seed, beside=beside, finished=finished, on_progress=on_progress

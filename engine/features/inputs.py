@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from index.arrays import Float32, Float64, Int64
+    from index.arrays import Float32, Float64, Int32, Int64
     from index.storage.manifest import Manifest
 
 NUMBERS = (
@@ -130,6 +130,19 @@ class InputShape:
     def word_columns(self) -> slice:
         """All columns of `Inputs.words`."""
         return slice(0, max(columns.stop for columns in self.word_kinds.values()))
+
+
+def places_of_known(words: csr_matrix, columns: Int64) -> tuple[Int32, Int64]:
+    """Places in `columns` of the words of n items that are among them, and where each item's begin (n + 1,).
+
+    `words` (n, all columns). What words[:, columns] would hold, in a tenth of its time.
+    """
+    place = np.full(words.shape[1], -1, np.int32)
+    place[columns] = np.arange(len(columns))
+    at = place[words.indices]
+    known = at >= 0
+    starts: Int64 = np.concatenate([[0], np.cumsum(known)])[words.indptr]
+    return at[known], starts
 
 
 def known_columns(columns: NDArray[Any], of: slice) -> bool:

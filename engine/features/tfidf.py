@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.features.inputs import FURTHER, WORD_KINDS
+from engine.features.inputs import FURTHER, WORD_KINDS, places_of_known
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -34,16 +34,10 @@ def word_table(words: csr_matrix, kinds: Mapping[str, Words], shares: Mapping[st
     """
     from scipy.sparse import csr_matrix
 
-    # In one pass what words[:, columns], two diagonal products and hstack would do, in a tenth of the time.
     columns = np.concatenate([known.columns for known in kinds.values()])
     weight = np.concatenate([known.weight for known in kinds.values()])
     kind = np.repeat(np.arange(len(kinds), dtype=np.int32), [len(known.columns) for known in kinds.values()])
-    place = np.full(words.shape[1], -1, np.int32)
-    place[columns] = np.arange(len(columns))
-    at = place[words.indices]
-    known = at >= 0
-    starts = np.concatenate([[0], np.cumsum(known)])[words.indptr]
-    at = at[known]
+    at, starts = places_of_known(words, columns)
     part = np.repeat(np.arange(words.shape[0], dtype=np.int32) * len(kinds), np.diff(starts)) + kind[at]
     weighed = weight[at]
     norm = np.sqrt(np.bincount(part, weighed**2, minlength=words.shape[0] * len(kinds)).reshape(-1, len(kinds)))

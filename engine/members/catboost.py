@@ -55,7 +55,7 @@ class CatBoost:
         }
         if context.age_weight is not None:  # the medians of its leaves, which are its default, leave weights unread
             parameters["leaf_estimation_method"] = "Gradient"
-        table = TreeTable.fit(inputs, settings, context.fitted)
+        table = TreeTable.fit(inputs, settings, context)
         model, columns = catboost.CatBoost(parameters), table.of(inputs, one_hot=True)
         try:
             model.fit(catboost.Pool(columns, log_price, weight=context.age_weight, thread_count=context.threads))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -96,7 +96,7 @@ class LightGbm:
     @classmethod
     def fit(cls, inputs: Inputs, log_price: Float64, settings: Gbdt, context: FitContext) -> Self:
         """Train on all of `inputs`, each row by its age weight; `log_price` (n,)."""
-        table = TreeTable.fit(inputs, settings, context.fitted)
+        table = TreeTable.fit(inputs, settings, context)
         columns = table.of(inputs, one_hot=False)
         data = {"categorical_feature": table.categorical, "weight": context.age_weight}
         return cls(fit_l1(columns, log_price, settings, seed=context.seed, threads=context.threads, **data), table)
@@ -104,6 +104,18 @@ class LightGbm:
     def predict(self, inputs: Inputs) -> Float64:
         """Log price (n,)."""
         return np.asarray(self._booster.predict(self._table.of(inputs, one_hot=False)), np.float64)
+
+    @staticmethod
+    def mean_of(models: Sequence[LightGbm], inputs: Inputs) -> Float64:
+        """Log price (n,), the mean of some models'. Those that read the same columns share the table."""
+        tables = [model._table for model in models]
+        if all(tables[0].same_columns(table) for table in tables):
+            table = tables[0].of(inputs, one_hot=False)
+            predicted = [model._booster.predict(table) for model in models]
+        else:
+            predicted = [model.predict(inputs) for model in models]
+        mean: Float64 = np.mean(predicted, axis=0)
+        return mean
 
     def expect_inputs(self, shape: InputShape) -> None:
         """Raise WrongContents unless the trees split on as many columns as there are."""

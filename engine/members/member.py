@@ -97,6 +97,7 @@ class FitContext:
     fitted: Mapping[str, Member]  # on the same rows, before it
     shared: dict[str, Any]  # what fits of one member may keep for each other, and knows nothing of prices
     age_weight: Float64 | None = None  # (n,) what each row counts for; None: all the same
+    whole: Inputs | None = None  # of all rows, those of the folds that are left out too; None: of those fitted on
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,11 @@ class PerFold:
 
     def predict(self, inputs: Inputs) -> Float64:
         """Log price (n,): the mean of all models'."""
-        mean: Float64 = np.mean([model.predict(inputs) for model in self.models], axis=0)
+        mean_of = getattr(type(self.models[0]), "mean_of", None)  # where it is quicker than one after the other
+        if mean_of is None:
+            mean: Float64 = np.mean([model.predict(inputs) for model in self.models], axis=0)
+        else:
+            mean = mean_of(self.models, inputs)
         return mean
 
     def predict_unseen(self, inputs: Inputs, fold: NDArray[np.integer]) -> Float64:

@@ -6,8 +6,9 @@ A new one is a class with `fit`, `predict`, `save` and `load`, a section of sett
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -127,11 +128,14 @@ MEMBERS: dict[str, MemberSpec] = {
 One without `tunable` is never searched: to fine-tune an encoder once takes as long as a search."""
 
 
-def member_fits(settings: Settings, threads: int = 1) -> dict[str, Fit | CrossFit]:
-    """Fits of the members in `settings.members`, in order; `threads` for those fitted beside the others."""
-    shared: dict[str, Any] = {}
+def member_fits(settings: Settings, threads: int = 1, whole: Inputs | None = None) -> dict[str, Fit | CrossFit]:
+    """Fits of the members in `settings.members`, in order; `threads` for those fitted beside the others.
+
+    `whole`: inputs of all rows, by which a fit on some may choose what it reads.
+    """
+    context = partial(FitContext, threads=threads, shared={}, whole=whole)
     return {
-        name: _fit_together(spec, settings) if spec.fit is None else _fit_alone(name, spec, settings, threads, shared)
+        name: _fit_together(spec, settings) if spec.fit is None else _fit_alone(name, spec, settings, context)
         for name, spec in MEMBERS.items()
         if name in settings.members
     }
@@ -147,7 +151,7 @@ def _fit_together(spec: MemberSpec, settings: Settings) -> CrossFit:
     return CrossFit(fit, KERNELS / 2)
 
 
-def _fit_alone(name: str, spec: MemberSpec, settings: Settings, threads: int, shared: dict[str, Any]) -> Fit:
+def _fit_alone(name: str, spec: MemberSpec, settings: Settings, make_context: Callable[..., FitContext]) -> Fit:
     """A fit of one model, on the rows that are given."""
 
     def fit(
@@ -163,7 +167,7 @@ def _fit_alone(name: str, spec: MemberSpec, settings: Settings, threads: int, sh
             rows = without_outliers(log_price, settings.outliers)
             inputs, log_price = inputs.take(rows), log_price[rows]
             age_weight = rows_of(age_weight, rows)
-        context = FitContext(name, seed, threads, fitted, shared, age_weight)
+        context = make_context(name=name, seed=seed, fitted=fitted, age_weight=age_weight)
         return spec.fit(inputs, log_price, getattr(settings, name), context)
 
     return fit

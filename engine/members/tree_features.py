@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from engine.features.inputs import NUMBERS, known_columns
+from engine.features.inputs import NUMBERS, known_columns, places_of_known
 from engine.features.tabular import KnownCategories
 from engine.settings.schema import TREES_READ
 from index.catalogue.units import UNITS
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from engine.features.inputs import Inputs, InputShape
-    from engine.members.member import Member
+    from engine.members.member import FitContext, Member
     from engine.members.neural import NeuralMember
     from engine.settings.schema import Trees
     from index.arrays import Float32, Int64
@@ -45,13 +45,17 @@ class TreeTable:
     mlp: NeuralMember | None  # whose last hidden layer is read
 
     @classmethod
-    def fit(cls, inputs: Inputs, settings: Trees, fitted: Mapping[str, Member]) -> Self:
-        """Choose the columns of trees that are fitted on all of `inputs`; `fitted` holds the MLP, if they read it."""
+    def fit(cls, inputs: Inputs, settings: Trees, context: FitContext) -> Self:
+        """Choose the columns of trees that are fitted on `inputs`.
+
+        Those of all folds are chosen by what all rows say, not by any price, and so are the same: see `mean_of`.
+        """
+        inputs = inputs if context.whole is None else context.whole
         words = np.empty(0, np.int64)
         if "words" in settings.reads:
             words = inputs.frequent_words(settings.least_rows_of_word, most=settings.most_words)
         known = KnownCategories(()) if inputs.tabular is None else KnownCategories.fit(inputs.tabular, LEAST_ROWS)
-        return cls(settings.reads, words, known, _mlp(settings.reads, fitted))
+        return cls(settings.reads, words, known, _mlp(settings.reads, context.fitted))
 
     @property
     def categorical(self) -> list[int]:
@@ -84,7 +88,19 @@ class TreeTable:
         n, width = dense.shape
         positions = np.tile(np.arange(width), n), np.arange(n + 1) * width
         whole = csr_matrix((dense.reshape(-1), *positions), shape=dense.shape)
-        return hstack([whole, inputs.words[:, self.words]], format="csr")
+        at, starts = places_of_known(inputs.words, self.words)
+        words = csr_matrix((np.ones(len(at), np.float32), at, starts), shape=(n, len(self.words)))
+        return hstack([whole, words], format="csr")
+
+    def same_columns(self, table: TreeTable) -> bool:
+        """Tell whether another table has the same numbers for every item."""
+        known = zip(self.known.values, table.known.values, strict=True)
+        return (
+            self.reads == table.reads
+            and self.mlp is None is table.mlp
+            and np.array_equal(self.words, table.words)
+            and all(np.array_equal(*values) for values in known)
+        )
 
     def to_json(self) -> str:
         """Write as one line of JSON; the MLP is a member itself, and kept there."""

@@ -46,7 +46,7 @@ class XgBoost:
             "nthread": context.threads,
             "verbosity": 0,
         }
-        table = TreeTable.fit(inputs, settings, context.fitted)
+        table = TreeTable.fit(inputs, settings, context)
         columns, weight = table.of(inputs, one_hot=True), context.age_weight
         data = xgboost.DMatrix(columns, log_price, weight=weight, nthread=context.threads)
         booster = xgboost.train(parameters, data, settings.rounds)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from index.arrays import Float32, Int64
+from engine.features.inputs import places_of_known
+from index.arrays import Float32, Int32, Int64
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,22 +66,13 @@ class Postings:
             np.divide(shares[kind], norm, out=factor[row], where=norm > 0, casting="unsafe")
         return Weighing(weight, factor)
 
-    def known(self, words: csr_matrix) -> tuple[Int64, Int64]:
-        """Places of the known words of n items, and where each item's begin (n + 1,)."""
-        place = np.full(words.shape[1], -1, np.int64)
-        place[self.columns] = np.arange(len(self.columns))
-        at = place[words.indices]
-        is_known = at >= 0
-        starts = np.concatenate([[0], np.cumsum(is_known)])[words.indptr]
-        return at[is_known], starts.astype(np.int64)
-
     def cosines(self, words: csr_matrix, weighings: Sequence[Weighing], upto: int | None = None) -> Float32:
         """(weighings, n, m) sum over the kinds of share times cosine; `words` (n, all columns) with sorted indices.
 
         Of the first `upto` landmarks alone, if given.
         """
         count = self.count if upto is None else upto
-        at, starts = self.known(words)
+        at, starts = places_of_known(words, self.columns)
         summed = np.zeros((len(weighings), words.shape[0], count), np.float32)
         if words.shape[0] > FEW:
             from engine.members.kernel.loops import add_cosines
@@ -93,7 +85,7 @@ class Postings:
             self._add(summed[:, row], at[starts[row] : starts[row + 1]], weighings)
         return summed
 
-    def _add(self, summed: Float32, at: Int64, weighings: Sequence[Weighing]) -> None:
+    def _add(self, summed: Float32, at: Int32, weighings: Sequence[Weighing]) -> None:
         """Add one item's cosines to (weighings, m); `at` its known words, rising."""
         from scipy.sparse import csc_matrix
 

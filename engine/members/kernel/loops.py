@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from index.arrays import Float32, Int64
+from index.arrays import Float32, Int32, Int64
 from index.compiled import compiled
 
 
 @compiled
 def add_cosines(
-    row_starts: Int64, at: Int64, kind_ends: Int64, weight: Float32, factor: Float32, starts: Int64, landmarks: Int64,
+    row_starts: Int64, at: Int32, kind_ends: Int64, weight: Float32, factor: Float32, starts: Int64, landmarks: Int64,
     summed: Float32,
 ) -> None:  # fmt: skip
     """Add to (n, m) the sums of share times cosine, as `Postings.cosines` says; of the first m landmarks."""

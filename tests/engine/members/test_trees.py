@@ -178,7 +178,7 @@ def test_the_table_says_the_same_dense_and_sparse(make_items, mlp):
     inputs, _ = make_items(30)
     inputs.numbers[:10] = 0
     settings = replace(KINDS["xgboost"][1], reads=("words", "vectors", "fused"))
-    both = TreeTable.fit(inputs, settings, {"mlp": mlp})
+    both = TreeTable.fit(inputs, settings, FitContext("gbdt", 0, 1, {"mlp": mlp}, {}))
     vectors = replace(both, reads=("vectors", "fused"))
     sparse, dense = both.of(inputs, one_hot=True), vectors.of(inputs, one_hot=True)
     np.testing.assert_array_equal(sparse.toarray()[:, : dense.shape[1]], dense)
