@@ -39,6 +39,7 @@ from typing import Any
 import measure
 import numpy as np
 import pyarrow as pa
+from engine.members.kernel_ridge import KernelRidge
 
 from engine.ensemble.blend import blend, fit_weights
 from engine.ensemble.correction import shift
@@ -51,7 +52,6 @@ from engine.features.inputs import Inputs, make_inputs
 from engine.features.search_vectors import SearchVectorizer
 from engine.features.training_set import TrainingSet
 from engine.folds import assign_folds
-from engine.members.kernel_ridge import KernelRidge
 from engine.members.neural import NeuralMember
 from engine.members.registry import member_fits
 from engine.metrics import row_smape, smape
