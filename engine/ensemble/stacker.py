@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 AMOUNT_SLOPE = 0.6  # log price per log amount among like items: twice as much costs about half as much again
 EVIDENCE = 10  # columns of the table that tell of neighbours
+WIDE = 64  # neighbours that are searched for at once, for all choices of folds that are left out
+MOST_SPREAD = 0.99  # of the rows, whose predictions by all choices of folds one band is to hold
 CLOSEST, CLOSE = 4, 8  # neighbours that the evidence's means are over
 
 
@@ -162,10 +164,10 @@ def stacker_out_of_fold(
     more fold, where such a build would take models without three folds: they are never trained on f itself.
     """
     own, nested = np.zeros(len(oof.fold)), np.zeros((oof.folds, len(oof.fold)))
-    stackers = []
+    stackers, near = [], NearRows(oof, weights, training, settings)
     for f in range(oof.folds):
         on_progress("fitting the stacker", f, oof.folds)
-        without_f = _WithoutFold(f, oof, weights.by_fold[f], training, settings, seed)
+        without_f = _WithoutFold(f, oof, weights.by_fold[f], training, settings, seed, near)
         stacker = without_f.fit(frozenset({f}))
         here = np.flatnonzero(oof.fold == f)
         members = {member: values[here] for member, values in oof.oof.items()}
@@ -190,6 +192,7 @@ class _WithoutFold:
     training: TrainingSet
     settings: StackerSettings
     seed: int
+    near: NearRows
 
     def fit(self, out: frozenset[int]) -> Stacker:
         """A stacker that learns from all rows but those of the folds in `out`, and sees nothing of these."""
@@ -206,18 +209,67 @@ class _WithoutFold:
 
         `members` name -> (rows,) in the place of the predictions without f.
         """
-        fold, training = self.oof.fold, self.training
         if members is None:
             members = {member: values[self.f, rows] for member, values in self.oof.nested_oof.items()}
         blended = blend(members, self.weights)
-        allowed = np.flatnonzero(~np.isin(fold, list(out)))
-        index = BandIndex(training.search_vectors[allowed], training.log_price[allowed], groups=fold[allowed])
+        near = self.near.search(rows, blended, out)
+        return features(members, blended, self.training.inputs.take(rows), near, self.training), blended
+
+
+class NearRows:
+    """Nearest rows of every row, of which those of some folds may be left out: searched once for all choices of folds.
+
+    The `WIDE` nearest of other folds are searched for, in a band that holds those of all choices. What is left of them
+    without some folds, and in the band of a choice, begins with the nearest of what would be found in it; where too few
+    are left, a search of its own is made.
+    """
+
+    def __init__(self, oof: OutOfFold, weights: Weights, training: TrainingSet, settings: StackerSettings) -> None:
+        self._fold, self._training, self._settings = oof.fold, training, settings
+        blends = [blend({m: oof.nested_oof[m][f] for m in oof.members}, weights.by_fold[f]) for f in range(oof.folds)]
+        blends += [blend({m: oof.oof[m] for m in oof.members}, own) for own in weights.by_fold]
+        low, high = np.min(blends, axis=0), np.max(blends, axis=0)
+        reach = settings.band + float(np.quantile(high - low, MOST_SPREAD)) / 2
+        # A row whose predictions differ by more is searched for anew wherever its band goes beyond.
+        self._low, self._high = (low + high) / 2 - reach, (low + high) / 2 + reach
+        index = BandIndex(training.search_vectors, training.log_price, groups=oof.fold)
+        self._near = index.search(
+            training.search_vectors, (low + high) / 2, k=max(WIDE, settings.k), band=reach, exclude_group=oof.fold
+        )
+
+    def search(self, rows: Int64, centre: Float64, out: frozenset[int]) -> Neighbours:
+        """The k nearest of each of some `rows` in the band around its `centre` (rows,), of neither `out` nor its fold.
+
+        As a `BandIndex` of the rows without the folds `out` finds them.
+        """
+        k, band, fold = self._settings.k, self._settings.band, self._fold
+        near, similarity = self._near.rows[rows], self._near.similarity[rows]
+        price = self._training.log_price.astype(np.float32).astype(np.float64)  # as a BandIndex keeps them
+        fits = (near >= 0) & (np.abs(price[near] - centre[:, None]) <= band) & ~np.isin(fold[near], list(out))
+        first = np.argsort(~fits, axis=1, kind="stable")[:, :k]
+        fits_first = np.take_along_axis(fits, first, axis=1)
+        found = Neighbours(
+            np.where(fits_first, np.take_along_axis(near, first, axis=1), -1),
+            np.where(fits_first, np.take_along_axis(similarity, first, axis=1), np.float32(0)),
+        )
+        inside = (centre - band >= self._low[rows]) & (centre + band <= self._high[rows])
+        whole = inside & (fits_first[:, -1] | (near[:, -1] < 0))
+        again = np.flatnonzero(~whole)
+        if len(again):
+            anew = self._search_anew(rows[again], centre[again], out)
+            found.rows[again], found.similarity[again] = anew.rows, anew.similarity
+        return found
+
+    def _search_anew(self, rows: Int64, centre: Float64, out: frozenset[int]) -> Neighbours:
+        """What `search` answers, by a search in the rows that are left."""
+        training = self._training
+        allowed = np.flatnonzero(~np.isin(self._fold, list(out)))
+        index = BandIndex(training.search_vectors[allowed], training.log_price[allowed], groups=self._fold[allowed])
         near = index.search(
             training.search_vectors[rows],
-            blended,
-            k=self.settings.k,
-            band=self.settings.band,
-            exclude_group=fold[rows],
+            centre,
+            k=self._settings.k,
+            band=self._settings.band,
+            exclude_group=self._fold[rows],
         )
-        near = Neighbours(np.where(near.found, allowed[near.rows], -1), near.similarity)
-        return features(members, blended, training.inputs.take(rows), near, training), blended
+        return Neighbours(np.where(near.found, allowed[near.rows], -1), near.similarity)
