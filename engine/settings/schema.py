@@ -166,9 +166,9 @@ class Kernel(Checked):
 class StackerSettings(Checked):
     """LightGBM on the members' predictions and near prices (`engine.ensemble.stacker`); none of 0 rounds."""
 
-    rounds: Annotated[int, Between(0, MOST_ROUNDS)] = 400
+    rounds: Annotated[int, Between(0, MOST_ROUNDS)] = 200
     leaves: Leaves = 15
-    learning_rate: Rate = 0.02
+    learning_rate: Rate = 0.04
     feature_fraction: SampledShare = 0.4
     row_fraction: SampledShare = 0.7
     least_rows_in_leaf: Rows = 40
