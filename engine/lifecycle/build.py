@@ -23,6 +23,7 @@ from engine.finetune.provenance import mark_finetuned
 from engine.folds import FEW_FOLDS, LEAST_GROUPS_PER_FOLD, assign_folds, folds_for, refuse_too_few_groups
 from engine.lifecycle.ages import read_as_of, weighted_by_age, with_as_of
 from engine.lifecycle.generation import finish, new_manifest, write_ensemble, write_rejected, write_rows
+from engine.lifecycle.whole_build import WRITING, as_a_whole, expected_seconds
 from engine.members.registry import require_members
 from engine.settings.schema import DEFAULT_CURRENCY, Settings
 from index.arrays import Float64, Int8, Int64
@@ -94,12 +95,13 @@ def build_index(
         vectorizer = SearchVectorizer.fit(inputs, settings)
         training = TrainingSet(inputs, log_price, vectorizer.vectors(inputs), groups, fold)
         training, settings, age_notes = weighted_by_age(training, items["date"], settings, on_progress)
+        on_progress = as_a_whole(on_progress, expected_seconds(items.num_rows, settings))
         finished = FinishedFits(fits_cache(index_dir), training, settings)
         trained = train_ensemble(training, settings, finished=finished, on_progress=on_progress)
         manifest = new_manifest(items, read, records, settings)
         caveats = caveats_out_of_fold(folder, manifest)
         evaluation = evaluate(trained.held_out, log_price, groups, settings, method="out of fold", notes=caveats)
-        on_progress("writing the index", 0, None)
+        on_progress(WRITING, 0, None)
         write_items(folder, items.append_column("group", [groups]), vectors)
         write_ensemble(folder, trained, evaluation)
         vectorizer.save(folder)
