@@ -1,4 +1,4 @@
-"""How a build grows with its catalogue: CPU seconds, memory and size of the index, from thousands of rows on.
+"""Growth of a build with its catalogue: CPU seconds, memory and size of the index, from thousands of rows on.
 
     python benchmarks/scale/builds.py CATALOGUE WORK [--rows 7051 15000 ...] [--words 20] [--seed 0] [-o RESULTS.json]
 

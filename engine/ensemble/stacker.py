@@ -261,7 +261,7 @@ class NearRows:
         return found
 
     def _search_anew(self, rows: Int64, centre: Float64, out: frozenset[int]) -> Neighbours:
-        """What `search` answers, by a search in the rows that are left."""
+        """Neighbours as of `search`, by a search in the rows that are left."""
         training = self._training
         allowed = np.flatnonzero(~np.isin(self._fold, list(out)))
         index = BandIndex(training.search_vectors[allowed], training.log_price[allowed], groups=self._fold[allowed])

@@ -72,9 +72,8 @@ def build_index(
 
     Raises DataRefused, UsageError, DownloadNeeded or IndexLocked; whatever happens, nothing that was encoded is lost.
     """
-    started = time.monotonic()
+    started, as_of = time.monotonic(), read_as_of(settings)
     require_members(settings)
-    as_of = read_as_of(settings)
     encoders = _encoders(settings, runtime)
     photographs = Photographs(image_dir, photograph_cache(index_dir), catalogue.parent)
     with writing(index_dir) as folder:  # from here on something lies there
@@ -93,15 +92,15 @@ def build_index(
         del encoders  # some hundred megabytes that the models need now
         inputs = make_inputs(items, vectors)
         vectorizer = SearchVectorizer.fit(inputs, settings)
-        training = TrainingSet(inputs, log_price, vectorizer.vectors(inputs), groups, fold)
-        training, settings, age_notes = weighted_by_age(training, items["date"], settings, on_progress)
-        on_progress = as_a_whole(on_progress, expected_seconds(items.num_rows, settings))
+        of_same_age = TrainingSet(inputs, log_price, vectorizer.vectors(inputs), groups, fold)
+        training, settings, age_notes = weighted_by_age(of_same_age, items["date"], settings, on_progress)
+        whole = as_a_whole(on_progress, expected_seconds(items.num_rows, settings))
         finished = FinishedFits(fits_cache(index_dir), training, settings)
-        trained = train_ensemble(training, settings, finished=finished, on_progress=on_progress)
+        trained = train_ensemble(training, settings, finished=finished, on_progress=whole)
         manifest = new_manifest(items, read, records, settings)
         caveats = caveats_out_of_fold(folder, manifest)
         evaluation = evaluate(trained.held_out, log_price, groups, settings, method="out of fold", notes=caveats)
-        on_progress(WRITING, 0, None)
+        whole(WRITING, 0, None)
         write_items(folder, items.append_column("group", [groups]), vectors)
         write_ensemble(folder, trained, evaluation)
         vectorizer.save(folder)
