@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Bool = NDArray[np.bool_]
 Int8 = NDArray[np.int8]
+UInt8 = NDArray[np.uint8]
 Int16 = NDArray[np.int16]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]

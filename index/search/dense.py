@@ -2,7 +2,7 @@
 
 By numpy while little is asked: the float32 product yields every row that its own rounding may have put behind the
 k-th, and the definition of `index.search.similarity` decides. Over a large index, once enough has been asked to pay
-for loading a compiler, by `index.search.int8_scan`. On a GPU by `index.search.gpu`.
+for loading a compiler, by `index.search.int8.scan`. On a GPU by `index.search.gpu`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from index.search.gpu import GPU_TILE_BYTES, GpuProduct
 from index.search.price_order import GroupPositions, PriceOrder, Tile, rank_candidates, tiles
 
 if TYPE_CHECKING:
-    from index.search.int8_scan import Scan
+    from index.search.int8.scan import Scan
 
 TILE_BYTES = 32 * 2**20  # of float32 products, and two tiles live at the hand-over; one query's band where that is more
 TILE_QUERIES = 256  # a product over more queries is no faster, and the union of their bands is wider
@@ -44,7 +44,7 @@ class SliceSearch:
         """See `index.search.backends.Backend`."""
         if self._gpu is None and self._worth_a_scan(start, end):
             if self._scan is None:
-                from index.search.int8_scan import Scan
+                from index.search.int8.scan import Scan
 
                 self._scan = Scan(self._rows)
             return self._scan.search(queries, start, end, excluded_group, k)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from index.arrays import Bool, Float32, Float64, Int64
 from index.errors import DataRefused
-from index.search.int8_codes import Codes
+from index.search.int8.codes import Codes
 from index.search.similarity import nearest, no_neighbours
 
 UNIT_TOLERANCE = 0.01  # how far from 1 a norm may be: vectors that were kept in half precision are off by up to 0.004

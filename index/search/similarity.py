@@ -3,7 +3,7 @@
 Similarity is cosine, defined as the dot product summed in float64 and rounded to float32. Products of float32 are exact
 in float64; their sum is taken by folding the line of products in halves (of an odd one, the last goes to the first), so
 that it has the same bits whichever rows stand beside it and whoever adds them up: here numpy, compiled loops in
-`index.search.int8_loops`. Ties go to the lower row.
+`index.search.int8.loops`. Ties go to the lower row.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import numpy as np
 from index.arrays import Float32, Float64, Int8, Int64
 from index.contents import expect
 from index.search.dense import SCAN_ROWS
-from index.search.int8_codes import ROUNDING, Codes, Level, Projection, encode_rows
+from index.search.int8.codes import ROUNDING, Codes, Level, Projection, encode_rows
 from index.search.price_order import PriceOrder, are_unit, positions_by_price, present, refuse_unless_finite
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from engine.features.inputs import NUMBERS, Inputs
 from engine.features.training_set import TrainingSet
 from index.catalogue.items import make_items
 from index.errors import DataRefused
-from index.search.int8_codes import encode_rows
+from index.search.int8.codes import encode_rows
 from index.search.neighbours import BandIndex
 
 

@@ -14,16 +14,16 @@ from index.errors import IndexUnusable, UsageError
 from index.search import AUTO, FAISS, LANCE, SLICE
 from index.search import dense as slice_search
 from index.search import faiss_backend as faiss_search
-from index.search import int8_codes as quantise
-from index.search import int8_scan as scan
 from index.search import lance_backend as lance_search
 from index.search import similarity as ranking
 from index.search.backends import at_open, choose, open_backend, write_backend
 from index.search.dense import SliceSearch
 from index.search.faiss_backend import FaissSearch
 from index.search.gpu import GpuProduct, gpu_bytes
-from index.search.int8_codes import encode_rows
-from index.search.int8_scan import Scan
+from index.search.int8 import codes as quantise
+from index.search.int8 import scan
+from index.search.int8.codes import encode_rows
+from index.search.int8.scan import Scan
 from index.search.lance_backend import LanceSearch
 from index.search.neighbours import BandIndex
 from index.search.price_order import order_by_price
@@ -81,7 +81,12 @@ class Case:
             np.testing.assert_array_equal(got, want)
 
 
-MADE = [scattered, tied, almost_alike, in_few_directions, spiked]
+def fading(random, rows, dim):
+    """A length that fades from direction to direction, as that of text does: several levels of codes."""
+    return unit(random.standard_normal((rows, dim)) * np.arange(1, dim + 1) ** -0.5)
+
+
+MADE = [scattered, tied, almost_alike, in_few_directions, spiked, fading]
 
 
 @pytest.mark.parametrize("batched", [1, 10**6], ids=["at once", "one by one"])
@@ -129,7 +134,7 @@ def test_threads_and_a_shared_scan_change_nothing(made, monkeypatch):
 
 @pytest.mark.parametrize("dim", [1, 2, 3, 16, 17, 100, 384])
 def test_a_similarity_has_the_same_bits_from_numpy_and_from_compiled_loops(dim):
-    from index.search.int8_loops import _similarity
+    from index.search.int8.loops import _similarity
 
     random = np.random.default_rng(dim)
     coarse = random.integers(-(2**12), 2**12, (300, dim)) / 2**12  # whose sums often lie half-way between two floats
@@ -144,7 +149,7 @@ def test_a_similarity_has_the_same_bits_from_numpy_and_from_compiled_loops(dim):
 @pytest.mark.parametrize("seed", range(8))
 def test_the_first_bar_is_never_above_the_kth_row_that_may_be_seen(seed):
     """Rows are their own codes here: the products say how similar each is, and `error` by how much that is off."""
-    from index.search.int8_loops import _first_threshold
+    from index.search.int8.select import _first_threshold
 
     random = np.random.default_rng(seed)
     products, groups = random.integers(-1000, 1000, 400).astype(np.int32), random.integers(0, 3, 400)
@@ -203,6 +208,86 @@ def test_a_head_leaves_few_rows_to_the_whole_codes(monkeypatch):
     inside = vectors @ codes.coarse.directions.T
     above = inside @ inside[0] + codes.coarse.level.error + codes.coarse.outside_norm * codes.coarse.outside_norm[0]
     assert (above > np.sort(vectors @ vectors[0])[-20]).sum() < 200
+
+
+@pytest.mark.parametrize("width", [64, 192])
+def test_the_instruction_for_bytes_and_the_loop_without_it_add_up_the_same_integers(width):
+    from index.search.int8 import products
+
+    random = np.random.default_rng(width)
+    rows, query = random.integers(0, 256, (16, width)), random.integers(-127, 128, width)
+    dealt = rows.astype(np.uint8).reshape(16, width // 4, 4).transpose(1, 0, 2).reshape(-1)
+    code = random.integers(-127, 128, (3, width)).astype(np.int8)
+    long, halves = random.integers(-32639, 32640, width).astype(np.int16), np.empty((2, width), np.int8)
+    total = products.halve(long, halves)
+    np.testing.assert_array_equal(halves[0].astype(int) * 256 + halves[1], long)
+    kinds = [(products.block_by_loop, products.row_by_loop)]
+    if products.has_instruction():
+        kinds.append((products.block_by_instruction, products.row_by_instruction))
+    for of_block, of_row in kinds:
+        out = np.zeros(32, np.int32)
+        of_block(np.concatenate([dealt * 0, dealt]), 16 * width, query.astype(np.int8), -7, out, 16)
+        np.testing.assert_array_equal(out, np.r_[np.zeros(16, int), rows @ query - 7])
+        assert [of_row(code, row, long, halves, total) for row in range(3)] == (code @ long.astype(int)).tolist()
+
+
+def test_rows_are_picked_by_their_bounds_as_numpy_picks_them():
+    import numba
+
+    from index.search.int8.products import gather
+
+    pick = numba.njit(lambda above, low, high, hits: gather(above, 16, 80, low, high, hits))
+    above, hits = np.random.default_rng(0).permutation(96).astype(np.float32), np.zeros(96, np.int32)
+    above[[20, 50]] = -np.inf, 70
+    for low, high in ((30, 70), (0, np.inf), (-np.inf, 20), (200, 300)):
+        count = pick(above, np.float32(low), np.float32(high), hits)
+        want = 16 + np.flatnonzero((above[16:80] >= low) & (above[16:80] < high))
+        np.testing.assert_array_equal(hits[:count], want)
+
+
+@pytest.mark.parametrize("made", [fading, tied])
+def test_no_row_is_more_alike_than_the_bound_of_any_level_says_and_the_bounds_close_in(made):
+    from index.search.int8 import levels
+    from index.search.int8.products import LINE
+
+    random = np.random.default_rng(3)
+    vectors, queries = made(random, 500, 512), made(random, 6, 512)
+    vectors[::7] *= 1.009  # as long as a row may be
+    coarse = encode_rows(vectors).coarse
+    cut, directions = levels.cut(coarse), coarse.directions.astype(float)
+    values = queries @ directions.T
+    code, lines, numbers = cut.encode(values, np.linalg.norm(queries - values @ directions, axis=1))
+    exact, above = queries.astype(float) @ vectors.T, np.empty((6, 512), np.float32)
+    for query in range(6):
+        levels.bounds(cut.code, cut.outside, code[query], numbers[query, 0], 0, 500, above[query])
+    assert np.all(above[:, 500:] == -np.inf)
+    above, slack = above[:, :500], [(above[:, :500] - exact).mean()]
+    assert np.all(above >= exact)
+    score = above - cut.outside[:500] * numbers[:, 0, 1, None] - numbers[:, 0, 2, None]
+    for level, line in enumerate(cut.lines, 1):
+        products = lines[:, level - 1, : LINE - 1].astype(int) @ line[:, : LINE - 1].T
+        score = score + products * numbers[:, level, 0, None]
+        bound = score + line[:, LINE - 1] * numbers[:, level, 1, None] + numbers[:, level, 2, None]
+        assert np.all(bound >= exact)
+        slack.append((bound - exact).mean())
+    assert sorted(slack, reverse=True) == slack
+    assert made is tied or len(slack) == 3
+
+
+@pytest.mark.parametrize("made", [in_few_directions, spiked])
+def test_directions_in_any_order_cost_time_and_change_nothing(made):
+    """As an index has them that was written before they were put in order."""
+    case = Case(made, 900, 256)
+    codes = encode_rows(case.order.vectors)
+    if codes.coarse is not None:
+        other = replace(codes.coarse, directions=codes.coarse.directions[::-1].copy())
+        codes = encode_rows(case.order.vectors, replace(codes, coarse=other))
+    case.check(Scan(replace(case.order, codes=codes), threads=1))
+    *asked, k = case.asked
+    for query in range(5):
+        if asked[2][query] > asked[1][query]:
+            got = Scan(replace(case.order, codes=codes), threads=1).search(*(part[[query]] for part in asked), k)
+            np.testing.assert_array_equal(got[0][0], case.want[0][query])
 
 
 def test_codes_made_by_chunks_are_the_same(monkeypatch):

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -19,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.arrays import Float32, Float64, Int8, Int64
-from index.search.int8_codes import LARGEST, SLACK, Codes, Level, encode_rows
+from index.search.int8.codes import LARGEST, LONGEST, SLACK, Codes, Level, encode_rows
 from index.search.price_order import PriceOrder, tiles
 from index.search.similarity import no_neighbours
 
-LARGEST_INT16 = 32767
+LARGEST_INT16 = 32639  # whose upper byte is a byte still
 BATCHED = 12  # queries in a tile from which a product pays
 TILE_QUERIES = 256
 TILE_ROWS = 4096  # 4 MB of products: they stay in the cache until they are read
@@ -37,16 +38,15 @@ class Scan:
     """Search in the codes of `rows`, which are made here if they were not before."""
 
     def __init__(self, rows: PriceOrder, threads: int | None = None) -> None:
-        from index.search import int8_loops as loops  # compiles: not before there is something to scan
+        from index.search.int8 import collect, levels, loops, select  # compile: not before there is something to scan
 
-        self._loops = loops
+        self._collect, self._loops, self._select = collect, loops, select
         self._rows = _unwritable(rows)
         self._codes: Codes = _unwritable(rows.codes or encode_rows(rows.vectors))
         self._whole = QueryEncoder(self._codes.whole)
         coarse = self._codes.coarse
-        self._coarse = self._whole if coarse is None else QueryEncoder(coarse.level, coarse.directions)
-        # Of no account where there is no projection: what lies outside of one is nothing then.
-        self._outside_norm = self._codes.whole.error if coarse is None else coarse.outside_norm
+        self._levels = _unwritable(levels.NO_LEVELS if coarse is None else levels.cut(coarse))
+        self._directions = np.zeros((0, rows.vectors.shape[1])) if coarse is None else coarse.directions.astype(float)
         self._threads = threads or available_threads()
         self._pool = ThreadPoolExecutor(max(1, self._threads - 1), thread_name_prefix="scan")
         self._product: _Product | None = None
@@ -79,60 +79,68 @@ class Scan:
         most = max(BATCHED, min(TILE_QUERIES, CANDIDATE_BYTES // (16 * capacity_for(k))))
         for tile in tiles(start, end, queries=most, waste=TILE_WASTE):
             part = (queries[tile], start[tile], end[tile], excluded_group[tile], k)
-            found += self._one_by_one(*part) if len(part[0]) < BATCHED else self._at_once(*part)
+            if len(part[0]) >= BATCHED:
+                found += self._multiplied(*part)
+            else:
+                found += self._collected(*part)
         offsets = np.zeros(len(queries) + 1, np.int64)
         np.cumsum([len(positions) for positions in found], out=offsets[1:])
         return offsets, np.concatenate(found)
 
     def _is_shared(self, rows: int) -> bool:
         """Tell whether one query's scan of so many rows pays for waking another thread."""
-        return self._threads > 1 and rows * self._coarse.level.code.shape[1] >= SHARED_BYTES
+        width = self._levels.width or self._codes.whole.code.shape[1]
+        return self._threads > 1 and rows * width >= SHARED_BYTES
 
     def _alone(self, query: Float32, band: tuple[int, int], excluded_group: int, k: int) -> tuple[Int64, Float32]:
         nearest, similarity = no_neighbours(1, k)
-        rows, whole, coarse = self._rows, self._codes.whole, self._coarse.level
-        values, outside_norm = self._coarse.project(query)
-        self._loops.search_one(
+        rows, whole, levels = self._rows, self._codes.whole, self._levels
+        code, lines, numbers = levels.encode(*self._project(query))
+        self._collect.search_one(
             rows.vectors, rows.rows, rows.groups, excluded_group, query, k, np.float32(SLACK),
-            coarse.code, coarse.scale, coarse.error, self._outside_norm, values, outside_norm, self._coarse.longest,
-            whole.code, whole.scale, whole.error, self._whole.longest, LARGEST_INT16,
-            *band, capacity_for(k), nearest, similarity,
+            levels.code, levels.outside, levels.lines, code, lines, numbers,
+            whole.code, whole.scale, whole.error, self._whole.longest,
+            band[0], band[1], capacity_for(k), nearest, similarity,
         )  # fmt: skip
         return nearest, similarity
 
-    def _one_by_one(self, queries: Float32, start: Int64, end: Int64, excluded_group: Int64, k: int) -> list[Int64]:
-        rows, capacity, whole, coarse = self._rows, capacity_for(k), self._codes.whole, self._coarse.level
-        code, numbers = self._whole.encode(queries, LARGEST_INT16)
-        coarse_code, coarse_numbers = (
-            self._coarse.encode(queries, LARGEST_INT16) if self._codes.coarse else (code, numbers)
-        )
+    def _collected(self, queries: Float32, start: Int64, end: Int64, excluded_group: Int64, k: int) -> list[Int64]:
+        """Each query's candidates, collected row by row; a few queries' long scans are shared between the threads."""
+        parts = self._threads if len(queries) < BATCHED and self._is_shared(int((end - start).max())) else 1
+        cuts = np.linspace(start, end, parts + 1).astype(np.int64)  # (parts + 1, n): each in price order
+        n, capacity = len(queries), capacity_for(k)
+        position, counts = np.empty((parts, n, capacity), np.int64), np.zeros((parts, n), np.int64)
+        low, high = (np.empty((parts, n, capacity), np.float32) for _ in range(2))
+        rows, whole, levels = self._rows, self._codes.whole, self._levels
+        encoded = (*levels.encode(*self._project(queries)), *self._whole.encode(queries, LARGEST_INT16))
 
-        def scan(query: int, first: int, last: int) -> Int64:
-            position, low, high = (
-                np.empty(capacity, np.int64),
-                np.empty(capacity, np.float32),
-                np.empty(capacity, np.float32),
-            )
-            count = self._loops.collect_candidates(
-                rows.vectors, rows.rows, rows.groups, excluded_group[query], queries[query], k,
-                np.float32(SLACK), coarse.code, coarse.scale, coarse.error, self._outside_norm,
-                coarse_code[query], coarse_numbers[query],
-                whole.code, whole.scale, whole.error, code[query], numbers[query],
-                first, last, position, low, high,
+        def scan(part: int, begin: int, stop: int) -> None:
+            self._collect.collect_many(
+                rows.vectors, rows.rows, rows.groups, excluded_group, queries, k, np.float32(SLACK),
+                levels.code, levels.outside, levels.lines, *encoded[:3],
+                whole.code, whole.scale, whole.error, *encoded[3:],
+                cuts[part], cuts[part + 1], counts[part], position[part], low[part], high[part], begin, stop,
             )  # fmt: skip
-            return position[:count]
 
-        def parts(query: int) -> Int64:
-            first, last = int(start[query]), int(end[query])
-            if not self._is_shared(last - first):
-                return scan(query, first, last)
-            cuts = np.linspace(first, last, self._threads + 1).astype(int).tolist()
-            futures = [self._pool.submit(scan, query, *ends) for ends in pairwise(cuts[1:])]
-            return np.concatenate([scan(query, cuts[0], cuts[1]), *(future.result() for future in futures)])
+        if parts == 1:
+            self._share(partial(scan, 0), n)
+        else:
+            futures = [self._pool.submit(scan, part, 0, n) for part in range(1, parts)]
+            scan(0, 0, n)
+            for future in futures:
+                future.result()
+        return [
+            np.concatenate([position[part, query, : counts[part, query]] for part in range(parts)])
+            for query in range(n)
+        ]
 
-        return [parts(query) for query in range(len(queries))]
+    def _project(self, queries: Float32) -> tuple[Float64, Float64]:
+        """The queries' projections, (n, directions), and the length of what lies outside of them, (n,)."""
+        values = queries.astype(np.float64)
+        projected = values @ self._directions.T
+        return projected, np.sqrt(np.square(values - projected @ self._directions).sum(axis=1))
 
-    def _at_once(self, queries: Float32, start: Int64, end: Int64, excluded_group: Int64, k: int) -> list[Int64]:
+    def _multiplied(self, queries: Float32, start: Int64, end: Int64, excluded_group: Int64, k: int) -> list[Int64]:
         product, whole, rows = self._multiplier(), self._codes.whole, self._rows
         code, numbers = self._whole.encode(queries, product.largest)
         units, lengths, _, more = (np.ascontiguousarray(column) for column in numbers.T)
@@ -147,14 +155,14 @@ class Scan:
             products = multiply(at, min(at + TILE_ROWS, int(end[-1])))
 
             def select(begin: int, stop: int, products: Any = products, at: int = at) -> None:
-                self._loops.select(
+                self._select.select(
                     products, at, whole.scale, whole.error, units, lengths, more, start, end,
                     rows.vectors, rows.rows, rows.groups, excluded_group, queries, k, np.float32(SLACK),
                     thresholds, counts, position, low, high, begin, stop,
                 )  # fmt: skip
 
             self._share(select, n)
-        self._loops.prune(k, counts, position, low, high, 0, n)
+        self._select.prune(k, counts, position, low, high, 0, n)
         return [position[query, : counts[query]] for query in range(n)]
 
     def _multiplier(self) -> _Product:
@@ -176,34 +184,24 @@ class Scan:
 
 
 class QueryEncoder:
-    """Turn queries into numbers to multiply the codes of a level with."""
+    """Turn queries into numbers to multiply whole codes with."""
 
-    def __init__(self, level: Level, directions: Float32 | None = None) -> None:
-        from index.search.int8_loops import encode
+    def __init__(self, level: Level) -> None:
+        from index.search.int8.loops import encode
 
         self._loop = encode
         self.level = level
-        self._directions: Float64 | None = None if directions is None else directions.astype(np.float64)
-        self.longest = 1.01 + float(level.error.max(initial=0))  # of scale * code of a row
+        self.longest = LONGEST + float(level.error.max(initial=0))  # of scale * code of a row
 
     def encode(self, queries: Float32, largest: int) -> tuple[NDArray[np.integer], Float32]:
         """Return (n, width) codes up to `largest`: int8 up to 127, else int16; no sum of products overflows.
 
-        And (n, 4) numbers: scale; length; length outside the directions; what a score may be off whatever the row.
+        And (n, 4) numbers: scale; length; 0; what a score may be off whatever the row.
         """
-        values, outside_norm = self.project(queries)
         code = np.zeros((len(queries), self.level.code.shape[1]), np.int8 if largest <= LARGEST else np.int16)
         numbers = np.empty((len(queries), 4), np.float32)
-        self._loop(values, outside_norm, largest, self.longest, SLACK, code, numbers)
+        self._loop(queries.astype(np.float64), np.zeros(len(queries)), largest, self.longest, SLACK, code, numbers)
         return code, numbers
-
-    def project(self, queries: Float32) -> tuple[Float64, Float64]:
-        """Return the values that the level's codes stand for, (n, width), and the length of what lies outside, (n,)."""
-        values = queries.astype(np.float64)
-        if self._directions is None:
-            return values, np.zeros(len(queries))
-        projected = values @ self._directions.T
-        return projected, np.sqrt(np.square(values - projected @ self._directions).sum(axis=1))
 
 
 class _Product:
