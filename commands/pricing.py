@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import render
+from commands.libraries import prepare
 from commands.options import (
     PATH,
     answer_option,
@@ -60,9 +61,7 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     price query - --k 8 --json < listing.txt
     price query "Running shoe, blue" --set brand=Acme --set weight=0.4
     """
-    from index.shortage import require_memory
-
-    require_memory()
+    prepare()
     from dataclasses import asdict
 
     from engine.serving.pricer import Item, Pricer, require_overrides, with_overrides
@@ -165,9 +164,7 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
     price predict test.csv -o prices.csv
     price predict shop.parquet -o prices.parquet --full --ray local
     """
-    from index.shortage import require_memory
-
-    require_memory()
+    prepare()
     from engine.serving.price_file import PriceFileSettings, price_file
 
     given = {name: options.pop(name) for name in ("k", "band", "decay", "alpha")}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from index.catalogue.fields import details
-from index.catalogue.items import make_items
+from index.catalogue.item_table import make_items
 from index.embedding import encode
 from index.embedding.columns import Modality, Views, modalities, space_columns, vector_column
 from index.embedding.embed import NO_PHOTOGRAPH
