@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 import render
+from commands.libraries import prepare
 from commands.options import (
     PATH,
     days_or_word,
@@ -167,9 +168,7 @@ def remove_command(
     price remove 1234 1235
     price remove --file sold-out.csv --ignore-missing
     """
-    from index.shortage import require_memory
-
-    require_memory()
+    prepare()
     from engine.lifecycle.update import read_ids, remove_items
 
     chosen = [*ids, *(read_ids(file, id_column) if file else [])]
@@ -192,9 +191,7 @@ def compact_command(index_dir: Path, *, as_json: bool) -> None:
     \b
     price compact --index price-index
     """
-    from index.shortage import require_memory
-
-    require_memory()
+    prepare()
     from engine.lifecycle.update import compact_index
 
     with render.Progress() as progress:

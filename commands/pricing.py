@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import render
+from commands.libraries import prepare
 from commands.options import (
     PATH,
     answer_option,
@@ -60,10 +61,8 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     price query - --k 8 --json < listing.txt
     price query "Running shoe, blue" --set brand=Acme --set weight=0.4
     """
-    from index.shortage import require_memory
-
-    require_memory()
-    from dataclasses import asdict
+    prepare()
+    from dataclasses import asdict, replace
 
     from engine.serving.pricer import Item, Pricer, require_overrides, with_overrides
     from index.errors import DataRefused
@@ -77,7 +76,7 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     if not text.strip() and not (image or "").strip():
         raise DataRefused("There is nothing to price: give the item's TEXT, its --image, or both.")
     photographs = Photographs(allow_paths=True, fetch_missing=True, allow_private_addresses=private)
-    pricer = Pricer.open(index_dir, machine)
+    pricer = Pricer.open(index_dir, replace(machine, one_item=True))
     correction = with_overrides(pricer.correction, **given)
     quote = pricer.price([Item(text, image, further)], correction=correction, photographs=photographs, answer=answer)[0]
     currency, band = pricer.manifest.currency, correction.band
@@ -165,9 +164,7 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
     price predict test.csv -o prices.csv
     price predict shop.parquet -o prices.parquet --full --ray local
     """
-    from index.shortage import require_memory
-
-    require_memory()
+    prepare()
     from engine.serving.price_file import PriceFileSettings, price_file
 
     given = {name: options.pop(name) for name in ("k", "band", "decay", "alpha")}

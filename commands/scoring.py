@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import render
+from commands.libraries import prepare
 from commands.options import (
     PATH,
     answer_option,
@@ -41,9 +42,7 @@ def evaluate_command(labelled: Path | None, index_dir: Path, *, as_json: bool, a
     price evaluate
     price evaluate holdout.csv --image-dir photographs --json
     """
-    from index.shortage import require_memory
-
-    require_memory()
+    prepare()
     from engine.evaluation.evaluate import evaluate_index, evaluate_labelled
 
     how = {"reading": read_settings_of(options), "image_dir": options["image_dir"], "runtime": runtime(options)}

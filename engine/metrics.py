@@ -3,6 +3,8 @@
 Everything here is in money units and plain percent; log prices are turned into money before they come in.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike
 

@@ -143,7 +143,7 @@ def tiny_minilm(tmp_path_factory: pytest.TempPathFactory) -> str:
     from safetensors.torch import save_file
 
     from index.encoders import ENCODERS
-    from index.encoders.bert import BertShape
+    from index.encoders.bert.shape import BertShape
     from index.encoders.hub import locate
 
     folder, published = tmp_path_factory.mktemp("minilm"), locate(ENCODERS["minilm"], None)

@@ -88,7 +88,7 @@ def tiny_encoder(folder: Path) -> str:
     from safetensors.torch import save_file
 
     from index.encoders import ENCODERS
-    from index.encoders.bert import BertShape
+    from index.encoders.bert.shape import BertShape
     from index.encoders.hub import locate
 
     published = locate(ENCODERS["minilm"], None)

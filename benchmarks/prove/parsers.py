@@ -27,7 +27,8 @@ from hypothesis import strategies as st
 from outcome import Tally, arguments, finish, scaled
 
 from index.catalogue.items import read_catalogue
-from index.catalogue.money.prices import HIGHEST_PRICE, LOWEST_PRICE, decide_convention
+from index.catalogue.money import HIGHEST_PRICE, LOWEST_PRICE
+from index.catalogue.money.prices import decide_convention
 from index.catalogue.settings import FOUND
 from index.catalogue.units import UNITS, is_sane, read_quantity
 from index.catalogue.units.numbers import MAX_PACK

@@ -116,5 +116,7 @@ class ReferenceSet:
 
     def shown(self, rows: Sequence[int] | Int64) -> list[dict[str, Any]]:
         """item_id, name and image of some rows."""
-        shown: list[dict[str, Any]] = self.table.table.select(SHOWN).take(self.table.position[rows]).to_pylist()
-        return shown
+        columns = [(name, self.table.table[name]) for name in SHOWN]
+        places = self.table.position[rows].tolist()
+        # Not by `take`, for which pyarrow imports all that it can compute.
+        return [{name: column[place].as_py() for name, column in columns} for place in places]

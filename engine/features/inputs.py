@@ -153,7 +153,7 @@ def known_columns(columns: NDArray[Any], of: slice) -> bool:
 
 
 def make_inputs(items: pa.Table, vectors: Mapping[str, Float32]) -> Inputs:
-    """Inputs of `items` (schema `index.catalogue.items.ITEMS`, further columns) and vectors, (n, dim) by modality."""
+    """Inputs of `items` (schema `ITEMS` of `item_table`, further columns) and vectors, (n, dim) by modality."""
     names, texts = items["name"].to_pylist(), items["text"].to_pylist()
     amount = items["amount"].to_numpy().astype(np.float64)  # NaN where unknown
     unknown = np.isnan(amount)

@@ -15,11 +15,12 @@ import numpy as np
 
 from engine.features.inputs import FURTHER, WORD_KINDS, known_columns
 from engine.features.tfidf import Words, weigh_words, word_table
-from index.arrays import Float32, unit_rows
+from index.arrays import Float16, Float32, unit_rows
 from index.contents import AGAIN, expect, loading
 from index.encoders.device import torch_threads
 from index.errors import IndexUnusable
 from index.storage.layout import LSA
+from index.tensors import map_tensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +38,7 @@ class Lsa:
     """Words of an item to a unit vector."""
 
     words: dict[str, Words]
-    directions: Float32  # (columns of all kinds, dim)
+    directions: Float16  # (columns of all kinds, dim); those of an index stay in its file, mapped
 
     @classmethod
     def fit(cls, words: csr_matrix, seed: int) -> Self:
@@ -49,7 +50,7 @@ class Lsa:
         weighed = weigh_words(words, KINDS)
         table = word_table(words, weighed)
         if not table.nnz:
-            return cls(weighed, np.zeros((table.shape[1], 1), np.float32))
+            return cls(weighed, np.zeros((table.shape[1], 1), np.float16))
         here = np.vstack(table.tocoo().coords).astype(np.int64)
         sparse = torch.sparse_coo_tensor(
             torch.from_numpy(here), torch.from_numpy(table.data), table.shape, check_invariants=True
@@ -58,8 +59,7 @@ class Lsa:
         with torch.random.fork_rng(devices=[]), torch_threads(1):
             torch.manual_seed(seed)
             *_, directions = torch.svd_lowrank(sparse, q=min(DIRECTIONS, *table.shape), niter=3)
-        # In half precision, in which they are kept, a cosine moves by less than 0.001.
-        return cls(weighed, directions.half().float().numpy())
+        return cls(weighed, directions.half().numpy())  # in which a cosine moves by less than 0.001
 
     def vectors(self, words: csr_matrix) -> Float32:
         """(n, dim) unit rows; zero for an item with no word that is known.
@@ -67,7 +67,12 @@ class Lsa:
         Raises IndexUnusable where directions that were read from an index are no numbers: they are too many to be
         looked at before.
         """
-        seen = np.asarray(word_table(words, self.words) @ self.directions, np.float32)
+        from scipy.sparse import csr_matrix
+
+        table = word_table(words, self.words)
+        columns, place = np.unique(table.indices, return_inverse=True)  # so that no other direction is read
+        known = csr_matrix((table.data, place, table.indptr), shape=(table.shape[0], len(columns)))
+        seen = np.asarray(known @ self.directions[columns].astype(np.float32), np.float32)
         if not np.isfinite(seen).all():
             raise IndexUnusable(f"The index's {LSA} is damaged (a direction is no number): {AGAIN}.")
         return unit_rows(seen, least=1e-6)
@@ -76,7 +81,7 @@ class Lsa:
         """Write into a generation."""
         from safetensors.numpy import save_file
 
-        tensors: dict[str, NDArray[Any]] = {"directions": self.directions.astype(np.float16)}
+        tensors: dict[str, NDArray[Any]] = {"directions": self.directions}
         for kind, words in self.words.items():
             tensors |= {f"columns.{kind}": words.columns, f"weight.{kind}": words.weight}
         save_file(tensors, folder / LSA)
@@ -84,17 +89,16 @@ class Lsa:
     @classmethod
     def load(cls, folder: Path, shape: InputShape) -> Self:
         """Load what `save` wrote. IndexUnusable for contents that no build of an index of this shape writes."""
-        from safetensors.numpy import load_file
-
         with loading(folder / LSA):
-            tensors = load_file(folder / LSA)
+            tensors = map_tensors(folder / LSA)
             kinds = [kind for kind in KINDS if kind in shape.word_kinds]
             words = {kind: Words(tensors[f"columns.{kind}"], tensors[f"weight.{kind}"]) for kind in kinds}
             for kind, known in words.items():
                 expect(known_columns(known.columns, WORD_KINDS[kind]), "a word's column is out of range")
                 expect(known.weight.shape == known.columns.shape, "a word has no weight")
-            directions = tensors["directions"].astype(np.float32)
+            directions = tensors["directions"]
             rows = sum(len(known.columns) for known in words.values())
+            expect(directions.dtype == np.float16, "its directions are not in half precision")
             expect(directions.ndim == 2 and len(directions) == rows, "it has a vocabulary of another size")
             expect(all(np.isfinite(known.weight).all() for known in words.values()), "a weight is no number")
             return cls(words, directions)

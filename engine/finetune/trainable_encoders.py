@@ -82,7 +82,8 @@ class TrainableBert(TrainableEncoder):
     def __init__(self, encoder: Encoder, folder: Path, weights: Path, device: Any) -> None:
         import torch
 
-        from index.encoders.bert import Bert, BertShape
+        from index.encoders.bert.network import Bert
+        from index.encoders.bert.shape import BertShape
 
         super().__init__(encoder, folder)
         shape = BertShape.from_config(read_config(folder / "config.json"))
@@ -96,7 +97,7 @@ class TrainableBert(TrainableEncoder):
         import torch
 
         tokens = self.encoder.prepare(items)
-        ids = [row[here] for row, here in zip(tokens.ids, tokens.present, strict=True)]
+        ids = [torch.from_numpy(row[here]) for row, here in zip(tokens.ids, tokens.present, strict=True)]
         with torch.no_grad():
             return self._through_layers(ids, 0, self.frozen)
 
@@ -120,7 +121,7 @@ class TrainableBert(TrainableEncoder):
         import torch
         from torch.utils.checkpoint import checkpoint
 
-        from index.encoders.bert import Spans
+        from index.encoders.bert.network import Spans
 
         if start == stop:
             return activations
@@ -164,8 +165,10 @@ class TrainableQwen3(TrainableEncoder):
             model.gradient_checkpointing_enable({"use_reentrant": False})
 
     def activations(self, items: Sequence[str]) -> list[Tensor]:
+        import torch
+
         tokens = self.encoder.prepare(items)
-        return [row[here] for row, here in zip(tokens.ids, tokens.present, strict=True)]
+        return [torch.from_numpy(row[here]) for row, here in zip(tokens.ids, tokens.present, strict=True)]
 
     def vectors(self, activations: Sequence[Tensor]) -> Tensor:
         import torch

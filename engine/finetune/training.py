@@ -17,7 +17,7 @@ from engine.finetune.network import SCALED_ON
 from engine.metrics import smape
 from engine.networks.losses import make_loss
 from index.arrays import chunks
-from index.catalogue.money.prices import HIGHEST_PRICE, LOWEST_PRICE
+from index.catalogue.money import HIGHEST_PRICE, LOWEST_PRICE
 from index.errors import UsageError
 from index.progress import OnProgress, silent
 

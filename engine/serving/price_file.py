@@ -43,7 +43,7 @@ from engine.serving.shards import (
 from engine.serving.stopwatch import Stopwatch
 from index.catalogue.formats.opening import files_of
 from index.catalogue.further import further_columns
-from index.catalogue.items import make_items
+from index.catalogue.item_table import make_items
 from index.catalogue.reading import understand
 from index.catalogue.settings import FOUND, ReadSettings
 from index.catalogue.units import unit_prices

@@ -26,7 +26,7 @@ from engine.settings.read import suggestion
 from engine.settings.schema import CorrectionParameters, Settings
 from index.arrays import Bool, Float32
 from index.catalogue.further import CATEGORY, further_cell, with_further
-from index.catalogue.items import make_items
+from index.catalogue.item_table import make_items
 from index.catalogue.shops.headings import normalised
 from index.catalogue.units import UnitPrice, unit_prices
 from index.contents import expect, loading
@@ -271,7 +271,7 @@ class Pricer:
         answer: str = MEDIAN,
         on_progress: OnProgress = silent,
     ) -> PricedItems:
-        """Price n items (schema `index.catalogue.items.ITEMS`): encode, predict, blend, search, stack, correct.
+        """Price n items (schema `index.catalogue.item_table.ITEMS`): encode, predict, blend, search, stack, correct.
 
         Further columns that they lack are missing; those that the index has not are passed over. UsageError for an
         `answer` that is neither MEDIAN nor MEAN.

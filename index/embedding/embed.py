@@ -7,9 +7,10 @@ new. An encoder knows one batch at a time (`index.encoders`); photographs come f
 import contextlib
 import hashlib
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from index.arrays import Float32, chunks
 from index.embedding.vector_cache import VectorCache
 from index.encoders import Encoder
-from index.encoders.device import one_thread_each
+from index.encoders.device import one_thread_each, torch_threads
 from index.errors import PriceError
 from index.photographs.fingerprints import READERS, Fingerprints, read_fingerprints
 from index.photographs.formats import ImageRefused
@@ -195,11 +196,22 @@ def _embed(
     return vectors
 
 
-def _forwarded(encoder: Encoder, batches: Batches) -> Generator[tuple[list[bytes], np.ndarray], None, None]:
+def _forwarded(encoder: Encoder, batches: Iterator[_Batch]) -> Generator[tuple[list[bytes], np.ndarray], None, None]:
     """Each batch's keys and vectors, in order. While batches are in the forward pass, as many more are prepared.
 
-    On a CPU there are as many as torch has threads, each on one of them: so vectors do not depend on their number.
+    On a CPU there are as many as torch has threads, each on one of them: so vectors do not depend on their number. A
+    batch that is the only one, as that of a query, is encoded here, and no thread is started for it.
     """
+    first = next(batches, None)
+    if first is None:
+        return
+    if len(first.keys) < encoder.batch_size:  # no other follows one that is not full
+        with torch_threads(1) if encoder.on_cpu else contextlib.nullcontext():
+            encoded = encoder.forward(encoder.prepare(first.items))
+        yield first.keys, _checked(encoder, encoded, len(first.keys))
+        return
+    batches = chain([first], batches)
+    del first
     with one_thread_each() if encoder.on_cpu else contextlib.nullcontext(1) as at_once:
         preparing, passing = ThreadPoolExecutor(1), ThreadPoolExecutor(at_once)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from index.arrays import Float32
 from index.catalogue.cleaning import clean
 from index.catalogue.fields import details, parse_prose
 from index.catalogue.further import described
-from index.embedding.columns import PAIR, PHOTOGRAPH, EncoderRecord, Modality, vector_column
+from index.embedding.columns import PAIR, PHOTOGRAPH, TEXT_VIEWS, EncoderRecord, Modality, vector_column
 from index.embedding.embed import NO_PHOTOGRAPH, embed_pairs, embed_photographs, embed_texts
 from index.embedding.vector_cache import VectorCache
 from index.encoders import open_encoder
@@ -47,7 +48,7 @@ class Encoders:
         """Return the modality's encoder. IndexUnusable if it is not the one that the index was built with."""
         name = modality.encoder
         if name not in self._open:
-            encoder = open_encoder(name, device=self._runtime.device, precision=self._runtime.precision)
+            encoder = open_encoder(name, **asdict(self._runtime))
             built = self._built.get(vector_column(modality.name))
             if built and (built.identity, built.dim) != (encoder.identity, encoder.dim):
                 raise IndexUnusable(
@@ -84,6 +85,8 @@ class Encoders:
         absent: list[str | None] = [None] * len(images)
         for modality in self.modalities:
             name, built = modality.name, self._built.get(vector_column(modality.name))
+            if name in vectors:  # encoded with another view
+                continue
             if built and modality.view == PHOTOGRAPH and not any(images):
                 vectors[name] = np.zeros((len(images), built.dim), np.float32)  # no need to open the encoder
                 absent = [NO_PHOTOGRAPH] * len(images)
@@ -106,8 +109,17 @@ class Encoders:
                         fingerprints=fingerprints,
                     )
                 else:
-                    vectors[name] = embed_texts(encoder, _texts(items, modality), kept, on_progress)
-        return vectors, absent
+                    vectors |= self._encode_texts(encoder, modality, items, kept, on_progress)
+        return {modality.name: vectors[modality.name] for modality in self.modalities}, absent
+
+    def _encode_texts(
+        self, encoder: Encoder, modality: Modality, items: pa.Table, cache: VectorCache | None, on_progress: OnProgress
+    ) -> dict[str, Float32]:
+        """Encode all views of text that this modality's encoder reads, at once: a text that two share but once."""
+        views = [view for view in self.modalities if view.encoder == modality.encoder and view.view in TEXT_VIEWS]
+        texts = [text for view in views for text in _texts(items, view)]
+        rows = embed_texts(encoder, texts, cache, on_progress)
+        return {view.name: part for view, part in zip(views, np.split(rows, len(views)), strict=True)}
 
 
 def _texts(items: pa.Table, modality: Modality) -> list[str]:

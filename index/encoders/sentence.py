@@ -5,8 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from index.arrays import Float32
+import numpy as np
+
+from index.arrays import Bool, Float32, Int64
 from index.encoders import hub
+from index.encoders.bert.shape import BertShape
 from index.encoders.device import Device, Runtime
 from index.encoders.encoder import Encoder
 from index.encoders.registry import EncoderSpec
@@ -14,6 +17,7 @@ from index.encoders.weights import (
     check_hashes,
     guard_torchvision,
     identity_of,
+    read_arrays,
     read_config,
     read_model,
     read_model_config,
@@ -28,36 +32,39 @@ if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
 
-    from index.encoders.bert import BertShape
-
 CHARACTERS_PER_TOKEN = 64
 """A text is cut at this many characters a token before it is tokenised, so that a 10 MB cell costs no more than a
 page. No tokeniser here makes tokens as long as this of anything but runs of spaces."""
 
-Network = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
-"""ids (n, t) int64 and present (n, t) bool, on the device, to token vectors (n, t, width) float32."""
+Network = Callable[[Int64, Bool], Float32]
+"""ids (n, t) and present (n, t), false where padding is, to unit rows (n, dim)."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """A batch ready for the forward pass: ids (n, t) int64 and present (n, t) bool, false where padding is."""
+    """A batch ready for the forward pass."""
 
-    ids: "torch.Tensor"
-    present: "torch.Tensor"
+    ids: Int64  # (n, t)
+    present: Bool  # (n, t) false where padding is
 
 
 class Sentence(Encoder):
     """A text encoder. `open_sentence` makes one from files."""
 
     def __init__(
-        self, spec: EncoderSpec, identity: str, tokeniser: "Tokenizer", network: Network, device: Device
+        self,
+        spec: EncoderSpec,
+        identity: str,
+        tokeniser: "Tokenizer",
+        network: Network,
+        batch_size: int,
+        *,
+        on_cpu: bool,
     ) -> None:
-        super().__init__(spec, identity, device.batch_size(spec))
-        self.on_cpu = device.device.type == "cpu"
+        super().__init__(spec, identity, batch_size)
+        self.on_cpu = on_cpu
         self._tokeniser = tokeniser
         self._network = network
-        self._device = device.device
-        self._pool = POOLINGS[spec.pooling]
 
     def length(self, item: str) -> int:
         """Return the number of characters, by which a batch is given texts of one length: it costs nothing to count."""
@@ -65,22 +72,14 @@ class Sentence(Encoder):
 
     def prepare(self, batch: Sequence[str]) -> Tokens:
         """Texts to padded token ids."""
-        import torch
-
         texts = [self.spec.prompt + text for text in valid_texts(batch, self.spec.max_length)]
         encodings = self._tokeniser.encode_batch_fast(texts)
-        ids = torch.tensor([encoding.ids for encoding in encodings])
-        present = torch.tensor([encoding.attention_mask for encoding in encodings], dtype=torch.bool)
-        return Tokens(ids, present)
+        ids = np.array([encoding.ids for encoding in encodings], np.int64)
+        return Tokens(ids, np.array([encoding.attention_mask for encoding in encodings], np.bool_))
 
     def forward(self, prepared: Tokens) -> Float32:
         """Tokens to unit rows (n, dim) float32."""
-        import torch
-
-        with torch.inference_mode():
-            present = prepared.present.to(self._device)
-            hidden = self._network(prepared.ids.to(self._device), present)  # (n, t, width)
-            return to_unit_rows(self._pool(hidden, present)[:, : self.dim])
+        return self._network(prepared.ids, prepared.present)
 
 
 def pool_mean(hidden: "torch.Tensor", present: "torch.Tensor") -> "torch.Tensor":
@@ -95,6 +94,23 @@ def pool_last(hidden: "torch.Tensor", present: "torch.Tensor") -> "torch.Tensor"
 
 
 POOLINGS = {"mean": pool_mean, "last": pool_last}
+
+
+def pooled(
+    network: Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"], spec: EncoderSpec, device: "torch.device"
+) -> Network:
+    """Pool what a network of torch makes of ids and present, both on `device`: token vectors (n, t, width) float32."""
+    pool = POOLINGS[spec.pooling]
+
+    def unit_vectors(ids: Int64, present: Bool) -> Float32:
+        import torch
+
+        with torch.inference_mode():
+            there = torch.from_numpy(present).to(device)
+            hidden = network(torch.from_numpy(ids).to(device), there)
+            return to_unit_rows(pool(hidden, there)[:, : spec.dim])
+
+    return unit_vectors
 
 
 def open_sentence(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Sentence:
@@ -115,17 +131,27 @@ def open_sentence(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Sen
 
 
 def _open_bert(spec: EncoderSpec, folder: Path, weights: list[Path], runtime: Runtime) -> Sentence:
-    """A BERT by our own forward pass: see `index.encoders.bert`."""
-    from index.encoders.bert import Bert
-
-    device = runtime.resolve(cpu="bf16")
+    """A BERT by our own forward pass: `index.encoders.bert.network`, or for one item `index.encoders.bert.arrays`."""
     hashes = check_hashes(spec, [*weights, folder / "tokenizer.json", folder / "config.json"])
     shape = _bert_shape(folder / "config.json")
-    tensors = read_tensors(weights[0], shape.tensors(), shape.unread())
-    network = Bert(shape, tensors, dtype=device.dtype).to(device.device).eval()
-    tokeniser = read_tokeniser(folder / "tokenizer.json", min(spec.max_length, shape.positions), side="right")
     spec = replace(spec, dim=shape.width)
-    return Sentence(spec, identity_of(spec, hashes), tokeniser, network, device)
+    tokeniser = read_tokeniser(folder / "tokenizer.json", min(spec.max_length, shape.positions), side="right")
+    if runtime.by_numpy:
+        from index.encoders.bert.arrays import ArrayBert
+
+        arrays = ArrayBert(shape, read_arrays(weights[0], shape.tensors(), shape.unread()))
+        return Sentence(spec, identity_of(spec, hashes), tokeniser, arrays, spec.batch_size, on_cpu=False)
+    from index.encoders.bert.network import Bert
+
+    device = runtime.resolve(cpu="bf16")
+    tensors = read_tensors(weights[0], shape.tensors(), shape.unread())
+    network = pooled(Bert(shape, tensors, dtype=device.dtype).to(device.device).eval(), spec, device.device)
+    return _by_torch(spec, identity_of(spec, hashes), tokeniser, network, device)
+
+
+def _by_torch(spec: EncoderSpec, identity: str, tokeniser: "Tokenizer", network: Network, device: Device) -> Sentence:
+    on_cpu = device.device.type == "cpu"
+    return Sentence(spec, identity, tokeniser, network, device.batch_size(spec), on_cpu=on_cpu)
 
 
 def _open_qwen3(spec: EncoderSpec, folder: Path, weights: list[Path], runtime: Runtime) -> Sentence:
@@ -144,7 +170,7 @@ def _open_qwen3(spec: EncoderSpec, folder: Path, weights: list[Path], runtime: R
         hidden: torch.Tensor = model(input_ids=ids, attention_mask=present.long(), use_cache=False).last_hidden_state
         return hidden.float()
 
-    return Sentence(spec, identity_of(spec, hashes), tokeniser, network, device)
+    return _by_torch(spec, identity_of(spec, hashes), tokeniser, pooled(network, spec, device.device), device)
 
 
 def valid_texts(texts: Sequence[str], max_length: int) -> list[str]:
@@ -171,10 +197,8 @@ def read_tokeniser(path: Path, max_length: int | None, *, side: str) -> "Tokeniz
     return tokeniser
 
 
-def _bert_shape(path: Path) -> "BertShape":
+def _bert_shape(path: Path) -> BertShape:
     """The shape in a `config.json`; any model but a plain BERT is refused."""
-    from index.encoders.bert import BertShape
-
     config = read_config(path)
     expected = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
     for key, value in expected.items():

@@ -14,11 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from index.arrays import Float32
+from index.contents import WrongContents
 from index.encoders.device import Device
 from index.encoders.registry import EncoderSpec
 from index.errors import DataRefused, UsageError
 from index.files import sha256_file
+from index.tensors import map_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -127,7 +131,7 @@ def tensor_shapes(paths: Sequence[Path]) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor in the files, read from their headers alone."""
     shapes: dict[str, tuple[int, ...]] = {}
     for path in paths:
-        with _opened(path) as file:
+        with _opened(path, "np") as file:  # which imports no torch
             shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     return shapes
 
@@ -138,17 +142,30 @@ def read_tensors(path: Path, expected: Shapes, unread: Shapes) -> "dict[str, tor
     A tensor that is missing, has another shape, or is neither expected nor `unread` is refused by name (DataRefused).
     """
     check_tensors(path, tensor_shapes([path]), expected, unread)
-    with _opened(path) as file:
+    with _opened(path, "pt") as file:
         return {name: file.get_tensor(name).float() for name in expected}
 
 
+def read_arrays(path: Path, expected: Shapes, unread: Shapes) -> dict[str, Float32]:
+    """The same for numpy, without torch: tensors of float32 stay where they lie in the file, mapped.
+
+    Raises DataRefused as `read_tensors` does.
+    """
+    check_tensors(path, tensor_shapes([path]), expected, unread)
+    try:
+        tensors = map_tensors(path)
+    except (WrongContents, OSError) as error:
+        raise DataRefused(f"{path} cannot be read as safetensors ({error}).") from error
+    return {name: np.asarray(tensors[name], np.float32) for name in expected}
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path, framework: str) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     refuse_unsafe(path)
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework=framework) as file:
             yield file
     except (SafetensorError, OSError) as error:
         raise DataRefused(f"{path} cannot be read as safetensors ({error}).") from error

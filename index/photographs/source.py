@@ -4,11 +4,13 @@ A reference is a URL, a path beside the catalogue, or a file that the user named
 two. What the bytes hold is for `index.photographs.decode`.
 """
 
+from __future__ import annotations
+
 import hashlib
 import re
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -17,10 +19,12 @@ import numpy.typing as npt
 from index.errors import UsageError
 from index.photographs.cache import PhotographCache
 from index.photographs.decode import decode
-from index.photographs.fetch import SYSTEM, Limits, Network, fetch
 from index.photographs.folders import ImageFolder, read_file, tails
 from index.photographs.formats import ImageRefused, Reason
 from index.photographs.references import first_reference, is_image_name
+
+if TYPE_CHECKING:
+    from index.photographs.fetch import Network
 
 
 class _Photograph(NamedTuple):
@@ -47,7 +51,7 @@ class Photographs:
         allow_private_addresses: bool = False,
         allow_paths: bool = False,
         fetch_missing: bool = False,
-        network: Network = SYSTEM,
+        network: Network | None = None,
     ) -> None:
         if image_dir is not None and not image_dir.is_dir():
             raise UsageError(f"There is no folder {image_dir}. Name the folder that holds the photographs.")
@@ -55,8 +59,7 @@ class Photographs:
         self._image_dir = self._folders[0] if image_dir else None
         self._cache = PhotographCache(cache_dir) if cache_dir else None
         self._allow_paths, self._fetch_missing = allow_paths, fetch_missing
-        self._limits = Limits(allow_private_addresses=allow_private_addresses)
-        self._network = network
+        self._allow_private_addresses, self._network = allow_private_addresses, network
 
     def read(self, reference: str) -> npt.NDArray[np.uint8]:
         """Return the photograph as RGB `(height, width, 3)`, no side over LONGEST_SIDE; raise ImageRefused if none."""
@@ -102,7 +105,7 @@ class Photographs:
 
     def _from_cache(self, url: str) -> _Photograph | None:
         link = self._cache.find(url) if self._cache else None
-        if self._cache is None or link is None or not link.stands(self._limits.allow_private_addresses):
+        if self._cache is None or link is None or not link.stands(self._allow_private_addresses):
             return None
         if link.reason is not None:
             raise ImageRefused(link.reason)
@@ -111,16 +114,22 @@ class Photographs:
 
     def _from_web(self, url: str) -> _Photograph:
         if self._cache is None:
-            return _Photograph(fetch(url, limits=self._limits, network=self._network))
+            return _Photograph(self._fetch(url))
         with closing(self._cache.connect()) as links:
             try:
-                data = fetch(url, limits=self._limits, network=self._network)
+                data = self._fetch(url)
             except ImageRefused as refusal:
                 self._cache.record_refusal(links, url, refusal.reason)
                 raise
             digest = self._cache.write(data)
             self._cache.record(links, url, digest)
             return _Photograph(data, digest)
+
+    def _fetch(self, url: str) -> bytes:
+        from index.photographs.fetch import SYSTEM, Limits, fetch
+
+        limits = Limits(allow_private_addresses=self._allow_private_addresses)
+        return fetch(url, limits=limits, network=self._network or SYSTEM)
 
     def _from_path(self, reference: str) -> bytes:
         """Read a path that the user typed: anywhere, from the current folder."""

@@ -223,5 +223,7 @@ def _lists(matrix: NDArray[Any]) -> Any:
 
 def _matrix(column: Any) -> NDArray[Any]:
     lists = column.chunk(0)
-    matrix: NDArray[Any] = lists.flatten().to_numpy().reshape(-1, lists.type.list_size)
+    size = lists.type.list_size
+    values = lists.values.slice(lists.offset * size, len(lists) * size)  # `flatten` would import pyarrow.compute
+    matrix: NDArray[Any] = values.to_numpy().reshape(-1, size)
     return matrix

@@ -129,3 +129,12 @@ def test_completion_completes(price: Callable[..., Any], monkeypatch: pytest.Mon
     complete = BashComplete(group, {}, "price", COMPLETE)
     assert [each.value for each in complete.get_completions([], "bu")] == ["build-index"]
     assert [each.value for each in complete.get_completions(["query"], "--la")] == ["--lambda"]
+
+
+def test_pyarrow_finds_no_pandas_in_a_command_and_still_makes_a_frame_for_who_asks() -> None:
+    script = (
+        "import sys; from commands.libraries import prepare; prepare(); import pyarrow as pa\n"
+        "assert pa.chunked_array([[1]]).to_numpy().tolist() == [1] and 'pandas' not in sys.modules\n"
+        "assert pa.table({'a': [1]}).to_pandas()['a'].tolist() == [1] and 'pandas' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)

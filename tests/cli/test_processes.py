@@ -53,8 +53,19 @@ def cached(index: Path) -> dict[str, int]:
     return counts
 
 
+LEAN = """
+import sys
+import cli
+
+code = cli.run(sys.argv[1:])
+needless = {"index.catalogue.reading", "pandas", "pyarrow.compute", "sklearn"} & set(sys.modules)
+sys.exit(f"it imported {needless}" if needless else code)
+"""
+
+
 def test_a_query_writes_its_answer_to_stdout_and_nothing_else(shop: Any, start: Start) -> None:
-    process = start("query", "Herbal tea, 16 count", "--index", shop.index)
+    """Nor does it import what it has no use for."""
+    process = start("query", "Herbal tea, 16 count", "--index", shop.index, script=LEAN)
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert err == ""

@@ -12,11 +12,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from index.catalogue.money import HIGHEST_PRICE, LOWEST_PRICE
 from index.catalogue.money.currencies import POINT_FOR_THOUSANDS, THREE_DECIMALS, choose_code, codes_of
 from index.catalogue.money.price_cells import PriceParts, number_tokens, split_price
 from index.visible import excerpt
 
-LOWEST_PRICE, HIGHEST_PRICE = 1e-6, 1e12  # what is outside is a slip, and float32 would lose it
 # A warning is due where at least so many rejects, and so great a share, lie beyond so great a share of the prices read.
 LEAST_REJECTS, LEAST_SHARE, FAR_END = 3, 0.005, 0.9
 

@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 from engine.ensemble.reference import SHOWN, ReferenceSet
 from engine.features.inputs import NUMBERS, Inputs
 from engine.features.training_set import TrainingSet
-from index.catalogue.items import make_items
+from index.catalogue.item_table import make_items
 from index.errors import DataRefused
 from index.search.int8.codes import encode_rows
 from index.search.neighbours import BandIndex

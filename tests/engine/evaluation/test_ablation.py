@@ -23,7 +23,7 @@ from engine.features.inputs import NUMBERS, WORD_KINDS, Inputs, make_inputs
 from engine.features.training_set import TrainingSet
 from engine.metrics import smape
 from engine.settings.schema import Blend, Correction, CorrectionParameters, Settings, StackerSettings
-from index.catalogue.items import make_items
+from index.catalogue.item_table import make_items
 from index.errors import IndexUnusable, UsageError
 from index.search.neighbours import BandIndex, Neighbours
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from engine.features.inputs import NUMBERS, WORD_KINDS, Inputs, hash_words, make_inputs
-from index.catalogue.items import ITEMS
+from index.catalogue.item_table import ITEMS
 from index.catalogue.units import UNITS
 
 ROWS = [

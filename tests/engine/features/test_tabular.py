@@ -7,7 +7,7 @@ from engine.features.inputs import WORD_KINDS, make_inputs
 from engine.features.tabular import ABSENT, MISSING, UNKNOWN, KnownCategories, Tabular, make_tabular
 from engine.features.tfidf import weigh_words
 from index.catalogue.further import described, further_cell, further_columns, with_further
-from index.catalogue.items import make_items
+from index.catalogue.item_table import make_items
 from index.errors import UsageError
 
 FURTHER = {

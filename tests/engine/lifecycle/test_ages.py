@@ -22,7 +22,8 @@ from engine.lifecycle.update import add_items, remove_items
 from engine.serving.pricer import Item, Pricer
 from engine.settings.read import read_settings
 from engine.settings.schema import Settings
-from index.catalogue.items import AFTER_AS_OF, make_items
+from index.catalogue.item_table import make_items
+from index.catalogue.items import AFTER_AS_OF
 from index.errors import DataRefused, IndexUnusable, UsageError
 from index.storage.generations import current_generation
 from index.storage.items_table import ItemStore

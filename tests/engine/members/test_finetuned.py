@@ -24,7 +24,7 @@ from engine.metrics import smape
 from engine.settings.finetuning import FinetuneSettings
 from engine.settings.schema import Settings
 from index.arrays import Float64, Int8
-from index.catalogue.items import make_items
+from index.catalogue.item_table import make_items
 from index.embedding.columns import EncoderRecord
 from index.errors import IndexUnusable, UsageError
 

@@ -202,7 +202,7 @@ def test_an_identical_text_is_encoded_once(
     same = tmp_path / "same.csv"
     same.write_text("sample_id,catalog_content\n" + "".join(f"{n},Green tea\n" for n in range(400)), encoding="utf-8")
     price_file(same, out, shop.index)
-    assert len(seen) == 2  # a batch for the name, one for the text
+    assert len(seen) == 1  # name and text are the same words
     prices = [float(line["price"]) for line in read(out)]
     assert prices == pytest.approx([prices[0]] * 400, rel=1e-6)
 

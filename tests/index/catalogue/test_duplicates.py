@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from index.catalogue.duplicates import duplicate_groups, photograph_address, placeholder_limit, with_duplicate_keys
-from index.catalogue.items import make_items
+from index.catalogue.item_table import make_items
 
 
 def spread(names, images, fingerprints) -> list[int]:

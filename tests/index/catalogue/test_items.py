@@ -13,17 +13,8 @@ import pytest
 
 from index.catalogue.formats import compression, records
 from index.catalogue.formats.records import Record
-from index.catalogue.items import (
-    CELL_LIMIT,
-    ITEMS,
-    Catalogue,
-    Item,
-    ItemReader,
-    Reject,
-    make_items,
-    read_catalogue,
-    write_rejects,
-)
+from index.catalogue.item_table import ITEMS, make_items
+from index.catalogue.items import CELL_LIMIT, Catalogue, Item, ItemReader, Reject, read_catalogue, write_rejects
 from index.catalogue.reading import understand
 from index.catalogue.settings import ReadSettings
 from index.errors import DataRefused

@@ -9,7 +9,8 @@ import pytest
 
 from index.catalogue import shared_lines
 from index.catalogue.fields import details, name_first, parse_fields, parse_prose
-from index.catalogue.items import Catalogue, make_items, read_catalogue
+from index.catalogue.item_table import make_items
+from index.catalogue.items import Catalogue, read_catalogue
 from index.catalogue.settings import FOUND, IndexColumns
 from index.catalogue.shared_lines import SharedLines, find_shared_lines
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from index.catalogue.fields import details
-from index.catalogue.items import make_items
+from index.catalogue.item_table import make_items
 from index.embedding import encode
 from index.embedding.columns import Modality, Views, modalities, space_columns, vector_column
 from index.embedding.embed import NO_PHOTOGRAPH
@@ -202,6 +202,15 @@ def test_a_query_of_one_is_encoded_as_in_a_build(opened, tmp_path):
             np.testing.assert_array_equal(alone[name][0], vectors[row])
 
 
+def test_views_of_one_encoder_are_encoded_together_and_a_text_that_they_share_once(opened):
+    items = make_items(["1", "2"], ["Cup", "Item Name: Pot\nProduct Description: of tin"], [None, None])
+    vectors, _ = Encoders(MODALITIES).encode(items, Folder())
+    assert sorted(opened["minilm"][0].asked) == sorted({*items["name"].to_pylist(), *items["text"].to_pylist()})
+    for view in ("name", "text"):
+        expected = np.stack([slow_vector(text) for text in items[view].to_pylist()]).astype(np.float32)
+        np.testing.assert_array_equal(vectors[f"minilm_{view}"], expected)
+
+
 def test_an_encoder_is_opened_when_it_is_needed_once_and_as_asked_for(opened):
     encoders = Encoders(MODALITIES, Runtime("cuda:1", "bf16"))
     assert opened == {}
@@ -209,7 +218,7 @@ def test_an_encoder_is_opened_when_it_is_needed_once_and_as_asked_for(opened):
     encoders.encode(ITEMS, Folder())
     encoders.records()
     assert {name: len(each) for name, each in opened.items()} == {"minilm": 1, "pixels": 1}
-    assert opened["minilm"][0].runtime == {"device": "cuda:1", "precision": "bf16"}
+    assert opened["minilm"][0].runtime == {"device": "cuda:1", "precision": "bf16", "one_item": False}
 
 
 def test_equal_words_are_encoded_once_and_what_a_cache_holds_not_again(opened, tmp_path):

@@ -207,6 +207,18 @@ def test_the_next_batch_is_prepared_while_one_is_in_the_forward_pass() -> None:
     assert waited[0], "the second batch was not prepared before the first had passed"
 
 
+def test_no_thread_is_started_for_what_fits_into_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[threading.Thread] = []
+    monkeypatch.setattr(threading.Thread, "start", started.append)
+    encoder, threads = FakeEncoder(batch_size=4), []
+    encoder.on_cpu, encoder.on_forward = True, lambda batch: threads.append(torch.get_num_threads())
+    with torch_threads(2):
+        vectors = embed_texts(encoder, ["1", "333", "22"])
+        assert torch.get_num_threads() == 2
+    assert (started, threads) == ([], [1])
+    np.testing.assert_array_equal(vectors, np.stack([vector_of(text) for text in ["1", "333", "22"]]))
+
+
 def test_batches_of_a_cpu_pass_at_once_each_on_one_thread_and_come_back_in_order() -> None:
     encoder, together, threads = FakeEncoder(batch_size=1), threading.Barrier(2), []
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from index.catalogue.items import make_items
+from index.catalogue.item_table import make_items
 from index.photographs.references import first_reference
 
 A, B = "https://shop.invalid/img/p0.jpg", "https://shop.invalid/img/p0_2.jpg"

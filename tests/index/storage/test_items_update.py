@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from index.arrays import unit_rows
-from index.catalogue.items import make_items
+from index.catalogue.item_table import make_items
 from index.storage import items_update as table_growth
 from index.storage.items_table import ItemStore, write_items
 from index.storage.items_update import compact_table, grow_table, is_wasteful

@@ -8,73 +8,12 @@ vectors within 1e-4 of fp32 ones.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-@dataclass(frozen=True)
-class BertShape:
-    """The numbers of a BERT's `config.json` that the forward pass depends on."""
-
-    vocabulary: int
-    width: int
-    layers: int
-    heads: int
-    inner: int
-    positions: int
-    kinds: int
-    norm_epsilon: float
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "BertShape":
-        """Read transformers' names. A missing one is a KeyError."""
-        return cls(
-            vocabulary=config["vocab_size"],
-            width=config["hidden_size"],
-            layers=config["num_hidden_layers"],
-            heads=config["num_attention_heads"],
-            inner=config["intermediate_size"],
-            positions=config["max_position_embeddings"],
-            kinds=config["type_vocab_size"],
-            norm_epsilon=config["layer_norm_eps"],
-        )
-
-    def tensors(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every tensor that the forward pass reads."""
-        width, inner = self.width, self.inner
-        shapes: dict[str, tuple[int, ...]] = {
-            "embeddings.word_embeddings.weight": (self.vocabulary, width),
-            "embeddings.position_embeddings.weight": (self.positions, width),
-            "embeddings.token_type_embeddings.weight": (self.kinds, width),
-            "embeddings.LayerNorm.weight": (width,),
-            "embeddings.LayerNorm.bias": (width,),
-        }
-        parts = {
-            "attention.self.query": (width, width),
-            "attention.self.key": (width, width),
-            "attention.self.value": (width, width),
-            "attention.output.dense": (width, width),
-            "attention.output.LayerNorm": (width,),
-            "intermediate.dense": (inner, width),
-            "output.dense": (width, inner),
-            "output.LayerNorm": (width,),
-        }
-        for layer in range(self.layers):
-            for part, shape in parts.items():
-                shapes[f"encoder.layer.{layer}.{part}.weight"] = shape
-                shapes[f"encoder.layer.{layer}.{part}.bias"] = shape[:1]
-        return shapes
-
-    def unread(self) -> dict[str, tuple[int, ...]]:
-        """Tensors that checkpoints may carry and that the forward pass does not read."""
-        return {
-            "embeddings.position_ids": (1, self.positions),
-            "pooler.dense.weight": (self.width, self.width),
-            "pooler.dense.bias": (self.width,),
-        }
+from index.encoders.bert.shape import BertShape
 
 
 @dataclass(frozen=True)
@@ -173,17 +112,14 @@ class Bert(nn.Module):
 
 
 def attend_by_text(joint: Tensor, spans: Spans) -> Tensor:
-    """Attention text by text: on a CPU faster than the library's, whose heads of 32 numbers it was not made for.
+    """Attention text by text, for a CPU: no product with padding.
 
     joint (tokens, 3, heads, d) of queries, keys and values to (tokens, heads, d).
     """
-    scale, nothing = joint.shape[-1] ** -0.5, joint.new_zeros(())
     mixed = []
     for part in torch.split(joint, spans.lengths):
-        query, key, value = part.permute(1, 2, 0, 3)  # (heads, t, d) each
-        score = torch.baddbmm(nothing, query, key.transpose(1, 2), beta=0, alpha=scale)  # (heads, t, t)
-        share = torch.softmax(score, -1, dtype=torch.float32).to(joint.dtype)
-        mixed.append(torch.bmm(share, value).transpose(0, 1))
+        query, key, value = part.permute(1, 2, 0, 3).unsqueeze(1)  # (1, heads, t, d) each
+        mixed.append(F.scaled_dot_product_attention(query, key, value)[0].transpose(0, 1))
     return torch.cat(mixed)
 
 
