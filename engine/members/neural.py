@@ -34,9 +34,12 @@ if TYPE_CHECKING:
 
     Head = FusedHead | WordsHead
 
-LEAST_ROWS = 2  # a word that fewer training rows have can only be learned by heart
+LEAST_ROWS = 2  # a word or category that fewer training rows have can only be learned by heart
+MOST_LEAST_ROWS = 12  # of a word, where there are rows in plenty: a third of the words, and none that is missed
+ROWS_PER_LEAST_ROW = 500  # training rows for each row that a word must have
 WORDS_NORM = 4.0  # an item's words share this norm, so that a long text does not shout
 ROWS_AT_ONCE = 4096  # priced in one forward pass
+ROWS_CHECKED = 1024  # after training
 MOST_CHECKED = 2**16  # weights of a layer that are looked at when it is read: in a larger one, NaN shows in answers
 NO_PRICE = 100.0  # a log price that is farther from 0 is none
 
@@ -46,7 +49,7 @@ class Shape:
     """Shape that a head is built from, beside the number of its words."""
 
     head: str
-    dims: dict[str, int]
+    dims: dict[str, int]  # modality -> width of its vectors, of those that it reads
     numbers: int
     width: int
     dropout: float
@@ -59,7 +62,7 @@ class Shape:
         """Shape of a head that is fitted on `inputs`, of whose categories these values are known."""
         return cls(
             settings.head,
-            {name: vectors.shape[1] for name, vectors in inputs.vectors.items()},
+            {} if settings.head == "words" else _modalities(inputs),
             inputs.numbers.shape[1],
             settings.width,
             settings.dropout,
@@ -73,9 +76,9 @@ class NeuralMember:
     """Heads of one shape; `predict` averages them."""
 
     def __init__(self, heads: list[Head], shape: Shape, columns: Int64, known: KnownCategories) -> None:
-        self._heads = heads
-        self._shape = shape
-        self._columns = columns  # of Inputs.words: those that are known
+        self.heads = heads
+        self.shape = shape
+        self.columns = columns  # of Inputs.words: those that are known
         self._known = known  # values of categories; of none where there are none
 
     @classmethod
@@ -95,14 +98,15 @@ class NeuralMember:
         """
         import torch
 
-        from engine.networks.words import WordsHead
+        from engine.networks.batch import Rows
+        from engine.networks.words import Int8WordTable, WordsHead
 
         tabular = inputs.tabular
         known = KnownCategories(()) if tabular is None else KnownCategories.fit(tabular, LEAST_ROWS)
         shape = Shape.of(inputs, settings, known)
-        columns = inputs.frequent_words(LEAST_ROWS) if settings.head == "words" else np.empty(0, np.int64)
+        columns = inputs.frequent_words(_least_rows(len(inputs))) if settings.head == "words" else np.empty(0, np.int64)
         words = _weighted(inputs.words, columns)
-        places = None if tabular is None else known.places(tabular)
+        rows = Rows(inputs, shape.dims, words, None if tabular is None else known.places(tabular))
         price = np.asarray(log_price, np.float32)[:, None]
 
         def make_head() -> Head:
@@ -120,7 +124,7 @@ class NeuralMember:
         heads = [
             fit_network(
                 make_head,
-                lambda rows: _batch(inputs, words, places, rows),
+                rows.batch,
                 target,
                 course,
                 seed * 1000 + network,
@@ -130,8 +134,8 @@ class NeuralMember:
             for network in range(settings.members)
         ]
         for head in heads:
-            if isinstance(head, WordsHead):  # its largest part by far, and no price moves by a tenth of 1 %
-                head.words.half()
+            if isinstance(head, WordsHead):  # its largest part by far
+                head.words = Int8WordTable.of(head.words.weight.detach())
         member = cls(heads, shape, columns, known)
         member._refuse_diverged(inputs, settings, name)
         return member
@@ -141,7 +145,7 @@ class NeuralMember:
         import torch
 
         def mean(batch: Batch) -> Tensor:
-            return torch.stack([head.price.inverse_transform(head(batch)) for head in self._heads]).mean(dim=0)
+            return torch.stack([head.price.inverse_transform(head(batch)) for head in self.heads]).mean(dim=0)
 
         return self._in_batches(mean, inputs).astype(np.float64)
 
@@ -152,25 +156,25 @@ class NeuralMember:
         """
         from engine.networks.fused_head import FusedHead
 
-        head = self._heads[0]
-        assert isinstance(head, FusedHead), self._shape.head
+        head = self.heads[0]
+        assert isinstance(head, FusedHead), self.shape.head
         return self._in_batches(head.fused, inputs)
 
     def _in_batches(self, forward: Callable[[Batch], Tensor], inputs: Inputs) -> Float32:
         """Outputs of `forward` for all of `inputs`, a few thousand rows at a time."""
         import torch
 
-        words, rows = _weighted(inputs.words, self._columns), np.arange(len(inputs))
+        from engine.networks.batch import Rows
+
         places = None if inputs.tabular is None else self._known.places(inputs.tabular)
+        rows = Rows(inputs, self.shape.dims, _weighted(inputs.words, self.columns), places)
         with torch.inference_mode():
-            parts = [
-                forward(_batch(inputs, words, places, rows[part])).numpy() for part in chunks(len(rows), ROWS_AT_ONCE)
-            ]
+            parts = [forward(rows.batch(part)).numpy() for part in chunks(len(inputs), ROWS_AT_ONCE)]
         return np.concatenate(parts)
 
     def _refuse_diverged(self, inputs: Inputs, settings: NetworkSettings, name: str) -> None:
-        """Raise UsageError where predictions for some training rows (a few thousand, which is quick) are no prices."""
-        predicted = self.predict(inputs.take(np.arange(min(len(inputs), ROWS_AT_ONCE))))
+        """Raise UsageError where predictions for some training rows are no prices."""
+        predicted = self.predict(inputs.take(np.arange(min(len(inputs), ROWS_CHECKED))))
         if not (np.abs(predicted) < NO_PRICE).all():  # nor is NaN
             raise UsageError(
                 f"The member {name} (head {settings.head}) came apart while it learned, at learning_rate "
@@ -182,7 +186,7 @@ class NeuralMember:
         """Width of what `fused` gives."""
         import torch
 
-        layers = (layer for layer in self._heads[0].modules() if isinstance(layer, torch.nn.Linear))
+        layers = (layer for layer in self.heads[0].modules() if isinstance(layer, torch.nn.Linear))
         return next(layer.in_features for layer in layers if layer.out_features == 1)
 
     def expect_inputs(self, shape: InputShape) -> None:
@@ -191,17 +195,17 @@ class NeuralMember:
 
         from engine.networks.words import WordsHead
 
-        own = self._shape
-        expect(own.dims == dict(shape.dims), "its vectors are of other lengths")
+        own = self.shape
+        expect(own.dims.items() <= shape.dims.items(), "its vectors are of other lengths")
         expect(own.numbers == len(NUMBERS), "it reads other numbers")
         expect(own.further_numbers == shape.numbers, "it reads other further columns")
         self._known.expect_columns(shape.categories)
         expect(own.categories == self._known.sizes, "its categories have other values")
-        expect(known_columns(self._columns, shape.word_columns), "a word's column is out of range")
-        expect(len(self._heads), "it has no network")
-        for head in self._heads:
+        expect(known_columns(self.columns, shape.word_columns), "a word's column is out of range")
+        expect(len(self.heads), "it has no network")
+        for head in self.heads:
             words = head.words.weight if isinstance(head, WordsHead) else None
-            expect(words is None or len(words) == len(self._columns), "it has a vocabulary of another size")
+            expect(words is None or len(words) == len(self.columns), "it has a vocabulary of another size")
             for value in head.state_dict().values():
                 if value.numel() <= MOST_CHECKED:
                     expect(torch.isfinite(value).all(), "a weight is no number")
@@ -210,11 +214,11 @@ class NeuralMember:
         """Save as safetensors; what the heads are built from stands in the metadata."""
         import torch
 
-        state = {"columns": torch.from_numpy(self._columns)}
+        state = {"columns": torch.from_numpy(self.columns.astype(np.int32))}
         state |= {f"category.{at}": torch.from_numpy(values) for at, values in enumerate(self._known.values)}
-        for i, head in enumerate(self._heads):
+        for i, head in enumerate(self.heads):
             state |= {f"{i}.{name}": value for name, value in head.state_dict().items()}
-        document = json.dumps({"members": len(self._heads), "shape": asdict(self._shape)})
+        document = json.dumps({"members": len(self.heads), "shape": asdict(self.shape)})
         path.write_bytes(tensor_bytes(state, "network", document))  # save_file would let nobody else read it
 
     @classmethod
@@ -222,10 +226,10 @@ class NeuralMember:
         """Load a member as it was saved."""
         import torch
 
-        from engine.networks.words import WordsHead
+        from engine.networks.words import Int8WordTable, WordsHead
 
         document, state = read_tensor_file(path, "network")
-        shape, columns = Shape(**document["shape"]), state.pop("columns").numpy()
+        shape, columns = Shape(**document["shape"]), state.pop("columns").numpy().astype(np.int64)
         known = KnownCategories(tuple(state.pop(f"category.{at}").numpy() for at in range(len(shape.categories))))
         heads = []
         for i in range(document["members"]):
@@ -234,10 +238,24 @@ class NeuralMember:
             with torch.random.fork_rng(devices=[]):
                 head = _make_head(shape, words=0)
             if isinstance(head, WordsHead):
-                head.words = torch.nn.EmbeddingBag.from_pretrained(own["words.weight"], mode="sum")
+                head.words = Int8WordTable(*own["words.weight"].shape)
             head.load_state_dict(own, assign=True)
             heads.append(head.eval())
         return cls(heads, shape, columns, known)
+
+
+def _modalities(inputs: Inputs) -> dict[str, int]:
+    """Widths of the vectors that some row has, or of all where no row has any.
+
+    What no row has teaches nothing: a query's photograph would go through weights that are still what they were drawn.
+    """
+    seen = {name: vectors.shape[1] for name, vectors in inputs.vectors.items() if vectors.any()}
+    return seen or {name: vectors.shape[1] for name, vectors in inputs.vectors.items()}
+
+
+def _least_rows(rows: int) -> int:
+    """Least number of rows that a word has which a network of so many training rows knows."""
+    return min(MOST_LEAST_ROWS, max(LEAST_ROWS, rows // ROWS_PER_LEAST_ROW))
 
 
 def _price_scale(shape: Shape) -> Standardise | PriceRange:
@@ -285,24 +303,3 @@ def _weighted(words: csr_matrix, columns: Int64) -> csr_matrix:
     count = np.diff(known.indptr)
     known.data = np.repeat(WORDS_NORM / np.sqrt(np.maximum(count, 1)), count).astype(np.float32)
     return known
-
-
-def _batch(inputs: Inputs, words: csr_matrix, places: Int64 | None, rows: Int64) -> Batch:
-    """The tensors of some rows."""
-    import torch
-
-    from engine.networks.batch import Batch
-
-    vectors = {name: torch.from_numpy(value[rows]) for name, value in inputs.vectors.items()}
-    own_words, tabular = words[rows], inputs.tabular
-    return Batch(
-        vectors=vectors,
-        present=torch.stack([value.any(dim=1) for value in vectors.values()], dim=1),
-        numbers=torch.from_numpy(inputs.numbers[rows]),
-        unit=torch.from_numpy(inputs.unit[rows]),
-        words=torch.from_numpy(own_words.indices.astype(np.int64)),
-        word_starts=torch.from_numpy(own_words.indptr[:-1].astype(np.int64)),
-        word_weights=torch.from_numpy(own_words.data),
-        categories=None if places is None else torch.from_numpy(places[rows]),
-        further_numbers=None if tabular is None else torch.from_numpy(tabular.numbers[rows]),
-    )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.networks.batch import Batch, HeadShape
-from engine.networks.fused_head import FusedHead
+from engine.networks.fused_head import Dropout, FusedHead
 
 ATTENTIONS = 4  # heads of the attention, each of a fourth of the width
 
@@ -32,10 +32,10 @@ class CrossAttentionHead(FusedHead):
             nn.LayerNorm(width),
             nn.Linear(width, 2 * width),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(2 * width, width),
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.last = nn.LayerNorm(width)
         self.out = nn.Linear(width, 1)
 

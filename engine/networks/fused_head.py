@@ -1,4 +1,4 @@
-"""The base of heads that fuse an item's modalities: scaled inputs, the mask, and the last hidden layer by name.
+"""The base of heads that fuse an item's modalities: scaled inputs, the mask, dropout, the last hidden layer by name.
 
 A modality is one kind of vectors; the numbers and the unit together are one more, which every item has, where a head
 reads them at all.
@@ -89,6 +89,27 @@ def beside_mask(shown: Tensor, present: Tensor) -> Tensor:
     Without it, an absent photograph could not be told from a present one that is projected to zeros.
     """
     return torch.cat([shown.flatten(1), present.to(shown.dtype)], dim=1)
+
+
+class Dropout(nn.Module):
+    """Values of any shape -> the same, in training a share of them zero and the others scaled up.
+
+    Source: Srivastava et al., 2014. As torch's, from the same generator, but with 16 random bits a value, where torch
+    draws 64 and compares floats: a third of the time, which was a fifth of a gated head's training. The share is exact
+    to 1 / 65,536.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self._dropped = round(share * 2**16)
+
+    def forward(self, values: Tensor) -> Tensor:
+        if not (self.training and self._dropped):
+            return values
+        drawn = torch.empty((values.numel() + 3) // 4, dtype=torch.int64, device=values.device).random_(-(2**63), None)
+        bits = drawn.view(torch.int16)[: values.numel()].view(values.shape)
+        kept = (bits >= self._dropped - 2**15).to(values.dtype)
+        return values * kept.mul_(2**16 / (2**16 - self._dropped))
 
 
 class PresentNorm(nn.BatchNorm1d):

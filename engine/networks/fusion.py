@@ -7,7 +7,7 @@ alone: neither the numbers nor the unit.
 from torch import Tensor, nn
 
 from engine.networks.batch import Batch, HeadShape
-from engine.networks.fused_head import FusedHead, beside_mask, masked
+from engine.networks.fused_head import Dropout, FusedHead, beside_mask, masked
 
 
 class FusionHead(FusedHead):
@@ -23,10 +23,10 @@ class FusionHead(FusedHead):
         self.regression = nn.Sequential(
             nn.Linear(len(dims) * (width + 1), width),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(width, width // 2 or 1),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
         )
         self.out = nn.Linear(width // 2 or 1, 1)
 

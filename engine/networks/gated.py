@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.networks.batch import Batch, HeadShape
-from engine.networks.fused_head import FIELDS, FusedHead, beside_mask, masked
+from engine.networks.fused_head import FIELDS, Dropout, FusedHead, beside_mask, masked
 
 GATE_WIDTH = 64
 
@@ -24,7 +24,7 @@ class GatedHead(FusedHead):
         width, dropout = shape.width, shape.dropout
 
         def project(size: int) -> nn.Module:
-            return nn.Sequential(nn.Linear(size, width), nn.LayerNorm(width), nn.GELU(), nn.Dropout(dropout))
+            return nn.Sequential(nn.Linear(size, width), nn.LayerNorm(width), nn.GELU(), Dropout(dropout))
 
         self.projections = nn.ModuleDict({name: project(dim) for name, dim in shape.dims.items()})
         self.fields = project(self.sizes[FIELDS])
@@ -36,7 +36,7 @@ class GatedHead(FusedHead):
             nn.LayerNorm(width),
             nn.Linear(width, 2 * width),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(2 * width, width),
         )
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))

@@ -7,7 +7,7 @@ it knows of quantities stands in its text: it reads neither the numbers nor the 
 from torch import Tensor, nn
 
 from engine.networks.batch import Batch, HeadShape
-from engine.networks.fused_head import FusedHead, PresentNorm, beside_mask, masked
+from engine.networks.fused_head import Dropout, FusedHead, PresentNorm, beside_mask, masked
 
 
 class MlpHead(FusedHead):
@@ -22,7 +22,7 @@ class MlpHead(FusedHead):
         self.projections = nn.ModuleDict({name: nn.Linear(dim, width) for name, dim in dims.items()})
 
         def layer(size: int, out: int) -> nn.Module:
-            return nn.Sequential(nn.Linear(size, out), PresentNorm(out), nn.GELU(), nn.Dropout(dropout))
+            return nn.Sequential(nn.Linear(size, out), PresentNorm(out), nn.GELU(), Dropout(dropout))
 
         last = width // 4 or 1
         self.layers = nn.Sequential(

@@ -56,7 +56,8 @@ class Standardise(nn.Module):
         self.scale.copy_(torch.from_numpy(scale))
 
     def forward(self, values: Tensor) -> Tensor:
-        return ((values - self.mean) / self.scale).clamp(-self._farthest, self._farthest)
+        scaled = (values - self.mean) / self.scale
+        return scaled if self._farthest == inf else scaled.clamp(-self._farthest, self._farthest)
 
     def inverse_transform(self, values: Tensor) -> Tensor:
         """(n,) or (n, size) standardised -> as it was."""

@@ -8,7 +8,7 @@ modalities are absent.
 from torch import Tensor, nn
 
 from engine.networks.batch import Batch, HeadShape
-from engine.networks.fused_head import FusedHead, PresentNorm, beside_mask, masked
+from engine.networks.fused_head import Dropout, FusedHead, PresentNorm, beside_mask, masked
 
 
 class Layer(nn.Module):
@@ -18,7 +18,7 @@ class Layer(nn.Module):
         super().__init__()
         self.linear = nn.Linear(size, width)
         self.norm = PresentNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, values: Tensor, present: Tensor | None = None) -> Tensor:
         dropped: Tensor = self.dropout(self.norm(self.linear(values).relu(), present))

@@ -103,11 +103,11 @@ class NetworkSettings(Checked):
 
 
 MLP = NetworkSettings(
-    "gated", members=1, width=256, dropout=0.2, fit=Fit(12, 256, 256, 2e-3, 0.05, "one_cycle", further_factor=2.0)
+    "gated", members=1, width=128, dropout=0.2, fit=Fit(6, 256, 256, 6e-3, 0.05, "one_cycle", further_factor=2.0)
 )
 FINETUNED = FinetuneSettings()
 LEXICAL = NetworkSettings(
-    "words", members=1, width=64, dropout=0.1, fit=Fit(4, 256, 1024, 3e-3, 0.01, "constant", further_factor=3.0)
+    "words", members=1, width=48, dropout=0.1, fit=Fit(4, 256, 1024, 3.5e-3, 0.01, "constant", further_factor=3.0)
 )
 
 

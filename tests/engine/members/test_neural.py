@@ -9,10 +9,14 @@ import torch
 from safetensors import safe_open
 from scipy.sparse import csr_matrix
 
+from engine.features.inputs import InputShape
 from engine.members import neural as network
 from engine.members.neural import NeuralMember
 from engine.members.registry import member_fits
+from engine.networks.batch import Rows
+from engine.networks.words import Int8WordTable
 from engine.settings.schema import FUSED_HEADS, LOSSES, Fit, NetworkSettings, Settings
+from index.contents import WrongContents
 from index.errors import UsageError
 
 GATED = NetworkSettings("gated", members=1, width=8, dropout=0.1, fit=Fit(2, 16, 32, 0.01, 0.01, "one_cycle"))
@@ -73,9 +77,7 @@ def test_loading_and_predicting_draw_no_random_numbers(make_items, settings, tmp
 def test_the_price_is_the_mean_of_the_members(make_items, settings):
     inputs, log_price = make_items(60)
     fitted = NeuralMember.fit(inputs, log_price, replace(settings, members=3), 0)
-    alone = [
-        NeuralMember([head], fitted._shape, fitted._columns, fitted._known).predict(inputs) for head in fitted._heads
-    ]
+    alone = [NeuralMember([head], fitted.shape, fitted.columns, fitted._known).predict(inputs) for head in fitted.heads]
     np.testing.assert_allclose(fitted.predict(inputs), np.mean(alone, axis=0), rtol=1e-5)
     assert min(np.abs(alone[one] - alone[one - 1]).max() for one in range(3)) > 1e-3
 
@@ -84,7 +86,7 @@ def test_the_price_is_the_mean_of_the_members(make_items, settings):
 def test_members_of_neighbouring_seeds_are_different_networks(make_items, settings):
     inputs, log_price = make_items(60)
     fits = [NeuralMember.fit(inputs, log_price, replace(settings, members=2), seed) for seed in (0, 1)]
-    heads = [head for fitted in fits for head in fitted._heads]
+    heads = [head for fitted in fits for head in fitted.heads]
     assert len({tuple(head.fields.state_dict().popitem()[1].flatten().tolist()) for head in heads}) == 4
 
 
@@ -141,7 +143,7 @@ def test_what_was_learned_of_photographs_changes_no_price_without_one(make_items
     fitted = NeuralMember.fit(inputs, log_price, GATED, 0)
     before = fitted.predict(inputs)
     with torch.no_grad():
-        for weight in fitted._heads[0].projections["photo"].parameters():
+        for weight in fitted.heads[0].projections["photo"].parameters():
             weight.add_(1)
     np.testing.assert_array_equal(fitted.predict(inputs) != before, inputs.vectors["photo"].any(axis=1))
 
@@ -177,17 +179,72 @@ def test_a_long_text_does_not_shout_and_each_of_its_words_says_less():
     assert network._weighted(words, np.array([3, 1])).toarray()[1].tolist() == pytest.approx([np.sqrt(8), np.sqrt(8)])
 
 
-def test_the_word_table_is_kept_in_half_precision_and_moves_no_price_by_a_thousandth(make_items, tmp_path, monkeypatch):
+def test_the_word_table_is_kept_in_int8_and_moves_no_price_by_a_thousandth(make_items, tmp_path, monkeypatch):
     inputs, log_price = make_items(60)
-    halved = NeuralMember.fit(inputs, log_price, WORDS, 0)
-    halved.save(tmp_path / "member.safetensors")
+    rounded = NeuralMember.fit(inputs, log_price, WORDS, 0)
+    rounded.save(tmp_path / "member.safetensors")
     tensors, metadata = stored(tmp_path / "member.safetensors")
-    assert {name for name, value in tensors.items() if value.dtype == torch.float16} == {"0.words.weight"}
+    assert {name for name, value in tensors.items() if value.dtype == torch.int8} == {"0.words.weight"}
     assert json.loads(metadata["network"])["shape"]["head"] == "words"
-    monkeypatch.setattr(torch.nn.EmbeddingBag, "half", lambda table: table)
+    learned = []
+    monkeypatch.setattr(network, "fit_network", noting(network.fit_network, learned))
+    monkeypatch.setattr(Int8WordTable, "of", lambda table: learned[-1].words)
     whole = NeuralMember.fit(inputs, log_price, WORDS, 0)
-    difference = np.abs(whole.predict(inputs) - halved.predict(inputs)).max()
+    difference = np.abs(whole.predict(inputs) - rounded.predict(inputs)).max()
     assert 0 < difference < 1e-3
+
+
+def noting(fit, heads):
+    """A `fit_network` that notes what it has trained."""
+
+    def noted(*arguments, **more):
+        heads.append(fit(*arguments, **more))
+        return heads[-1]
+
+    return noted
+
+
+def test_the_more_rows_the_more_of_them_must_have_a_word(make_items, monkeypatch):
+    inputs, log_price = make_items(60)
+    words = inputs.words.toarray()
+    words[:, 2:4] = 0
+    words[:5, 2] = words[:6, 3] = 1
+    inputs = replace(inputs, words=csr_matrix(words))
+    assert {2, 3} <= set(NeuralMember.fit(inputs, log_price, WORDS, 0).columns)
+    monkeypatch.setattr(network, "ROWS_PER_LEAST_ROW", 10)
+    assert {2, 3} & set(NeuralMember.fit(inputs, log_price, WORDS, 0).columns) == {3}
+    assert [network._least_rows(rows) for rows in (1, 29, 30, 90, 10**6)] == [2, 2, 3, 9, 12]
+
+
+@of_vectors
+def test_a_modality_that_no_training_row_had_moves_no_price(make_items, settings, tmp_path):
+    inputs, log_price = make_items(60)
+    bare = without_photographs(inputs)
+    fitted = NeuralMember.fit(bare, log_price, settings, 0)
+    np.testing.assert_array_equal(fitted.predict(inputs), fitted.predict(bare))
+    fitted.save(tmp_path / "member.safetensors")
+    loaded = NeuralMember.load(tmp_path / "member.safetensors")
+    loaded.expect_inputs(InputShape({"name": 6, "photo": 5}))
+    with pytest.raises(WrongContents, match="vectors"):
+        loaded.expect_inputs(InputShape({"name": 7, "photo": 5}))
+
+
+@both
+@pytest.mark.parametrize("rows", [np.array([7, 0, 7, 30]), np.arange(0), slice(5, 9)], ids=["some", "none", "run"])
+def test_a_batch_is_the_inputs_of_its_rows(make_items, settings, rows):
+    inputs = make_items(40)[0]
+    columns = np.array([1, 4, 5, 30]) if settings.head == "words" else np.empty(0, np.int64)
+    words = network._weighted(inputs.words, columns)
+    batch = Rows(inputs, ["photo"], words, None).batch(rows)
+    taken = inputs.take(rows)
+    assert list(batch.vectors) == ["photo"]
+    np.testing.assert_array_equal(batch.vectors["photo"], taken.vectors["photo"])
+    np.testing.assert_array_equal(batch.present, taken.vectors["photo"].any(axis=1, keepdims=True))
+    np.testing.assert_array_equal(batch.numbers, taken.numbers)
+    np.testing.assert_array_equal(batch.unit, taken.unit)
+    bags = batch.word_weights.numpy(), batch.words.numpy(), np.append(batch.word_starts, len(batch.words))
+    of_rows = network._weighted(taken.words, columns).toarray()
+    np.testing.assert_array_equal(csr_matrix(bags, shape=of_rows.shape).toarray(), of_rows)
 
 
 def test_every_price_is_fitted_as_log_price_and_handed_back_as_log_price(make_items):
@@ -210,7 +267,7 @@ def test_the_last_hidden_layer_is_the_first_networks_and_comes_back_from_the_dis
     fused = fitted.fused(inputs)
     assert fused.shape[0] == 60
     assert fused.dtype == np.float32
-    alone = NeuralMember(fitted._heads[:1], fitted._shape, fitted._columns, fitted._known)
+    alone = NeuralMember(fitted.heads[:1], fitted.shape, fitted.columns, fitted._known)
     np.testing.assert_array_equal(alone.fused(inputs), fused)
     fitted.save(tmp_path / "member.safetensors")
     np.testing.assert_allclose(

@@ -94,9 +94,10 @@ def test_the_trees_are_the_same_whatever_the_number_of_threads(make_items, kind)
 def test_a_query_of_one_is_priced_as_in_a_batch(make_items, mlp, kind, reads):
     inputs, log_price = make_items(100)
     fitted = fit(kind, inputs, log_price, mlp, reads=reads)
-    alone = np.concatenate([fitted.predict(inputs.take(np.array([row]))) for row in range(20)])
-    together = fitted.predict(inputs)
-    np.testing.assert_allclose(alone, together[:20], atol=0 if "fused" not in reads else 0.2)
+    unseen = make_items(20, seed=9)[0]  # what is fused of a training row may stand on a split, to the last bit
+    alone = np.concatenate([fitted.predict(unseen.take(np.array([row]))) for row in range(20)])
+    together = fitted.predict(unseen)
+    np.testing.assert_allclose(alone, together, atol=0 if "fused" not in reads else 1e-3)
     assert together.dtype == np.float64
     assert len(set(together)) > 10
 

@@ -6,13 +6,13 @@ import torch
 
 from engine.networks.batch import Batch, HeadShape
 from engine.networks.cross_attention import CrossAttentionHead
-from engine.networks.fused_head import PresentNorm
+from engine.networks.fused_head import Dropout, PresentNorm
 from engine.networks.fusion import FusionHead
 from engine.networks.gated import GatedHead
 from engine.networks.mlp import MlpHead
 from engine.networks.scaling import PriceRange, Standardise
 from engine.networks.towers import TowersHead
-from engine.networks.words import WordsHead
+from engine.networks.words import Int8WordTable, WordsHead, WordTable, sum_of_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DIMS, NUMBERS, UNITS, WORDS = {"name": 6, "photo": 5}, 3, 4, 30
@@ -270,14 +270,84 @@ def test_words_are_read_and_an_item_without_any_is_priced_by_its_fields(words_he
     assert changed.tolist() == [row % 5 > 0 for row in range(7)]
 
 
-def test_a_word_table_in_half_precision_says_the_same_to_a_thousandth(words_head):
+def test_the_gradient_of_a_word_table_is_that_of_torchs_embedding_bag():
+    random = torch.Generator().manual_seed(0)
+    batch, table = batch_of(9), torch.randn(WORDS, 4, generator=random)
+    slope = torch.randn(9, 4, generator=random)
+    ours, theirs = WordTable(WORDS, 4), torch.nn.EmbeddingBag.from_pretrained(table, freeze=False, mode="sum")
+    ours.weight.data.copy_(table)
+    summed = ours(batch), theirs(batch.words, batch.word_starts, per_sample_weights=batch.word_weights)
+    torch.testing.assert_close(*summed)
+    for values in summed:
+        values.backward(slope)
+    assert not ours.weight.grad.any(dim=1).all()  # some word was never said
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
+    narrow = batch._replace(words=batch.words.int(), word_starts=batch.word_starts.int())
+    ours.weight.grad = None
+    ours(narrow).backward(slope)
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
+
+
+@pytest.mark.parametrize("rows", [0, 1], ids=["no items", "no words"])
+def test_items_or_words_that_are_not_there_have_an_even_slope(rows):
+    table = WordTable(WORDS, 4)
+    nowhere = torch.zeros(0, dtype=torch.int64)
+    starts = torch.zeros(rows, dtype=torch.int64)
+    batch = batch_of()._replace(words=nowhere, word_starts=starts, word_weights=torch.zeros(0))
+    table(batch).sum().backward()
+    assert table.weight.grad is not None and not table.weight.grad.any()
+
+
+def test_a_word_table_in_int8_is_off_by_at_most_half_a_step_and_says_so_of_few_words_and_of_many(words_head):
     batch = batch_of()
-    with torch.inference_mode():
-        whole = words_head(batch)
-        words_head.words.half()
-        halved = words_head(batch)
-    assert halved.dtype == torch.float32
-    assert 0 < (whole - halved).abs().max() < 2e-3 * whole.abs().max()
+    learned = words_head.words.weight.detach().clone()
+    learned[3] = 0  # a word that says nothing
+    table = Int8WordTable.of(learned)
+    whole = table.rows(slice(None))
+    step = learned.abs().amax(dim=1, keepdim=True) / 127
+    assert ((whole - learned).abs() <= 0.501 * step).all()
+    assert not whole[3].any()
+    few, many = (
+        batch,
+        batch._replace(
+            words=batch.words.repeat(4),
+            word_starts=batch.word_starts,
+            word_weights=torch.cat([batch.word_weights, torch.zeros(3 * len(batch.words))]),
+        ),
+    )
+    assert len(few.words) < WORDS < len(many.words)
+    torch.testing.assert_close(table(few), sum_of_rows(whole, few.words, few.word_starts, few.word_weights))
+    torch.testing.assert_close(table(many), table(few))
+
+
+def test_dropout_drops_its_share_and_scales_up_the_rest():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for share in (0.1, 0.5, 0.9):
+            dropped = Dropout(share)(torch.ones(1001, 999))
+            left = dropped[dropped > 0]
+            assert float((dropped == 0).float().mean()) == pytest.approx(share, abs=0.003)
+            torch.testing.assert_close(left, torch.full_like(left, 1 / (1 - share)), rtol=1e-4, atol=0)
+        by_column = (Dropout(0.5)(torch.ones(10_000, 7)) == 0).float().mean(dim=0)
+        assert float((by_column - 0.5).abs().max()) < 0.03
+
+
+def test_dropout_repeats_by_the_seed_and_drops_the_slope_with_the_value():
+    values = torch.ones(50, 3, requires_grad=True)
+    with torch.random.fork_rng(devices=[]):
+        one, same = ((torch.manual_seed(3), Dropout(0.5)(values))[1] for _ in range(2))
+        other = Dropout(0.5)(values)
+    torch.testing.assert_close(one, same)
+    assert not torch.equal(one, other)
+    one.sum().backward()
+    torch.testing.assert_close(values.grad, one.detach())
+
+
+def test_dropout_of_nothing_or_in_evaluation_leaves_values_and_generator_alone():
+    values, before = torch.ones(5, 3), torch.random.get_rng_state()
+    assert Dropout(0.0)(values) is values
+    assert Dropout(0.5).eval()(values) is values
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_standardised_training_rows_have_mean_0_and_spread_1():

@@ -129,7 +129,7 @@ def test_the_same_text_is_cleaned_alike_at_build_and_in_a_query(quick, wares, tm
     build_index(wares(), tmp_path / "index", quick("towers-knn"))
     pricer = Pricer.open(tmp_path / "index")
     plain, pretty = "Item Name: Milk jug, jade", "Item Name: 🫖 Milk jug, jade 🎉"
-    columns = pricer.model.models.members["mlp"].models[0]._shape.dims
+    columns = pricer.model.models.members["mlp"].models[0].shape.dims
     assert "minilm_details" in columns
     one, other = pricer.price([Item(plain), Item(pretty)])
     assert one.comparables[0].similarity == pytest.approx(other.comparables[0].similarity, abs=1e-5)
