@@ -48,8 +48,9 @@ class InverseKernel:
 
         if not len(out):
             return np.empty(0)
-        block = self._upper[np.ix_(out, out)]
-        short = cho_solve(cho_factor(block, lower=False), self._times(target)[out].astype(np.float32))
+        block = self._upper[np.ix_(out, out)]  # whose lower triangle may hold anything
+        factor = cho_factor(block, lower=False, overwrite_a=True, check_finite=False)
+        short = cho_solve(factor, self._times(target)[out].astype(np.float32), check_finite=False)
         predicted: Float64 = target[out] - short
         return predicted
 

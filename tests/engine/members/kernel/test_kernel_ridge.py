@@ -11,6 +11,7 @@ from engine.features.inputs import NUMBERS, WORD_KINDS, Inputs, hash_words
 from engine.features.tfidf import Words, weigh_words
 from engine.members.kernel.fits import Rows, word_plan
 from engine.members.kernel.kernel_ridge import KernelRidge
+from engine.members.kernel.leave_out import InverseKernel
 from engine.members.kernel.similarity import REACH, SHARPNESS
 from engine.metrics import weighted_quantile
 from engine.settings.schema import Kernel as KernelSettings
@@ -271,3 +272,12 @@ def test_few_and_many_items_have_the_same_cosines_as_the_definition():
     np.testing.assert_allclose(few, many, atol=2e-5)
     np.testing.assert_allclose(many[0], slow_kernel(asked, train, train, SETTINGS, learned_words(model)), atol=2e-3)
     np.testing.assert_allclose(landmarks.kernels(asked, model._weighings, 13), many[:, :, :13], atol=2e-5)
+
+
+def test_of_a_kernel_the_lower_triangle_alone_is_read():
+    rows = np.random.default_rng(0).normal(size=(20, 5))
+    kernel, noise = (rows @ rows.T).astype(np.float32), np.ones(20, np.float32)
+    half = np.where(np.tri(20, dtype=bool), kernel, np.float32(np.nan))  # memory that nothing was written to
+    target, out = rows[:, 0], np.array([2, 5, 11])
+    whole = InverseKernel(kernel, noise).predict(target, out)
+    np.testing.assert_array_equal(InverseKernel(half, noise).predict(target, out), whole)
