@@ -52,6 +52,7 @@ from commands.streams import show, tell, tell_notes
     type=float,
     help="Share of the rows that may be rejected before nothing is built. [default: 0.5]",
 )
+@click.option("--ray", metavar="ADDRESS", help="Encode and fit on a Ray cluster; `local` starts one on this machine.")
 @runtime_options
 @reading_options
 @further_options
@@ -83,7 +84,7 @@ def build_index_command(catalogue: Path, index_dir: Path, *, as_json: bool, **op
     from engine.settings.read import read_settings
     from index.errors import DownloadNeeded
 
-    how = {"image_dir": options.pop("image_dir"), "runtime": runtime(options)}
+    how = {"image_dir": options.pop("image_dir"), "ray": options.pop("ray"), "runtime": runtime(options)}
     reading = read_settings_of(options)
     preset = options.pop("preset")
     settings = read_settings(options.pop("config"), preset, catalogue=reading.given(), **options)

@@ -4,12 +4,14 @@ import contextlib
 import io
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 # Before any library reads them. Threads that spin while they wait, for products of twenty rows, make these tests crawl.
@@ -175,3 +177,118 @@ def priced_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("words") / "words.csv"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+class RayError(Exception):
+    """Base of Ray's own errors."""
+
+    __module__ = "ray.exceptions"
+
+
+class RayTaskError(RayError):
+    """An error of a worker, brought to the driver."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class ActorDiedError(RayError):
+    """A worker that is no more."""
+
+    __module__ = "ray.exceptions"
+
+
+@dataclass
+class FakeRay:
+    """What stands for Ray, which is an extra: two workers in this process, done in the reverse order.
+
+    What a worker is given, and what it gives back, is a copy, as on another machine. `dies(task)` kills the worker that
+    is at a task, None for its opening.
+    """
+
+    dies: Callable[[Any], bool] = lambda task: False
+    tasks: list[Any] = field(default_factory=list)  # that were begun
+    alive: int = 0
+    connections: list[str] = field(default_factory=list)
+    stopped: int = 0
+
+    def call(self, actor: Any, method: str, arguments: Any) -> tuple[Any, BaseException | None]:
+        """What a method of a worker gives back, or raises."""
+        task = arguments[0] if method == "run" else None
+        if method == "run":
+            self.tasks.append(task)
+        if self.dies(task):
+            return None, ActorDiedError("The actor died.")
+        try:
+            given = [copied(value.value if isinstance(value, Stored) else value) for value in arguments]
+            return copied(getattr(actor, method)(*given)), None
+        except Exception as error:
+            return None, RayTaskError(error)
+
+    def module(self) -> ModuleType:
+        """The module `ray`."""
+        fake: Any = ModuleType("ray")
+        fake.data, fake.exceptions = ModuleType("ray.data"), ModuleType("ray.exceptions")
+        fake.exceptions.RayError = RayError
+        fake.init = lambda address, **_: self.connections.append(address)
+        fake.cluster_resources = lambda: {"CPU": 2.0}
+        fake.put, fake.get, fake.kill = Stored, _get, lambda actor: setattr(self, "alive", self.alive - 1)
+        fake.wait = lambda refs, num_returns: (refs[-1:], refs[:-1])
+        fake.remote = lambda kind: _Remote(self, kind)
+        fake.shutdown = lambda: setattr(self, "stopped", self.stopped + 1)
+        return fake  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A reference to a value."""
+
+    value: Any
+    error: BaseException | None = None
+
+
+def copied(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value))  # noqa: S301  # made here
+
+
+def _get(stored: Stored) -> Any:
+    if stored.error is not None:
+        raise stored.error
+    return stored.value
+
+
+@dataclass(frozen=True)
+class _Remote:
+    ray: FakeRay
+    kind: Any
+
+    def options(self, **_: Any) -> "_Remote":
+        return self
+
+    def remote(self) -> "_Handle":
+        self.ray.alive += 1
+        return _Handle(self.ray, self.kind())
+
+
+class _Handle:
+    """A worker as the driver sees it."""
+
+    def __init__(self, ray: FakeRay, actor: Any) -> None:
+        self._ray, self._actor = ray, actor
+
+    def __getattr__(self, method: str) -> Any:
+        class Method:
+            remote = staticmethod(lambda *given: Stored(*self._ray.call(self._actor, method, given)))
+
+        return Method
+
+
+@pytest.fixture
+def fake_ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
+    """Ray, as far as `index.cluster` asks for it."""
+    fake = FakeRay()
+    module: Any = fake.module()
+    for name, part in (("ray", module), ("ray.data", module.data), ("ray.exceptions", module.exceptions)):
+        monkeypatch.setitem(sys.modules, name, part)
+    return fake

@@ -21,7 +21,8 @@ PRODUCT = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 PRODUCT += [ROOT / "cli.py", ROOT / "render.py"]
 CODE = PRODUCT + sorted(path for folder in ("examples", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 FLOORS = (  # from the ground; what stands on one line shares a floor
-    "index.compiled index.errors index.shortage index.contents index.arrays index.files index.tensors index.progress "
+    "index.cluster index.compiled index.errors index.shortage index.contents index.arrays index.files index.tensors "
+    "index.progress "
     "index.visible",
     "index.catalogue index.photographs index.encoders",
     "index.embedding index.search",

@@ -53,16 +53,24 @@ class FinishedFits:
 
     def read(self, member: str, out: Out, before: Mapping[str, Member]) -> tuple[Member | None, Float64] | None:
         """A model, where it was kept, and what it predicts of its outs; None where there is none to read."""
-        found = self._read(member, _name(out), before, model=self._keeps_model(member, out))
+        found = self._read(member, _name(out), before, model=self.keeps_model(member, out))
         return found and (cast("Member | None", found[0]), found[1])
 
     def keep(self, member: str, out: Out, model: Member, predicted: Float64) -> None:
         """Keep a fit; of one that leaves out two folds what it predicts alone, unless trees read its model."""
-        if self._keeps_model(member, out):
+        if self.keeps_model(member, out):
             model.save(self._model(member, _name(out)))
         self._keep(member, _name(out), predicted)
 
-    def _keeps_model(self, member: str, out: Out) -> bool:
+    def keep_saved(self, member: str, out: Out, model: bytes | None, predicted: Float64) -> None:
+        """Keep a fit as `keep` does, or with no `out` as `keep_together`; of the model, the bytes that it saved."""
+        name = _name(out) if out else EVERY
+        if model is not None:
+            self._model(member, name).write_bytes(model)
+        self._keep(member, name, predicted)
+
+    def keeps_model(self, member: str, out: Out) -> bool:
+        """Tell whether the model of a fit is kept, and not only what it predicts."""
         return len(out) == 1 or member in self._read_by_trees
 
     def read_together(self, member: str, rows: Sequence[int]) -> tuple[FoldModels, list[Float64]] | None:

@@ -190,8 +190,7 @@ class _Fits:
     ) -> None:
         self._training, self._fits, self._seed, self._finished = training, fits, seed, finished
         self.folds = int(training.fold.max()) + 1
-        self.outs: list[Out] = [(f,) for f in range(self.folds)]
-        self.outs += combinations(range(self.folds), 2)
+        self.outs = all_outs(self.folds)
         rows = len(training.fold)
         self.oof = {member: np.zeros(rows) for member in fits}
         self.nested_oof = {member: np.zeros((self.folds, rows)) for member in fits}
@@ -200,16 +199,12 @@ class _Fits:
 
     def fit(self, member: str, out: Out, before: dict[str, Member]) -> FoldFit:
         """A model trained on all rows but those of the folds `out`, these rows, and its predictions of them."""
-        training, is_out, fit = self._training, np.isin(self._training.fold, out), self._fits[member]
+        fit, unseen = self._fits[member], np.flatnonzero(np.isin(self._training.fold, out))
         assert not isinstance(fit, CrossFit), member
-        rows, unseen = np.flatnonzero(~is_out), np.flatnonzero(is_out)
         found = self._finished and self._finished.read(member, out, before)
         if found and len(found[1]) == len(unseen):
             return found[0], unseen, found[1]
-        seed = _seed(self._seed, out, self.folds)
-        age_weight = rows_of(training.age_weight, rows)
-        model = fit(training.inputs.take(rows), training.log_price[rows], seed, before, age_weight)
-        predicted = model.predict(training.inputs.take(unseen))
+        model, predicted = fit_without(self._training, fit, out, self._seed, before)
         if self._finished:
             self._finished.keep(member, out, model, predicted)
         return model, unseen, predicted
@@ -248,6 +243,23 @@ class _Fits:
     def fold_models(self) -> dict[str, FoldModels]:
         """The models of every member, in their order."""
         return {member: self._together.get(member) or PerFold(self._alone[member]) for member in self._fits}
+
+
+def all_outs(folds: int) -> list[Out]:
+    """Folds that models leave out: each, then every two."""
+    return [*((f,) for f in range(folds)), *combinations(range(folds), 2)]
+
+
+def fit_without(
+    training: TrainingSet, fit: Fit, out: Out, seed: int, before: Mapping[str, Member]
+) -> tuple[Member, Float64]:
+    """A model trained on all rows but those of the folds `out`, and its predictions of these, in their order."""
+    is_out = np.isin(training.fold, out)
+    rows, unseen = np.flatnonzero(~is_out), np.flatnonzero(is_out)
+    own_seed = _seed(seed, out, int(training.fold.max()) + 1)
+    age_weight = rows_of(training.age_weight, rows)
+    model = fit(training.inputs.take(rows), training.log_price[rows], own_seed, before, age_weight)
+    return model, model.predict(training.inputs.take(unseen))
 
 
 def _seed(seed: int, out: tuple[int, ...], folds: int) -> int:

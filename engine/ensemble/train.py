@@ -56,6 +56,12 @@ def train_ensemble(
     return train_on_members(oof, members, training, settings, on_progress=on_progress)
 
 
+def own_threads() -> tuple[int, int]:
+    """Threads of this machine that grow trees, and those beside them for the other members."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // 2), max(1, cores - cores // 2)
+
+
 def predict_members(
     training: TrainingSet,
     settings: Settings,
@@ -67,10 +73,10 @@ def predict_members(
 
     Half of the cores grow trees, beside the other members on the other half.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for_trees, for_networks = own_threads()
     beside = frozenset(name for name, spec in MEMBERS.items() if spec.beside)
-    fits = member_fits(settings, max(1, cores // 2), training.inputs)
-    with torch_threads(max(1, cores - cores // 2)):
+    fits = member_fits(settings, for_trees, training.inputs)
+    with torch_threads(for_networks):
         return predict_out_of_fold(
             training, fits, seed=settings.seed, beside=beside, finished=finished, on_progress=on_progress
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ import numpy as np
 
 from engine.ensemble.finished_fits import FinishedFits
 from engine.ensemble.reference import ReferenceSet
-from engine.ensemble.train import train_ensemble
+from engine.ensemble.train import TrainedEnsemble, train_ensemble
 from engine.evaluation.caveats import caveats_out_of_fold
 from engine.evaluation.report import Evaluation, evaluate
 from engine.features.inputs import make_inputs
@@ -22,6 +24,7 @@ from engine.features.training_set import TrainingSet
 from engine.finetune.provenance import mark_finetuned
 from engine.folds import FEW_FOLDS, LEAST_GROUPS_PER_FOLD, assign_folds, folds_for, refuse_too_few_groups
 from engine.lifecycle.ages import read_as_of, weighted_by_age, with_as_of
+from engine.lifecycle.cluster_fits import cluster_notes, fit_on_cluster
 from engine.lifecycle.generation import finish, new_manifest, write_ensemble, write_rejected, write_rows
 from engine.lifecycle.whole_build import WRITING, as_a_whole, expected_seconds
 from engine.members.registry import require_members
@@ -29,6 +32,7 @@ from engine.settings.schema import DEFAULT_CURRENCY, Settings
 from index.arrays import Float64, Int8, Int64
 from index.catalogue.duplicates import LINKS, duplicate_groups, with_duplicate_keys
 from index.catalogue.items import Catalogue, read_catalogue
+from index.cluster import Cluster, connected
 from index.embedding.columns import modalities
 from index.embedding.encode import Encoders
 from index.encoders import require_encoder
@@ -66,17 +70,17 @@ def build_index(
     *,
     image_dir: Path | None = None,
     runtime: Runtime = AUTO,
+    ray: str | None = None,
     on_progress: OnProgress = silent,
 ) -> BuildResult:
     """Build a new generation from a priced catalogue; the old one stays current until this one is whole.
 
-    Raises DataRefused, UsageError, DownloadNeeded or IndexLocked; whatever happens, nothing that was encoded is lost.
+    A Ray cluster at `ray` encodes and fits. Raises DataRefused, UsageError, DownloadNeeded, IndexLocked: work is kept.
     """
-    started, as_of = time.monotonic(), read_as_of(settings)
-    require_members(settings)
-    encoders = _encoders(settings, runtime)
-    photographs = Photographs(image_dir, photograph_cache(index_dir), catalogue.parent)
-    with writing(index_dir) as folder:  # from here on something lies there
+    started, as_of = time.monotonic(), _required(settings)
+    with _connected(ray) as cluster, writing(index_dir) as folder:  # from here on something lies there
+        photographs = Photographs(image_dir, photograph_cache(index_dir), catalogue.parent)
+        encoders = Encoders(modalities(settings.views), runtime, cluster=cluster)
         records = encoders.records()  # opens them all: what cannot be had is said before the catalogue is read
         reading = replace(settings.catalogue, currency=settings.currency)
         read = read_catalogue(catalogue, reading, priced=True, as_of=as_of, on_progress=on_progress)
@@ -96,7 +100,7 @@ def build_index(
         training, settings, age_notes = weighted_by_age(of_same_age, items["date"], settings, on_progress)
         whole = as_a_whole(on_progress, expected_seconds(items.num_rows, settings))
         finished = FinishedFits(fits_cache(index_dir), training, settings)
-        trained = train_ensemble(training, settings, finished=finished, on_progress=whole)
+        trained = _train(training, settings, finished, cluster, whole)
         manifest = new_manifest(items, read, records, settings)
         caveats = caveats_out_of_fold(folder, manifest)
         evaluation = evaluate(trained.held_out, log_price, groups, settings, method="out of fold", notes=caveats)
@@ -117,8 +121,20 @@ def build_index(
         encoders=list(dict.fromkeys(record.name for record in records)),
         evaluation=evaluation,
         seconds=time.monotonic() - started,
-        reading_notes=(*read.reading_notes, *age_notes),
+        reading_notes=(*read.reading_notes, *age_notes, *cluster_notes(cluster)),
     )
+
+
+def _connected(ray: str | None) -> AbstractContextManager[Cluster | None]:
+    return nullcontext() if ray is None else connected(ray)
+
+
+def _required(settings: Settings) -> dt.date | None:
+    """The day after which prices are passed over. UsageError for one to come, and for members or encoders not there."""
+    require_members(settings)
+    for name in (*settings.text_encoder, *settings.image_encoder):
+        require_encoder(name)
+    return read_as_of(settings)
 
 
 def refuse_most_rejects(path: Path, read: Catalogue, most: float) -> None:
@@ -148,11 +164,13 @@ def _grouped(read: Catalogue, fingerprints: Fingerprints, settings: Settings) ->
     return replace(settings, whole_names=whole), items, groups
 
 
-def _encoders(settings: Settings, runtime: Runtime) -> Encoders:
-    """The encoders, of which none is open yet. UsageError for a name or a path that is not there."""
-    for name in (*settings.text_encoder, *settings.image_encoder):
-        require_encoder(name)
-    return Encoders(modalities(settings.views), runtime)
+def _train(
+    training: TrainingSet, settings: Settings, finished: FinishedFits, cluster: Cluster | None, on_progress: OnProgress
+) -> TrainedEnsemble:
+    """Fit everything: the members by the workers of a cluster, where there is one."""
+    if cluster:
+        fit_on_cluster(training, settings, finished, cluster, on_progress)
+    return train_ensemble(training, settings, finished=finished, on_progress=on_progress)
 
 
 def _with_folds(settings: Settings, groups: Int64, log_price: Float64) -> tuple[Settings, Int8]:

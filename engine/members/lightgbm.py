@@ -106,16 +106,9 @@ class LightGbm:
         return np.asarray(self._booster.predict(self._table.of(inputs, one_hot=False)), np.float64)
 
     @staticmethod
-    def mean_of(models: Sequence[LightGbm], inputs: Inputs) -> Float64:
-        """Log price (n,), the mean of some models'. Those that read the same columns share the table."""
-        tables = [model._table for model in models]
-        if all(tables[0].same_columns(table) for table in tables):
-            table = tables[0].of(inputs, one_hot=False)
-            predicted = [model._booster.predict(table) for model in models]
-        else:
-            predicted = [model.predict(inputs) for model in models]
-        mean: Float64 = np.mean(predicted, axis=0)
-        return mean
+    def together(models: Sequence[LightGbm]) -> LightGbmFolds:
+        """The models of all folds, as one that predicts their mean."""
+        return LightGbmFolds(models)
 
     def expect_inputs(self, shape: InputShape) -> None:
         """Raise WrongContents unless the trees split on as many columns as there are."""
@@ -130,3 +123,22 @@ class LightGbm:
         """Load a model as it was saved; `fitted` holds the members that it reads."""
         header, _, trees = path.read_text(encoding="utf-8").partition("\n")
         return cls(read_booster(trees), TreeTable.from_json(header, fitted))
+
+
+class LightGbmFolds:
+    """Models of all folds. Those that read the same columns share the table."""
+
+    def __init__(self, models: Sequence[LightGbm]) -> None:
+        self._models = models
+        table = models[0]._table
+        self._table = table if all(table.same_columns(model._table) for model in models) else None
+
+    def predict(self, inputs: Inputs) -> Float64:
+        """Log price (n,), the mean of the models'."""
+        if self._table is None:
+            predicted = [model.predict(inputs) for model in self._models]
+        else:
+            table = self._table.of(inputs, one_hot=False)
+            predicted = [model._booster.predict(table) for model in self._models]
+        mean: Float64 = np.mean(predicted, axis=0)
+        return mean

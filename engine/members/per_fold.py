@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -17,19 +18,30 @@ if TYPE_CHECKING:
     from engine.members.member import Member
 
 
+class Predicts(Protocol):
+    """The part of a model that a mean needs."""
+
+    def predict(self, inputs: Inputs) -> Float64:
+        """Log price (n,)."""
+
+
 class PerFold:
     """`FoldModels` of single models, in the order of their folds."""
 
     def __init__(self, models: Sequence[Member]) -> None:
         self.models = models
 
+    @cached_property
+    def _together(self) -> Predicts | None:
+        """An answer for all of them at once, where the kind of model has one: it is quicker."""
+        together = getattr(type(self.models[0]), "together", None)
+        return None if together is None else together(self.models)
+
     def predict(self, inputs: Inputs) -> Float64:
         """Log price (n,): the mean of all models'."""
-        mean_of = getattr(type(self.models[0]), "mean_of", None)  # where it is quicker than one after the other
-        if mean_of is None:
-            mean: Float64 = np.mean([model.predict(inputs) for model in self.models], axis=0)
-        else:
-            mean = mean_of(self.models, inputs)
+        if self._together is not None:
+            return self._together.predict(inputs)
+        mean: Float64 = np.mean([model.predict(inputs) for model in self.models], axis=0)
         return mean
 
     def predict_unseen(self, inputs: Inputs, fold: NDArray[np.integer]) -> Float64:

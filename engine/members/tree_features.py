@@ -48,7 +48,7 @@ class TreeTable:
     def fit(cls, inputs: Inputs, settings: Trees, context: FitContext) -> Self:
         """Choose the columns of trees that are fitted on `inputs`.
 
-        Those of all folds are chosen by what all rows say, not by any price, and so are the same: see `mean_of`.
+        Those of all folds are chosen by what all rows say, not by any price, and so are the same: see `same_columns`.
         """
         inputs = inputs if context.whole is None else context.whole
         words = np.empty(0, np.int64)

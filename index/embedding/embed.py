@@ -7,7 +7,7 @@ new. An encoder knows one batch at a time (`index.encoders`); photographs come f
 import contextlib
 import hashlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import chain
@@ -35,12 +35,15 @@ class PhotographVectors(NamedTuple):
     absent: list[str | None]  # (n,) None where the photograph was used
 
 
-class _Batch(NamedTuple):
+class Batch(NamedTuple):
+    """Items to be encoded together, and what they are kept by."""
+
     keys: list[bytes]
     items: list[Any]
 
 
-Batches = Generator[_Batch, None, None]
+Batches = Generator[Batch, None, None]
+Encoded = Generator[tuple[list[bytes], np.ndarray], None, None]
 
 
 def embed_texts(
@@ -57,7 +60,7 @@ def embed_texts(
     def batches(missing: list[bytes]) -> Batches:
         missing = sorted(missing, key=lambda key: encoder.length(text_of[key]), reverse=True)
         for run in chunks(len(missing), encoder.batch_size):
-            yield _Batch(missing[run], [text_of[key] for key in missing[run]])
+            yield Batch(missing[run], [text_of[key] for key in missing[run]])
 
     return _embed(encoder, keys, batches, cache, partial(on_progress, f"texts ({encoder.spec.name})"))
 
@@ -144,7 +147,7 @@ def embed_pairs(
     def batches(missing: list[bytes]) -> Batches:
         with ThreadPoolExecutor(READERS) as pool:
             for run in chunks(len(missing), encoder.batch_size):
-                yield _Batch(missing[run], list(pool.map(read, missing[run])))
+                yield Batch(missing[run], list(pool.map(read, missing[run])))
 
     vectors = _embed(
         encoder, keys, batches, cache, partial(on_progress, f"texts with photographs ({encoder.spec.name})")
@@ -182,7 +185,9 @@ def _embed(
             vectors[row] = kept
     done = len(first) - len(missing)
     on_progress(done, len(first))
-    with contextlib.closing(batches(missing)) as stream, contextlib.closing(_forwarded(encoder, stream)) as encoded:
+    encode = _forwarded if encoder.elsewhere is None else _encoded_elsewhere
+    most = -(-len(missing) // encoder.batch_size)
+    with contextlib.closing(batches(missing)) as stream, contextlib.closing(encode(encoder, stream, most)) as encoded:
         for made, part in encoded:
             vectors[[first[key] for key in made]] = part
             if cache:
@@ -196,7 +201,15 @@ def _embed(
     return vectors
 
 
-def _forwarded(encoder: Encoder, batches: Iterator[_Batch]) -> Generator[tuple[list[bytes], np.ndarray], None, None]:
+def _encoded_elsewhere(encoder: Encoder, batches: Batches, most: int) -> Encoded:
+    """Each batch's keys and vectors, in any order, by whatever encodes them on other machines."""
+    assert encoder.elsewhere is not None
+    if most:
+        for batch, vectors in encoder.elsewhere(batches, most):
+            yield batch.keys, _checked(encoder, vectors, len(batch.keys))
+
+
+def _forwarded(encoder: Encoder, batches: Batches, most: int) -> Encoded:
     """Each batch's keys and vectors, in order. While batches are in the forward pass, as many more are prepared.
 
     On a CPU there are as many as torch has threads, each on one of them: so vectors do not depend on their number. A
@@ -210,13 +223,13 @@ def _forwarded(encoder: Encoder, batches: Iterator[_Batch]) -> Generator[tuple[l
             encoded = encoder.forward(encoder.prepare(first.items))
         yield first.keys, _checked(encoder, encoded, len(first.keys))
         return
-    batches = chain([first], batches)
+    whole = chain([first], batches)
     del first
     with one_thread_each() if encoder.on_cpu else contextlib.nullcontext(1) as at_once:
         preparing, passing = ThreadPoolExecutor(1), ThreadPoolExecutor(at_once)
         try:
             waiting: deque[tuple[list[bytes], Future[np.ndarray]]] = deque()
-            for batch in batches:
+            for batch in whole:
                 prepared = preparing.submit(encoder.prepare, batch.items)
                 waiting.append((batch.keys, passing.submit(_forward, encoder, prepared)))
                 del batch, prepared  # its items can go as soon as they are prepared
@@ -270,7 +283,7 @@ def _decoded(photographs: Photographs, keyed: list[tuple[bytes, str]], size: int
     try:
         todo = deque(keyed)
         waiting: deque[tuple[bytes, Future[np.ndarray]]] = deque()
-        batch = _Batch([], [])
+        batch = Batch([], [])
         while todo or waiting:
             while todo and len(waiting) <= size:
                 key, reference = todo.popleft()
@@ -283,7 +296,7 @@ def _decoded(photographs: Photographs, keyed: list[tuple[bytes, str]], size: int
                 broken[key] = str(error.reason)
             if len(batch.keys) == size:
                 yield batch
-                batch = _Batch([], [])
+                batch = Batch([], [])
         if batch.keys:
             yield batch
     finally:

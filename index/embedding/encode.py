@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +16,17 @@ from index.catalogue.cleaning import clean
 from index.catalogue.fields import details, parse_prose
 from index.catalogue.further import described
 from index.embedding.columns import PAIR, PHOTOGRAPH, TEXT_VIEWS, EncoderRecord, Modality, vector_column
-from index.embedding.embed import NO_PHOTOGRAPH, embed_pairs, embed_photographs, embed_texts
+from index.embedding.embed import NO_PHOTOGRAPH, Batch, embed_pairs, embed_photographs, embed_texts
 from index.embedding.vector_cache import VectorCache
 from index.encoders import open_encoder
-from index.encoders.device import AUTO, Runtime
+from index.encoders.device import AUTO, Runtime, one_thread_each
 from index.errors import IndexUnusable
 from index.progress import OnProgress, silent
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from index.cluster import Cluster
     from index.encoders import Encoder
     from index.photographs.fingerprints import Fingerprints
     from index.photographs.source import Photographs
@@ -33,14 +36,19 @@ class Encoders:
     """The encoders of an index, each opened when it is first needed and kept.
 
     With the `records` of an index, an encoder whose weights or revision are not those that it was built with is refused
-    when it is opened: cosines across encoders mean nothing.
+    when it is opened: cosines across encoders mean nothing. With a `cluster`, batches are encoded by its workers.
     """
 
     def __init__(
-        self, modalities: list[Modality], runtime: Runtime = AUTO, records: tuple[EncoderRecord, ...] = ()
+        self,
+        modalities: list[Modality],
+        runtime: Runtime = AUTO,
+        records: tuple[EncoderRecord, ...] = (),
+        cluster: Cluster | None = None,
     ) -> None:
         self.modalities = modalities
         self._runtime = runtime
+        self._cluster = cluster
         self._built = {record.column: record for record in records}
         self._open: dict[str, Encoder] = {}
 
@@ -56,6 +64,9 @@ class Encoders:
                     f"{built.dim} numbers, here {encoder.identity} of {encoder.dim}): bring those back, or build it "
                     "again with `price build-index`."
                 )
+            if self._cluster:
+                given = (name, self._runtime, encoder.identity)
+                encoder.elsewhere = partial(_encode_elsewhere, self._cluster, given)
             self._open[name] = encoder
         return self._open[name]
 
@@ -120,6 +131,30 @@ class Encoders:
         texts = [text for view in views for text in _texts(items, view)]
         rows = embed_texts(encoder, texts, cache, on_progress)
         return {view.name: part for view, part in zip(views, np.split(rows, len(views)), strict=True)}
+
+
+def _encode_elsewhere(
+    cluster: Cluster, given: tuple[str, Runtime, str], batches: Iterable[Batch], most: int
+) -> Iterator[tuple[Batch, Float32]]:
+    """Batches with their vectors, encoded by workers that have opened the encoder as `given`."""
+    name, runtime, identity = given
+    gpu = runtime.device.startswith("cuda")
+    own = Runtime("cuda", runtime.precision) if gpu else runtime  # a worker sees the GPU that is its own, no other
+    lost = f"a batch of {name}"
+    return cluster.share_out(_open_worker, (name, own, identity), batches, most=most, lost=lost, gpu=gpu)
+
+
+def _open_worker(name: str, runtime: Runtime, identity: str) -> Callable[[Batch], Float32]:
+    """Return what a worker does with a batch. IndexUnusable if its machine has other weights."""
+    encoder = open_encoder(name, device=runtime.device, precision=runtime.precision)
+    if encoder.identity != identity:
+        raise IndexUnusable(f"A worker of the cluster has other weights of {name}: bring the same to every machine.")
+
+    def encode(batch: Batch) -> Float32:
+        with one_thread_each() if encoder.on_cpu else nullcontext():
+            return encoder.encode(batch.items)
+
+    return encode
 
 
 def _texts(items: pa.Table, modality: Modality) -> list[str]:

@@ -4,7 +4,7 @@ A family's own file says how a batch is prepared and what the network makes of i
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ class Encoder(ABC):
 
     on_cpu = False
     """Whether torch computes `forward` on the CPU: several batches then share its threads, one to a batch."""
+    elsewhere: Callable[[Iterable[Any], int], Iterator[tuple[Any, Float32]]] | None = None
+    """What encodes batches on other machines, of so many at most, in any order; None: they are encoded here."""
 
     def __init__(self, spec: EncoderSpec, identity: str, batch_size: int) -> None:
         self.spec = spec

@@ -139,5 +139,5 @@ def test_a_cluster_that_does_not_answer_is_one_sentence(ray: ModuleType, run: An
         raise ConnectionError("ray://user:secret@host")
 
     ray.init = refuse  # type: ignore[attr-defined]
-    with pytest.raises(UsageError, match="No Ray cluster answers at ray://host:10001"):
-        run(tmp_path / "out.csv", pool=ray_pool("ray://host:10001"))
+    with pytest.raises(UsageError, match="No Ray cluster answers at auto: start one"):
+        run(tmp_path / "out.csv", pool=ray_pool("auto"))

@@ -30,7 +30,7 @@ class Spec:
 class Counting:
     """Letters of a text, three numbers of a photograph, or both -> a unit vector; counts what it was asked."""
 
-    on_cpu, batch_size, dims = False, 2, {"minilm": 26, "pixels": 3, "qwen3-vl-2b": 29}
+    on_cpu, elsewhere, batch_size, dims = False, None, 2, {"minilm": 26, "pixels": 3, "qwen3-vl-2b": 29}
 
     def __init__(self, name, **runtime):
         self.spec, self.runtime, self.dim, self.asked = Spec(name), runtime, self.dims[name], []

@@ -43,6 +43,7 @@ class FakeEncoder:
     """Remembers its batches. `on_forward(batch)` runs first and may raise, wait or return other vectors."""
 
     on_cpu = False
+    elsewhere = None
 
     def __init__(self, batch_size: int = 4) -> None:
         self.spec = cast(Any, SimpleNamespace(name="fake"))
@@ -716,7 +717,7 @@ def test_an_error_that_is_no_refusal_is_not_swallowed() -> None:
 
 class Pairs:
     spec = SimpleNamespace(name="pairs")
-    identity, dim, batch_size, on_cpu = "pairs 1", 2, 4, False
+    identity, dim, batch_size, on_cpu, elsewhere = "pairs 1", 2, 4, False, None
 
     def length(self, item):
         return 1
