@@ -61,7 +61,8 @@ def connected(address: str) -> Iterator[Cluster]:
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(
-            f"No Ray cluster answers at {address}: start one with `ray start --head`, or say `--ray local`."
+            f"No Ray cluster answers at {address}: start one with `ray start --head`, or say `--ray local`; one "
+            "that asks for a token answers where RAY_AUTH_MODE and RAY_AUTH_TOKEN are set as there."
         ) from error
     try:
         yield Cluster()
