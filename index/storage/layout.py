@@ -117,8 +117,12 @@ def model_file(name: str, fold: int, suffix: str) -> str:
 
 def memory_of(generation: Path) -> tuple[int, int]:
     """Return the bytes that a reader loads of a generation, most of them in half precision on the disk, and maps."""
-    loaded = sum(path.stat().st_size for path in (generation / LSA, *(generation / MODELS).glob("*")) if path.is_file())
-    return 2 * loaded, (generation / REFERENCE).stat().st_size
+    loaded, mapped = (generation / MODELS).glob("*"), (generation / LSA, generation / REFERENCE)
+    return 2 * _total_size(loaded), _total_size(mapped)
+
+
+def _total_size(paths: Iterable[Path]) -> int:
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def photograph_cache(index_dir: Path) -> Path:

@@ -9,8 +9,13 @@ from index.search import FAISS, LANCE
 from index.storage.generations import current_generation
 from index.storage.layout import (
     GENERATION,
+    ITEMS,
+    LSA,
+    MODELS,
+    REFERENCE,
     Step,
     entry_of,
+    memory_of,
     photograph_cache,
     search_paths,
     tuning_cache,
@@ -91,3 +96,11 @@ def test_the_folders_of_an_index_are_named() -> None:
     assert photograph_cache(index_dir) == index_dir / "cache" / "photographs"
     assert tuning_cache(index_dir) == index_dir / "cache" / "tuning"
     assert search_paths(index_dir) == {FAISS: index_dir / "search.faiss", LANCE: index_dir / "search.lance"}
+
+
+def test_a_reader_loads_the_models_and_maps_the_rest(tmp_path: Path) -> None:
+    for name, size in ((LSA, 40), (REFERENCE, 500), (f"{MODELS}a-0.txt", 3), (f"{MODELS}b-0.txt", 4), (ITEMS, 9000)):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(size))
+    assert memory_of(tmp_path) == (2 * (3 + 4), 40 + 500)
