@@ -112,6 +112,7 @@ def build_index(
         write_rows(folder, trained, ReferenceSet.build(items, training, trained.residual(log_price)), settings.search)
         write_rejected(folder, read.rejects)
         finish(folder, manifest)
+        whole(WRITING, 1, 1)
         finished.remove()
     return BuildResult(
         rows=items.num_rows,

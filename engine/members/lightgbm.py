@@ -105,11 +105,6 @@ class LightGbm:
         """Log price (n,)."""
         return np.asarray(self._booster.predict(self._table.of(inputs, one_hot=False)), np.float64)
 
-    @staticmethod
-    def together(models: Sequence[LightGbm]) -> LightGbmFolds:
-        """The models of all folds, as one that predicts their mean."""
-        return LightGbmFolds(models)
-
     def expect_inputs(self, shape: InputShape) -> None:
         """Raise WrongContents unless the trees split on as many columns as there are."""
         self._table.expect_columns(self._booster.num_feature(), shape, one_hot=False)

@@ -27,11 +27,15 @@ Out = tuple[int, ...]
 """Folds that a model has not seen: one, or two."""
 
 
-class Member(Protocol):
-    """One fitted model."""
+class Predicts(Protocol):
+    """The part of a model that a mean needs."""
 
     def predict(self, inputs: Inputs) -> Float64:
         """Log price (n,)."""
+
+
+class Member(Predicts, Protocol):
+    """One fitted model."""
 
     def save(self, path: Path) -> None:
         """Write it without pickle."""
@@ -109,6 +113,7 @@ class MemberSpec:
     load: Callable[[Path, Mapping[str, Member]], Loaded]  # its file, and the fold's members that come before it
     cross_fit: Callable[[TrainingSet, Sequence[Out], Settings, int, OnProgress], CrossFitted] | None = None
     suffix: str = "safetensors"  # of its file
+    together: Callable[[Sequence[Any]], Predicts] | None = None  # models of all folds -> their mean, the quicker way
     package: str = ""  # that must be installed beside the engine, from the extra `trees`
     beside: bool = False  # is fitted in a thread of its own: lets go of the interpreter, shares no random numbers
     words_only: bool = False  # has nothing left to read where words are taken away

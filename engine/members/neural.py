@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from engine.features.inputs import Inputs, InputShape
-    from engine.members.neural_folds import NeuralFolds
     from engine.networks.batch import Batch
     from engine.networks.fused_head import FusedHead
     from engine.networks.scaling import PriceRange, Standardise
@@ -149,13 +148,6 @@ class NeuralMember:
             return torch.stack([head.price.inverse_transform(head(batch)) for head in self.heads]).mean(dim=0)
 
         return self._in_batches(mean, inputs).astype(np.float64)
-
-    @staticmethod
-    def together(members: Sequence[NeuralMember]) -> NeuralFolds:
-        """The members of all folds, as one that predicts their mean."""
-        from engine.members.neural_folds import NeuralFolds
-
-        return NeuralFolds(members)
 
     def fused(self, inputs: Inputs) -> Float32:
         """(n, last width) what the last hidden layer makes of n items: that of the first network.

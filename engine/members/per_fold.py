@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,27 +14,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from engine.features.inputs import Inputs
-    from engine.members.member import Member
-
-
-class Predicts(Protocol):
-    """The part of a model that a mean needs."""
-
-    def predict(self, inputs: Inputs) -> Float64:
-        """Log price (n,)."""
+    from engine.members.member import Member, Predicts
 
 
 class PerFold:
     """`FoldModels` of single models, in the order of their folds."""
 
-    def __init__(self, models: Sequence[Member]) -> None:
+    def __init__(self, models: Sequence[Member], together: Predicts | None = None) -> None:
+        """`together`: what answers for all of the models at once, where that is quicker than one by one."""
         self.models = models
-
-    @cached_property
-    def _together(self) -> Predicts | None:
-        """An answer for all of them at once, where the kind of model has one: it is quicker."""
-        together = getattr(type(self.models[0]), "together", None)
-        return None if together is None else together(self.models)
+        self._together = together
 
     def predict(self, inputs: Inputs) -> Float64:
         """Log price (n,): the mean of all models'."""

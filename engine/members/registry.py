@@ -22,7 +22,7 @@ from index.errors import UsageError
 if TYPE_CHECKING:
     from engine.features.inputs import Inputs, InputShape
     from engine.features.training_set import TrainingSet
-    from engine.members.member import CrossFitted, Out
+    from engine.members.member import CrossFitted, Out, Predicts
     from engine.settings.schema import Settings
     from index.arrays import Float64
     from index.progress import OnProgress
@@ -32,6 +32,18 @@ def _fit_neural(inputs: Inputs, log_price: Float64, settings: Any, context: FitC
     from engine.members.neural import NeuralMember
 
     return NeuralMember.fit(inputs, log_price, settings, context.seed, name=context.name, age_weight=context.age_weight)
+
+
+def _neural_together(models: Sequence[Any]) -> Predicts:
+    from engine.members.neural_folds import NeuralFolds
+
+    return NeuralFolds(models)
+
+
+def _boosters_together(models: Sequence[Any]) -> Predicts:
+    from engine.members.lightgbm import LightGbmFolds
+
+    return LightGbmFolds(models)
 
 
 def _load_neural(path: Path, fitted: Mapping[str, Member]) -> Loaded:
@@ -95,7 +107,15 @@ def _tree_spec(name: str, suffix: str, tunable: Mapping[str, Range], package: st
         member: Loaded = _trees(name).load(path, fitted)
         return member
 
-    return MemberSpec(fit, load, suffix=suffix, package=package, beside=True, tunable=tunable)
+    return MemberSpec(
+        fit,
+        load,
+        suffix=suffix,
+        together=_boosters_together if name == "gbdt" else None,
+        package=package,
+        beside=True,
+        tunable=tunable,
+    )
 
 
 _NETWORK = {
@@ -115,8 +135,8 @@ KERNELS = 7  # that are inverted for all folds: one before words are weighed, an
 _DEEP_TREES = {**_TREES, "depth": Range(3, 10, whole=True)}
 
 MEMBERS: dict[str, MemberSpec] = {
-    "mlp": MemberSpec(_fit_neural, _load_neural, tunable=_NETWORK),
-    "lexical": MemberSpec(_fit_neural, _load_neural, words_only=True, tunable=_NETWORK),
+    "mlp": MemberSpec(_fit_neural, _load_neural, together=_neural_together, tunable=_NETWORK),
+    "lexical": MemberSpec(_fit_neural, _load_neural, together=_neural_together, words_only=True, tunable=_NETWORK),
     "kernel": MemberSpec(None, _load_kernel, _cross_fit_kernel, tunable=_KERNEL),
     "finetuned": MemberSpec(_fit_finetuned, _load_finetuned, words_only=True),
     "gbdt": _tree_spec("gbdt", "txt", {**_TREES, "leaves": Range(7, 127, log=True, whole=True)}),
@@ -208,7 +228,9 @@ def load_fold_models(
     ]
     with ThreadPoolExecutor(threads) as pool:  # most of a load lets go of the interpreter
         models = pool.map(lambda path, earlier: load_member(member, path, earlier, shape), paths, fitted)
-        return PerFold(cast("list[Member]", list(models)))
+        alone = cast("list[Member]", list(models))
+    together = MEMBERS[member].together
+    return PerFold(alone, together and together(alone))
 
 
 def load_member(member: str, path: Path, fitted: Mapping[str, Member], shape: InputShape) -> Loaded:

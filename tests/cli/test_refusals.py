@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 USAGE, DATA, INDEX, DOWNLOAD = 2, 3, 4, 6
 HEADER = "sample_id,catalog_content,image_link,price\n"
-STAGE = re.compile(r"[a-z][\w ]*(\([\w@.-]+\))?(: [\d,]+( of [\d,]+.*)?)?")  # a line of progress
+STAGE = re.compile(r"[a-z][\w, ]*(\([\w@.-]+\))?(: [\d,]+( of [\d,]+.*)?)?")  # a line of progress
 
 Price = Callable[..., Any]
 Make = Callable[[Path], object]
@@ -324,7 +324,7 @@ def test_a_shortage_is_one_sentence_whatever_the_library_calls_it(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("engine.ensemble.price_model.load_member", fail)
+    monkeypatch.setattr("engine.members.registry.load_member", fail)
     refused(price("query", "Herbal tea", "--index", shop.index), 1, phrase)
 
 

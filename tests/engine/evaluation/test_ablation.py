@@ -109,7 +109,7 @@ class Memory:
 def test_prices_of_a_fold_change_nothing_in_how_refitted_members_price_that_fold(
     name: str, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train, "member_fits", lambda settings, threads: dict.fromkeys(settings.members, Memory))
+    monkeypatch.setattr(train, "member_fits", lambda settings, *_: dict.fromkeys(settings.members, Memory))
     before = whole_of(inputs, prices())
     here = before.oof.fold == 1
     dearer = prices() + np.where(here, np.random.default_rng(9).normal(0, 2, ROWS), 0)

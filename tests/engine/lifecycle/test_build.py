@@ -73,12 +73,13 @@ def test_no_row_is_predicted_from_its_own_price_or_a_near_duplicates(
     assert before["fold"][51] == before["fold"][63]
     oof = [name for name in before if name.startswith("oof_")]
     fold = before["fold"][51]
-    changed = {name: np.flatnonzero(before[name] != after[name]) for name in oof}
+    # A leave-out in closed form rounds by the size of the price that is left out.
+    changed = {name: np.flatnonzero(~np.isclose(before[name], after[name], rtol=0, atol=1e-4)) for name in oof}
     for name in oof:
         assert not set(np.flatnonzero(before["fold"] == fold)) & set(changed[name]), name
     assert len(changed["oof_mlp"]) and len(changed["oof_lexical"])  # the others did; trees go by the median
     for name in (each for each in before if each.startswith(f"nested_oof_{fold}_")):
-        assert (before[name] == after[name]).all(), name
+        np.testing.assert_allclose(after[name], before[name], rtol=0, atol=1e-4, err_msg=name)
 
 
 def test_what_a_build_reports_is_what_lies_in_the_index(shop: Any, tmp_path: Path) -> None:
@@ -107,9 +108,10 @@ def test_a_build_says_nothing_but_to_its_callback(
     build_index(written(wares()), tmp_path / "index", quick, on_progress=lambda *each: said.append(each))
     assert capfd.readouterr() == ("", "")
     stages = list(dict.fromkeys(stage for stage, _, _ in said))
-    assert stages.index("reading") < stages.index("texts (minilm)") < stages.index("fitting models")
+    assert stages.index("reading") < stages.index("texts (minilm)") < stages.index("building, fitting models")
     ends = {stage: (done, total) for stage, done, total in said}
-    assert all(total is None or done == total for done, total in ends.values())
+    assert all(total is None or done == total or stage.startswith("building") for stage, (done, total) in ends.items())
+    assert said[-1][1:] == (1000, 1000)
     assert all(total is None or 0 <= done <= total for _, done, total in said)
 
 
@@ -117,7 +119,9 @@ class StopHereError(BaseException):
     """As an interrupt: no handler of ours may swallow it."""
 
 
-@pytest.mark.parametrize("stage", ["reading", "texts (minilm)", "fitting models", "writing the index"])
+@pytest.mark.parametrize(
+    "stage", ["reading", "texts (minilm)", "building, fitting models", "building, writing the index"]
+)
 def test_a_build_that_is_stopped_leaves_the_old_index_current(
     stage: str, quick: Settings, written: Callable[..., Path], shop: Any, own_index: Path
 ) -> None:

@@ -113,7 +113,7 @@ def test_a_residual_comes_from_models_that_saw_neither_the_row_nor_its_near_dupl
     fold, log_price = rows.fold[-5:], items["log_price"].to_numpy().astype(np.float64)
     for place in range(5):  # the slow and obvious way: one row, one fold's models, the rows of the other folds
         one, f = inputs.take(np.array([place])), int(fold[place])
-        own = {name: each[f].predict(one) for name, each in old.model.models.members.items()}
+        own = {name: each.predict_unseen(one, fold[[place]]) for name, each in old.model.models.members.items()}
         for name, predicted in own.items():
             assert oof.oof[name][place - 5] == pytest.approx(predicted[0], abs=1e-5)
         blended = blend(own, old.model.parameters.weights)

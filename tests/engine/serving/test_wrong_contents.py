@@ -198,7 +198,7 @@ def _trees_of(path: Path) -> bytes:
 
 
 def _all_words(values: dict[str, Any]) -> None:
-    name = next(name for name in values if name.endswith("words.weight"))
+    name = next(name for name in values if name.endswith("words.scale"))
     values[name] = np.full_like(values[name], np.nan)
 
 
@@ -217,12 +217,12 @@ AT_OPENING: dict[str, tuple[Damage, str]] = {
     "a NaN in the lexical MLP": (tensors("models/lexical-2.safetensors", spoil("fields.bias", np.nan)), "lexical-2"),
     "a layer of another width": (tensors("models/mlp-0.safetensors", shorten("scaled_numbers.mean")), "mlp-0"),
     "a vocabulary of another size": (tensors("models/lexical-0.safetensors", shorten("columns")), "lexical-0"),
-    "a word's column out of range": (tensors("models/lexical-0.safetensors", spoil("columns", 2**40)), "lexical-0"),
+    "a word's column out of range": (tensors("models/lexical-0.safetensors", spoil("columns", 2**30)), "lexical-0"),
     "a NaN among the coefficients": (tensors("models/kernel-0.safetensors", spoil("coefficients", np.nan)), "kernel-0"),
-    "a NaN in the word table": (tensors("models/kernel-0.safetensors", spoil("table.data", np.nan)), "kernel-0"),
-    "a landmark out of range": (tensors("models/kernel-1.safetensors", spoil("table.landmarks", 60_000)), "kernel-1"),
-    "a landmark too few": (tensors("models/kernel-1.safetensors", shorten("coefficients")), "kernel-1"),
-    "a word without a weight": (tensors("models/kernel-1.safetensors", shorten("weight.text")), "kernel-1"),
+    "a NaN in the word table": (tensors("models/kernel-0.safetensors", spoil("weights", np.nan)), "kernel-0"),
+    "a landmark out of range": (tensors("models/kernel-0.safetensors", spoil("postings.landmarks", 60_000)), "kernel-0"),
+    "a landmark too few": (tensors("models/kernel-0.safetensors", shorten("coefficients")), "kernel-0"),
+    "a word without a weight": (tensors("models/kernel-0.safetensors", shorten("columns.text")), "kernel-0"),
     "trees of another table": (text("models/gbdt-0.txt", (r'"columns": \[\d+, ', '"columns": [')), "gbdt-0"),
     "trees cut short": (text("models/gbdt-0.txt", (r"(?s)Tree=1.*", "")), "gbdt-0"),
     "trees of unknown columns": (text("models/gbdt-1.txt", (r'"reads": \["words"', '"reads": ["wards"')), "gbdt-1"),
