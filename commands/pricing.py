@@ -62,7 +62,7 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     price query "Running shoe, blue" --set brand=Acme --set weight=0.4
     """
     prepare()
-    from dataclasses import asdict, replace
+    from dataclasses import asdict
 
     from engine.serving.pricer import Item, Pricer, require_overrides, with_overrides
     from index.errors import DataRefused
@@ -76,7 +76,7 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     if not text.strip() and not (image or "").strip():
         raise DataRefused("There is nothing to price: give the item's TEXT, its --image, or both.")
     photographs = Photographs(allow_paths=True, fetch_missing=True, allow_private_addresses=private)
-    pricer = Pricer.open(index_dir, replace(machine, one_item=True))
+    pricer = Pricer.open(index_dir, machine)
     correction = with_overrides(pricer.correction, **given)
     quote = pricer.price([Item(text, image, further)], correction=correction, photographs=photographs, answer=answer)[0]
     currency, band = pricer.manifest.currency, correction.band

@@ -16,14 +16,14 @@ from index.errors import UsageError
 __all__ = ["ENCODERS", "Encoder", "EncoderSpec", "Modality", "find_spec", "open_encoder", "require_encoder"]
 
 
-def open_encoder(name: str, *, device: str = "auto", precision: str = "auto", one_item: bool = False) -> Encoder:
+def open_encoder(name: str, *, device: str = "auto", precision: str = "auto") -> Encoder:
     """Open NAME, or NAME@PATH with weights from a file or folder.
 
-    `device` is auto, cpu, cuda or cuda:N; `precision` is auto, fp32, bf16 or fp16; `one_item` as in `Runtime`. Raises
-    UsageError for a name, device or precision that cannot be used, DataRefused for weights that do not fit,
-    DownloadNeeded for weights that are not here.
+    `device` is auto, cpu, cuda or cuda:N; `precision` is auto, fp32, bf16 or fp16. Raises UsageError for a name,
+    device or precision that cannot be used, DataRefused for weights that do not fit, DownloadNeeded for weights that
+    are not here.
     """
-    runtime = Runtime(device, precision, one_item)
+    runtime = Runtime(device, precision)
     return _open(*require_encoder(name), runtime)
 
 

@@ -32,20 +32,12 @@ class Runtime:
 
     device: str = "auto"  # auto, cpu, cuda or cuda:N
     precision: str = "auto"  # one of PRECISIONS
-    one_item: bool = False
-    """Whether the process encodes one item and ends: what takes longer to load than that is done without, if nothing
-    else is asked for."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", self.device):
             raise UsageError(f"device '{self.device}' is not known: use auto, cpu, cuda or cuda:N.")
         if self.precision not in PRECISIONS:
             raise UsageError(f"precision '{self.precision}' is not one of {', '.join(PRECISIONS)}.")
-
-    @property
-    def by_numpy(self) -> bool:
-        """Tell whether numpy is to do, in fp32 on the CPU, what torch would do once it is imported."""
-        return self.one_item and self.device in ("auto", "cpu") and self.precision in ("auto", "fp32")
 
     def resolve(self, *, cpu: str = "fp32", gpu: str = "bf16") -> Device:
         """Return what is used: `auto` may fall back; anything named is used, or refused with a UsageError.

@@ -17,7 +17,6 @@ from index.encoders.weights import (
     check_hashes,
     guard_torchvision,
     identity_of,
-    read_arrays,
     read_config,
     read_model,
     read_model_config,
@@ -131,16 +130,11 @@ def open_sentence(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Sen
 
 
 def _open_bert(spec: EncoderSpec, folder: Path, weights: list[Path], runtime: Runtime) -> Sentence:
-    """A BERT by our own forward pass: `index.encoders.bert.network`, or for one item `index.encoders.bert.arrays`."""
+    """A BERT by our own forward pass: `index.encoders.bert.network`."""
     hashes = check_hashes(spec, [*weights, folder / "tokenizer.json", folder / "config.json"])
     shape = _bert_shape(folder / "config.json")
     spec = replace(spec, dim=shape.width)
     tokeniser = read_tokeniser(folder / "tokenizer.json", min(spec.max_length, shape.positions), side="right")
-    if runtime.by_numpy:
-        from index.encoders.bert.arrays import ArrayBert
-
-        arrays = ArrayBert(shape, read_arrays(weights[0], shape.tensors(), shape.unread()))
-        return Sentence(spec, identity_of(spec, hashes), tokeniser, arrays, spec.batch_size, on_cpu=False)
     from index.encoders.bert.network import Bert
 
     device = runtime.resolve(cpu="bf16")

@@ -14,15 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from index.arrays import Float32
-from index.contents import WrongContents
 from index.encoders.device import Device
 from index.encoders.registry import EncoderSpec
 from index.errors import DataRefused, UsageError
 from index.files import sha256_file
-from index.tensors import map_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -144,19 +140,6 @@ def read_tensors(path: Path, expected: Shapes, unread: Shapes) -> "dict[str, tor
     check_tensors(path, tensor_shapes([path]), expected, unread)
     with _opened(path, "pt") as file:
         return {name: file.get_tensor(name).float() for name in expected}
-
-
-def read_arrays(path: Path, expected: Shapes, unread: Shapes) -> dict[str, Float32]:
-    """The same for numpy, without torch: tensors of float32 stay where they lie in the file, mapped.
-
-    Raises DataRefused as `read_tensors` does.
-    """
-    check_tensors(path, tensor_shapes([path]), expected, unread)
-    try:
-        tensors = map_tensors(path)
-    except (WrongContents, OSError) as error:
-        raise DataRefused(f"{path} cannot be read as safetensors ({error}).") from error
-    return {name: np.asarray(tensors[name], np.float32) for name in expected}
 
 
 @contextmanager

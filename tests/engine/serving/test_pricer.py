@@ -18,7 +18,6 @@ from engine.serving.pricer import Item, Pricer, Quote, with_overrides
 from engine.settings.read import read_settings
 from index.catalogue.fields import parse_fields
 from index.encoders import open_encoder
-from index.encoders.device import Runtime
 from index.errors import DataRefused, IndexUnusable, UsageError
 from index.storage.generations import current_generation
 from index.storage.items_table import ItemStore
@@ -56,23 +55,13 @@ def test_python_and_the_command_give_the_same_quote(
     text: str, with_photograph: bool, shop: Any, price: Callable[..., Any]
 ) -> None:
     image = str(shop.photograph) if with_photograph else None
-    quote = asdict(Pricer.open(shop.index, Runtime(one_item=True)).price([Item(text, image)])[0])
+    quote = asdict(Pricer.open(shop.index).price([Item(text, image)])[0])
     said = price("query", text, *(["--image", image] if image else []), "--index", shop.index, "--json").json
     assert {key: said[key] for key in quote} == {
         **quote,
         "comparables": [dict(one) for one in quote["comparables"]],
         "notes": list(quote["notes"]),
     }
-
-
-def test_one_item_by_numpy_is_priced_as_by_torch_in_fp32(shop: Any) -> None:
-    by_numpy, by_torch = (
-        Pricer.open(shop.index, runtime) for runtime in (Runtime(one_item=True), Runtime("cpu", "fp32"))
-    )
-    for text in TEXTS:
-        one, other = (pricer.price([Item(text)])[0] for pricer in (by_numpy, by_torch))
-        assert one.price == pytest.approx(other.price, rel=1e-4)
-        assert [row.item_id for row in one.comparables] == [row.item_id for row in other.comparables]
 
 
 def test_a_frame_gets_the_prices_of_its_items_under_its_own_index(shop: Any, pricer: Pricer) -> None:

@@ -220,7 +220,7 @@ AT_OPENING: dict[str, tuple[Damage, str]] = {
     "a word's column out of range": (tensors("models/lexical-0.safetensors", spoil("columns", 2**30)), "lexical-0"),
     "a NaN among the coefficients": (tensors("models/kernel-0.safetensors", spoil("coefficients", np.nan)), "kernel-0"),
     "a NaN in the word table": (tensors("models/kernel-0.safetensors", spoil("weights", np.nan)), "kernel-0"),
-    "a landmark out of range": (tensors("models/kernel-0.safetensors", spoil("postings.landmarks", 60_000)), "kernel-0"),
+    "a landmark out of range": (tensors("models/kernel-0.safetensors", spoil(".landmarks", 60_000)), "kernel-0"),
     "a landmark too few": (tensors("models/kernel-0.safetensors", shorten("coefficients")), "kernel-0"),
     "a word without a weight": (tensors("models/kernel-0.safetensors", shorten("columns.text")), "kernel-0"),
     "trees of another table": (text("models/gbdt-0.txt", (r'"columns": \[\d+, ', '"columns": [')), "gbdt-0"),

@@ -218,7 +218,7 @@ def test_an_encoder_is_opened_when_it_is_needed_once_and_as_asked_for(opened):
     encoders.encode(ITEMS, Folder())
     encoders.records()
     assert {name: len(each) for name, each in opened.items()} == {"minilm": 1, "pixels": 1}
-    assert opened["minilm"][0].runtime == {"device": "cuda:1", "precision": "bf16", "one_item": False}
+    assert opened["minilm"][0].runtime == {"device": "cuda:1", "precision": "bf16"}
 
 
 def test_equal_words_are_encoded_once_and_what_a_cache_holds_not_again(opened, tmp_path):

@@ -11,12 +11,6 @@ def test_the_names_of_precisions_come_back() -> None:
     assert [Runtime("cpu", name).resolve().precision for name in ("fp32", "bf16", "fp16")] == ["fp32", "bf16", "fp16"]
 
 
-def test_one_item_goes_by_numpy_unless_what_is_asked_for_needs_torch() -> None:
-    assert Runtime(one_item=True).by_numpy and Runtime("cpu", "fp32", one_item=True).by_numpy
-    for asked in (Runtime(), Runtime("cuda", one_item=True), Runtime("cpu", "bf16", one_item=True)):
-        assert not asked.by_numpy
-
-
 def test_training_takes_no_fp16() -> None:
     with pytest.raises(UsageError, match="fp16 loses small gradients"):
         Runtime("cpu", "fp16").resolve_for_training()

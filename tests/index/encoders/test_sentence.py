@@ -87,35 +87,6 @@ def test_precision_does_not_change_the_identity(minilm: Encoder) -> None:
     assert open_encoder("minilm", device="cpu", precision="bf16").identity == minilm.identity
 
 
-def test_minilm_by_numpy_for_one_item_equals_minilm_by_torch(minilm: Encoder, texts: list[str]) -> None:
-    by_numpy = open_encoder("minilm", one_item=True)
-    assert by_numpy.identity == minilm.identity
-    np.testing.assert_allclose(by_numpy.encode(texts), minilm.encode(texts), atol=1e-6)
-
-
-@pytest.mark.parametrize("kept_as", ["float32", "float16", "bfloat16"])
-def test_numpy_reads_weights_of_every_precision_as_torch_does(
-    tiny_bert: Path, tmp_path: Path, texts: list[str], kept_as: str
-) -> None:
-    import torch
-
-    def convert(tensors: dict[str, Any]) -> None:
-        tensors.update({name: tensor.to(getattr(torch, kept_as)) for name, tensor in tensors.items()})
-
-    name = f"minilm@{spoil(tiny_bert, tmp_path / kept_as, convert)}"
-    by_torch = open_encoder(name, device="cpu", precision="fp32").encode(texts)
-    np.testing.assert_allclose(open_encoder(name, one_item=True).encode(texts), by_torch, atol=1e-6)
-
-
-def test_gelu_by_numpy_is_the_librarys_to_its_last_digits() -> None:
-    import torch
-
-    from index.encoders.bert.arrays import gelu
-
-    values = np.concatenate([np.linspace(-12, 12, 4001), [0.0, 1e-30, -1e-30, 88.0, -88.0]]).astype(np.float32)
-    np.testing.assert_allclose(gelu(values), torch.nn.functional.gelu(torch.from_numpy(values)), atol=1e-6, rtol=1e-6)
-
-
 def test_a_text_has_the_same_vector_alone_and_in_any_batch(minilm: Encoder, texts: list[str]) -> None:
     together = minilm.encode(texts)
     backwards = minilm.encode(texts[::-1])[::-1]
@@ -259,15 +230,14 @@ SPOILT: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
 
 @pytest.mark.parametrize("kind", SPOILT)
 @pytest.mark.parametrize("name", ["minilm", "qwen3-0.6b"])
-@pytest.mark.parametrize("one_item", [False, True])
 def test_tensors_that_do_not_fit_are_refused_by_name(
-    request: pytest.FixtureRequest, tmp_path: Path, name: str, kind: str, one_item: bool
+    request: pytest.FixtureRequest, tmp_path: Path, name: str, kind: str
 ) -> None:
     change, message = SPOILT[kind]
     folder = request.getfixturevalue("tiny_bert" if name == "minilm" else "tiny_qwen3")
     path = spoil(folder, tmp_path / kind, change)
     with pytest.raises(DataRefused, match=message):
-        open_encoder(f"{name}@{path}", one_item=one_item)
+        open_encoder(f"{name}@{path}")
 
 
 @pytest.mark.parametrize(
