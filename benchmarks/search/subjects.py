@@ -87,7 +87,8 @@ def faiss_with(kind: str, rows: PriceOrder) -> Search:
         index.add(rows.vectors[run] if turn is None else rows.vectors[run] @ turn)
 
     def search(query: np.ndarray, start: int, end: int) -> np.ndarray:
-        band = faiss.IDSelectorRange(start, end, True)
+        # Panorama's lists lose rows where ids are assumed to be sorted, which they are: see findings/.
+        band = faiss.IDSelectorRange(start, end, kind != "ivf-panorama")
         turned = query[None] if turn is None else query[None] @ turn
         found: np.ndarray = index.search(turned, K, params=parameters(sel=band))[1][0]
         return found

@@ -26,7 +26,7 @@ from index.search.price_order import PriceOrder
 
 GPU_ROWS = 20_000  # of an index from which looking for a GPU, which loads torch, pays
 MEMORY_SHARE = 0.8  # of the machine's memory that vectors and codes may take
-BYTES_PER_NUMBER = 5.5  # float32, int8, and a projection of half the width at most
+BYTES_PER_NUMBER = 5.5  # float32, int8, and the levels of a scan: half the width at most
 
 Paths = Mapping[str, Path]
 """Path of each backend that keeps something on the disk: a file of FAISS's, the folder of a Lance table."""

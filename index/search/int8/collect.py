@@ -10,13 +10,13 @@ import numpy as np
 
 from index.arrays import Float32, Int8, Int16, Int32, Int64, UInt8
 from index.compiled import compiled
-from index.search.int8.levels import LARGEST_INT16, bounds
+from index.search.int8.codes import LARGEST_INT16
+from index.search.int8.levels import bounds
 from index.search.int8.loops import compact, encode, rank
 from index.search.int8.products import LINE, ROWS, gather, halve, multiply_row, prefetch
 
 FEW = 32  # rows of which the highest bound alone counts for the first threshold
 CHUNK = 1024  # rows of which those that pass are gathered before the next level is read
-TILE_ROWS = 4096  # that many queries look at in turn: the codes stay in the cache
 LOWEST = np.float32(-3e38)  # below every bound but that of a row that is not to be seen
 HOPEFUL = 8  # times k rows are looked at first, for a high threshold
 
@@ -101,13 +101,13 @@ def collect(
     vectors: Float32, rows: Int64, groups: Int64, excluded_group: int, query: Float32, k: int, slack: np.float32,
     first_code: UInt8, outside: UInt8, lines: Int8, first_query: Int8, line_query: Int16, level_numbers: Float32,
     code: Int8, scale: Float32, error: Float32, code_query: Int16, numbers: Float32,
-    first: int, last: int, threshold: np.float32, count: int, position: Int64, low: Float32, high: Float32,
-) -> tuple[int, np.float32]:  # fmt: skip
-    """Write every row of [first, last) that may be among a query's k nearest into `position`, from `count` on.
+    first: int, last: int, position: Int64, low: Float32, high: Float32,
+) -> int:  # fmt: skip
+    """Write every row of [first, last) that may be among a query's k nearest into `position`; return how many.
 
-    Return how many there are then, and the threshold for the rows to come. First all rows by their `first_code`; what
-    may pass by one of the `lines` after the other, then by the whole codes. `numbers`: the query's scale, its length,
-    and last what is the same for every row. `groups` may be empty; the capacity of `position` is four times k at least.
+    First all rows by their `first_code`; what may pass by one of the `lines` after the other, then by the whole codes.
+    `numbers`: the query's scale, its length, and last what is the same for every row. `groups` may be empty; the
+    capacity of `position` is four times k at least.
     """
     halves, totals = np.empty((2, len(code_query)), np.int8), np.empty(len(lines), np.int64)
     line_halves, total = np.empty((len(lines), 2, LINE), np.int8), halve(code_query, halves)
@@ -119,7 +119,7 @@ def collect(
         bounds(first_code, outside, first_query, level_numbers[0], first, last, above)
     else:
         _bounds_of_rows(code, scale, error, code_query, halves, total, numbers, first, last, above)
-    hopeful = _hopeful(above, k) if threshold == LOWEST else np.float32(np.inf)
+    count, threshold, hopeful = 0, LOWEST, _hopeful(above, k)
     hits, scores = np.empty(CHUNK, np.int32), np.empty(CHUNK, np.float32)
     # The first round takes the likeliest rows alone, for a high threshold; the second all others that reach it.
     for hopefuls in (True, False):
@@ -143,9 +143,9 @@ def collect(
                 vectors, rows, groups, excluded_group, query, k, slack, code, scale, error,
                 code_query, halves, total, numbers, hits, hit, threshold, count, position, low, high,
             )  # fmt: skip
-        if count > (k if hopefuls else 2 * k):
+        if count > k:
             count, threshold = compact(vectors, rows, query, k, slack, count, position, low, high)
-    return count, threshold
+    return count
 
 
 @compiled
@@ -155,37 +155,14 @@ def collect_many(
     code: Int8, scale: Float32, error: Float32, code_query: Int16, numbers: Float32,
     start: Int64, end: Int64, counts: Int64, position: Int64, low: Float32, high: Float32, begin: int, stop: int,
 ) -> None:  # fmt: skip
-    """Call `collect` for queries [begin, stop) in price order, on some thousands of rows at a time.
-
-    A threshold comes first, from rows in the middle of each band.
-    """
-    thresholds = np.full(stop - begin, LOWEST, np.float32)
-    at, until = start[begin], end[begin:stop].max()
-    for pass_ in range(-1, (until - at + TILE_ROWS - 1) // TILE_ROWS):
-        for q in range(begin, stop):
-            if pass_ < 0:
-                middle = (start[q] + end[q]) // 2
-                first, last = max(start[q], middle - TILE_ROWS // 2), min(end[q], middle + TILE_ROWS // 2)
-                if end[q] - start[q] <= 2 * TILE_ROWS:
-                    continue
-            else:
-                first, last = max(start[q], at + pass_ * TILE_ROWS), min(end[q], at + (pass_ + 1) * TILE_ROWS)
-            if first >= last:
-                continue
-            count, threshold = collect(
-                vectors, rows, groups, excluded_group[q], queries[q], k, slack,
-                first_code, outside, lines, first_query[q], line_query[q], level_numbers[q],
-                code, scale, error, code_query[q], numbers[q],
-                first, last, thresholds[q - begin], counts[q], position[q], low[q], high[q],
-            )  # fmt: skip
-            if pass_ < 0:
-                if count > k:
-                    _, threshold = compact(vectors, rows, queries[q], k, slack, count, position[q], low[q], high[q])
-                count = 0
-            thresholds[q - begin], counts[q] = threshold, count
+    """Call `collect` for queries [begin, stop)."""
     for q in range(begin, stop):
-        if counts[q] > k:
-            counts[q], _ = compact(vectors, rows, queries[q], k, slack, counts[q], position[q], low[q], high[q])
+        counts[q] = collect(
+            vectors, rows, groups, excluded_group[q], queries[q], k, slack,
+            first_code, outside, lines, first_query[q], line_query[q], level_numbers[q],
+            code, scale, error, code_query[q], numbers[q],
+            start[q], end[q], position[q], low[q], high[q],
+        )  # fmt: skip
 
 
 @compiled
@@ -200,12 +177,9 @@ def search_one(
     encode(query.astype(np.float64), np.zeros(1), LARGEST_INT16, longest, np.float64(slack), whole_query, numbers)
     position, low, high = np.empty(capacity, np.int64), np.empty(capacity, np.float32), np.empty(capacity, np.float32)
     offsets = np.zeros(2, np.int64)
-    count, _ = collect(
+    offsets[1] = collect(
         vectors, rows, groups, excluded_group, query[0], k, slack,
         first_code, outside, lines, first_query[0], line_query[0], level_numbers[0],
-        code, scale, error, whole_query[0], numbers[0], first, last, LOWEST, 0, position, low, high,
+        code, scale, error, whole_query[0], numbers[0], first, last, position, low, high,
     )  # fmt: skip
-    if count > k:
-        count, _ = compact(vectors, rows, query[0], k, slack, count, position, low, high)
-    offsets[1] = count
     rank(vectors, rows, query, offsets, position, k, nearest, similarity, 0, 1)

@@ -15,14 +15,13 @@ import numpy as np
 
 from index.arrays import Float32, Float64, Int8, Int16, Int32, UInt8
 from index.compiled import compiled
-from index.search.int8.codes import LARGEST, LONGEST, ROUNDING, SLACK, STEP, Projection
+from index.search.int8.codes import LARGEST, LARGEST_INT16, LONGEST, ROUNDING, SLACK, STEP, Projection
 from index.search.int8.products import FOUR, LINE, ROWS, SIGN, multiply_block
 
 ENERGY = 0.7  # share of the squared lengths that the first level's directions must hold
 SAMPLED_ROWS = 10_000
 MOST_LINES = 3
 MOST = 255  # of a byte
-LARGEST_INT16 = 32639  # whose upper byte is a byte still
 STRETCH = 1024  # rows whose products are held at once: they stay in the nearest cache
 
 

@@ -1,8 +1,9 @@
 """Search exactly over byte codes: scan, keep what may be among the nearest, score that by the vectors themselves.
 
-Few queries scan their bands one by one, first by the coarse codes. Many are multiplied at once: queries in price order
-share a tile of rows, and each keeps its candidates from the tile of products while that is still in the cache. The
-products are of int8 and exact where the processor has instructions for them; elsewhere float32 holds the same integers.
+Few queries scan their bands one by one, by the levels of `index.search.int8.levels`. Many are multiplied at once:
+queries in price order share a tile of rows, and each keeps its candidates from the tile of products while that is still
+in the cache. The products are of int8 and exact where the processor has instructions for them; elsewhere float32 holds
+the same integers.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.arrays import Float32, Float64, Int8, Int64
-from index.search.int8.codes import LARGEST, LONGEST, SLACK, Codes, Level, encode_rows
+from index.search.int8.codes import LARGEST, LARGEST_INT16, LONGEST, SLACK, Codes, Level, encode_rows
 from index.search.price_order import PriceOrder, tiles
 from index.search.similarity import no_neighbours
 
-LARGEST_INT16 = 32639  # whose upper byte is a byte still
+if TYPE_CHECKING:
+    from index.search.int8.levels import Levels
+
+FEW_ROWS = 2048  # of which one query reads the whole codes sooner than it is projected
 BATCHED = 12  # queries in a tile from which a product pays
 TILE_QUERIES = 256
 TILE_ROWS = 4096  # 4 MB of products: they stay in the cache until they are read
@@ -46,6 +50,8 @@ class Scan:
         self._whole = QueryEncoder(self._codes.whole)
         coarse = self._codes.coarse
         self._levels = _unwritable(levels.NO_LEVELS if coarse is None else levels.cut(coarse))
+        nothing: Levels = _unwritable(levels.NO_LEVELS)
+        self._no_levels = (nothing, *nothing.encode(np.zeros((1, 0)), np.zeros(1)))
         self._directions = np.zeros((0, rows.vectors.shape[1])) if coarse is None else coarse.directions.astype(float)
         self._threads = threads or available_threads()
         self._pool = ThreadPoolExecutor(max(1, self._threads - 1), thread_name_prefix="scan")
@@ -95,7 +101,10 @@ class Scan:
     def _alone(self, query: Float32, band: tuple[int, int], excluded_group: int, k: int) -> tuple[Int64, Float32]:
         nearest, similarity = no_neighbours(1, k)
         rows, whole, levels = self._rows, self._codes.whole, self._levels
-        code, lines, numbers = levels.encode(*self._project(query))
+        if band[1] - band[0] <= FEW_ROWS:
+            levels, code, lines, numbers = self._no_levels
+        else:
+            code, lines, numbers = levels.encode(*self._project(query))
         self._collect.search_one(
             rows.vectors, rows.rows, rows.groups, excluded_group, query, k, np.float32(SLACK),
             levels.code, levels.outside, levels.lines, code, lines, numbers,
