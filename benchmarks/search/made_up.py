@@ -44,11 +44,7 @@ class MadeUp:
 
     @classmethod
     def of(cls, rows: int, dim: int, random: np.random.Generator, flat: bool = False) -> MadeUp:
-<<<<<<< HEAD
-        """Rows; nine tenths of the length in a third of the directions unless `flat`."""
-=======
         """Make so many rows; nine tenths of the length in a third of the directions unless `flat`."""
->>>>>>> search13
         kinds = max(1, rows // KIND)
         strength = np.ones(dim) if flat else np.arange(1, dim + 1) ** -0.6
         turn = np.linalg.qr(random.standard_normal((dim, dim)))[0].astype(np.float32)
