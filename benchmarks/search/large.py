@@ -27,7 +27,7 @@ from made_up import K, MadeUp, Queries, queries_within
 from subjects import THREADS, ours
 
 from index.arrays import chunks
-from index.search.int8.codes import encode_rows
+from index.search.int8.codes import CHUNK_ROWS, SAMPLED_ROWS, Codes, Projection, empty_level, encode_chunk, encode_rows
 from index.search.price_order import PriceOrder
 from index.search.similarity import nearest
 
@@ -37,13 +37,26 @@ TIMED = 20  # queries that it is timed with
 
 
 def mapped(made: MadeUp, path: Path) -> PriceOrder:
-    """Write the rows to a file, and encode what is mapped of it."""
-    rows = np.memmap(path, np.float32, "w+", shape=(len(made.kind), len(made.strength)))
-    order = made.fill(rows)
-    rows.flush()
-    order = replace(order, codes=encode_rows(rows))
+    """Write the rows to a file, encode what was written, and map it; no more of it is held than a chunk."""
+    dim = len(made.strength)
+    sample: list[np.ndarray] = []
+    with path.open("wb") as file:
+        for part in made.vectors(made.kind):
+            file.write(part.data)
+            sample.append(part[:: max(1, len(made.kind) // SAMPLED_ROWS)])
+    # The directions are drawn from a sample; all rows are encoded by them, as rows that are added to an index are.
+    codes = encode_rows(np.concatenate(sample))
+    coarse = codes.coarse
+    if coarse is not None:
+        level = empty_level(len(made.kind), len(coarse.directions))
+        coarse = Projection(level, np.empty(len(made.kind), np.float32), coarse.directions)
+    codes = Codes(empty_level(len(made.kind), dim), coarse)
+    for run in chunks(len(made.kind), CHUNK_ROWS):
+        count, offset = (run.stop - run.start) * dim, run.start * dim * 4
+        encode_chunk(np.fromfile(path, np.float32, count, offset=offset).reshape(-1, dim), codes, run)
+    rows = np.memmap(path, np.float32, "r", shape=(len(made.kind), dim))
     rows._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined]  # few rows are read, far from each other
-    return order
+    return replace(made.order(rows), codes=codes)
 
 
 def brute_force(rows: PriceOrder, queries: Queries, query: int) -> np.ndarray:
@@ -51,7 +64,7 @@ def brute_force(rows: PriceOrder, queries: Queries, query: int) -> np.ndarray:
     best = np.zeros(0, np.int64)
     for run in chunks(int(queries.end[query] - queries.start[query]), 100_000):
         here = np.arange(run.start, run.stop) + int(queries.start[query])
-        scores = rows.vectors[here[0] : here[-1] + 1] @ queries.vectors[query]
+        scores = np.array(rows.vectors[here[0] : here[-1] + 1]) @ queries.vectors[query]
         likely = here[np.argsort(-scores, kind="stable")[: K + 64]]
         best = nearest(rows.vectors, rows.rows, np.sort(np.append(best, likely)), queries.vectors[query], K)[0]
     return best

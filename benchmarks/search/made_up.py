@@ -60,12 +60,8 @@ class MadeUp:
             own = self.random.standard_normal((len(kind[run]), len(self.strength)), np.float32)
             yield unit_rows(((self.middle[kind[run]] + np.float32(0.7) * own) * self.strength) @ self.turn)
 
-    def fill(self, rows: np.ndarray) -> PriceOrder:
-        """Write the vectors into `rows` (rows, dim), which may be a mapped file."""
-        at = 0
-        for part in self.vectors(self.kind):
-            rows[at : at + len(part)] = part
-            at += len(part)
+    def order(self, rows: np.ndarray) -> PriceOrder:
+        """The rows (rows, dim), which their maker was asked for, as an index has them."""
         return PriceOrder(rows, self.log_price, np.arange(len(rows)), np.zeros(0, np.int64))
 
     def queries(self, count: int) -> tuple[np.ndarray, np.ndarray]:

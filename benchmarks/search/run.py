@@ -131,7 +131,11 @@ def sets(given: argparse.Namespace) -> Iterator[tuple[str, PriceOrder, np.ndarra
     for size in given.size:
         rows, dim = (int(part) for part in size.split("x"))
         made = MadeUp.of(rows, dim, np.random.default_rng(given.seed), given.flat)
-        yield size, made.fill(np.empty((rows, dim), np.float32)), *made.queries(10_000)
+        vectors, at = np.empty((rows, dim), np.float32), 0
+        for part in made.vectors(made.kind):
+            vectors[at : at + len(part)] = part
+            at += len(part)
+        yield size, made.order(vectors), *made.queries(10_000)
     if given.index:
         from engine.ensemble.reference import ReferenceSet
         from index.storage.generations import current_generation

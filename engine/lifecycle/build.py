@@ -85,8 +85,7 @@ def build_index(
         reading = replace(settings.catalogue, currency=settings.currency)
         read = read_catalogue(catalogue, reading, priced=True, as_of=as_of, on_progress=on_progress)
         refuse_most_rejects(catalogue, read, settings.most_rejects)
-        settings = with_as_of(catalogue, read.items["date"], settings)
-        settings = replace(settings, currency=read.reading.currency or DEFAULT_CURRENCY)
+        settings = _as_read(catalogue, read, settings)
         fingerprints = read_fingerprints(photographs, read.items["image"].to_pylist(), on_progress)
         settings, items, groups = _grouped(read, fingerprints, settings)
         log_price = items["log_price"].to_numpy().astype(np.float64)
@@ -124,6 +123,12 @@ def build_index(
         seconds=time.monotonic() - started,
         reading_notes=(*read.reading_notes, *age_notes, *cluster_notes(cluster)),
     )
+
+
+def _as_read(catalogue: Path, read: Catalogue, settings: Settings) -> Settings:
+    """The settings with the currency and the date of what was read."""
+    settings = with_as_of(catalogue, read.items["date"], settings)
+    return replace(settings, currency=read.reading.currency or DEFAULT_CURRENCY)
 
 
 def _connected(ray: str | None) -> AbstractContextManager[Cluster | None]:
