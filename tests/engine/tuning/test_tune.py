@@ -37,7 +37,7 @@ from index.storage.generations import current_generation, writing
 from index.storage.layout import CACHE, OUT_OF_FOLD, REFERENCE
 from index.storage.manifest import read_manifest, write_manifest
 
-POOR = {"k": 2, "band": 0.1, "decay": 0.1, "alpha": 1.5}
+POOR = {"k": 2, "band": 0.6, "decay": 0.1, "alpha": 4.0}
 CORRECTION = ("correction",)
 FOLDS = 3
 
