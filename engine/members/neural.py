@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     Head = FusedHead | WordsHead
 
 LEAST_ROWS = 2  # a word or category that fewer training rows have can only be learned by heart
-MOST_LEAST_ROWS = 12  # of a word, where there are rows in plenty: a third of the words, and none that is missed
-ROWS_PER_LEAST_ROW = 500  # training rows for each row that a word must have
 WORDS_NORM = 4.0  # an item's words share this norm, so that a long text does not shout
 ROWS_AT_ONCE = 4096  # priced in one forward pass
 ROWS_CHECKED = 1024  # after training
@@ -104,7 +102,7 @@ class NeuralMember:
         tabular = inputs.tabular
         known = KnownCategories(()) if tabular is None else KnownCategories.fit(tabular, LEAST_ROWS)
         shape = Shape.of(inputs, settings, known)
-        columns = inputs.frequent_words(_least_rows(len(inputs))) if settings.head == "words" else np.empty(0, np.int64)
+        columns = inputs.frequent_words(LEAST_ROWS) if settings.head == "words" else np.empty(0, np.int64)
         words = _weighted(inputs.words, columns)
         rows = Rows(inputs, shape.dims, words, None if tabular is None else known.places(tabular))
         price = np.asarray(log_price, np.float32)[:, None]
@@ -251,11 +249,6 @@ def _modalities(inputs: Inputs) -> dict[str, int]:
     """
     seen = {name: vectors.shape[1] for name, vectors in inputs.vectors.items() if vectors.any()}
     return seen or {name: vectors.shape[1] for name, vectors in inputs.vectors.items()}
-
-
-def _least_rows(rows: int) -> int:
-    """Least number of rows that a word has which a network of so many training rows knows."""
-    return min(MOST_LEAST_ROWS, max(LEAST_ROWS, rows // ROWS_PER_LEAST_ROW))
 
 
 def _price_scale(shape: Shape) -> Standardise | PriceRange:

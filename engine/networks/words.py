@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from engine.networks.batch import Batch, HeadShape
 from engine.networks.fused_head import Dropout
 from engine.networks.scaling import FARTHEST, FurtherColumns, PriceRange, Standardise
+from index.arrays import chunks
 
 if TYPE_CHECKING:
     from engine.features.inputs import Inputs
@@ -23,6 +24,7 @@ UNIT_DIM = 8  # of the learned embedding of the unit
 FIRST_SPREAD = 0.02  # of a word's weights before it has taught anything
 LAST_WIDTH = 64
 MOST_INT8 = 127
+ITEMS_AT_ONCE = 8  # some 400 words each: their rows as floats stay in the cache
 
 
 class _SumOfRows(torch.autograd.Function):
@@ -91,17 +93,20 @@ class Int8WordTable(nn.Module):
         table.weight = (learned / table.scale).round().to(torch.int8)
         return table
 
-    def rows(self, words: Tensor | slice) -> Tensor:
-        """(words, width) float32."""
-        return self.weight[words] * self.scale[words]
-
     def forward(self, batch: Batch) -> Tensor:
-        words = batch.words
-        if len(words) < len(self.weight):  # of a few items only their own rows are made floats
-            table, words = self.rows(words), torch.arange(len(words), dtype=words.dtype)
-        else:
-            table = self.rows(slice(None))
-        return sum_of_rows(table, words, batch.word_starts, batch.word_weights)
+        words, starts = batch.words, batch.word_starts
+        weights = batch.word_weights * self.scale.squeeze(1).index_select(0, words)
+        if len(words) >= len(self.weight) or not len(starts):
+            return sum_of_rows(self.weight.float(), words, starts, weights)
+        # Of a few items only their own rows are made floats, so many at a time as the cache holds.
+        ends = torch.cat([starts, starts.new_tensor([len(words)])])
+        summed = []
+        for items in chunks(len(starts), ITEMS_AT_ONCE):
+            first, last = int(ends[items.start]), int(ends[items.stop])
+            rows = self.weight.index_select(0, words[first:last]).float()
+            places = torch.arange(last - first, dtype=words.dtype)
+            summed.append(sum_of_rows(rows, places, starts[items] - first, weights[first:last]))
+        return torch.cat(summed)
 
 
 class WordsHead(nn.Module):

@@ -107,7 +107,7 @@ MLP = NetworkSettings(
 )
 FINETUNED = FinetuneSettings()
 LEXICAL = NetworkSettings(
-    "words", members=1, width=48, dropout=0.1, fit=Fit(4, 256, 1024, 3.5e-3, 0.01, "constant", further_factor=3.0)
+    "words", members=1, width=64, dropout=0.1, fit=Fit(4, 256, 1024, 3e-3, 0.01, "constant", further_factor=3.0)
 )
 
 

@@ -204,18 +204,6 @@ def noting(fit, heads):
     return noted
 
 
-def test_the_more_rows_the_more_of_them_must_have_a_word(make_items, monkeypatch):
-    inputs, log_price = make_items(60)
-    words = inputs.words.toarray()
-    words[:, 2:4] = 0
-    words[:5, 2] = words[:6, 3] = 1
-    inputs = replace(inputs, words=csr_matrix(words))
-    assert {2, 3} <= set(NeuralMember.fit(inputs, log_price, WORDS, 0).columns)
-    monkeypatch.setattr(network, "ROWS_PER_LEAST_ROW", 10)
-    assert {2, 3} & set(NeuralMember.fit(inputs, log_price, WORDS, 0).columns) == {3}
-    assert [network._least_rows(rows) for rows in (1, 29, 30, 90, 10**6)] == [2, 2, 3, 9, 12]
-
-
 @of_vectors
 def test_a_modality_that_no_training_row_had_moves_no_price(make_items, settings, tmp_path):
     inputs, log_price = make_items(60)
