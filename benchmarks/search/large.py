@@ -4,8 +4,8 @@ A batch of queries within a band, answered exactly; beside it FAISS's exact sear
 That needs all rows in memory; so it is timed on a part of the band and reckoned from there, for it is a scan of the
 band. Some of the answers are checked against brute force over the mapped rows.
 
-10,000,000 x 384: 15.4 GB in `--work`, 8.5 GB of memory (3.8 whole codes, 1.9 coarse ones, 1.9 levels; what is held of
-the mapped file is the system's to take back), and an hour. `--rows` takes less of all of it in proportion.
+10,000,000 x 384, reckoned: 15.4 GB in `--work`, 8.5 GB of memory (3.8 whole codes, 1.9 coarse ones, 1.9 levels; what
+is held of the mapped file is the system's to take back), and an hour. `--rows` takes less of it in proportion.
 
     python benchmarks/search/large.py --work DIR
     python benchmarks/search/large.py --work DIR --rows 2000000 --batch 1000
