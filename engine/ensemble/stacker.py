@@ -226,6 +226,7 @@ class NearRows:
 
     def __init__(self, oof: OutOfFold, weights: Weights, training: TrainingSet, settings: StackerSettings) -> None:
         self._fold, self._training, self._settings = oof.fold, training, settings
+        self._price = training.log_price.astype(np.float32).astype(np.float64)  # as a BandIndex keeps them
         blends = [blend({m: oof.nested_oof[m][f] for m in oof.members}, weights.by_fold[f]) for f in range(oof.folds)]
         blends += [blend({m: oof.oof[m] for m in oof.members}, own) for own in weights.by_fold]
         low, high = np.min(blends, axis=0), np.max(blends, axis=0)
@@ -244,8 +245,7 @@ class NearRows:
         """
         k, band, fold = self._settings.k, self._settings.band, self._fold
         near, similarity = self._near.rows[rows], self._near.similarity[rows]
-        price = self._training.log_price.astype(np.float32).astype(np.float64)  # as a BandIndex keeps them
-        fits = (near >= 0) & (np.abs(price[near] - centre[:, None]) <= band) & ~np.isin(fold[near], list(out))
+        fits = (near >= 0) & (np.abs(self._price[near] - centre[:, None]) <= band) & ~np.isin(fold[near], list(out))
         first = np.argsort(~fits, axis=1, kind="stable")[:, :k]
         fits_first = np.take_along_axis(fits, first, axis=1)
         found = Neighbours(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from engine.members.registry import KERNELS
 from engine.settings.schema import Settings
 from index.progress import OnProgress
 
@@ -27,7 +28,7 @@ def expected_seconds(rows: int, settings: Settings) -> dict[str, float]:
     """Seconds of each stage, in their order, of a build of so many rows."""
     folds = settings.folds or 0
     landmarks = min(rows, settings.kernel.landmarks)
-    kernels = 7 * (OF_PAIR * rows * landmarks + OF_CUBE * rows * landmarks**2)
+    kernels = KERNELS * (OF_PAIR * rows * landmarks + OF_CUBE * rows * landmarks**2)
     alone = [name for name in settings.members if name != "kernel"]
     return {
         KERNEL: kernels if "kernel" in settings.members else 0.0,

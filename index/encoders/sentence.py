@@ -131,12 +131,12 @@ def open_sentence(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Sen
 
 def _open_bert(spec: EncoderSpec, folder: Path, weights: list[Path], runtime: Runtime) -> Sentence:
     """A BERT by our own forward pass: `index.encoders.bert.network`."""
+    from index.encoders.bert.network import Bert
+
     hashes = check_hashes(spec, [*weights, folder / "tokenizer.json", folder / "config.json"])
     shape = _bert_shape(folder / "config.json")
     spec = replace(spec, dim=shape.width)
     tokeniser = read_tokeniser(folder / "tokenizer.json", min(spec.max_length, shape.positions), side="right")
-    from index.encoders.bert.network import Bert
-
     device = runtime.resolve(cpu="bf16")
     tensors = read_tensors(weights[0], shape.tensors(), shape.unread())
     network = pooled(Bert(shape, tensors, dtype=device.dtype).to(device.device).eval(), spec, device.device)

@@ -96,7 +96,8 @@ class Postings:
             squares = np.stack([weighing.weight[own] for weighing in weighings], axis=1) ** 2  # (own, weighings)
             norm = np.sqrt(squares.sum(axis=0))
             share = np.divide(squares, norm, out=np.zeros_like(squares), where=norm > 0)
-            first, length = self.starts[own], np.diff(self.starts)[own]
+            first = self.starts[own]
+            length = self.starts[own + 1] - first
             ends = np.cumsum(length)
             within = np.arange(ends[-1]) + np.repeat(first - (ends - length), length)
             table = csc_matrix(

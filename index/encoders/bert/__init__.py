@@ -1,1 +1,1 @@
-"""BERT: its shape, its network in torch, and the same forward pass in numpy for a single item."""
+"""BERT: its shape, and its network in torch."""
