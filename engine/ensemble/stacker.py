@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 
 from engine.ensemble.blend import blend
+from engine.ensemble.correction import weights
 from engine.ensemble.out_of_fold import STACKER, OutOfFold
 from engine.features.inputs import NUMBERS
 from engine.members.lightgbm import fit_l1, read_booster
@@ -35,10 +36,12 @@ if TYPE_CHECKING:
     from engine.settings.schema import StackerSettings
 
 AMOUNT_SLOPE = 0.6  # log price per log amount among like items: twice as much costs about half as much again
-EVIDENCE = 10  # columns of the table that tell of neighbours
-WIDE = 64  # neighbours that are searched for at once, for all choices of folds that are left out
+EVIDENCE = 15  # columns of the table that tell of neighbours
+WIDE = 2  # times k: neighbours that are searched for at once, for all choices of folds that are left out
 MOST_SPREAD = 0.99  # of the rows, whose predictions by all choices of folds one band is to hold
-CLOSEST, CLOSE = 4, 8  # neighbours that the evidence's means are over
+CLOSEST, CLOSE, NEAR = 4, 8, 16  # neighbours that the evidence's plain statistics are over
+EVIDENCE_DECAY = 20.0  # of those that are over all k: weight = exp(-decay * distance)
+SAME_AMOUNT = 0.05  # log amounts that differ by less are the same
 
 
 class PricedRows(Protocol):
@@ -78,8 +81,10 @@ class Stacker:
 
         `age_weight` (n,): what each row counts for, where they do not all count the same.
         """
-        # The table is small: threads would wait for each other.
-        return cls(fit_l1(table, log_price, settings, seed=seed, threads=1, init_score=blended, weight=age_weight))
+        # The table is small: threads would wait for each other. Splits at random: what speaks for leaving the blend is
+        # weak, and said by many columns at once.
+        data = {"init_score": blended, "weight": age_weight}
+        return cls(fit_l1(table, log_price, settings, seed=seed, threads=1, random_splits=True, **data))
 
     def predict(self, table: Float64, blended: Float64) -> Float64:
         """Log price (n,)."""
@@ -112,27 +117,49 @@ def features(
 def _evidence(blended: Float64, inputs: Inputs, near: Neighbours, rows: PricedRows) -> Float64:
     """(n, EVIDENCE): similarity of the nearest; their log prices less the blend, as they are and at the item's amount.
 
-    Means leave out the neighbours that were not found; NaN where that leaves none.
+    Statistics leave out the neighbours that were not found; NaN where that leaves none.
     """
     found = near.found
     difference = np.where(found, rows.log_price[near.rows] - blended[:, None], np.nan)
     more = inputs.log_amount[:, None] - rows.log_amount[near.rows]
     comparable = found & (rows.unit[near.rows] == inputs.unit[:, None]) & np.isfinite(more)
-    at_amount = difference + AMOUNT_SLOPE * np.where(comparable, more, 0)
+    more = np.where(comparable, more, 0)
+    at_amount = difference + AMOUNT_SLOPE * more
     similarity = np.where(found, near.similarity, np.nan).astype(np.float64)
+    weight = weights(near, EVIDENCE_DECAY)
     columns = [
         similarity[:, 0],
         _over(np.nanmean, similarity[:, :CLOSE]),
         difference[:, 0],
         _over(np.nanmean, difference[:, :CLOSEST]),
-        _over(np.nanmedian, difference),
-        _over(np.nanstd, difference),
+        _over(np.nanmedian, difference[:, :NEAR]),
+        _over(np.nanstd, difference[:, :NEAR]),
         _over(np.nanmean, at_amount[:, :CLOSEST]),
-        _over(np.nanmedian, at_amount),
-        _over(np.nanstd, at_amount),
-        comparable.mean(axis=1),
+        _over(np.nanmedian, at_amount[:, :NEAR]),
+        _over(np.nanstd, at_amount[:, :NEAR]),
+        comparable[:, :NEAR].mean(axis=1),
+        _weighted_mean(difference, weight),
+        _weighted_mean(difference, weight * (comparable & (np.abs(more) < SAME_AMOUNT))),
+        _weighted_median(at_amount, weight),
+        *(at_amount[:, place] if place < at_amount.shape[1] else np.full(len(found), np.nan) for place in (1, 2)),
     ]
     return np.column_stack(columns)
+
+
+def _weighted_mean(values: Float64, weight: Float64) -> Float64:
+    """(n,) of (n, k), of which NaN counts nothing; NaN where nothing counts."""
+    total = weight.sum(axis=1)
+    summed = (np.where(np.isnan(values), 0, values) * weight).sum(axis=1)
+    return np.divide(summed, total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+def _weighted_median(values: Float64, weight: Float64) -> Float64:
+    """(n,) of (n, k), rows of `weight` adding up to 1 or all 0: NaN there."""
+    order = np.argsort(values, axis=1)
+    reached = np.cumsum(np.take_along_axis(weight, order, axis=1), axis=1)
+    middle = np.argmax(reached >= 0.5, axis=1)[:, None]
+    median: Float64 = np.take_along_axis(values, np.take_along_axis(order, middle, axis=1), axis=1)[:, 0]
+    return median
 
 
 def _over(statistic: Any, values: Float64) -> Float64:
@@ -219,7 +246,7 @@ class _WithoutFold:
 class NearRows:
     """Nearest rows of every row, of which those of some folds may be left out: searched once for all choices of folds.
 
-    The `WIDE` nearest of other folds are searched for, in a band that holds those of all choices. What is left of them
+    The nearest of other folds, `WIDE` times as many as are read, are searched for, in a band that holds those of all choices. What is left of them
     without some folds, and in the band of a choice, begins with the nearest of what would be found in it; where too few
     are left, a search of its own is made.
     """
@@ -235,7 +262,7 @@ class NearRows:
         self._low, self._high = (low + high) / 2 - reach, (low + high) / 2 + reach
         index = BandIndex(training.search_vectors, training.log_price, groups=oof.fold)
         self._near = index.search(
-            training.search_vectors, (low + high) / 2, k=max(WIDE, settings.k), band=reach, exclude_group=oof.fold
+            training.search_vectors, (low + high) / 2, k=WIDE * settings.k, band=reach, exclude_group=oof.fold
         )
 
     def search(self, rows: Int64, centre: Float64, out: frozenset[int]) -> Neighbours:

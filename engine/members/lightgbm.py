@@ -41,11 +41,22 @@ def lightgbm() -> Any:
 
 
 def fit_l1(
-    table: Any, log_price: Float64, settings: Gbdt | StackerSettings, *, seed: int, threads: int, **data: Any
+    table: Any,
+    log_price: Float64,
+    settings: Gbdt | StackerSettings,
+    *,
+    seed: int,
+    threads: int,
+    random_splits: bool = False,
+    **data: Any,
 ) -> Any:
-    """A booster of log price (n,) over a `table` (n, features); otherwise as `fit_trees`."""
+    """A booster of log price (n,) over a `table` (n, features); otherwise as `fit_trees`.
+
+    With `random_splits` one threshold a column is drawn and tried (extremely randomised trees; Geurts et al., 2006).
+    """
     parameters = {
         "objective": "l1",
+        "extra_trees": random_splits,
         "learning_rate": settings.learning_rate,
         "num_leaves": settings.leaves,
         "min_data_in_leaf": settings.least_rows_in_leaf,

@@ -172,7 +172,7 @@ class StackerSettings(Checked):
     feature_fraction: SampledShare = 0.4
     row_fraction: SampledShare = 0.7
     least_rows_in_leaf: Rows = 40
-    k: Annotated[int, Between(1, MOST_NEIGHBOURS)] = 16  # neighbours whose prices it reads
+    k: Annotated[int, Between(1, MOST_NEIGHBOURS)] = 64  # neighbours whose prices it reads
     band: Annotated[float, Between(0.01, WIDEST_BAND)] = 2.0  # half-width in log price, around the blend
 
 
