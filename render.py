@@ -123,8 +123,28 @@ def show_evaluation(console: Console, result: Evaluation) -> None:
     console.print(f"Median absolute percentage error {result.median_ape:.1f}%.")
     console.print(f"The {result.coverage_wanted:.0%} interval holds {result.coverage:.1%} of the prices;")
     console.print(f"half of the intervals are narrower than a factor of {result.width:.2f} from end to end.")
+    by_level = result.interval_score_by_level
+    beside = "" if by_level is None else f"; by the level of the price alone {by_level:.2f}"
+    console.print(f"Interval score (log price, lower is better) {result.interval_score:.2f}{beside}.")
+    _show_sureness(console, result)
     _show_slices(console, "price", result.by_price)
     _show_slices(console, "nearest similarity", result.by_similarity)
+    _show_slices(console, "expected error", result.by_expected_error)
+
+
+def _show_sureness(console: Console, result: Evaluation) -> None:
+    table = _table("surest", "within 10%", "within 20%", "within 30%", "median error", "SMAPE")
+    for part in result.sureness:
+        within = (f"{share:.0%}" for share in (part.within_10, part.within_20, part.within_30))
+        table.add_row(f"{part.covered:.0%}", *within, f"{part.median_ape:.1f}%", f"{part.smape:.2f}")
+    console.print(table)
+    table = _table("confidence", "n", "within 20%", "SMAPE", "coverage")
+    for of_word in result.by_confidence:
+        figures = ("", "", "")
+        if of_word.within_20 is not None:
+            figures = f"{of_word.within_20:.0%}", f"{of_word.smape:.2f}", f"{of_word.coverage:.0%}"
+        table.add_row(of_word.confidence, f"{of_word.n:,}", *figures)
+    console.print(table)
 
 
 def _points(score: Score) -> str:

@@ -159,5 +159,7 @@ def stage_losses(rows: ScorableRows) -> dict[str, Float64]:
     from engine.ensemble.cross_fit import cross_fit
     from engine.metrics import row_smape
 
-    scored = cross_fit(rows.oof, rows.log_price, rows.search_vectors, rows.settings, age_weight=rows.age_weight)[1]
+    scored = cross_fit(
+        rows.oof, rows.log_price, rows.search_vectors, rows.fields(), rows.settings, age_weight=rows.age_weight
+    )[1]
     return {name: row_smape(np.exp(rows.log_price), np.exp(stage)) for name, stage in scored.stages.items()}

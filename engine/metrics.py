@@ -59,6 +59,17 @@ def coverage(price: ArrayLike, low: ArrayLike, high: ArrayLike) -> float:
     return float(np.mean((low <= price) & (price <= high)))
 
 
+def interval_score(values: ArrayLike, low: ArrayLike, high: ArrayLike, level: float) -> float:
+    """The mean interval score of central intervals at a `level` (Gneiting and Raftery, 2007): lower is better.
+
+    Width, and for a value outside its distance times 2 / (1 - level); in the units of `values`.
+    """
+    values, low = _pair(values, low)
+    values, high = _pair(values, high)
+    outside = np.maximum(low - values, 0) + np.maximum(values - high, 0)
+    return float(np.mean(high - low + 2 / (1 - level) * outside))
+
+
 def bootstrap(
     values: ArrayLike, *, groups: ArrayLike | None = None, draws: int = 1000, level: float = 0.95, seed: int
 ) -> tuple[float, float]:

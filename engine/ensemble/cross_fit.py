@@ -18,9 +18,12 @@ import numpy as np
 
 from engine.ensemble.blend import blend, cross_fit_weights
 from engine.ensemble.correction import shift, weights
-from engine.ensemble.expected_price import MEDIAN, Evidence, ExpectedPrice
-from engine.ensemble.interval import Interval, fit_interval
 from engine.ensemble.out_of_fold import STACKER
+from engine.ensemble.uncertainty.confidence import Spread
+from engine.ensemble.uncertainty.error_model import ErrorModel, Known, Novelty, fit_error_model
+from engine.ensemble.uncertainty.evidence import NEAREST, ComparedRows, Evidence, width
+from engine.ensemble.uncertainty.expected_price import MEDIAN, ExpectedPrice
+from engine.ensemble.uncertainty.interval import fit_interval
 from engine.metrics import row_smape
 from engine.settings.schema import CorrectionParameters
 from index.arrays import Bool, Float32, Float64, Int8, rows_of
@@ -29,6 +32,7 @@ from index.search.neighbours import BandIndex, Neighbours
 if TYPE_CHECKING:
     from engine.ensemble.blend import Weights
     from engine.ensemble.out_of_fold import OutOfFold
+    from engine.features.inputs import Fields
     from engine.settings.schema import Correction, Settings
 
 # As `engine.ensemble.correction.shift`.
@@ -47,7 +51,7 @@ class QueryParameters:
 
     weights: dict[str, float]  # of the blend
     correction: CorrectionParameters
-    interval: Interval
+    error: ErrorModel
     expected: ExpectedPrice
 
 
@@ -57,21 +61,24 @@ class HeldOutPredictions:
 
     stages: dict[str, Float64]  # stage -> (n,), see `stages_of`
     control: Float64  # (n,) the last stage, corrected by random neighbours in the band instead of the nearest
-    low: Float64  # (n,)
-    high: Float64
+    spread: Spread
+    # (n,) ends of an interval by the level of the price alone, to compare with; None where it is not known
+    plain: tuple[Float64, Float64] | None
     similarity: Float64  # (n,) of the nearest neighbour in the band; 0 where there is none
+    likeness: Float64  # (n,) of the nearest neighbour of all
 
 
 def cross_fit(
     oof: OutOfFold,
     log_price: Float64,
     search_vectors: Float32,
+    fields: Fields,
     settings: Settings,
     *,
     answer: str = MEDIAN,
     age_weight: Float64 | None = None,
 ) -> tuple[QueryParameters, HeldOutPredictions]:
-    """Fit on every row, and score by folds. `log_price` (n,), `search_vectors` (n, dim) unit rows.
+    """Fit on every row, and score by folds. `log_price` (n,), `search_vectors` (n, dim) unit rows, `fields` of n.
 
     `answer`: what the last stage holds, MEDIAN or MEAN. `age_weight` (n,): what a row counts for in all that is fitted
     here, where they do not all count the same.
@@ -79,8 +86,11 @@ def cross_fit(
     folds = [oof.fold == f for f in range(oof.folds)]
     best = answer_out_of_fold(oof, log_price, search_vectors, settings, age_weight=age_weight)
     task, by_fold, median = best.task, best.parameters_by_fold, best.answer
-    interval = fit_interval(median, log_price, settings.coverage, age_weight)
-    bounds = [
+    table, novelty = _evidence(best, oof, fields)
+    error, spread = fit_error_model(
+        Known(table, median, novelty, log_price, oof.fold, age_weight), settings.coverage, settings.seed
+    )
+    plain = [
         fit_interval(median[~here], log_price[~here], settings.coverage, rows_of(age_weight, ~here)).bounds(
             median[here]
         )
@@ -88,19 +98,39 @@ def cross_fit(
     ]
     constant = _join(folds, [np.full(here.sum(), np.median(log_price[~here])) for here in folds])
     nested, alone = oof.nested(), task.neighbours_alone(by_fold)
-    members = {member: nested[member] for member in oof.members}
-    table = Evidence(members, best.blended, task.base, median, alone, best.similarity).table()
     expected = ExpectedPrice.fit(table, median, log_price, seed=settings.seed, age_weight=age_weight)
     stages = stages_of(
         {"constant median": constant, "neighbours alone": alone},
-        members,
+        {member: nested[member] for member in oof.members},
         {"blend": best.blended, **({STACKER: task.base} if oof.stacked else {})},
         median if answer == MEDIAN else _means(task, table, median, settings.seed),
     )
     control = task.shuffled(settings.seed).corrected(by_fold)[0]
-    low, high = (_join(folds, [pair[end] for pair in bounds]) for end in (0, 1))
-    parameters = QueryParameters(best.weights.whole, best.parameters, interval, expected)
-    return parameters, HeldOutPredictions(stages, control, low, high, best.similarity)
+    low, high = (_join(folds, [pair[end] for pair in plain]) for end in (0, 1))
+    parameters = QueryParameters(best.weights.whole, best.parameters, error, expected)
+    return parameters, HeldOutPredictions(stages, control, spread, (low, high), best.similarity, novelty.likeness)
+
+
+def _evidence(best: Answer, oof: OutOfFold, fields: Fields) -> tuple[Float64, Novelty]:
+    """The evidence of every row, (n, features), without its fold; and what tells that nothing is like it."""
+    task, nested, n = best.task, oof.nested(), len(oof.fold)
+    table = np.empty((n, width(len(oof.members))))
+    novelty = Novelty(np.empty(n), np.empty(n))
+    for fold in task.folds():
+        here, there = fold.here, fields.take(fold.there)
+        evidence = Evidence(
+            {member: nested[member][here] for member in oof.members},
+            best.blended[here],
+            task.base[here],
+            best.answer[here],
+            fields.take(here),
+            fold.search(NEAREST, np.inf),
+            ComparedRows(task.log_price[fold.there], there.unit, there.log_amount),
+            fold.residual,
+        )
+        of_fold = Novelty.of(evidence)
+        table[here], novelty.likeness[here], novelty.length[here] = evidence.table(), of_fold.likeness, of_fold.length
+    return table, novelty
 
 
 def _means(task: CorrectionTask, table: Float64, median: Float64, seed: int) -> Float64:

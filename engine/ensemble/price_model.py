@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,13 @@ import numpy as np
 from engine.ensemble.blend import blend
 from engine.ensemble.correction import shift, weights
 from engine.ensemble.cross_fit import QueryParameters
-from engine.ensemble.expected_price import MEDIAN, Evidence, ExpectedPrice
-from engine.ensemble.interval import Interval
 from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.stacker import Stacker, features
+from engine.ensemble.uncertainty.confidence import Spread
+from engine.ensemble.uncertainty.error_model import ErrorModel, Novelty
+from engine.ensemble.uncertainty.evidence import NEAREST, Evidence
+from engine.ensemble.uncertainty.expected_price import MEDIAN, ExpectedPrice
+from engine.ensemble.uncertainty.reasons import reasons
 from engine.folds import MOST_FOLDS
 from engine.members.registry import MEMBERS, load_fold_models
 from engine.settings.schema import MOST_NEIGHBOURS, CorrectionParameters
@@ -63,10 +65,20 @@ class Estimate:
     shift: Float64  # (n,) the correction; 0 where nobody is in the band
     answer: Float64  # (n,) the base's last + shift
     priced: Float64  # (n,) what is answered: the answer, a median, or the expected price that goes with it
-    low: Float64  # (n,)
-    high: Float64
+    spread: Spread  # of the answer: the interval, and how far off such an answer is
+    evidence: Evidence  # that the spread goes by
     near: Neighbours  # rows of the catalogue
     weight: Float64  # (n, k) the neighbours' shares of the shift
+
+    @property
+    def low(self) -> Float64:
+        """(n,) where the interval begins."""
+        return self.spread.low
+
+    @property
+    def high(self) -> Float64:
+        """(n,) where it ends."""
+        return self.spread.high
 
 
 @dataclass(frozen=True)
@@ -109,13 +121,22 @@ class PriceModel:
         age_weight = self.reference.age_weight
         moved = shift(near, self.reference.residual, correction, age_weight)
         median = base.last + moved
-        priced = median
-        if answer != MEDIAN:
-            alone, nearest = self.neighbours_alone(search_vectors, correction), near.similarity[:, 0].astype(np.float64)
-            evidence = Evidence(base.members, base.blended, base.last, median, alone, nearest)
-            priced = self.parameters.expected.log_mean(evidence.table(), median)
-        low, high = self.parameters.interval.bounds(median)
-        return Estimate(base, moved, median, priced, low, high, near, weights(near, correction.decay, age_weight))
+        nearest = self.reference.index.search(search_vectors, median, k=NEAREST, band=np.inf)
+        evidence = Evidence(
+            base.members,
+            base.blended,
+            base.last,
+            median,
+            inputs.fields,
+            nearest,
+            self.reference,
+            self.reference.residual,
+        )
+        table = evidence.table()
+        spread = self.parameters.error.spread(table, median, Novelty.of(evidence))
+        priced = median if answer == MEDIAN else self.parameters.expected.log_mean(table, median)
+        share = weights(near, correction.decay, age_weight)
+        return Estimate(base, moved, median, priced, spread, evidence, near, share)
 
     def unseen(self, inputs: Inputs, search_vectors: Float32, fold: NDArray[np.integer]) -> Base:
         """n catalogue rows by the models of their `fold` (n,) alone, which saw no row of that fold.
@@ -151,6 +172,11 @@ class PriceModel:
                 stacked[here] = self.models.stackers[f].predict(table[here], blended[here])
         return Base(members, blended, _priced(STACKER, stacked))
 
+    def reasons(self, estimate: Estimate) -> list[tuple[str, ...]]:
+        """Sentences on why each of n prices is no surer; none for what is sure."""
+        raised = self.parameters.error.raised(estimate.evidence.table())
+        return reasons(estimate.evidence, estimate.spread, raised)
+
     def neighbours_alone(self, search_vectors: Float32, correction: CorrectionParameters) -> Float64:
         """(n,) the weighted mean of the nearest rows' log prices, without a model: a stage to compare with."""
         log_price = self.reference.log_price
@@ -180,13 +206,14 @@ def save_models(folder: Path, models: Models, parameters: QueryParameters) -> No
     for fold, stacker in enumerate(models.stackers):
         stacker.save(folder / model_file(STACKER, fold, "txt"))
     parameters.expected.save(folder / model_file(EXPECTED, 0, "txt"))
+    error = parameters.error.save(folder)
     document = {
         "members": list(models.members),
         "stacked": bool(models.stackers),
         "folds": models.folds,
         "weights": parameters.weights,
         "correction": asdict(parameters.correction),
-        "interval": asdict(parameters.interval),
+        "error": error,
     }
     (folder / PRICE_MODEL).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -202,7 +229,8 @@ def load_models(folder: Path, settings: Settings, shape: InputShape) -> tuple[Mo
         expect(sorted(names) == sorted(settings.members), f"its members are {str(names)[:60]}")
         expect(whole(folds, 1, MOST_FOLDS) and folds == settings.folds, f"it has {str(folds)[:20]} folds")
         expect(document["stacked"] == bool(settings.stacker.rounds), "it has a stacker, or has none")
-        parameters = _parameters(document, _load_expected(folder / model_file(EXPECTED, 0, "txt"), len(names)))
+        expected = _load_expected(folder / model_file(EXPECTED, 0, "txt"), len(names))
+        parameters = _parameters(document, ErrorModel.load(folder, document["error"], len(names)), expected)
 
     members: dict[str, FoldModels] = {}
     for name in names:
@@ -229,7 +257,7 @@ def _load_expected(path: Path, members: int) -> ExpectedPrice:
         return ExpectedPrice.load(path, members)
 
 
-def _parameters(document: Mapping[str, Any], expected: ExpectedPrice) -> QueryParameters:
+def _parameters(document: Mapping[str, Any], error: ErrorModel, expected: ExpectedPrice) -> QueryParameters:
     """Read the parameters of a query. Raises WrongContents or UsageError for what cannot be."""
     weights = document["weights"]
     expect(weights.keys() <= set(document["members"]), "the blend names other members")
@@ -238,10 +266,4 @@ def _parameters(document: Mapping[str, Any], expected: ExpectedPrice) -> QueryPa
     correction = CorrectionParameters(**document["correction"])
     expect(whole(correction.k, 1, MOST_NEIGHBOURS), "k is no whole number")
     expect(all(map(finite, (correction.band, correction.decay, correction.alpha))), "the correction is no number")
-    interval = Interval(**{name: tuple(values) for name, values in document["interval"].items()})
-    low, high, edges = interval.low, interval.high, interval.edges
-    expect(len(low) == len(high) == len(edges) + 1, "the interval has other levels")
-    expect(all(map(finite, (*low, *high, *edges))), "the interval holds what is no number")
-    expect(all(a <= b for a, b in zip(low, high, strict=True)), "the interval is upside down")
-    expect(all(a < b for a, b in pairwise(edges)), "the interval's levels do not rise")
-    return QueryParameters(weights, correction, interval, expected)
+    return QueryParameters(weights, correction, error, expected)

@@ -150,7 +150,8 @@ def _weighted_mean(values: Float64, weight: Float64) -> Float64:
     """(n,) of (n, k), of which NaN counts nothing; NaN where nothing counts."""
     total = weight.sum(axis=1)
     summed = (np.where(np.isnan(values), 0, values) * weight).sum(axis=1)
-    return np.divide(summed, total, out=np.full(len(total), np.nan), where=total > 0)
+    mean: Float64 = np.divide(summed, total, out=np.full(len(total), np.nan), where=total > 0)
+    return mean
 
 
 def _weighted_median(values: Float64, weight: Float64) -> Float64:
@@ -246,9 +247,9 @@ class _WithoutFold:
 class NearRows:
     """Nearest rows of every row, of which those of some folds may be left out: searched once for all choices of folds.
 
-    The nearest of other folds, `WIDE` times as many as are read, are searched for, in a band that holds those of all choices. What is left of them
-    without some folds, and in the band of a choice, begins with the nearest of what would be found in it; where too few
-    are left, a search of its own is made.
+    The nearest of other folds, `WIDE` times as many as are read, are searched for in a band that holds those of all
+    choices. What is left of them without some folds, and in the band of a choice, begins with the nearest of what would
+    be found in it; where too few are left, a search of its own is made.
     """
 
     def __init__(self, oof: OutOfFold, weights: Weights, training: TrainingSet, settings: StackerSettings) -> None:

@@ -94,7 +94,12 @@ def train_on_members(
     oof, stackers = with_stacker(oof, training, settings, on_progress=on_progress)
     on_progress("fitting the correction", 0, None)
     parameters, held_out = cross_fit(
-        oof, training.log_price, training.search_vectors, settings, age_weight=training.age_weight
+        oof,
+        training.log_price,
+        training.search_vectors,
+        training.inputs.fields,
+        settings,
+        age_weight=training.age_weight,
     )
     return TrainedEnsemble(Models(members, oof.folds, stackers), oof, parameters, held_out)
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from engine.ensemble.correction import shift
 from engine.ensemble.cross_fit import HeldOutPredictions, cross_fit, stages_of
-from engine.ensemble.expected_price import MEDIAN, require_answer
 from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.parts import index_columns
+from engine.ensemble.uncertainty.expected_price import MEDIAN, require_answer
 from engine.evaluation.caveats import caveats_on_file, caveats_out_of_fold
 from engine.evaluation.report import Evaluation, evaluate
 from engine.evaluation.scorable import open_scorable_rows
@@ -36,7 +36,13 @@ def evaluate_index(index_dir: Path, on_progress: OnProgress = silent, *, answer:
     rows = open_scorable_rows(index_dir)
     on_progress("scoring out of fold", 0, None)
     held_out = cross_fit(
-        rows.oof, rows.log_price, rows.search_vectors, rows.settings, answer=answer, age_weight=rows.age_weight
+        rows.oof,
+        rows.log_price,
+        rows.search_vectors,
+        rows.fields(),
+        rows.settings,
+        answer=answer,
+        age_weight=rows.age_weight,
     )[1]
     caveats = caveats_out_of_fold(rows.folder, rows.manifest, rows.added)
     return evaluate(held_out, rows.log_price, rows.groups, rows.settings, method="out of fold", notes=caveats)
@@ -82,9 +88,10 @@ def evaluate_labelled(
             estimate.priced,
         ),
         control=base.last + shift(near, pricer.reference.residual, correction, age_weight),
-        low=estimate.low,
-        high=estimate.high,
+        spread=estimate.spread,
+        plain=None,
         similarity=estimate.near.similarity[:, 0].astype(np.float64),
+        likeness=estimate.evidence.likeness,
     )
     caveats = caveats_on_file(pricer.folder, pricer.manifest, items, groups, len(read.rejects))
     method = f"{labelled.name} priced as queries"

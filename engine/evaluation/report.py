@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.metrics import bootstrap, coverage, median_ape, paired_bootstrap, r_squared, row_smape
-from index.arrays import Float64, Int64
+from engine.ensemble.uncertainty.confidence import CLOSE, CONFIDENCES, confidence
+from engine.metrics import bootstrap, coverage, interval_score, median_ape, paired_bootstrap, r_squared, row_smape
+from index.arrays import Bool, Float64, Int64
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from engine.ensemble.cross_fit import HeldOutPredictions
+    from engine.ensemble.uncertainty.confidence import Spread
     from engine.settings.schema import Settings
 
 SLICES = 10
 LEAST_IN_SLICE = 20  # rows: below it an interval says nothing
+COVERED = (0.1, 0.3, 0.6, 0.9, 1.0)  # shares of the rows, the surest, that are scored alone
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,29 @@ class Slice:
     width: float
 
 
+@dataclass(frozen=True)
+class Sureness:
+    """The surest rows, by their expected error."""
+
+    covered: float  # share of all rows that they are
+    within_10: float  # share of them that are priced within 10 % of their price
+    within_20: float
+    within_30: float
+    median_ape: float
+    smape: float
+
+
+@dataclass(frozen=True)
+class OfConfidence:
+    """The rows of a confidence."""
+
+    confidence: str
+    n: int
+    within_20: float | None  # None where there are none
+    smape: float | None
+    coverage: float | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """Scores of predictions. SMAPE is the full definition, 0 to 200. `method` says which path was scored."""
@@ -59,8 +85,15 @@ class Evaluation:
     gain: Score  # SMAPE of the stage before the correction less that of the answer
     control: Score  # the same, had the neighbours in the band been drawn at random
     beyond_control: Score  # gain - control
+    interval_score: float  # in log price, lower is better: width, and what prices lie outside times 2 / (1 - coverage)
+    interval_score_by_level: float | None  # of intervals by the level of the price alone
     by_price: tuple[Slice, ...]
     by_similarity: tuple[Slice, ...]
+    by_prediction: tuple[Slice, ...]
+    by_expected_error: tuple[Slice, ...]
+    by_likeness: tuple[Slice, ...]  # of the nearest neighbour without a band
+    sureness: tuple[Sureness, ...]
+    by_confidence: tuple[OfConfidence, ...]
     reading_notes: tuple[str, ...] = ()  # of a labelled file: what it was taken for, first
 
     @property
@@ -107,7 +140,10 @@ def evaluate(
     *_, uncorrected, answer = loss.values()
     gain = uncorrected - answer
     control = uncorrected - row_smape(price, np.exp(held_out.control))
-    low, high = np.exp(held_out.low), np.exp(held_out.high)
+    spread = held_out.spread
+    low, high = np.exp(spread.low), np.exp(spread.high)
+    *_, final = held_out.stages.values()
+    ape = np.abs(np.exp(final) - price) / price
 
     def score(values: Float64, rows: Int64 | None = None) -> Score:
         part = slice(None) if rows is None else rows
@@ -129,18 +165,45 @@ def evaluate(
         n=len(price),
         seed=seed,
         stages={name: score(values) for name, values in loss.items()},
-        median_ape=median_ape(price, np.exp(list(held_out.stages.values())[-1])),
-        r_squared=r_squared(price, np.exp(list(held_out.stages.values())[-1])),
+        median_ape=median_ape(price, np.exp(final)),
+        r_squared=r_squared(price, np.exp(final)),
         coverage=coverage(price, low, high),
         coverage_wanted=settings.coverage,
         width=float(np.median(high / low)),
         gain=score(gain),
         control=score(control),
         beyond_control=Score(float((gain - control).mean()), *beyond),
+        interval_score=interval_score(log_price, spread.low, spread.high, settings.coverage),
+        interval_score_by_level=held_out.plain and interval_score(log_price, *held_out.plain, settings.coverage),
         by_price=_slices(price, "{:.2f} to {:.2f}", part),
         by_similarity=_slices(held_out.similarity, "{:.3f} to {:.3f}", part),
+        by_prediction=_slices(np.exp(final), "{:.2f} to {:.2f}", part),
+        by_expected_error=_slices(100 * np.expm1(spread.expected_error), "{:.0f}% to {:.0f}%", part),
+        by_likeness=_slices(held_out.likeness, "{:.3f} to {:.3f}", part),
+        sureness=_sureness(spread, ape, answer),
+        by_confidence=_by_confidence(spread, ape, answer, (low <= price) & (price <= high)),
         notes=notes,
     )
+
+
+def _sureness(spread: Spread, ape: Float64, smape: Float64) -> tuple[Sureness, ...]:
+    order, found = np.argsort(spread.expected_error, kind="stable"), []
+    for covered in COVERED:
+        rows = order[: max(1, round(covered * len(order)))]
+        within_10, within_20, within_30 = (float(np.mean(ape[rows] <= share)) for share in (0.1, CLOSE, 0.3))
+        median = 100 * float(np.median(ape[rows]))
+        found.append(Sureness(covered, within_10, within_20, within_30, median, float(smape[rows].mean())))
+    return tuple(found)
+
+
+def _by_confidence(spread: Spread, ape: Float64, smape: Float64, inside: Bool) -> tuple[OfConfidence, ...]:
+    words = np.array(confidence(spread))
+    found = []
+    for word in CONFIDENCES:
+        rows = np.flatnonzero(words == word)
+        means = [float(values[rows].mean()) if len(rows) else None for values in (ape <= CLOSE, smape, inside)]
+        found.append(OfConfidence(word, len(rows), *means))
+    return tuple(found)
 
 
 def _slices(values: Float64, form: str, part: Callable[[str, Int64], Slice]) -> tuple[Slice, ...]:

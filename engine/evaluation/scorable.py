@@ -14,7 +14,7 @@ import numpy as np
 from engine.ensemble.out_of_fold import OutOfFold
 from engine.ensemble.parts import expect_reference, expect_rows, index_settings
 from engine.ensemble.reference import ReferenceSet
-from engine.features.inputs import make_inputs
+from engine.features.inputs import Fields, make_inputs
 from engine.features.training_set import TrainingSet
 from engine.folds import LEAST_GROUPS_PER_FOLD
 from engine.settings.schema import Settings
@@ -45,6 +45,11 @@ class ScorableRows:
     def folder(self) -> Path:
         """Folder of the generation."""
         return self.lease.folder
+
+    def fields(self) -> Fields:
+        """Read what the n rows' texts say, beside their words."""
+        items = ItemStore.open(self.folder, self.manifest).items(["name", "text", "amount", "unit", "pack"])
+        return Fields.of(items.take(self.number))
 
     def training_set(self) -> TrainingSet:
         """The n rows as the models learn from them, from the stored vectors."""

@@ -63,6 +63,47 @@ COMMON_KINDS = ("name", "text", "characters", FURTHER)
 
 
 @dataclass(frozen=True)
+class Fields:
+    """Numbers and unit that are read from n items' texts."""
+
+    numbers: Float32  # (n, len(NUMBERS))
+    unit: Int64  # (n,) place in UNITS
+
+    @classmethod
+    def of(cls, items: pa.Table) -> Self:
+        """Read them of `items` (schema `ITEMS` of `item_table`)."""
+        names, texts = items["name"].to_pylist(), items["text"].to_pylist()
+        amount = items["amount"].to_numpy().astype(np.float64)  # NaN where unknown
+        unknown = np.isnan(amount)
+        log_pack = np.log(items["pack"].to_numpy().astype(np.float64))
+        log_amount = np.log(np.where(unknown, 1.0, amount))
+        numbers = np.column_stack(
+            [
+                log_amount,
+                unknown,
+                log_pack,
+                np.where(unknown, 0.0, log_amount - log_pack),
+                np.log1p([len(name) for name in names]),
+                np.log1p([len(text) for text in texts]),
+                np.log1p([text.count("\n") for text in texts]),
+            ]
+        )
+        place = {unit: i for i, unit in enumerate(UNITS)}
+        unit = np.array([place[unit] for unit in items["unit"].to_pylist()], np.int64)
+        return cls(numbers.astype(np.float32), unit)
+
+    @property
+    def log_amount(self) -> Float64:
+        """(n,) of the whole listing, in the unit's canonical member; NaN where unknown."""
+        amount, unknown = (self.numbers[:, NUMBERS.index(name)] for name in ("log_amount", "amount_unknown"))
+        return np.where(unknown > 0, np.nan, amount.astype(np.float64))
+
+    def take(self, rows: NDArray[np.integer]) -> Fields:
+        """Take those of some rows, in that order."""
+        return Fields(self.numbers[rows], self.unit[rows])
+
+
+@dataclass(frozen=True)
 class Inputs:
     """Inputs of the models for n items."""
 
@@ -77,10 +118,14 @@ class Inputs:
         return len(self.unit)
 
     @property
+    def fields(self) -> Fields:
+        """The numbers and the unit alone."""
+        return Fields(self.numbers, self.unit)
+
+    @property
     def log_amount(self) -> Float64:
         """(n,) of the whole listing, in the unit's canonical member; NaN where unknown."""
-        amount, unknown = (self.numbers[:, NUMBERS.index(name)] for name in ("log_amount", "amount_unknown"))
-        return np.where(unknown > 0, np.nan, amount.astype(np.float64))
+        return self.fields.log_amount
 
     def frequent_words(self, least_rows: int, kinds: Sequence[str] = COMMON_KINDS, *, most: int | None = None) -> Int64:
         """The columns of `words`, of some kinds, that at least so many rows have; the `most` frequent, if given."""
@@ -154,27 +199,10 @@ def known_columns(columns: NDArray[Any], of: slice) -> bool:
 
 def make_inputs(items: pa.Table, vectors: Mapping[str, Float32]) -> Inputs:
     """Inputs of `items` (schema `ITEMS` of `item_table`, further columns) and vectors, (n, dim) by modality."""
-    names, texts = items["name"].to_pylist(), items["text"].to_pylist()
-    amount = items["amount"].to_numpy().astype(np.float64)  # NaN where unknown
-    unknown = np.isnan(amount)
-    log_pack = np.log(items["pack"].to_numpy().astype(np.float64))
-    log_amount = np.log(np.where(unknown, 1.0, amount))
-    numbers = np.column_stack(
-        [
-            log_amount,
-            unknown,
-            log_pack,
-            np.where(unknown, 0.0, log_amount - log_pack),
-            np.log1p([len(name) for name in names]),
-            np.log1p([len(text) for text in texts]),
-            np.log1p([text.count("\n") for text in texts]),
-        ]
-    )
-    place = {unit: i for i, unit in enumerate(UNITS)}
-    unit = np.array([place[unit] for unit in items["unit"].to_pylist()], np.int64)
+    names, fields = items["name"].to_pylist(), Fields.of(items)
     whole = described(items)
     words = hash_words(names, whole, words_of_columns(items))
-    return Inputs(dict(vectors), numbers.astype(np.float32), unit, words, np.array(whole, object), make_tabular(items))
+    return Inputs(dict(vectors), fields.numbers, fields.unit, words, np.array(whole, object), make_tabular(items))
 
 
 def hash_words(names: list[str], texts: list[str], further: list[list[str]] | None = None) -> csr_matrix:

@@ -109,7 +109,7 @@ class LightGbm:
         """Train on all of `inputs`, each row by its age weight; `log_price` (n,)."""
         table = TreeTable.fit(inputs, settings, context)
         columns = table.of(inputs, one_hot=False)
-        data = {"categorical_feature": table.categorical, "weight": context.age_weight}
+        data: dict[str, Any] = {"categorical_feature": table.categorical, "weight": context.age_weight}
         return cls(fit_l1(columns, log_price, settings, seed=context.seed, threads=context.threads, **data), table)
 
     def predict(self, inputs: Inputs) -> Float64:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.ensemble.expected_price import MEDIAN, require_answer
 from engine.ensemble.parts import index_columns
+from engine.ensemble.uncertainty.expected_price import MEDIAN, require_answer
 from engine.serving.joining import join
 from engine.serving.pricer import PricedItems, Pricer, require_overrides, with_overrides
 from engine.serving.shards import (

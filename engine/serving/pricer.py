@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from engine.ensemble.expected_price import MEDIAN, require_answer
 from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.parts import expect_reference, index_settings
 from engine.ensemble.price_model import PriceModel, load_models
 from engine.ensemble.reference import ReferenceSet
+from engine.ensemble.uncertainty.expected_price import MEDIAN, require_answer
 from engine.features.inputs import Inputs, InputShape, make_inputs
 from engine.features.search_vectors import SearchVectorizer
 from engine.features.tabular import UNKNOWN, KnownCategories

@@ -168,7 +168,7 @@ class StackerSettings(Checked):
 
     rounds: Annotated[int, Between(0, MOST_ROUNDS)] = 200
     leaves: Leaves = 15
-    learning_rate: Rate = 0.04
+    learning_rate: Rate = 0.06
     feature_fraction: SampledShare = 0.4
     row_fraction: SampledShare = 0.7
     least_rows_in_leaf: Rows = 40

@@ -77,6 +77,6 @@ def _train(rows: ScorableRows, settings: Settings, parts: tuple[str, ...], on_pr
     if parts != (CORRECTION,):
         return train_on_members(rows.oof, models.members, rows.training_set(), settings, on_progress=on_progress)
     parameters, held_out = cross_fit(
-        rows.oof, rows.log_price, rows.search_vectors, settings, age_weight=rows.age_weight
+        rows.oof, rows.log_price, rows.search_vectors, rows.fields(), settings, age_weight=rows.age_weight
     )
     return TrainedEnsemble(models, rows.oof, parameters, held_out)

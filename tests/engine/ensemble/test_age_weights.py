@@ -6,9 +6,9 @@ import pytest
 from engine.ensemble.blend import fit_weights
 from engine.ensemble.correction import shift, weights
 from engine.ensemble.cross_fit import cross_fit
-from engine.ensemble.expected_price import ExpectedPrice
-from engine.ensemble.interval import fit_interval
 from engine.ensemble.out_of_fold import OutOfFold
+from engine.ensemble.uncertainty.expected_price import ExpectedPrice
+from engine.ensemble.uncertainty.interval import fit_interval
 from engine.features.training_set import TrainingSet
 from engine.members.kernel.kernel_ridge import KernelRidge
 from engine.members.registry import member_fits

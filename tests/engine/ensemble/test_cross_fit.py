@@ -11,8 +11,8 @@ from scipy.sparse import csr_matrix
 from engine.ensemble import cross_fit as room
 from engine.ensemble.blend import fit_weights
 from engine.ensemble.cross_fit import cross_fit
-from engine.ensemble.interval import fit_interval
 from engine.ensemble.out_of_fold import OutOfFold, predict_out_of_fold
+from engine.ensemble.uncertainty.interval import fit_interval
 from engine.features.inputs import Inputs
 from engine.features.training_set import TrainingSet
 from engine.metrics import row_smape, smape

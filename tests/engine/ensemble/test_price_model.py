@@ -11,10 +11,10 @@ import pytest
 from engine.ensemble.blend import blend
 from engine.ensemble.correction import shift, weights
 from engine.ensemble.cross_fit import QueryParameters
-from engine.ensemble.expected_price import MEAN, ExpectedPrice
-from engine.ensemble.interval import Interval
 from engine.ensemble.price_model import Models, PriceModel, load_models, save_models
 from engine.ensemble.stacker import Stacker, features
+from engine.ensemble.uncertainty.expected_price import MEAN, ExpectedPrice
+from engine.ensemble.uncertainty.interval import Interval
 from engine.features.inputs import InputShape
 from engine.members.kernel.fits import Rows as KernelRows
 from engine.members.kernel.kernel_ridge import KernelRidge

@@ -58,6 +58,16 @@ def fit_interval(estimate: Float64, log_price: Float64, coverage: float, age_wei
     return Interval(tuple(map(float, edges)), tuple(low for low, _ in ends), tuple(high for _, high in ends))
 
 
+def conformal_end(beyond: Float64, coverage: float, age_weight: Float64 | None = None) -> float:
+    """Distance by which an end must be moved out so that a new value lies beyond it as seldom as `coverage` allows.
+
+    `beyond` (n,): by how much each value lies beyond the end as it is; below 0 inside. One of the two ends.
+    """
+    if age_weight is None:
+        return _ends(beyond, coverage)[1]
+    return _weighted_ends(beyond, coverage, age_weight)[1]
+
+
 def _ends(error: Float64, coverage: float) -> tuple[float, float]:
     """The errors that a new one falls between with probability `coverage`: split conformal's finite-sample ranks."""
     tail, rows = (1 - coverage) / 2, len(error)

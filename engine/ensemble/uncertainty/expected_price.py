@@ -10,13 +10,12 @@ the nearest neighbour lies, what the neighbours cost.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from engine.ensemble.uncertainty.evidence import width
 from engine.members.lightgbm import fit_trees, read_booster
 from index.contents import expect, finite, parse_json
 from index.errors import UsageError
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from index.arrays import Float64
 
 MEDIAN, MEAN = ANSWERS = "median", "mean"  # of what an item may cost: what a price is
-FEATURES = 6  # of the evidence, beside the members
 ROUNDS = 200
 PARAMETERS = {
     "objective": "poisson",
@@ -36,24 +34,6 @@ PARAMETERS = {
     "bagging_fraction": 0.7,
     "lambda_l2": 1.0,
 }
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Evidence of how far the mean of n answers lies from their median, in log price."""
-
-    members: Mapping[str, Float64]  # name -> (n,)
-    blended: Float64  # (n,)
-    base: Float64  # (n,) before the correction
-    answer: Float64  # (n,) the median
-    neighbours: Float64  # (n,) mean of the nearest rows' log prices, without a band
-    similarity: Float64  # (n,) of the nearest row in the band; 0 where there is none
-
-    def table(self) -> Float64:
-        """(n, members + FEATURES) as trees read it."""
-        predicted = np.stack([*self.members.values(), self.blended, self.base, self.neighbours], axis=1)
-        spread = np.std(list(self.members.values()), axis=0)
-        return np.column_stack([predicted - self.answer[:, None], self.answer, spread, self.similarity])
 
 
 class ExpectedPrice:
@@ -97,7 +77,7 @@ class ExpectedPrice:
         header, _, trees = path.read_text(encoding="utf-8").partition("\n")
         raised, booster = parse_json(header)["raised"], read_booster(trees)
         expect(finite(raised), "what it raises prices by is no number")
-        expect(booster.num_feature() == members + FEATURES, "its trees read another table")
+        expect(booster.num_feature() == width(members), "its trees read another table")
         return cls(booster, raised)
 
 

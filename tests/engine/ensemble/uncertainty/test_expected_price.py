@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.ensemble.expected_price import Evidence, ExpectedPrice, require_answer
+from engine.ensemble.uncertainty.expected_price import Evidence, ExpectedPrice, require_answer
 from index.arrays import Float64
 from index.errors import UsageError
 

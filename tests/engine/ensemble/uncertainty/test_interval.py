@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from engine.ensemble.interval import LEAST_ROWS, MOST_LEVELS, Interval, fit_interval
+from engine.ensemble.uncertainty.interval import LEAST_ROWS, MOST_LEVELS, Interval, fit_interval
 
 
 def drawn(rows, seed):
@@ -140,7 +140,7 @@ def test_an_interval_is_kept_as_plain_numbers():
 
 
 def test_an_estimate_below_many_equal_ones_has_an_interval():
-    from engine.ensemble.interval import fit_interval
+    from engine.ensemble.uncertainty.interval import fit_interval
 
     log_price = 2 + np.random.default_rng(0).normal(size=1000)
     low, high = fit_interval(np.full(1000, 2.0), log_price, 0.8).bounds(np.array([1.9]))
