@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from engine.finetune.run import FinetuneResult
     from engine.lifecycle.update import UpdateResult
     from engine.serving.price_file import PriceFileResult
-    from engine.serving.pricer import Quote
+    from engine.serving.quote import Quote
     from engine.tuning.tune import TuneResult
     from index.catalogue.inspection import Inspection
     from index.encoders import EncoderSpec
@@ -83,6 +83,9 @@ def show_quote(console: Console, quote: Quote, currency: str, coverage: float, s
     interval = f"{coverage:.0%} interval {_money(quote.low)} to {_money(quote.high)}"
     per_unit = f", {_money(quote.per_unit.price)} a {quote.per_unit.unit}" if quote.per_unit else ""
     console.print(f"{_money(quote.price)} {currency}{per_unit}   ({interval})")
+    if before := quote.before:
+        interval, moved_by = f"{_money(before.low)} to {_money(before.high)}", f"{quote.price / before.price - 1:+.1%}"
+        console.print(f"By all comparables {_money(before.price)} ({interval}): this choice moves it by {moved_by}.")
     for note in quote.notes:
         console.print(f"Note: {visible(note)}")
     parts = {name: _money(part) for name, part in quote.parts.items()}
@@ -101,7 +104,8 @@ def show_quote(console: Console, quote: Quote, currency: str, coverage: float, s
                 f"{comparable.weight:.0%}",
             )
             name = visible(comparable.name)
-            table.add_row(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…", *figures)
+            name = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+            table.add_row(f"{visible(comparable.item_id)}: {name}", *figures)
         console.print(table)
         if len(quote.comparables) > SHOWN_COMPARABLES:
             console.print(f"And {len(quote.comparables) - SHOWN_COMPARABLES} more, which --json lists.")

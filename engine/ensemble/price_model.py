@@ -32,7 +32,7 @@ from index.storage.layout import PRICE_MODEL, model_file
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from engine.ensemble.reference import ReferenceSet
+    from engine.ensemble.reference import ReferenceSet, SelectedRows
     from engine.features.inputs import Inputs, InputShape
     from engine.members.member import FoldModels
     from engine.settings.schema import Settings, StackerSettings
@@ -97,21 +97,30 @@ class PriceModel:
         correction: CorrectionParameters | None = None,
         *,
         answer: str = MEDIAN,
+        selected: SelectedRows | None = None,
+        members: dict[str, Float64] | None = None,
     ) -> Estimate:
         """Price n items; `search_vectors` (n, dim) as the catalogue's. `correction` in the place of the fitted one.
 
-        `answer`: what is answered, MEDIAN or MEAN.
+        `answer`: what is answered, MEDIAN or MEAN. `selected`: the rows that may be neighbours, all where None.
+        `members`: what an earlier estimate of the same items found of them.
         """
         correction = correction or self.parameters.correction
-        members = {name: _priced(name, models.predict(inputs)) for name, models in self.models.members.items()}
-        base = self._base(members, inputs, search_vectors)
-        near = self.reference.index.search(search_vectors, base.last, k=correction.k, band=correction.band)
+        near_rows = selected or self.reference.index
+        fold = None if selected is None or selected.fold is None else np.full(len(inputs), selected.fold)
+        if fold is not None:
+            members = self._unseen(inputs, fold)
+        elif members is None:
+            members = {name: _priced(name, models.predict(inputs)) for name, models in self.models.members.items()}
+        base = self._base(members, inputs, search_vectors, fold, selected)
+        near = near_rows.search(search_vectors, base.last, k=correction.k, band=correction.band)
         age_weight = self.reference.age_weight
         moved = shift(near, self.reference.residual, correction, age_weight)
         median = base.last + moved
         priced = median
         if answer != MEDIAN:
-            alone, nearest = self.neighbours_alone(search_vectors, correction), near.similarity[:, 0].astype(np.float64)
+            alone = self.neighbours_alone(search_vectors, correction, selected)
+            nearest = near.similarity[:, 0].astype(np.float64)
             evidence = Evidence(base.members, base.blended, base.last, median, alone, nearest)
             priced = self.parameters.expected.log_mean(evidence.table(), median)
         low, high = self.parameters.interval.bounds(median)
@@ -122,10 +131,13 @@ class PriceModel:
 
         What a row's stored residual is taken from: before the correction, and with no evidence from its own fold.
         """
-        members = {
+        return self._base(self._unseen(inputs, fold), inputs, search_vectors, fold)
+
+    def _unseen(self, inputs: Inputs, fold: NDArray[np.integer]) -> dict[str, Float64]:
+        """Member -> (n,) by the models of each item's `fold` (n,) alone."""
+        return {
             name: _priced(name, models.predict_unseen(inputs, fold)) for name, models in self.models.members.items()
         }
-        return self._base(members, inputs, search_vectors, fold)
 
     def _base(
         self,
@@ -133,14 +145,20 @@ class PriceModel:
         inputs: Inputs,
         search_vectors: Float32,
         fold: NDArray[np.integer] | None = None,
+        selected: SelectedRows | None = None,
     ) -> Base:
-        """Blend and stack what the members predict: by all stackers, or that of each row's `fold` (n,) alone."""
+        """Blend and stack what the members predict: by all stackers, or that of each row's `fold` (n,) alone.
+
+        The evidence is of all rows but the fold's, or of those `selected`.
+        """
         blended = blend(members, self.parameters.weights)
         if not self.models.stackers:
             return Base(members, blended, None)
-        near = self.reference.index.search(
-            search_vectors, blended, k=self._stacker.k, band=self._stacker.band, exclude_group=fold
-        )
+        k, band = self._stacker.k, self._stacker.band
+        if selected is None:
+            near = self.reference.index.search(search_vectors, blended, k=k, band=band, exclude_group=fold)
+        else:
+            near = selected.search(search_vectors, blended, k=k, band=band)
         table = features(members, blended, inputs, near, self.reference)
         if fold is None:
             stacked: Float64 = np.mean([stacker.predict(table, blended) for stacker in self.models.stackers], axis=0)
@@ -151,11 +169,13 @@ class PriceModel:
                 stacked[here] = self.models.stackers[f].predict(table[here], blended[here])
         return Base(members, blended, _priced(STACKER, stacked))
 
-    def neighbours_alone(self, search_vectors: Float32, correction: CorrectionParameters) -> Float64:
+    def neighbours_alone(
+        self, search_vectors: Float32, correction: CorrectionParameters, selected: SelectedRows | None = None
+    ) -> Float64:
         """(n,) the weighted mean of the nearest rows' log prices, without a model: a stage to compare with."""
         log_price = self.reference.log_price
         nowhere = np.zeros(len(search_vectors))
-        near = self.reference.index.search(search_vectors, nowhere, k=correction.k, band=np.inf)
+        near = (selected or self.reference.index).search(search_vectors, nowhere, k=correction.k, band=np.inf)
         weight = weights(near, correction.decay, self.reference.age_weight)
         mean = (weight * log_price[near.rows]).sum(axis=1)
         return np.where(near.found[:, 0], mean, np.median(log_price))

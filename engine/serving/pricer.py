@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -22,18 +22,28 @@ from engine.ensemble.reference import ReferenceSet
 from engine.features.inputs import Inputs, InputShape, make_inputs
 from engine.features.search_vectors import SearchVectorizer
 from engine.features.tabular import UNKNOWN, KnownCategories
-from engine.settings.read import suggestion
+from engine.serving.quote import (
+    NO_PHOTOGRAPHS,
+    Before,
+    Comparable,
+    Item,
+    Quote,
+    further_cells,
+    photograph_notes,
+    refusal,
+    require_items,
+)
+from engine.serving.selection import EVERYTHING, Selection
 from engine.settings.schema import CorrectionParameters, Settings
 from index.arrays import Bool, Float32
-from index.catalogue.further import CATEGORY, further_cell, with_further
+from index.catalogue.further import CATEGORY, with_further
 from index.catalogue.item_table import make_items
-from index.catalogue.shops.headings import normalised
 from index.catalogue.units import UnitPrice, unit_prices
 from index.contents import expect, loading
 from index.embedding.columns import PAIR, PHOTOGRAPH, modalities
 from index.embedding.encode import Encoders
 from index.encoders.device import AUTO, Runtime
-from index.errors import DataRefused, UsageError
+from index.errors import DataRefused
 from index.photographs.source import Photographs
 from index.progress import OnProgress, silent
 from index.shortage import require_memory
@@ -48,46 +58,7 @@ if TYPE_CHECKING:
     from engine.ensemble.price_model import Estimate
     from index.photographs.fingerprints import Fingerprints
 
-NO_PHOTOGRAPHS = "the index has no photographs"
-
-
-@dataclass(frozen=True)
-class Item:
-    """An item to price: words, a photograph (URL or path), or both."""
-
-    text: str = ""
-    image: str | None = None
-    further: Mapping[str, str | float | None] = field(default_factory=dict)  # of the index's further columns, by name
-
-
-@dataclass(frozen=True)
-class Comparable:
-    """A row of the catalogue that corrected the price."""
-
-    item_id: str
-    name: str
-    price: float
-    similarity: float  # cosine, higher is closer
-    residual: float  # log price less what the models expected of it, out of fold: 0.1 is about 10 % dearer
-    weight: float  # its share of the shift
-    image: str | None
-    per_unit: UnitPrice | None  # where its text says an amount
-
-
-@dataclass(frozen=True)
-class Quote:
-    """A price, in the index's currency. `parts`: each member's, the blend's, the stacker's, the correction's.
-
-    Where the price is the expected one, `parts` have the median, too.
-    """
-
-    price: float
-    low: float
-    high: float
-    parts: dict[str, float]
-    comparables: tuple[Comparable, ...]
-    notes: tuple[str, ...]
-    per_unit: UnitPrice | None  # where the text says an amount
+__all__ = ["Comparable", "Item", "Pricer", "Quote", "Selection"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +78,7 @@ class PricedItems:
     priced: Bool  # (n,) those that have words, or a photograph that could be used
     features: ItemFeatures
     estimate: Estimate | None  # of the priced ones, in their order; None where there are none
+    before: Estimate | None = None  # of the same by all comparables, where some were left out or pinned
 
 
 class Pricer:
@@ -163,56 +135,41 @@ class Pricer:
         correction: CorrectionParameters | None = None,
         photographs: Photographs | None = None,
         answer: str = MEDIAN,
+        selection: Selection = EVERYTHING,
     ) -> list[Quote]:
         """A quote for each item, in order: by the median of what it may cost, or by its mean, the expected price.
 
         `correction` in the place of the index's own (`dataclasses.replace(pricer.correction, k=8)`). `photographs` says
         where images may come from, by default any path and any public URL: where strangers name them, give one that
-        allows no paths. Raises DataRefused for an item with neither words nor a photograph that can be read, UsageError
-        for a further column that the index has not.
+        allows no paths. `selection` leaves out comparables or pins them; a quote then says what the price was before.
+        Raises DataRefused for an item with neither words nor a photograph that can be read and for an id that the index
+        has not, UsageError for a further column that it has not.
         """
         items = list(items)
         if not items:
             return []
-        for place, item in enumerate(items):
-            if not isinstance(item.text, str) or not isinstance(item.image, str | None):
-                cells = f"text {item.text!r:.40} and image {item.image!r:.40}"
-                raise DataRefused(f"Item {place + 1} has {cells}: give strings, and no photograph as None.")
-            if not item.text.strip() and not (item.image or "").strip():
-                raise DataRefused(f"Item {place + 1} has no text and no photograph: give at least one of them.")
+        require_items(items)
         ids, texts, images = zip(*((str(n), item.text, item.image) for n, item in enumerate(items)), strict=True)
-        cells = self._cells(items)
+        cells = further_cells(items, self.manifest.further)
         table = self.manifest.shared.applied(make_items(ids, texts, images, further=cells))
         photographs = photographs or Photographs(allow_paths=True, fetch_missing=True)
-        result = self.price_items(table, photographs, correction=correction, answer=answer)
+        result = self.price_items(table, photographs, correction=correction, answer=answer, selection=selection)
         for priced, why in zip(result.priced, result.features.absent, strict=True):
             if not priced:
-                raise DataRefused(_refusal(why))
+                raise DataRefused(refusal(why))
         assert result.estimate is not None
         further_notes = self._further_notes(result.features.inputs, cells)
+        general = selection.notes((correction or self.correction).k)
         notes = [
-            [*_photograph_notes(item, why), *of_item]
+            [*photograph_notes(item, why), *of_item, *general]
             for item, why, of_item in zip(items, result.features.absent, further_notes, strict=True)
         ]
         inputs, prices = result.features.inputs, np.exp(result.estimate.priced)
         per_unit = unit_prices(prices, inputs.unit, inputs.log_amount)
         return [
-            self._quote(result.estimate, row, item, notes[row], answer=answer, per_unit=per_unit[row])
+            self._quote(result, row, item, notes[row], answer=answer, per_unit=per_unit[row])
             for row, item in enumerate(items)
         ]
-
-    def _cells(self, items: Sequence[Item]) -> dict[str, list[Any]]:
-        """Cells of each further column of the index. UsageError for one that it has not, or a number that is none."""
-        names = {normalised(column.partition(":")[2]): column for column in self.manifest.further}
-        cells: dict[str, list[Any]] = {column: [None] * len(items) for column in names.values()}
-        for row, item in enumerate(items):
-            for name, cell in item.further.items():
-                column = names.get(normalised(name))
-                if column is None:
-                    known = dict.fromkeys(column.partition(":")[2] for column in cells)
-                    raise UsageError(f"The index has no column {name!r}{suggestion(name, known)}.")
-                cells[column][row] = further_cell(column, cell)
-        return cells
 
     def _further_notes(self, inputs: Inputs, cells: Mapping[str, Sequence[Any]]) -> list[list[str]]:
         """Notes on each item's further columns: what is not given, and categories that the build has not seen."""
@@ -269,14 +226,16 @@ class Pricer:
         *,
         correction: CorrectionParameters | None = None,
         answer: str = MEDIAN,
+        selection: Selection = EVERYTHING,
         on_progress: OnProgress = silent,
     ) -> PricedItems:
         """Price n items (schema `index.catalogue.item_table.ITEMS`): encode, predict, blend, search, stack, correct.
 
         Further columns that they lack are missing; those that the index has not are passed over. UsageError for an
-        `answer` that is neither MEDIAN nor MEAN.
+        `answer` that is neither MEDIAN nor MEAN, DataRefused for a `selection` of rows that the index has not.
         """
         require_answer(answer)
+        selected = selection.rows(self.folder, self.manifest, self.reference) if selection else None
         features = self.features(items, photographs, on_progress=on_progress)
         priced = np.array(
             [
@@ -292,8 +251,13 @@ class Pricer:
         if not priced.all():
             inputs, search_vectors = inputs.take(np.flatnonzero(priced)), search_vectors[priced]
         with self._limited():
-            estimate = self.model.estimate(inputs, search_vectors, correction, answer=answer)
-        return PricedItems(priced, features, estimate)
+            estimate, before = self.model.estimate(inputs, search_vectors, correction, answer=answer), None
+            if selected:
+                before, members = estimate, estimate.base.members
+                estimate = self.model.estimate(
+                    inputs, search_vectors, correction, answer=answer, selected=selected, members=members
+                )
+        return PricedItems(priced, features, estimate, before)
 
     def features(
         self,
@@ -325,9 +289,11 @@ class Pricer:
         return limits
 
     def _quote(
-        self, estimate: Estimate, row: int, item: Item, notes: list[str], *, answer: str, per_unit: UnitPrice | None
+        self, result: PricedItems, row: int, item: Item, notes: list[str], *, answer: str, per_unit: UnitPrice | None
     ) -> Quote:
-        base, reference = estimate.base, self.reference
+        assert result.estimate is not None
+        estimate, reference = result.estimate, self.reference
+        base = estimate.base
         price, median, uncorrected = (
             float(np.exp(values[row])) for values in (estimate.priced, estimate.answer, base.last)
         )
@@ -351,6 +317,9 @@ class Pricer:
         if not comparables:
             why = "No neighbour lies within the band" if item.text.strip() else "Neighbours are found by words"
             notes = [*notes, f"{why}: the price is the models' alone."]
+        before = None if result.before is None else _before(result.before, row)
+        if before and before.price == price:
+            notes = [*notes, "What was left out had no part in the price."]
         stages = {**base.members, "blend": base.blended, **({} if base.stacked is None else {STACKER: base.stacked})}
         parts = {name: float(np.exp(values[row])) for name, values in stages.items()}
         parts |= {"shift": median - uncorrected} | ({} if answer == MEDIAN else {MEDIAN: median})
@@ -362,7 +331,12 @@ class Pricer:
             comparables=comparables,
             notes=tuple(notes),
             per_unit=per_unit,
+            before=before,
         )
+
+
+def _before(estimate: Estimate, row: int) -> Before:
+    return Before(*(float(np.exp(values[row])) for values in (estimate.priced, estimate.low, estimate.high)))
 
 
 def with_overrides(correction: CorrectionParameters, **given: float | None) -> CorrectionParameters:
@@ -374,19 +348,3 @@ def with_overrides(correction: CorrectionParameters, **given: float | None) -> C
 def require_overrides(**given: float | None) -> None:
     """Raise UsageError for a parameter out of range, before there is an index whose own it would replace."""
     with_overrides(CorrectionParameters(k=1, band=1.0, decay=1.0, alpha=1.0), **given)
-
-
-def _refusal(why: str | None) -> str:
-    """The refusal of an item without words whose photograph is not used."""
-    if why == NO_PHOTOGRAPHS:
-        return "The index was built without photographs: describe the item in words."
-    return f"The photograph could not be used ({why}) and there are no words: give one of them."
-
-
-def _photograph_notes(item: Item, why: str | None) -> list[str]:
-    """Notes on the unused photograph of an item that was priced by its words."""
-    if not item.image or why is None:
-        return []
-    if why == NO_PHOTOGRAPHS:
-        return ["The index has no photographs: the photograph was not looked at."]
-    return [f"The photograph could not be used ({why}): priced by its words alone."]
