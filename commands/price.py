@@ -67,6 +67,7 @@ for command in (
     catalogue.add_command,
     catalogue.remove_command,
     catalogue.compact_command,
+    catalogue.keep_command,
     catalogue.fetch_command,
     scoring.evaluate_command,
     scoring.tune_command,

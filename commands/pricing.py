@@ -18,6 +18,7 @@ from commands.options import (
     PATH,
     answer_option,
     correction_options,
+    generation_option,
     image_dir_option,
     index_option,
     json_option,
@@ -52,6 +53,7 @@ STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
     "--only", multiple=True, metavar="ID,...", help="Pin these comparables, whatever they cost: no other row counts."
 )
 @click.option("--exclude-group", metavar="ID", help="Price a listing of the index itself: without it or its like.")
+@generation_option
 @answer_option
 @correction_options
 @index_option
@@ -83,13 +85,13 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
 
     started = time.monotonic()
     private, answer, machine = given.pop("allow_private_addresses"), given.pop("answer"), runtime(given)
-    further, selection = _cells(given.pop("further")), _selection(given)
+    further, selection, generation = _cells(given.pop("further")), _selection(given), given.pop("generation")
     require_overrides(**given)
     text = _standard_input() if text == "-" else text
     if not text.strip() and not (image or "").strip():
         raise DataRefused("There is nothing to price: give the item's TEXT, its --image, or both.")
     photographs = Photographs(allow_paths=True, fetch_missing=True, allow_private_addresses=private)
-    pricer = Pricer.open(index_dir, machine)
+    pricer = Pricer.open(index_dir, machine, generation=generation)
     correction = with_overrides(pricer.correction, **given)
     how = {"correction": correction, "photographs": photographs, "answer": answer, "selection": selection}
     quote = pricer.price([Item(text, image, further)], **how)[0]

@@ -47,7 +47,7 @@ from index.errors import DataRefused
 from index.photographs.source import Photographs
 from index.progress import OnProgress, silent
 from index.shortage import require_memory
-from index.storage.generations import GenerationLease, lease_current
+from index.storage.generations import GenerationLease, lease_generation
 from index.storage.layout import REFERENCE, memory_of
 from index.storage.manifest import Manifest, read_manifest
 
@@ -108,12 +108,21 @@ class Pricer:
         self._lease: GenerationLease | None = None
 
     @classmethod
-    def open(cls, index_dir: str | Path, runtime: Runtime = AUTO, threads: int | None = None) -> Self:
-        """Open the current generation. Raises IndexUnusable if it is missing, damaged or of another format.
+    def open(
+        cls,
+        index_dir: str | Path,
+        runtime: Runtime = AUTO,
+        threads: int | None = None,
+        *,
+        generation: str | None = None,
+    ) -> Self:
+        """Open the current generation, or that of a number or a name that is kept.
+
+        Raises IndexUnusable if it is missing, damaged or of another format.
 
         It stays on the disk while the pricer lives, whatever is built or added meanwhile.
         """
-        lease = lease_current(Path(index_dir))
+        lease = lease_generation(Path(index_dir), generation)
         pricer = cls(lease.folder, runtime, threads)
         pricer._lease = lease
         return pricer
