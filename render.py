@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from engine.evaluation.report import Evaluation, Score, Slice
     from engine.finetune.run import FinetuneResult
     from engine.lifecycle.update import UpdateResult
+    from engine.serving.explain import Explanation
     from engine.serving.price_file import PriceFileResult
     from engine.serving.quote import Quote
     from engine.tuning.tune import TuneResult
@@ -111,6 +112,18 @@ def show_quote(console: Console, quote: Quote, currency: str, coverage: float, s
             console.print(f"And {len(quote.comparables) - SHOWN_COMPARABLES} more, which --json lists.")
         console.print("Residual: log price less what the models expected; +0.10 is about 10% dearer.")
     console.print(f"Settings: {', '.join(f'{name} {value:g}' for name, value in settings.items())}.")
+
+
+def show_explanation(console: Console, explanation: Explanation, currency: str) -> None:
+    """Show a line for each part of the item: what it says, and the price without it."""
+    table = _table("without its", "that says", f"price, {visible(currency)}", "change")
+    table.columns[1].justify, table.columns[1].no_wrap, table.columns[1].overflow = "left", False, "fold"
+    twice = [explanation.twice] if explanation.twice else []
+    for effect in (*explanation.parts, *twice):
+        part = f"with {effect.part}" if effect is explanation.twice else effect.part
+        figures = ("nothing is left", "") if effect.price is None else (_money(effect.price), f"{effect.change:+.1%}")
+        table.add_row(visible(part), visible(effect.says), *figures)
+    console.print(table)
 
 
 def show_evaluation(console: Console, result: Evaluation) -> None:

@@ -53,6 +53,7 @@ STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
     "--only", multiple=True, metavar="ID,...", help="Pin these comparables, whatever they cost: no other row counts."
 )
 @click.option("--exclude-group", metavar="ID", help="Price a listing of the index itself: without it or its like.")
+@click.option("--explain", is_flag=True, help="Show what each part of the item does to its price.")
 @generation_option
 @answer_option
 @correction_options
@@ -71,6 +72,7 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     price query - --k 8 --json < listing.txt
     price query "Running shoe, blue" --set brand=Acme --set weight=0.4
     price query "Green tea, 20 bags" --without 1234 --without 1235
+    price query "Acme green tea, 20 bags (pack of 6)" --explain
 
     --without and --only leave the models as they are, and what comes after them is told anew: the neighbours' prices,
     the correction, the interval; what the price would have been stands beside it. With --exclude-group the models
@@ -86,6 +88,7 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     started = time.monotonic()
     private, answer, machine = given.pop("allow_private_addresses"), given.pop("answer"), runtime(given)
     further, selection, generation = _cells(given.pop("further")), _selection(given), given.pop("generation")
+    explain = given.pop("explain")
     require_overrides(**given)
     text = _standard_input() if text == "-" else text
     if not text.strip() and not (image or "").strip():
@@ -94,14 +97,21 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     pricer = Pricer.open(index_dir, machine, generation=generation)
     correction = with_overrides(pricer.correction, **given)
     how = {"correction": correction, "photographs": photographs, "answer": answer, "selection": selection}
-    quote = pricer.price([Item(text, image, further)], **how)[0]
+    item = Item(text, image, further)
+    explanation = pricer.explain(item, **how) if explain else None
+    quote = explanation.quote if explanation else pricer.price([item], **how)[0]
     currency, band = pricer.manifest.currency, math.inf if selection.only else correction.band
     settings = {"k": correction.k, "band": band, "lambda": correction.decay, "alpha": correction.alpha}
     if not as_json:
-        render.show_quote(render.open_console(), quote, currency, pricer.settings.coverage, settings)
+        console = render.open_console()
+        render.show_quote(console, quote, currency, pricer.settings.coverage, settings)
+        if explanation:
+            render.show_explanation(console, explanation, currency)
         return
     plain = settings | {"band": band if math.isfinite(band) else None}  # JSON knows no infinity
-    print_json({**asdict(quote), "settings": plain, "currency": currency, "seconds": time.monotonic() - started})
+    beside = {"explain": explanation.to_json()} if explanation else {}
+    seconds = time.monotonic() - started
+    print_json({**asdict(quote), **beside, "settings": plain, "currency": currency, "seconds": seconds})
 
 
 def _selection(given: dict[str, Any]) -> Selection:

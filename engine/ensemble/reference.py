@@ -115,6 +115,13 @@ class ReferenceSet:
         ids: list[str] = self.table.table[ITEM_ID].take(self.table.position).to_pylist()
         return ids
 
+    def names_beginning(self, words: str) -> int:
+        """Count the rows whose names begin with these words, in any case, and go on."""
+        import pyarrow.compute as pc
+
+        begins = pc.starts_with(self.table.table["name"], pattern=f"{words} ", ignore_case=True)
+        return int(pc.sum(begins).as_py() or 0)
+
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
         """The numbers of the rows with these ids; one that there is not is left out."""
         import pyarrow as pa

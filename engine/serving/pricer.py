@@ -22,6 +22,7 @@ from engine.ensemble.reference import ReferenceSet
 from engine.features.inputs import Inputs, InputShape, make_inputs
 from engine.features.search_vectors import SearchVectorizer
 from engine.features.tabular import UNKNOWN, KnownCategories
+from engine.serving.explain import Explanation, explained, variants_of
 from engine.serving.quote import (
     NO_PHOTOGRAPHS,
     Before,
@@ -193,6 +194,29 @@ class Pricer:
                 if new:
                     of_item.append(f"No item of the index has {name} {cell!r}: priced as if it were unknown.")
         return notes
+
+    def explain(
+        self,
+        item: Item,
+        *,
+        correction: CorrectionParameters | None = None,
+        photographs: Photographs | None = None,
+        answer: str = MEDIAN,
+        selection: Selection = EVERYTHING,
+    ) -> Explanation:
+        """Price an item, the same without each of its parts, and with twice the amount, all at once.
+
+        Arguments and errors as of `price`.
+        """
+        require_items([item])
+        shared = self.manifest.shared
+        text = shared.applied(make_items(["0"], [item.text], [None]))["text"][0].as_py()
+        variants, twice = variants_of(
+            item, text, shared.lines, self.reference.names_beginning, photograph=self.looks_at_photographs
+        )
+        items = [item, *(variant.item for variant in (*variants, *([twice] if twice else ())) if variant.item)]
+        quotes = self.price(items, correction=correction, photographs=photographs, answer=answer, selection=selection)
+        return explained(quotes, variants, twice)
 
     def unseen(self, inputs: Inputs) -> dict[str, Bool]:
         """Category of the index -> (n,) whether an item has a value of it that no item of the build has."""
