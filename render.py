@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from engine.evaluation.ablation import Ablation
+    from engine.evaluation.price_changes import PriceChanges
     from engine.evaluation.report import Evaluation, Score, Slice
     from engine.finetune.run import FinetuneResult
     from engine.lifecycle.update import UpdateResult
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 PROGRESS_EVERY = {False: 10.0, True: 0.1}  # seconds; by whether stderr is a terminal
 ERASED = "\r\x1b[K"  # the terminal's line, and the cursor at its start
-SHOWN_COMPARABLES = 10
+SHOWN_COMPARABLES = SHOWN_CHANGES = 10
 LONGEST_NAME = 70  # characters shown of a comparable's name
 LONGEST_TEXT = 100  # characters shown of an example's text
 SHOWN_REJECTS = 3  # of an inspection
@@ -124,6 +125,25 @@ def show_explanation(console: Console, explanation: Explanation, currency: str) 
         figures = ("nothing is left", "") if effect.price is None else (_money(effect.price), f"{effect.change:+.1%}")
         table.add_row(visible(part), visible(effect.says), *figures)
     console.print(table)
+
+
+def show_changes(console: Console, changes: PriceChanges) -> None:
+    """Show how many prices a generation moves, and those that move most, with the reason where the evidence has one."""
+    found = changes.to_json()
+    rows = ", ".join(f"{count:,} {what}" for what, count in changes.rows.items() if what != "both" and count)
+    models = "the same models" if changes.same_models else "other models"
+    console.print(f"From generation {changes.old} to {changes.new}: {models}; rows {rows or 'as they were'}.")
+    median = f"half of all by {found['median_change']:.2%} or more"
+    console.print(f"{changes.moved:,} of {found['items']:,} prices move by 1% or more, {median} ({changes.method}).")
+    table = _table("item", "old", "new", "change", "by models", "by evidence")
+    for row in found["changes"][:SHOWN_CHANGES]:
+        if row["old"] != row["new"]:
+            why = f" ({row['why']})" if row["why"] else ""
+            money, shares = (_money(row["old"]), _money(row["new"])), ("change", "by_models", "by_evidence")
+            name = f"{row['item_id']}: {row['name'][:LONGEST_NAME]}{why}"
+            table.add_row(visible(name), *money, *(f"{row[share]:+.1%}" for share in shares))
+    if table.row_count:
+        console.print(table)
 
 
 def show_evaluation(console: Console, result: Evaluation) -> None:

@@ -18,6 +18,7 @@ from engine.ensemble.cross_fit import QueryParameters
 from engine.ensemble.expected_price import MEDIAN, Evidence, ExpectedPrice
 from engine.ensemble.interval import Interval
 from engine.ensemble.out_of_fold import STACKER
+from engine.ensemble.reference import OtherFolds
 from engine.ensemble.stacker import Stacker, features
 from engine.folds import MOST_FOLDS
 from engine.members.registry import MEMBERS, load_fold_models
@@ -32,7 +33,7 @@ from index.storage.layout import PRICE_MODEL, model_file
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from engine.ensemble.reference import ReferenceSet, SelectedRows
+    from engine.ensemble.reference import ReferenceSet, Searched, SelectedRows
     from engine.features.inputs import Inputs, InputShape
     from engine.members.member import FoldModels
     from engine.settings.schema import Settings, StackerSettings
@@ -97,29 +98,29 @@ class PriceModel:
         correction: CorrectionParameters | None = None,
         *,
         answer: str = MEDIAN,
-        selected: SelectedRows | None = None,
+        selected: SelectedRows | OtherFolds | None = None,
         members: dict[str, Float64] | None = None,
     ) -> Estimate:
         """Price n items; `search_vectors` (n, dim) as the catalogue's. `correction` in the place of the fitted one.
 
         `answer`: what is answered, MEDIAN or MEAN. `selected`: the rows that may be neighbours, all where None.
-        `members`: what an earlier estimate of the same items found of them.
+        `members`: name -> (n,) what the members are known to predict, whom nobody then asks.
         """
         correction = correction or self.parameters.correction
-        near_rows = selected or self.reference.index
-        fold = None if selected is None or selected.fold is None else np.full(len(inputs), selected.fold)
-        if fold is not None:
+        rows = selected or self.reference.index
+        fold = None if selected is None or selected.fold is None else np.broadcast_to(selected.fold, len(inputs))
+        if members is None and fold is not None:
             members = self._unseen(inputs, fold)
         elif members is None:
             members = {name: _priced(name, models.predict(inputs)) for name, models in self.models.members.items()}
-        base = self._base(members, inputs, search_vectors, fold, selected)
-        near = near_rows.search(search_vectors, base.last, k=correction.k, band=correction.band)
+        base = self._base(members, inputs, search_vectors, rows, fold)
+        near = rows.search(search_vectors, base.last, k=correction.k, band=correction.band)
         age_weight = self.reference.age_weight
         moved = shift(near, self.reference.residual, correction, age_weight)
         median = base.last + moved
         priced = median
         if answer != MEDIAN:
-            alone = self.neighbours_alone(search_vectors, correction, selected)
+            alone = self.neighbours_alone(search_vectors, correction, rows)
             nearest = near.similarity[:, 0].astype(np.float64)
             evidence = Evidence(base.members, base.blended, base.last, median, alone, nearest)
             priced = self.parameters.expected.log_mean(evidence.table(), median)
@@ -131,7 +132,7 @@ class PriceModel:
 
         What a row's stored residual is taken from: before the correction, and with no evidence from its own fold.
         """
-        return self._base(self._unseen(inputs, fold), inputs, search_vectors, fold)
+        return self._base(self._unseen(inputs, fold), inputs, search_vectors, OtherFolds(self.reference, fold), fold)
 
     def _unseen(self, inputs: Inputs, fold: NDArray[np.integer]) -> dict[str, Float64]:
         """Member -> (n,) by the models of each item's `fold` (n,) alone."""
@@ -144,21 +145,17 @@ class PriceModel:
         members: dict[str, Float64],
         inputs: Inputs,
         search_vectors: Float32,
-        fold: NDArray[np.integer] | None = None,
-        selected: SelectedRows | None = None,
+        rows: Searched,
+        fold: NDArray[np.integer] | None,
     ) -> Base:
-        """Blend and stack what the members predict: by all stackers, or that of each row's `fold` (n,) alone.
+        """Blend and stack what the members predict: by all stackers, or that of each item's `fold` (n,) alone.
 
-        The evidence is of all rows but the fold's, or of those `selected`.
+        `rows`: what the evidence is of.
         """
         blended = blend(members, self.parameters.weights)
         if not self.models.stackers:
             return Base(members, blended, None)
-        k, band = self._stacker.k, self._stacker.band
-        if selected is None:
-            near = self.reference.index.search(search_vectors, blended, k=k, band=band, exclude_group=fold)
-        else:
-            near = selected.search(search_vectors, blended, k=k, band=band)
+        near = rows.search(search_vectors, blended, k=self._stacker.k, band=self._stacker.band)
         table = features(members, blended, inputs, near, self.reference)
         if fold is None:
             stacked: Float64 = np.mean([stacker.predict(table, blended) for stacker in self.models.stackers], axis=0)
@@ -170,12 +167,12 @@ class PriceModel:
         return Base(members, blended, _priced(STACKER, stacked))
 
     def neighbours_alone(
-        self, search_vectors: Float32, correction: CorrectionParameters, selected: SelectedRows | None = None
+        self, search_vectors: Float32, correction: CorrectionParameters, rows: Searched | None = None
     ) -> Float64:
         """(n,) the weighted mean of the nearest rows' log prices, without a model: a stage to compare with."""
         log_price = self.reference.log_price
         nowhere = np.zeros(len(search_vectors))
-        near = (selected or self.reference.index).search(search_vectors, nowhere, k=correction.k, band=np.inf)
+        near = (rows or self.reference.index).search(search_vectors, nowhere, k=correction.k, band=np.inf)
         weight = weights(near, correction.decay, self.reference.age_weight)
         mean = (weight * log_price[near.rows]).sum(axis=1)
         return np.where(near.found[:, 0], mean, np.median(log_price))

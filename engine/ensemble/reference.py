@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
@@ -24,11 +24,13 @@ from index.storage.layout import REFERENCE, search_paths
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from engine.features.training_set import TrainingSet
 
 ITEM_ID = "item_id"
-SHOWN = (ITEM_ID, "name", "image")
+NAME = "name"
+SHOWN = (ITEM_ID, NAME, "image")
 AGE_WEIGHT = "age_weight"  # the column of an index with a half-life
 
 
@@ -112,14 +114,21 @@ class ReferenceSet:
 
     def ids(self) -> list[str]:
         """List the item ids (m,) in the order of the catalogue."""
-        ids: list[str] = self.table.table[ITEM_ID].take(self.table.position).to_pylist()
-        return ids
+        return self._listed(ITEM_ID)
+
+    def names(self) -> list[str]:
+        """List the items' names (m,) in the order of the catalogue."""
+        return self._listed(NAME)
+
+    def _listed(self, column: str) -> list[str]:
+        cells: list[str] = self.table.table[column].take(self.table.position).to_pylist()
+        return cells
 
     def names_beginning(self, words: str) -> int:
         """Count the rows whose names begin with these words, in any case, and go on."""
         import pyarrow.compute as pc
 
-        begins = pc.starts_with(self.table.table["name"], pattern=f"{words} ", ignore_case=True)
+        begins = pc.starts_with(self.table.table[NAME], pattern=f"{words} ", ignore_case=True)
         return int(pc.sum(begins).as_py() or 0)
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
@@ -137,6 +146,25 @@ class ReferenceSet:
         places = self.table.position[rows].tolist()
         # Not by `take`, for which pyarrow imports all that it can compute.
         return [{name: column[place].as_py() for name, column in columns} for place in places]
+
+
+class Searched(Protocol):
+    """Rows in which neighbours are searched for."""
+
+    def search(self, queries: Float32, centre: Float64, /, *, k: int, band: float) -> Neighbours:
+        """Find neighbours as `BandIndex.search` does."""
+
+
+class OtherFolds:
+    """Rows of a reference set that are of another fold than each of n rows of it, which are compared with them."""
+
+    def __init__(self, reference: ReferenceSet, fold: NDArray[np.integer]) -> None:
+        self.fold = fold  # (n,)
+        self._index = reference.index
+
+    def search(self, queries: Float32, centre: Float64, *, k: int, band: float) -> Neighbours:
+        """Find the n rows' neighbours in other folds than their own."""
+        return self._index.search(queries, centre, k=k, band=band, exclude_group=self.fold)
 
 
 class SelectedRows:

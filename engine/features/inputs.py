@@ -154,6 +154,22 @@ def known_columns(columns: NDArray[Any], of: slice) -> bool:
 
 def make_inputs(items: pa.Table, vectors: Mapping[str, Float32]) -> Inputs:
     """Inputs of `items` (schema `ITEMS` of `item_table`, further columns) and vectors, (n, dim) by modality."""
+    names, whole = items["name"].to_pylist(), described(items)
+    words = hash_words(names, whole, words_of_columns(items))
+    numbers, unit = _numbers(items)
+    return Inputs(dict(vectors), numbers, unit, words, np.array(whole, object), make_tabular(items))
+
+
+def make_numbers(items: pa.Table) -> Inputs:
+    """Inputs of `items` as `make_inputs` makes them, for who reads numbers and units alone: no vector and no word."""
+    from scipy.sparse import csr_matrix
+
+    numbers, unit = _numbers(items)
+    return Inputs({}, numbers, unit, csr_matrix((len(unit), 0), dtype=np.float32))
+
+
+def _numbers(items: pa.Table) -> tuple[Float32, Int64]:
+    """NUMBERS (n, len(NUMBERS)) and the place in UNITS (n,) of items."""
     names, texts = items["name"].to_pylist(), items["text"].to_pylist()
     amount = items["amount"].to_numpy().astype(np.float64)  # NaN where unknown
     unknown = np.isnan(amount)
@@ -172,9 +188,7 @@ def make_inputs(items: pa.Table, vectors: Mapping[str, Float32]) -> Inputs:
     )
     place = {unit: i for i, unit in enumerate(UNITS)}
     unit = np.array([place[unit] for unit in items["unit"].to_pylist()], np.int64)
-    whole = described(items)
-    words = hash_words(names, whole, words_of_columns(items))
-    return Inputs(dict(vectors), numbers.astype(np.float32), unit, words, np.array(whole, object), make_tabular(items))
+    return numbers.astype(np.float32), unit
 
 
 def hash_words(names: list[str], texts: list[str], further: list[list[str]] | None = None) -> csr_matrix:

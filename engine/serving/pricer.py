@@ -260,16 +260,18 @@ class Pricer:
         correction: CorrectionParameters | None = None,
         answer: str = MEDIAN,
         selection: Selection = EVERYTHING,
+        cache: Path | None = None,
         on_progress: OnProgress = silent,
     ) -> PricedItems:
         """Price n items (schema `index.catalogue.item_table.ITEMS`): encode, predict, blend, search, stack, correct.
 
         Further columns that they lack are missing; those that the index has not are passed over. UsageError for an
         `answer` that is neither MEDIAN nor MEAN, DataRefused for a `selection` of rows that the index has not.
+        `cache` keeps encodings by content.
         """
         require_answer(answer)
         selected = selection.rows(self.folder, self.manifest, self.reference) if selection else None
-        features = self.features(items, photographs, on_progress=on_progress)
+        features = self.features(items, photographs, cache=cache, on_progress=on_progress)
         priced = np.array(
             [
                 bool(text.strip()) or why is None
@@ -286,7 +288,8 @@ class Pricer:
         with self._limited():
             estimate, before = self.model.estimate(inputs, search_vectors, correction, answer=answer), None
             if selected:
-                before, members = estimate, estimate.base.members
+                before = estimate
+                members = estimate.base.members if selected.fold is None else None
                 estimate = self.model.estimate(
                     inputs, search_vectors, correction, answer=answer, selected=selected, members=members
                 )
