@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from engine.evaluation.report import Evaluation, Score, Slice
     from engine.finetune.run import FinetuneResult
     from engine.lifecycle.update import UpdateResult
-    from engine.serving.explain import Explanation
+    from engine.serving.arguing.explain import Explanation
     from engine.serving.price_file import PriceFileResult
     from engine.serving.quote import Quote
     from engine.tuning.tune import TuneResult

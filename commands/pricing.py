@@ -33,7 +33,7 @@ from commands.streams import tell_notes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.serving.selection import Selection
+    from engine.serving.arguing.selection import Selection
 
 STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
 
@@ -116,7 +116,7 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
 
 def _selection(given: dict[str, Any]) -> Selection:
     """Take --without, --only and --exclude-group out of the options. Raises UsageError where they contradict."""
-    from engine.serving.selection import Selection
+    from engine.serving.arguing.selection import Selection
     from index.errors import UsageError
 
     without, only, group = given.pop("without"), given.pop("only"), given.pop("exclude_group")

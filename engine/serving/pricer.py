@@ -22,7 +22,8 @@ from engine.ensemble.reference import ReferenceSet
 from engine.features.inputs import Inputs, InputShape, make_inputs
 from engine.features.search_vectors import SearchVectorizer
 from engine.features.tabular import UNKNOWN, KnownCategories
-from engine.serving.explain import Explanation, explained, variants_of
+from engine.serving.arguing.explain import Explanation, explained, variants_of
+from engine.serving.arguing.selection import EVERYTHING, Selection
 from engine.serving.quote import (
     NO_PHOTOGRAPHS,
     Before,
@@ -34,7 +35,6 @@ from engine.serving.quote import (
     refusal,
     require_items,
 )
-from engine.serving.selection import EVERYTHING, Selection
 from engine.settings.schema import CorrectionParameters, Settings
 from index.arrays import Bool, Float32
 from index.catalogue.further import CATEGORY, with_further

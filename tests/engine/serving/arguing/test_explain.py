@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.serving.explain import variants_of
+from engine.serving.arguing.explain import variants_of
 from engine.serving.pricer import Item, Pricer, Selection
 from index.errors import DataRefused
 
