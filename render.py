@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from engine.evaluation.ablation import Ablation
+    from engine.evaluation.price_changes import PriceChanges
     from engine.evaluation.report import Evaluation, Score, Slice
     from engine.finetune.run import FinetuneResult
     from engine.lifecycle.update import UpdateResult
+    from engine.serving.arguing.explain import Explanation
     from engine.serving.price_file import PriceFileResult
-    from engine.serving.pricer import Quote
+    from engine.serving.quote import Quote
     from engine.tuning.tune import TuneResult
     from index.catalogue.inspection import Inspection
     from index.encoders import EncoderSpec
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 PROGRESS_EVERY = {False: 10.0, True: 0.1}  # seconds; by whether stderr is a terminal
 ERASED = "\r\x1b[K"  # the terminal's line, and the cursor at its start
-SHOWN_COMPARABLES = 10
+SHOWN_COMPARABLES = SHOWN_CHANGES = 10
 LONGEST_NAME = 70  # characters shown of a comparable's name
 LONGEST_TEXT = 100  # characters shown of an example's text
 SHOWN_REJECTS = 3  # of an inspection
@@ -83,6 +85,11 @@ def show_quote(console: Console, quote: Quote, currency: str, coverage: float, s
     interval = f"{coverage:.0%} interval {_money(quote.low)} to {_money(quote.high)}"
     per_unit = f", {_money(quote.per_unit.price)} a {quote.per_unit.unit}" if quote.per_unit else ""
     console.print(f"{_money(quote.price)} {currency}{per_unit}   ({interval})")
+    if before := quote.before:
+        interval, moved_by = f"{_money(before.low)} to {_money(before.high)}", f"{quote.price / before.price - 1:+.1%}"
+        console.print(f"By all comparables {_money(before.price)} ({interval}): this choice moves it by {moved_by}.")
+    such = f"{quote.within_20:.0%} of such items were within 20%"
+    console.print(f"Confidence {quote.confidence}: {' '.join((f'{such}.', *quote.why))}")
     for note in quote.notes:
         console.print(f"Note: {visible(note)}")
     parts = {name: _money(part) for name, part in quote.parts.items()}
@@ -101,12 +108,44 @@ def show_quote(console: Console, quote: Quote, currency: str, coverage: float, s
                 f"{comparable.weight:.0%}",
             )
             name = visible(comparable.name)
-            table.add_row(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…", *figures)
+            name = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+            table.add_row(f"{visible(comparable.item_id)}: {name}", *figures)
         console.print(table)
         if len(quote.comparables) > SHOWN_COMPARABLES:
             console.print(f"And {len(quote.comparables) - SHOWN_COMPARABLES} more, which --json lists.")
         console.print("Residual: log price less what the models expected; +0.10 is about 10% dearer.")
     console.print(f"Settings: {', '.join(f'{name} {value:g}' for name, value in settings.items())}.")
+
+
+def show_explanation(console: Console, explanation: Explanation, currency: str) -> None:
+    """Show a line for each part of the item: what it says, and the price without it."""
+    table = _table("without its", "that says", f"price, {visible(currency)}", "change")
+    table.columns[1].justify, table.columns[1].no_wrap, table.columns[1].overflow = "left", False, "fold"
+    twice = [explanation.twice] if explanation.twice else []
+    for effect in (*explanation.parts, *twice):
+        part = f"with {effect.part}" if effect is explanation.twice else effect.part
+        figures = ("nothing is left", "") if effect.price is None else (_money(effect.price), f"{effect.change:+.1%}")
+        table.add_row(visible(part), visible(effect.says), *figures)
+    console.print(table)
+
+
+def show_changes(console: Console, changes: PriceChanges) -> None:
+    """Show how many prices a generation moves, and those that move most, with the reason where the evidence has one."""
+    found = changes.to_json()
+    rows = ", ".join(f"{count:,} {what}" for what, count in changes.rows.items() if what != "both" and count)
+    models = "the same models" if changes.same_models else "other models"
+    console.print(f"From generation {changes.old} to {changes.new}: {models}; rows {rows or 'as they were'}.")
+    median = f"half of all by {found['median_change']:.2%} or more"
+    console.print(f"{changes.moved:,} of {found['items']:,} prices move by 1% or more, {median} ({changes.method}).")
+    table = _table("item", "old", "new", "change", "by models", "by evidence")
+    for row in found["changes"][:SHOWN_CHANGES]:
+        if row["old"] != row["new"]:
+            why = f" ({row['why']})" if row["why"] else ""
+            money, shares = (_money(row["old"]), _money(row["new"])), ("change", "by_models", "by_evidence")
+            name = f"{row['item_id']}: {row['name'][:LONGEST_NAME]}{why}"
+            table.add_row(visible(name), *money, *(f"{row[share]:+.1%}" for share in shares))
+    if table.row_count:
+        console.print(table)
 
 
 def show_evaluation(console: Console, result: Evaluation) -> None:

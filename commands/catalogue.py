@@ -1,4 +1,4 @@
-"""Commands that make and change an index: build-index, add, remove, compact, fetch."""
+"""Commands that make and change an index: build-index, add, remove, compact, keep, fetch."""
 
 from __future__ import annotations
 
@@ -201,6 +201,69 @@ def compact_command(index_dir: Path, *, as_json: bool) -> None:
         print_json(result.to_json())
         return
     render.show_update(result, index_dir)
+
+
+@click.command("keep", short_help="Keep a generation of the index by a name.")
+@click.argument("name", required=False)
+@click.option("--generation", metavar="N", help="Its number, or another name of it. [default: the current one]")
+@click.option("--drop", is_flag=True, help="Let the name go, and remove the generation if nothing else needs it.")
+@click.option("--list", "listed", is_flag=True, help="List the generations that are there, and their names.")
+@index_option
+@json_option
+def keep_command(
+    name: str | None, index_dir: Path, *, generation: str | None, drop: bool, listed: bool, as_json: bool
+) -> None:
+    """Keep a generation of the index under a NAME, so that no later change cleans it away.
+
+    Every build, `price add`, `price remove`, `price compact` and `price tune` makes a new generation and removes the
+    one before. One that is kept can still be asked: `price query --generation NAME`, `price diff NAME current`. Files
+    that two generations share take space once.
+
+    \b
+    price keep spring
+    price add new.csv --replace
+    price query "Green tea, 20 bags" --generation spring
+    price keep spring --drop
+    """
+    from index.errors import UsageError
+    from index.storage.generations import drop_name, keep_generation, number_of
+
+    if listed:
+        if name or drop or generation is not None:
+            raise UsageError("--list shows all generations: give it alone.")
+        _list_generations(index_dir, as_json=as_json)
+        return
+    if not name:
+        raise UsageError("No name is given: name the generation to keep, or take --list.")
+    if drop:
+        if generation is not None:
+            raise UsageError("--drop lets a name go, whatever generation has it: leave out --generation.")
+        removed = drop_name(index_dir, name)
+        if as_json:
+            print_json({"name": name, "dropped": True, "removed": removed})
+        else:
+            show(f"{name} is no name any more; {'its generation is removed' if removed else 'its generation stays'}.")
+        return
+    folder = keep_generation(index_dir, name, generation)
+    if as_json:
+        print_json({"name": name, "generation": folder.name})
+    else:
+        show(f"{name} is generation {number_of(folder.name)} of {index_dir}, and stays.")
+
+
+def _list_generations(index_dir: Path, *, as_json: bool) -> None:
+    """Print every generation with its number, when it was made, its rows and its names."""
+    from index.storage.listing import list_generations
+
+    found = list_generations(index_dir)
+    if as_json:
+        print_json({"generations": [generation.to_json() for generation in found]})
+        return
+    for generation in found:
+        names = ", ".join(["current"] * generation.current + list(generation.names))
+        made = (generation.created or "of another version")[:16].replace("T", " ")
+        rows = "" if generation.rows is None else f"{generation.rows:,} rows"
+        show(f"{generation.number:>6}  {made:16}  {rows:>14}  {names}".rstrip())
 
 
 @click.command("fetch", short_help="Fetch a catalogue's photographs.")

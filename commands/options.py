@@ -23,6 +23,9 @@ index_option = click.option(
     show_envvar=True,
     help="Folder of the index.",
 )
+generation_option = click.option(
+    "--generation", metavar="N", help="Of the index: a number, or a name of `price keep`. [default: the current one]"
+)
 image_dir_option = click.option(
     "--image-dir",
     type=click.Path(path_type=Path, exists=True, file_okay=False),

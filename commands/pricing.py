@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import sys
@@ -17,6 +18,7 @@ from commands.options import (
     PATH,
     answer_option,
     correction_options,
+    generation_option,
     image_dir_option,
     index_option,
     json_option,
@@ -31,6 +33,8 @@ from commands.streams import tell_notes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from engine.serving.arguing.selection import Selection
+
 STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
 
 
@@ -44,6 +48,13 @@ STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
     metavar="NAME=VALUE",
     help="What the item has in a column of the catalogue, brand=Acme, or a JSON object of several; may be repeated.",
 )
+@click.option("--without", multiple=True, metavar="ID", help="Leave out this comparable; may be repeated.")
+@click.option(
+    "--only", multiple=True, metavar="ID,...", help="Pin these comparables, whatever they cost: no other row counts."
+)
+@click.option("--exclude-group", metavar="ID", help="Price a listing of the index itself: without it or its like.")
+@click.option("--explain", is_flag=True, help="Show what each part of the item does to its price.")
+@generation_option
 @answer_option
 @correction_options
 @index_option
@@ -60,6 +71,12 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     price query "Espresso beans, 2 lb (Pack of 3)" --image beans.jpg
     price query - --k 8 --json < listing.txt
     price query "Running shoe, blue" --set brand=Acme --set weight=0.4
+    price query "Green tea, 20 bags" --without 1234 --without 1235
+    price query "Acme green tea, 20 bags (pack of 6)" --explain
+
+    --without and --only leave the models as they are, and what comes after them is told anew: the neighbours' prices,
+    the correction, the interval; what the price would have been stands beside it. With --exclude-group the models
+    answer that were trained on none of the row's near-duplicates.
     """
     prepare()
     from dataclasses import asdict
@@ -70,22 +87,42 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
 
     started = time.monotonic()
     private, answer, machine = given.pop("allow_private_addresses"), given.pop("answer"), runtime(given)
-    further = _cells(given.pop("further"))
+    further, selection, generation = _cells(given.pop("further")), _selection(given), given.pop("generation")
+    explain = given.pop("explain")
     require_overrides(**given)
     text = _standard_input() if text == "-" else text
     if not text.strip() and not (image or "").strip():
         raise DataRefused("There is nothing to price: give the item's TEXT, its --image, or both.")
     photographs = Photographs(allow_paths=True, fetch_missing=True, allow_private_addresses=private)
-    pricer = Pricer.open(index_dir, machine)
+    pricer = Pricer.open(index_dir, machine, generation=generation)
     correction = with_overrides(pricer.correction, **given)
-    quote = pricer.price([Item(text, image, further)], correction=correction, photographs=photographs, answer=answer)[0]
-    currency, band = pricer.manifest.currency, correction.band
+    how = {"correction": correction, "photographs": photographs, "answer": answer, "selection": selection}
+    item = Item(text, image, further)
+    explanation = pricer.explain(item, **how) if explain else None
+    quote = explanation.quote if explanation else pricer.price([item], **how)[0]
+    currency, band = pricer.manifest.currency, math.inf if selection.only else correction.band
     settings = {"k": correction.k, "band": band, "lambda": correction.decay, "alpha": correction.alpha}
     if not as_json:
-        render.show_quote(render.open_console(), quote, currency, pricer.settings.coverage, settings)
+        console = render.open_console()
+        render.show_quote(console, quote, currency, pricer.settings.coverage, settings)
+        if explanation:
+            render.show_explanation(console, explanation, currency)
         return
     plain = settings | {"band": band if math.isfinite(band) else None}  # JSON knows no infinity
-    print_json({**asdict(quote), "settings": plain, "currency": currency, "seconds": time.monotonic() - started})
+    beside = {"explain": explanation.to_json()} if explanation else {}
+    seconds = time.monotonic() - started
+    print_json({**asdict(quote), **beside, "settings": plain, "currency": currency, "seconds": seconds})
+
+
+def _selection(given: dict[str, Any]) -> Selection:
+    """Take --without, --only and --exclude-group out of the options. Raises UsageError where they contradict."""
+    from engine.serving.arguing.selection import Selection
+    from index.errors import UsageError
+
+    without, only, group = given.pop("without"), given.pop("only"), given.pop("exclude_group")
+    if only and given["band"] is not None:
+        raise UsageError("--only counts comparables whatever they cost, and --band says how far off: give one of them.")
+    return Selection(without, tuple(item_id for ids in only for item_id in next(csv.reader([ids]), [""])), group)
 
 
 def _cells(given: Sequence[str]) -> dict[str, str | float | None]:

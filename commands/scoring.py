@@ -1,4 +1,4 @@
-"""Commands that score an index and search for better settings: evaluate, tune, ablate."""
+"""Commands that score an index, compare it with its past, search for better settings: evaluate, diff, tune, ablate."""
 
 from __future__ import annotations
 
@@ -56,6 +56,51 @@ def evaluate_command(labelled: Path | None, index_dir: Path, *, as_json: bool, a
         print_json(evaluation.to_json())
     else:
         render.show_evaluation(render.open_console(), evaluation)
+
+
+@click.command("diff", short_help="Compare the prices of two generations.")
+@click.argument("old")
+@click.argument("new")
+@click.argument("items", type=PATH, required=False)
+@click.option("--output", "-o", type=PATH, help="Write all prices, the largest change first: .csv or .parquet.")
+@click.option("--overwrite", is_flag=True, help="Replace the output.")
+@index_option
+@image_dir_option
+@runtime_options
+@reading_options
+@json_option
+def diff_command(
+    old: str, new: str, items: Path | None, index_dir: Path, *, output: Path | None, as_json: bool, **options: Any
+) -> None:
+    """Show which prices the generation NEW of the index moves from OLD, by how much, and whether the evidence says why.
+
+    OLD and NEW are numbers, names of `price keep`, or `current`. A change is that of the models, and that of what
+    neighbours add: rows that were added or removed among a price's comparables are named. With ITEMS, that file is
+    priced by both. Without, the rows that both hold are, each as if it were not in the catalogue: by what models that
+    never saw it predicted, and by rows of other folds; nothing is encoded.
+
+    \b
+    price keep spring
+    price add new.csv --replace
+    price diff spring current
+    price diff spring current items.csv -o moved.csv
+    """
+    prepare()
+    from engine.evaluation.price_changes import DiffSettings, price_changes
+    from index.catalogue.inspection import refuse_outputs
+
+    overwrite = options.pop("overwrite")
+    refuse_outputs(items or index_dir, output, None, overwrite=overwrite)
+    settings = DiffSettings(read_settings_of(options), options["image_dir"], runtime(options))
+    with render.Progress() as progress:
+        changes = price_changes(index_dir, old, new, items, settings=settings, on_progress=progress.update)
+    tell_notes(changes.notes)
+    if output:
+        changes.write(output)
+    if as_json:
+        print_json(changes.to_json())
+    else:
+        render.show_changes(render.open_console(), changes)
 
 
 @click.command("tune", short_help="Search for better settings of the index.")

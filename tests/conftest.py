@@ -127,6 +127,12 @@ def _run(arguments: list[str]) -> Answer:
     return Answer(code, out.getvalue(), err.getvalue())
 
 
+@pytest.fixture(scope="session")
+def run_price() -> Callable[..., Answer]:
+    """`price ARGUMENTS` in this process, for fixtures of a session or a module."""
+    return lambda *arguments: _run([str(argument) for argument in arguments])
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Networks of a few weights wait for their threads longer than they compute, and a sum's last bit hangs on them."""

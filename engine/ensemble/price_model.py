@@ -15,6 +15,7 @@ from engine.ensemble.blend import blend
 from engine.ensemble.correction import shift, weights
 from engine.ensemble.cross_fit import QueryParameters
 from engine.ensemble.out_of_fold import STACKER
+from engine.ensemble.reference import OtherFolds
 from engine.ensemble.stacker import Stacker, features
 from engine.ensemble.uncertainty.confidence import Spread
 from engine.ensemble.uncertainty.error_model import ErrorModel, Novelty
@@ -34,7 +35,7 @@ from index.storage.layout import PRICE_MODEL, model_file
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from engine.ensemble.reference import ReferenceSet
+    from engine.ensemble.reference import ReferenceSet, Searched, SelectedRows
     from engine.features.inputs import Inputs, InputShape
     from engine.members.member import FoldModels
     from engine.settings.schema import Settings, StackerSettings
@@ -109,19 +110,27 @@ class PriceModel:
         correction: CorrectionParameters | None = None,
         *,
         answer: str = MEDIAN,
+        selected: SelectedRows | OtherFolds | None = None,
+        members: dict[str, Float64] | None = None,
     ) -> Estimate:
         """Price n items; `search_vectors` (n, dim) as the catalogue's. `correction` in the place of the fitted one.
 
-        `answer`: what is answered, MEDIAN or MEAN.
+        `answer`: what is answered, MEDIAN or MEAN. `selected`: the rows that may be neighbours, all where None.
+        `members`: name -> (n,) what the members are known to predict, whom nobody then asks.
         """
         correction = correction or self.parameters.correction
-        members = {name: _priced(name, models.predict(inputs)) for name, models in self.models.members.items()}
-        base = self._base(members, inputs, search_vectors)
-        near = self.reference.index.search(search_vectors, base.last, k=correction.k, band=correction.band)
+        rows = selected or self.reference.index
+        fold = None if selected is None or selected.fold is None else np.broadcast_to(selected.fold, len(inputs))
+        if members is None and fold is not None:
+            members = self._unseen(inputs, fold)
+        elif members is None:
+            members = {name: _priced(name, models.predict(inputs)) for name, models in self.models.members.items()}
+        base = self._base(members, inputs, search_vectors, rows, fold)
+        near = rows.search(search_vectors, base.last, k=correction.k, band=correction.band)
         age_weight = self.reference.age_weight
         moved = shift(near, self.reference.residual, correction, age_weight)
         median = base.last + moved
-        nearest = self.reference.index.search(search_vectors, median, k=NEAREST, band=np.inf)
+        nearest = rows.search(search_vectors, median, k=NEAREST, band=np.inf)
         evidence = Evidence(
             base.members,
             base.blended,
@@ -143,25 +152,30 @@ class PriceModel:
 
         What a row's stored residual is taken from: before the correction, and with no evidence from its own fold.
         """
-        members = {
+        return self._base(self._unseen(inputs, fold), inputs, search_vectors, OtherFolds(self.reference, fold), fold)
+
+    def _unseen(self, inputs: Inputs, fold: NDArray[np.integer]) -> dict[str, Float64]:
+        """Member -> (n,) by the models of each item's `fold` (n,) alone."""
+        return {
             name: _priced(name, models.predict_unseen(inputs, fold)) for name, models in self.models.members.items()
         }
-        return self._base(members, inputs, search_vectors, fold)
 
     def _base(
         self,
         members: dict[str, Float64],
         inputs: Inputs,
         search_vectors: Float32,
-        fold: NDArray[np.integer] | None = None,
+        rows: Searched,
+        fold: NDArray[np.integer] | None,
     ) -> Base:
-        """Blend and stack what the members predict: by all stackers, or that of each row's `fold` (n,) alone."""
+        """Blend and stack what the members predict: by all stackers, or that of each item's `fold` (n,) alone.
+
+        `rows`: what the evidence is of.
+        """
         blended = blend(members, self.parameters.weights)
         if not self.models.stackers:
             return Base(members, blended, None)
-        near = self.reference.index.search(
-            search_vectors, blended, k=self._stacker.k, band=self._stacker.band, exclude_group=fold
-        )
+        near = rows.search(search_vectors, blended, k=self._stacker.k, band=self._stacker.band)
         table = features(members, blended, inputs, near, self.reference)
         if fold is None:
             stacked: Float64 = np.mean([stacker.predict(table, blended) for stacker in self.models.stackers], axis=0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
@@ -18,16 +18,19 @@ from index.catalogue.units import UNITS
 from index.contents import expect, loading
 from index.search import AUTO
 from index.search.backends import NOWHERE, Paths, at_open, choose, write_backend
-from index.search.neighbours import BandIndex
-from index.search.table import FOLD, LOG_PRICE, SearchTable
+from index.search.neighbours import BandIndex, Neighbours
+from index.search.table import FOLD, LOG_PRICE, ROW, SearchTable
 from index.storage.layout import REFERENCE, search_paths
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from engine.features.training_set import TrainingSet
 
-SHOWN = ("item_id", "name", "image")
+ITEM_ID = "item_id"
+NAME = "name"
+SHOWN = (ITEM_ID, NAME, "image")
 AGE_WEIGHT = "age_weight"  # the column of an index with a half-life
 
 
@@ -111,8 +114,31 @@ class ReferenceSet:
 
     def ids(self) -> list[str]:
         """List the item ids (m,) in the order of the catalogue."""
-        ids: list[str] = self.table.table[SHOWN[0]].take(self.table.position).to_pylist()
-        return ids
+        return self._listed(ITEM_ID)
+
+    def names(self) -> list[str]:
+        """List the items' names (m,) in the order of the catalogue."""
+        return self._listed(NAME)
+
+    def _listed(self, column: str) -> list[str]:
+        cells: list[str] = self.table.table[column].take(self.table.position).to_pylist()
+        return cells
+
+    def names_beginning(self, words: str) -> int:
+        """Count the rows whose names begin with these words, in any case, and go on."""
+        import pyarrow.compute as pc
+
+        begins = pc.starts_with(self.table.table[NAME], pattern=f"{words} ", ignore_case=True)
+        return int(pc.sum(begins).as_py() or 0)
+
+    def numbers(self, ids: Sequence[str]) -> dict[str, int]:
+        """The numbers of the rows with these ids; one that there is not is left out."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        places = pc.index_in(pa.array(ids, pa.string()), value_set=self.table.table[ITEM_ID]).to_pylist()
+        row = self.table.table[ROW]
+        return {item_id: row[at].as_py() for item_id, at in zip(ids, places, strict=True) if at is not None}
 
     def shown(self, rows: Sequence[int] | Int64) -> list[dict[str, Any]]:
         """item_id, name and image of some rows."""
@@ -120,3 +146,43 @@ class ReferenceSet:
         places = self.table.position[rows].tolist()
         # Not by `take`, for which pyarrow imports all that it can compute.
         return [{name: column[place].as_py() for name, column in columns} for place in places]
+
+
+class Searched(Protocol):
+    """Rows in which neighbours are searched for."""
+
+    def search(self, queries: Float32, centre: Float64, /, *, k: int, band: float) -> Neighbours:
+        """Find neighbours as `BandIndex.search` does."""
+
+
+class OtherFolds:
+    """Rows of a reference set that are of another fold than each of n rows of it, which are compared with them."""
+
+    def __init__(self, reference: ReferenceSet, fold: NDArray[np.integer]) -> None:
+        self.fold = fold  # (n,)
+        self._index = reference.index
+
+    def search(self, queries: Float32, centre: Float64, *, k: int, band: float) -> Neighbours:
+        """Find the n rows' neighbours in other folds than their own."""
+        return self._index.search(queries, centre, k=k, band=band, exclude_group=self.fold)
+
+
+class SelectedRows:
+    """Rows of a reference set that a price may rest on: all but a few, or a few alone, whatever these cost."""
+
+    def __init__(self, reference: ReferenceSet, without: Int64, only: Int64 | None, fold: int | None) -> None:
+        """Hold row numbers: all rows but those `without` (r,), of which `only` (s,) where it is given.
+
+        `fold`: of the models that answer alone, since they were trained on none of the rows left out; None for all.
+        """
+        self.fold = fold
+        self._without = np.unique(without)
+        self._index = reference.index
+        self._few = None if only is None else reference.index.only(np.setdiff1d(only, self._without))
+
+    def search(self, queries: Float32, centre: Float64, *, k: int, band: float) -> Neighbours:
+        """Find what `BandIndex.search` would in an index of these rows alone; of a few, the k nearest of any price."""
+        if self._few is not None:
+            return self._few.search(queries, centre, k=k, band=np.inf)
+        near = self._index.search(queries, centre, k=k + len(self._without), band=band)
+        return near.without(self._without, k)

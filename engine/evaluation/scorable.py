@@ -21,7 +21,7 @@ from engine.settings.schema import Settings
 from index.arrays import Float32, Float64, Int64, rows_of
 from index.embedding.columns import modalities
 from index.errors import DataRefused
-from index.storage.generations import GenerationLease, lease_current
+from index.storage.generations import GenerationLease, lease_generation
 from index.storage.items_table import ItemStore
 from index.storage.manifest import Manifest, read_manifest
 
@@ -61,7 +61,7 @@ class ScorableRows:
 
 def open_scorable_rows(index_dir: Path) -> ScorableRows:
     """Open the rows of an index. Raises IndexUnusable, and DataRefused where removals left too few rows to score."""
-    lease = lease_current(index_dir)
+    lease = lease_generation(index_dir)
     manifest = read_manifest(lease.folder)
     settings = index_settings(lease.folder, manifest)
     reference, oof = ReferenceSet.open(lease.folder), OutOfFold.read(lease.folder)

@@ -199,10 +199,17 @@ def known_columns(columns: NDArray[Any], of: slice) -> bool:
 
 def make_inputs(items: pa.Table, vectors: Mapping[str, Float32]) -> Inputs:
     """Inputs of `items` (schema `ITEMS` of `item_table`, further columns) and vectors, (n, dim) by modality."""
-    names, fields = items["name"].to_pylist(), Fields.of(items)
-    whole = described(items)
+    names, whole, fields = items["name"].to_pylist(), described(items), Fields.of(items)
     words = hash_words(names, whole, words_of_columns(items))
     return Inputs(dict(vectors), fields.numbers, fields.unit, words, np.array(whole, object), make_tabular(items))
+
+
+def make_numbers(items: pa.Table) -> Inputs:
+    """Inputs of `items` as `make_inputs` makes them, for who reads numbers and units alone: no vector and no word."""
+    from scipy.sparse import csr_matrix
+
+    fields = Fields.of(items)
+    return Inputs({}, fields.numbers, fields.unit, csr_matrix((len(fields.unit), 0), dtype=np.float32))
 
 
 def hash_words(names: list[str], texts: list[str], further: list[list[str]] | None = None) -> csr_matrix:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,26 +18,38 @@ from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.parts import expect_reference, index_settings
 from engine.ensemble.price_model import PriceModel, load_models
 from engine.ensemble.reference import ReferenceSet
+from engine.ensemble.uncertainty.confidence import confidence
 from engine.ensemble.uncertainty.expected_price import MEDIAN, require_answer
 from engine.features.inputs import Inputs, InputShape, make_inputs
 from engine.features.search_vectors import SearchVectorizer
 from engine.features.tabular import UNKNOWN, KnownCategories
-from engine.settings.read import suggestion
+from engine.serving.arguing.explain import Explanation, explained, variants_of
+from engine.serving.arguing.selection import EVERYTHING, Selection
+from engine.serving.quote import (
+    NO_PHOTOGRAPHS,
+    Before,
+    Comparable,
+    Item,
+    Quote,
+    further_cells,
+    photograph_notes,
+    refusal,
+    require_items,
+)
 from engine.settings.schema import CorrectionParameters, Settings
 from index.arrays import Bool, Float32
-from index.catalogue.further import CATEGORY, further_cell, with_further
+from index.catalogue.further import CATEGORY, with_further
 from index.catalogue.item_table import make_items
-from index.catalogue.shops.headings import normalised
 from index.catalogue.units import UnitPrice, unit_prices
 from index.contents import expect, loading
 from index.embedding.columns import PAIR, PHOTOGRAPH, modalities
 from index.embedding.encode import Encoders
 from index.encoders.device import AUTO, Runtime
-from index.errors import DataRefused, UsageError
+from index.errors import DataRefused
 from index.photographs.source import Photographs
 from index.progress import OnProgress, silent
 from index.shortage import require_memory
-from index.storage.generations import GenerationLease, lease_current
+from index.storage.generations import GenerationLease, lease_generation
 from index.storage.layout import REFERENCE, memory_of
 from index.storage.manifest import Manifest, read_manifest
 
@@ -48,46 +60,7 @@ if TYPE_CHECKING:
     from engine.ensemble.price_model import Estimate
     from index.photographs.fingerprints import Fingerprints
 
-NO_PHOTOGRAPHS = "the index has no photographs"
-
-
-@dataclass(frozen=True)
-class Item:
-    """An item to price: words, a photograph (URL or path), or both."""
-
-    text: str = ""
-    image: str | None = None
-    further: Mapping[str, str | float | None] = field(default_factory=dict)  # of the index's further columns, by name
-
-
-@dataclass(frozen=True)
-class Comparable:
-    """A row of the catalogue that corrected the price."""
-
-    item_id: str
-    name: str
-    price: float
-    similarity: float  # cosine, higher is closer
-    residual: float  # log price less what the models expected of it, out of fold: 0.1 is about 10 % dearer
-    weight: float  # its share of the shift
-    image: str | None
-    per_unit: UnitPrice | None  # where its text says an amount
-
-
-@dataclass(frozen=True)
-class Quote:
-    """A price, in the index's currency. `parts`: each member's, the blend's, the stacker's, the correction's.
-
-    Where the price is the expected one, `parts` have the median, too.
-    """
-
-    price: float
-    low: float
-    high: float
-    parts: dict[str, float]
-    comparables: tuple[Comparable, ...]
-    notes: tuple[str, ...]
-    per_unit: UnitPrice | None  # where the text says an amount
+__all__ = ["Comparable", "Item", "Pricer", "Quote", "Selection"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +80,7 @@ class PricedItems:
     priced: Bool  # (n,) those that have words, or a photograph that could be used
     features: ItemFeatures
     estimate: Estimate | None  # of the priced ones, in their order; None where there are none
+    before: Estimate | None = None  # of the same by all comparables, where some were left out or pinned
 
 
 class Pricer:
@@ -136,12 +110,21 @@ class Pricer:
         self._lease: GenerationLease | None = None
 
     @classmethod
-    def open(cls, index_dir: str | Path, runtime: Runtime = AUTO, threads: int | None = None) -> Self:
-        """Open the current generation. Raises IndexUnusable if it is missing, damaged or of another format.
+    def open(
+        cls,
+        index_dir: str | Path,
+        runtime: Runtime = AUTO,
+        threads: int | None = None,
+        *,
+        generation: str | None = None,
+    ) -> Self:
+        """Open the current generation, or that of a number or a name that is kept.
+
+        Raises IndexUnusable if it is missing, damaged or of another format.
 
         It stays on the disk while the pricer lives, whatever is built or added meanwhile.
         """
-        lease = lease_current(Path(index_dir))
+        lease = lease_generation(Path(index_dir), generation)
         pricer = cls(lease.folder, runtime, threads)
         pricer._lease = lease
         return pricer
@@ -163,56 +146,41 @@ class Pricer:
         correction: CorrectionParameters | None = None,
         photographs: Photographs | None = None,
         answer: str = MEDIAN,
+        selection: Selection = EVERYTHING,
     ) -> list[Quote]:
         """A quote for each item, in order: by the median of what it may cost, or by its mean, the expected price.
 
         `correction` in the place of the index's own (`dataclasses.replace(pricer.correction, k=8)`). `photographs` says
         where images may come from, by default any path and any public URL: where strangers name them, give one that
-        allows no paths. Raises DataRefused for an item with neither words nor a photograph that can be read, UsageError
-        for a further column that the index has not.
+        allows no paths. `selection` leaves out comparables or pins them; a quote then says what the price was before.
+        Raises DataRefused for an item with neither words nor a photograph that can be read and for an id that the index
+        has not, UsageError for a further column that it has not.
         """
         items = list(items)
         if not items:
             return []
-        for place, item in enumerate(items):
-            if not isinstance(item.text, str) or not isinstance(item.image, str | None):
-                cells = f"text {item.text!r:.40} and image {item.image!r:.40}"
-                raise DataRefused(f"Item {place + 1} has {cells}: give strings, and no photograph as None.")
-            if not item.text.strip() and not (item.image or "").strip():
-                raise DataRefused(f"Item {place + 1} has no text and no photograph: give at least one of them.")
+        require_items(items)
         ids, texts, images = zip(*((str(n), item.text, item.image) for n, item in enumerate(items)), strict=True)
-        cells = self._cells(items)
+        cells = further_cells(items, self.manifest.further)
         table = self.manifest.shared.applied(make_items(ids, texts, images, further=cells))
         photographs = photographs or Photographs(allow_paths=True, fetch_missing=True)
-        result = self.price_items(table, photographs, correction=correction, answer=answer)
+        result = self.price_items(table, photographs, correction=correction, answer=answer, selection=selection)
         for priced, why in zip(result.priced, result.features.absent, strict=True):
             if not priced:
-                raise DataRefused(_refusal(why))
+                raise DataRefused(refusal(why))
         assert result.estimate is not None
         further_notes = self._further_notes(result.features.inputs, cells)
+        general = selection.notes((correction or self.correction).k)
         notes = [
-            [*_photograph_notes(item, why), *of_item]
+            [*photograph_notes(item, why), *of_item, *general]
             for item, why, of_item in zip(items, result.features.absent, further_notes, strict=True)
         ]
         inputs, prices = result.features.inputs, np.exp(result.estimate.priced)
-        per_unit = unit_prices(prices, inputs.unit, inputs.log_amount)
+        per_unit, whys = unit_prices(prices, inputs.unit, inputs.log_amount), self.model.reasons(result.estimate)
         return [
-            self._quote(result.estimate, row, item, notes[row], answer=answer, per_unit=per_unit[row])
+            self._quote(result, row, item, notes[row], answer=answer, per_unit=per_unit[row], why=whys[row])
             for row, item in enumerate(items)
         ]
-
-    def _cells(self, items: Sequence[Item]) -> dict[str, list[Any]]:
-        """Cells of each further column of the index. UsageError for one that it has not, or a number that is none."""
-        names = {normalised(column.partition(":")[2]): column for column in self.manifest.further}
-        cells: dict[str, list[Any]] = {column: [None] * len(items) for column in names.values()}
-        for row, item in enumerate(items):
-            for name, cell in item.further.items():
-                column = names.get(normalised(name))
-                if column is None:
-                    known = dict.fromkeys(column.partition(":")[2] for column in cells)
-                    raise UsageError(f"The index has no column {name!r}{suggestion(name, known)}.")
-                cells[column][row] = further_cell(column, cell)
-        return cells
 
     def _further_notes(self, inputs: Inputs, cells: Mapping[str, Sequence[Any]]) -> list[list[str]]:
         """Notes on each item's further columns: what is not given, and categories that the build has not seen."""
@@ -228,6 +196,29 @@ class Pricer:
                     of_item.append(f"No item of the index has {name} {cell!r}: priced as if it were unknown.")
         return notes
 
+    def explain(
+        self,
+        item: Item,
+        *,
+        correction: CorrectionParameters | None = None,
+        photographs: Photographs | None = None,
+        answer: str = MEDIAN,
+        selection: Selection = EVERYTHING,
+    ) -> Explanation:
+        """Price an item, the same without each of its parts, and with twice the amount, all at once.
+
+        Arguments and errors as of `price`.
+        """
+        require_items([item])
+        shared = self.manifest.shared
+        text = shared.applied(make_items(["0"], [item.text], [None]))["text"][0].as_py()
+        variants, twice = variants_of(
+            item, text, shared.lines, self.reference.names_beginning, photograph=self.looks_at_photographs
+        )
+        items = [item, *(variant.item for variant in (*variants, *([twice] if twice else ())) if variant.item)]
+        quotes = self.price(items, correction=correction, photographs=photographs, answer=answer, selection=selection)
+        return explained(quotes, variants, twice)
+
     def unseen(self, inputs: Inputs) -> dict[str, Bool]:
         """Category of the index -> (n,) whether an item has a value of it that no item of the build has."""
         categories = [column for column in self.manifest.further if column.startswith(CATEGORY)]
@@ -241,7 +232,7 @@ class Pricer:
         return KnownCategories.load(self.folder)
 
     def price_frame(self, frame: pd.DataFrame, *, text: str = "text", image: str = "image") -> pd.DataFrame:
-        """A row of prices for each row of `frame`, under its index: price, low, high, and each part as `part_NAME`.
+        """A row of prices for each row of `frame`, under its index: price, low, high, confidence, each part as `part_NAME`.
 
         `text` and `image` name its columns; one of them may be missing. Those that are called like a further column of
         the index are read as such. Raises what `price` raises.
@@ -256,7 +247,7 @@ class Pricer:
             for row, (t, i) in enumerate(zip(*columns, strict=True))
         ]
         rows = [
-            {"price": quote.price, "low": quote.low, "high": quote.high}
+            {"price": quote.price, "low": quote.low, "high": quote.high, "confidence": quote.confidence}
             | {f"part_{name}": value for name, value in quote.parts.items()}
             for quote in self.price(items)
         ]
@@ -269,15 +260,19 @@ class Pricer:
         *,
         correction: CorrectionParameters | None = None,
         answer: str = MEDIAN,
+        selection: Selection = EVERYTHING,
+        cache: Path | None = None,
         on_progress: OnProgress = silent,
     ) -> PricedItems:
         """Price n items (schema `index.catalogue.item_table.ITEMS`): encode, predict, blend, search, stack, correct.
 
         Further columns that they lack are missing; those that the index has not are passed over. UsageError for an
-        `answer` that is neither MEDIAN nor MEAN.
+        `answer` that is neither MEDIAN nor MEAN, DataRefused for a `selection` of rows that the index has not.
+        `cache` keeps encodings by content.
         """
         require_answer(answer)
-        features = self.features(items, photographs, on_progress=on_progress)
+        selected = selection.rows(self.folder, self.manifest, self.reference) if selection else None
+        features = self.features(items, photographs, cache=cache, on_progress=on_progress)
         priced = np.array(
             [
                 bool(text.strip()) or why is None
@@ -292,8 +287,14 @@ class Pricer:
         if not priced.all():
             inputs, search_vectors = inputs.take(np.flatnonzero(priced)), search_vectors[priced]
         with self._limited():
-            estimate = self.model.estimate(inputs, search_vectors, correction, answer=answer)
-        return PricedItems(priced, features, estimate)
+            estimate, before = self.model.estimate(inputs, search_vectors, correction, answer=answer), None
+            if selected:
+                before = estimate
+                members = estimate.base.members if selected.fold is None else None
+                estimate = self.model.estimate(
+                    inputs, search_vectors, correction, answer=answer, selected=selected, members=members
+                )
+        return PricedItems(priced, features, estimate, before)
 
     def features(
         self,
@@ -325,9 +326,19 @@ class Pricer:
         return limits
 
     def _quote(
-        self, estimate: Estimate, row: int, item: Item, notes: list[str], *, answer: str, per_unit: UnitPrice | None
+        self,
+        result: PricedItems,
+        row: int,
+        item: Item,
+        notes: list[str],
+        *,
+        answer: str,
+        per_unit: UnitPrice | None,
+        why: tuple[str, ...],
     ) -> Quote:
-        base, reference = estimate.base, self.reference
+        assert result.estimate is not None
+        estimate, reference = result.estimate, self.reference
+        base = estimate.base
         price, median, uncorrected = (
             float(np.exp(values[row])) for values in (estimate.priced, estimate.answer, base.last)
         )
@@ -349,8 +360,11 @@ class Pricer:
             for place, (number, shown) in enumerate(zip(rows, reference.shown(rows), strict=True))
         )
         if not comparables:
-            why = "No neighbour lies within the band" if item.text.strip() else "Neighbours are found by words"
-            notes = [*notes, f"{why}: the price is the models' alone."]
+            alone = "No neighbour lies within the band" if item.text.strip() else "Neighbours are found by words"
+            notes = [*notes, f"{alone}: the price is the models' alone."]
+        before = None if result.before is None else _before(result.before, row)
+        if before and before.price == price:
+            notes = [*notes, "What was left out had no part in the price."]
         stages = {**base.members, "blend": base.blended, **({} if base.stacked is None else {STACKER: base.stacked})}
         parts = {name: float(np.exp(values[row])) for name, values in stages.items()}
         parts |= {"shift": median - uncorrected} | ({} if answer == MEDIAN else {MEDIAN: median})
@@ -362,7 +376,15 @@ class Pricer:
             comparables=comparables,
             notes=tuple(notes),
             per_unit=per_unit,
+            confidence=confidence(estimate.spread)[row],
+            within_20=float(estimate.spread.within[row]),
+            why=why,
+            before=before,
         )
+
+
+def _before(estimate: Estimate, row: int) -> Before:
+    return Before(*(float(np.exp(values[row])) for values in (estimate.priced, estimate.low, estimate.high)))
 
 
 def with_overrides(correction: CorrectionParameters, **given: float | None) -> CorrectionParameters:
@@ -374,19 +396,3 @@ def with_overrides(correction: CorrectionParameters, **given: float | None) -> C
 def require_overrides(**given: float | None) -> None:
     """Raise UsageError for a parameter out of range, before there is an index whose own it would replace."""
     with_overrides(CorrectionParameters(k=1, band=1.0, decay=1.0, alpha=1.0), **given)
-
-
-def _refusal(why: str | None) -> str:
-    """The refusal of an item without words whose photograph is not used."""
-    if why == NO_PHOTOGRAPHS:
-        return "The index was built without photographs: describe the item in words."
-    return f"The photograph could not be used ({why}) and there are no words: give one of them."
-
-
-def _photograph_notes(item: Item, why: str | None) -> list[str]:
-    """Notes on the unused photograph of an item that was priced by its words."""
-    if not item.image or why is None:
-        return []
-    if why == NO_PHOTOGRAPHS:
-        return ["The index has no photographs: the photograph was not looked at."]
-    return [f"The photograph could not be used ({why}): priced by its words alone."]

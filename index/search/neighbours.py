@@ -6,6 +6,8 @@ definition of `index.search.similarity`, and ties go to the lower row, whatever 
 (`index.search.backends`), how a batch was tiled, and which BLAS was at work.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from index.arrays import Bool, Float32, Int64, chunks
 from index.errors import UsageError
-from index.search import AUTO
+from index.search import AUTO, SLICE
 from index.search.backends import NOWHERE, Backend, Paths, choose, open_backend
 from index.search.price_order import PriceOrder, order_by_price, present, refuse_unless_finite
 from index.search.similarity import no_neighbours
@@ -33,6 +35,14 @@ class Neighbours:
     def found(self) -> Bool:
         """Mask of the neighbours that exist, (n, k)."""
         return self.rows >= 0
+
+    def without(self, rows: Int64, k: int) -> Neighbours:
+        """The k nearest that are none of these rows; there must have been k + len(rows) to choose from."""
+        stays = self.found & ~np.isin(self.rows, rows)
+        first = np.argsort(~stays, axis=1, kind="stable")[:, :k]
+        there = np.take_along_axis(stays, first, axis=1)
+        near, similarity = (np.take_along_axis(values, first, axis=1) for values in (self.rows, self.similarity))
+        return Neighbours(np.where(there, near, -1), np.where(there, similarity, np.float32(0)))
 
 
 class BandIndex:
@@ -61,6 +71,10 @@ class BandIndex:
         self._paths = paths
         self._choice = choose(search, *rows.vectors.shape)
         self._backend: Backend | None = None
+
+    def only(self, rows: ArrayLike) -> BandIndex:
+        """Make an exact index of a few of the rows, by their numbers, under which it finds them; copies these."""
+        return BandIndex.of(self._rows.take(np.flatnonzero(np.isin(self._rows.rows, rows))), SLICE)
 
     @property
     def backend(self) -> str:

@@ -38,6 +38,11 @@ class PriceOrder:
         end = np.searchsorted(self.log_price, -_lowest_within(-centre, band), side="right")
         return start, end
 
+    def take(self, position: Int64) -> PriceOrder:
+        """Copy the rows at some positions, which rise."""
+        groups = self.groups[position] if len(self.groups) else self.groups
+        return PriceOrder(self.vectors[position], self.log_price[position], self.rows[position], groups)
+
 
 def order_by_price(vectors: ArrayLike, log_price: ArrayLike, groups: ArrayLike | None = None) -> PriceOrder:
     """Copy rows into price order. `vectors` (m, dim): unit rows, or zero rows, which nobody can find.

@@ -4,11 +4,13 @@
       CURRENT            the name of the current generation
       gen-000001/        a finished generation: nothing in it ever changes
       gen-000002.partial a build at work, or what a killed one left
+      kept.json          names of generations that are kept
       lock               held by the one process that may write; never removed
       cache/             encodings, kept from build to build
 
 A build writes beside, renames, and swaps CURRENT last. So a killed build leaves the old generation current,
-whatever the moment, and a reader keeps the generation that it opened: one that is leased is never removed.
+whatever the moment, and a reader keeps the generation that it opened: one that is leased, or kept by a name, is never
+removed.
 """
 
 import contextlib
@@ -23,9 +25,9 @@ from pathlib import Path
 from index.errors import IndexUnusable, UsageError
 from index.files import PARTIAL, atomic_write, exclusive_lock, fsync, fsync_tree, open_regular
 from index.shortage import shortage
-from index.storage.layout import CACHE, CURRENT, LOCK, MANIFEST
+from index.storage.kept import CURRENT_NAME, read_kept, require_name, write_kept
+from index.storage.layout import CACHE, CURRENT, FINISHED, LOCK, MANIFEST
 
-_FINISHED = re.compile(r"gen-([0-9]{6,})")
 _ANY = re.compile(r"gen-([0-9]{6,})(\.partial)?")
 LONGEST_NAME = 200  # bytes that are read of CURRENT
 _WITHOUT_WAITING = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # for a writer, where a FIFO stands in a file's place
@@ -46,11 +48,82 @@ def current_generation(index_dir: Path) -> Path:
             )
         raise IndexUnusable(f"{index_dir} holds no index (there is no file {CURRENT} in it): make one with {build}.")
     name = _read_current(index_dir)
-    if not _FINISHED.fullmatch(name):
+    if not FINISHED.fullmatch(name):
         raise IndexUnusable(f"{index_dir / CURRENT} names no generation ({name[:40]!r}): run {build} again.")
     if not (index_dir / name).is_dir():
         raise IndexUnusable(f"{index_dir / CURRENT} names {name}, which is not there: run {build} again.")
     return index_dir / name
+
+
+def find_generation(index_dir: Path, reference: str | None) -> Path:
+    """Return the folder of a generation by its number or the name that it is kept by; None is the current one.
+
+    Raises IndexUnusable for one that is not there, and as `current_generation` does.
+    """
+    current = current_generation(index_dir)
+    if reference is None or reference == CURRENT_NAME:
+        return current
+    number, kept = reference.removeprefix("gen-"), read_kept(index_dir)
+    name = f"gen-{int(number):06d}" if re.fullmatch("[0-9]{1,18}", number) else kept.get(reference, "")
+    if name and (index_dir / name).is_dir():
+        return index_dir / name
+    here = ", ".join(_described(folder.name, current, kept) for folder in finished_generations(index_dir))
+    raise IndexUnusable(
+        f"The index at {index_dir} has no generation {reference[:70]!r}: it has {here}; others are removed by the next "
+        "change unless `price keep` names them."
+    )
+
+
+def _described(name: str, current: Path, kept: dict[str, str]) -> str:
+    """Describe a generation as `3 (current, 'spring')`."""
+    names = [CURRENT_NAME] * (name == current.name) + [repr(word) for word, of in kept.items() if of == name]
+    return f"{number_of(name)} ({', '.join(names)})" if names else str(number_of(name))
+
+
+def number_of(generation: str) -> int:
+    """Return the number in a generation's name."""
+    return int(generation.removeprefix("gen-"))
+
+
+def finished_generations(index_dir: Path) -> list[Path]:
+    """List the folders of all finished generations, the oldest first."""
+    finished = [folder for folder in _generations(index_dir) if FINISHED.fullmatch(folder.name)]
+    return sorted(finished, key=lambda folder: number_of(folder.name))
+
+
+def keep_generation(index_dir: Path, name: str, reference: str | None = None) -> Path:
+    """Give a generation a name, so that it is not cleaned away, and return its folder; the current one where None.
+
+    Raises UsageError for what is no name, or one that another generation has; IndexLocked while another process writes;
+    IndexUnusable as `find_generation` does.
+    """
+    require_name(name)
+    find_generation(index_dir, reference)  # a missing index is said before a lock is made for it
+    with _locked(index_dir):
+        folder, kept = find_generation(index_dir, reference), read_kept(index_dir)
+        if kept.get(name, folder.name) != folder.name:
+            has = f"{name} is the name of generation {number_of(kept[name])}"
+            raise UsageError(f"{has}: take another, or let it go with `price keep {name} --drop`.")
+        write_kept(index_dir, {**kept, name: folder.name})
+    return folder
+
+
+def drop_name(index_dir: Path, name: str) -> bool:
+    """Take a name away, and remove its generation unless it is current, leased or kept by another name: True if it is.
+
+    Raises UsageError for a name that no generation has.
+    """
+    current_generation(index_dir)
+    with _locked(index_dir):
+        kept = read_kept(index_dir)
+        if name not in kept:
+            known = f"it keeps {', '.join(kept)}" if kept else "it keeps none"
+            raise UsageError(f"The index at {index_dir} keeps no generation by the name {name[:70]!r}: {known}.")
+        generation = index_dir / kept.pop(name)
+        write_kept(index_dir, kept)
+        if not _is_current(generation) and generation.name not in kept.values() and generation.is_dir():
+            _remove_unless_leased(generation)
+        return not generation.is_dir()
 
 
 class GenerationLease:
@@ -62,14 +135,14 @@ class GenerationLease:
             weakref.finalize(self, os.close, handle)
 
 
-def lease_current(index_dir: Path) -> GenerationLease:
-    """Lease the current generation to a reader. Raises IndexUnusable as `current_generation` does."""
+def lease_generation(index_dir: Path, reference: str | None = None) -> GenerationLease:
+    """Lease a generation to a reader: the current one where None. Raises IndexUnusable as `find_generation` does."""
     while True:
-        folder = current_generation(index_dir)
+        folder = find_generation(index_dir, reference)
         try:
             handle = os.open(folder / MANIFEST, _WITHOUT_WAITING)
         except OSError:
-            if current_generation(index_dir) == folder:
+            if find_generation(index_dir, reference) == folder:
                 return GenerationLease(folder, None)  # what is wrong with it is said by who reads the manifest
             continue  # replaced and removed since its name was read
         lease = GenerationLease(folder, handle)
@@ -98,6 +171,7 @@ def writing(index_dir: Path) -> Iterator[Path]:
 
 def _next_generation(index_dir: Path) -> Iterator[Path]:
     """Yield the folder of the next generation, and make it current when control comes back."""
+    kept = set(read_kept(index_dir).values())
     for generation in _generations(index_dir):
         if generation.name.endswith(PARTIAL):
             shutil.rmtree(generation, ignore_errors=True)  # no reason to fail: the next build tries again
@@ -117,7 +191,7 @@ def _next_generation(index_dir: Path) -> Iterator[Path]:
                 shutil.rmtree(folder, ignore_errors=True)  # what cannot be removed now is removed by the next build
         raise
     for generation in _generations(index_dir):
-        if generation != final:
+        if generation != final and generation.name not in kept:
             _remove_unless_leased(generation)
 
 

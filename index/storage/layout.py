@@ -7,6 +7,7 @@ lists it. It knows names and sizes, and opens no file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -16,11 +17,13 @@ from index.search import FAISS, LANCE
 
 # Of an index.
 CURRENT = "CURRENT"
+KEPT = "kept.json"
 LOCK = "lock"
 CACHE = "cache"
 PHOTOGRAPHS = "photographs"  # below the cache
 TUNING = "tuning"  # below the cache
 FITS = "fits"  # below the cache
+FINISHED = re.compile(r"gen-([0-9]{6,})")  # the name of a finished generation
 
 # Of a generation. A name that ends in a slash is a folder, with everything below it.
 MANIFEST = "manifest.json"

@@ -128,14 +128,24 @@ class Scan:
 
     def rest(self) -> str:
         """Return the folded text without the tokens that state parts and packs, singly spaced."""
-        if not self._spans:
-            return " ".join(self.folded.split())
-        places = [found.span() for found in pattern_of(self.folded).finditer(self.folded)]
         kept, at = [], 0
-        for start, end in sorted(self._spans):
-            kept.append(self.folded[at : max(at, places[start][0])])
-            at = max(at, places[end - 1][1])
+        for start, end in self.places():
+            kept.append(self.folded[at:start])
+            at = end
         return " ".join(" ".join((*kept, self.folded[at:])).split())
+
+    def places(self) -> list[tuple[int, int]]:
+        """List where in the folded text parts and packs are stated, rising; none overlap."""
+        if not self._spans:
+            return []
+        tokens = [found.span() for found in pattern_of(self.folded).finditer(self.folded)]
+        stated, at = [], 0
+        for first, last in sorted(self._spans):
+            start, end = max(at, tokens[first][0]), tokens[last - 1][1]
+            if end > start:
+                stated.append((start, end))
+                at = end
+        return stated
 
     def _read_plain(self, at: int) -> bool:
         """Read a plain number ("12 oz", "20-count", "pack of 6", "100% pure"), and tell whether it was one.

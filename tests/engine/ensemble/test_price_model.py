@@ -12,6 +12,7 @@ from engine.ensemble.blend import blend
 from engine.ensemble.correction import shift, weights
 from engine.ensemble.cross_fit import QueryParameters
 from engine.ensemble.price_model import Models, PriceModel, load_models, save_models
+from engine.ensemble.reference import SelectedRows
 from engine.ensemble.stacker import Stacker, features
 from engine.ensemble.uncertainty.expected_price import MEAN, ExpectedPrice
 from engine.ensemble.uncertainty.interval import Interval
@@ -87,11 +88,11 @@ def rows(make_items):
     }
 
 
-def model_of(rows, members=MODELS, stackers=()) -> PriceModel:
+def model_of(rows, members=MODELS, stackers=(), evidence=EVIDENCE) -> PriceModel:
     index = BandIndex(rows["vectors"], rows["log_price"], groups=rows["fold"])
     reference = Rows(index, *(rows[name] for name in ("log_price", "unit", "log_amount", "residual")))
     return PriceModel(
-        Models({name: PerFold(own) for name, own in members.items()}, 2, stackers), FITTED, reference, EVIDENCE
+        Models({name: PerFold(own) for name, own in members.items()}, 2, stackers), FITTED, reference, evidence
     )
 
 
@@ -220,6 +221,59 @@ def test_unseen_asks_each_fold_s_models_alone_and_uses_no_row_of_that_fold(rows,
         within, cosine = np.flatnonzero(there), vectors @ vectors[row]
         missed = rows["log_price"][within[cosine[within].argmax()]] - blended if len(within) else 1.0
         assert expected[row] == pytest.approx(blended + stackers[fold].share * missed, abs=1e-5)
+
+
+class Counted(Guess):
+    """A model that counts how often it is asked."""
+
+    asked = 0
+
+    def predict(self, inputs):
+        Counted.asked += 1
+        return super().predict(inputs)
+
+
+@pytest.mark.parametrize("only", [None, [3, 8, 20, 33]])
+@pytest.mark.parametrize("answer", ["median", MEAN])
+def test_without_some_rows_everything_after_the_models_is_as_if_they_had_never_been_there(
+    rows, make_items, only, answer
+):
+    inputs, _ = make_items(20)
+    vectors, without = inputs.vectors["name"], np.array([0, 3, 5, 17])
+    counted = {name: [Counted(model.factor) for model in models] for name, models in MODELS.items()}
+    model = model_of(rows, counted, [Leave(0.3), Leave(0.5)])
+    before = model.estimate(inputs, vectors)
+    Counted.asked = 0
+    selected = SelectedRows(model.reference, without, None if only is None else np.array(only), None)
+    estimate = model.estimate(inputs, vectors, answer=answer, selected=selected, members=before.base.members)
+    assert Counted.asked == 0
+
+    left = np.setdiff1d(np.arange(50) if only is None else only, without)
+    alone = np.zeros_like(vectors, shape=rows["vectors"].shape)
+    alone[left] = rows["vectors"][left]  # a row without a vector is nobody's neighbour
+    wide = {} if only is None else {"band": 100.0}
+    oracle = model_of({**rows, "vectors": alone}, stackers=[Leave(0.3), Leave(0.5)], evidence=replace(EVIDENCE, **wide))
+    expected = oracle.estimate(inputs, vectors, replace(FITTED.correction, **wide), answer=answer)
+    for name in ("shift", "answer", "priced", "low", "high", "weight"):
+        np.testing.assert_array_equal(getattr(estimate, name), getattr(expected, name))
+    np.testing.assert_array_equal(estimate.base.stacked, expected.base.stacked)
+    np.testing.assert_array_equal(estimate.near.rows, expected.near.rows)
+    assert not np.array_equal(estimate.answer, before.answer)
+
+
+def test_a_listing_of_the_catalogue_is_priced_by_the_models_that_never_saw_it(rows, make_items):
+    inputs, _ = make_items(50, seed=8)
+    vectors, stackers = rows["vectors"], [Leave(0.2), Leave(0.6)]
+    model = model_of(rows, stackers=stackers)
+    for row in range(0, 50, 7):
+        here, group, fold = inputs.take(np.array([row])), np.array([row, (row + 2) % 50]), int(rows["fold"][row])
+        estimate = model.estimate(here, vectors[[row]], selected=SelectedRows(model.reference, group, None, fold))
+        blended = sum(FITTED.weights[m] * MODELS[m][fold].predict(here)[0] for m in MODELS)
+        within = (np.abs(rows["log_price"] - blended) <= EVIDENCE.band) & ~np.isin(np.arange(50), group)
+        there, cosine = np.flatnonzero(within), vectors @ vectors[row]
+        missed = rows["log_price"][there[cosine[there].argmax()]] - blended if len(there) else 1.0
+        assert estimate.base.last[0] == pytest.approx(blended + stackers[fold].share * missed, abs=1e-5)
+        assert not np.isin(estimate.near.rows, group).any()
 
 
 def settings_of(models, rounds=2):

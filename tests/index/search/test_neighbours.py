@@ -81,6 +81,29 @@ def test_search_agrees_with_brute_force_to_the_last_neighbour(seed, made, monkey
     )
 
 
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("made", [unit, tied])
+def test_rows_left_out_and_rows_taken_alone_are_searched_as_if_there_were_no_others(seed, made):
+    random = np.random.default_rng(seed)
+    vectors, queries = made(random, 60, 8), made(random, 9, 8)
+    log_price, centre = random.integers(0, 17, 60) / 8, random.integers(0, 17, 9) / 8
+    out, k, band = (
+        random.choice(60, 12, replace=False),
+        int(random.choice([1, 5, 100])),
+        float(random.choice([0.25, 1])),
+    )
+    index, there = BandIndex(vectors, log_price), np.isin(np.arange(60), out)
+    near = index.search(queries, centre, k=k + len(out), band=band).without(out, k)
+    same(near, brute_force(np.where(there[:, None], 0, vectors), log_price, queries, centre, k=k, band=band))
+    alone = index.only(out).search(queries, centre, k=k, band=band)
+    same(alone, brute_force(np.where(there[:, None], vectors, 0), log_price, queries, centre, k=k, band=band))
+
+
+def test_an_index_of_no_rows_finds_none():
+    found = BandIndex([[1.0]], [1.0]).only([]).search([[1.0]], [1.0], k=2, band=math.inf)
+    assert found.rows.tolist() == [[-1, -1]]
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_the_edge_of_a_band_is_where_the_difference_of_prices_says(seed):
     random = np.random.default_rng(seed)

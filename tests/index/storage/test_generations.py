@@ -14,7 +14,7 @@ import pytest
 
 from index.errors import IndexLocked, IndexUnusable, UsageError
 from index.storage import generations
-from index.storage.generations import current_generation, lease_current, writing
+from index.storage.generations import current_generation, lease_generation, writing
 from index.storage.manifest import Manifest, read_manifest, write_manifest
 
 ROOT = Path(__file__).parents[3]
@@ -60,7 +60,7 @@ def test_the_old_generation_is_in_force_while_a_new_one_is_built(tmp_path: Path)
 def test_a_generation_that_a_reader_holds_is_kept_and_others_go(tmp_path: Path) -> None:
     build(tmp_path, 1)
     build(tmp_path, 2)
-    lease = lease_current(tmp_path)
+    lease = lease_generation(tmp_path)
     build(tmp_path, 3)
     build(tmp_path, 4)
     assert names(tmp_path) == ["CURRENT", "gen-000002", "gen-000004", "lock"]
@@ -73,8 +73,8 @@ def test_a_generation_that_a_reader_holds_is_kept_and_others_go(tmp_path: Path) 
 def test_a_reader_in_another_process_holds_its_generation_until_it_dies(tmp_path: Path) -> None:
     build(tmp_path, 1)
     script = (
-        "import sys; from pathlib import Path; from index.storage.generations import lease_current\n"
-        "lease = lease_current(Path(sys.argv[1])); print(lease.folder.name, flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from index.storage.generations import lease_generation\n"
+        "lease = lease_generation(Path(sys.argv[1])); print(lease.folder.name, flush=True); sys.stdin.read()"
     )
     reader = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)],
@@ -107,7 +107,7 @@ def test_a_reader_that_comes_while_its_generation_is_removed_gets_the_next(
         patched.setattr(generations, "current_generation", current_generation)
         build(tmp_path, 2)
     assert not old.exists()
-    assert lease_current(tmp_path).folder.name == "gen-000002"
+    assert lease_generation(tmp_path).folder.name == "gen-000002"
 
 
 def test_a_reader_that_had_to_wait_for_the_removal_gets_the_next(
@@ -124,14 +124,14 @@ def test_a_reader_that_had_to_wait_for_the_removal_gets_the_next(
         lock(handle, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    assert lease_current(tmp_path).folder.name == "gen-000002"
+    assert lease_generation(tmp_path).folder.name == "gen-000002"
     assert names(tmp_path) == ["CURRENT", "gen-000002", "lock"]
 
 
 def test_a_generation_without_a_manifest_is_held_and_refused_by_who_reads_it(tmp_path: Path) -> None:
     (build(tmp_path) / "manifest.json").unlink()
     with pytest.raises(IndexUnusable, match="half-built"):
-        read_manifest(lease_current(tmp_path).folder)
+        read_manifest(lease_generation(tmp_path).folder)
 
 
 def test_the_cache_outlives_builds_good_and_bad(tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ def test_a_fifo_in_the_place_of_current_or_the_manifest_is_refused_and_nobody_wa
     (generation / "manifest.json").unlink()
     os.mkfifo(generation / "manifest.json")
     with pytest.raises(IndexUnusable, match="is a FIFO, not a file"):
-        read_manifest(lease_current(tmp_path).folder)
+        read_manifest(lease_generation(tmp_path).folder)
     assert build(tmp_path).name == "gen-000002"
     (tmp_path / "CURRENT").unlink()
     os.mkfifo(tmp_path / "CURRENT")
@@ -408,7 +408,7 @@ from pathlib import Path
 from test_generations import build
 from index.errors import IndexUnusable
 from index.storage import generations
-from index.storage.generations import current_generation, lease_current, writing
+from index.storage.generations import current_generation, lease_generation, writing
 from index.storage.manifest import read_manifest
 
 CALLS = [(os, name) for name in ("mkdir", "rename", "replace", "fsync", "unlink", "rmdir", "open")] + [(io, "open")]
