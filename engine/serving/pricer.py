@@ -232,7 +232,7 @@ class Pricer:
         return KnownCategories.load(self.folder)
 
     def price_frame(self, frame: pd.DataFrame, *, text: str = "text", image: str = "image") -> pd.DataFrame:
-        """A row of prices for each row of `frame`, under its index: price, low, high, confidence, each part as `part_NAME`.
+        """A row of prices for each row of `frame`, under its index: price, low, high, confidence, parts as `part_NAME`.
 
         `text` and `image` name its columns; one of them may be missing. Those that are called like a further column of
         the index are read as such. Raises what `price` raises.
