@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 PROGRESS_EVERY = {False: 10.0, True: 0.1}  # seconds; by whether stderr is a terminal
 ERASED = "\r\x1b[K"  # the terminal's line, and the cursor at its start
 SHOWN_COMPARABLES = 10
+SHOWN_GROUPS = 20
 LONGEST_NAME = 70  # characters shown of a comparable's name
 LONGEST_TEXT = 100  # characters shown of an example's text
 SHOWN_REJECTS = 3  # of an inspection
@@ -107,6 +108,16 @@ def show_quote(console: Console, quote: Quote, currency: str, coverage: float, s
             console.print(f"And {len(quote.comparables) - SHOWN_COMPARABLES} more, which --json lists.")
         console.print("Residual: log price less what the models expected; +0.10 is about 10% dearer.")
     console.print(f"Settings: {', '.join(f'{name} {value:g}' for name, value in settings.items())}.")
+
+
+def show_price_to_set(console: Console, bounded: Mapping[str, Any], currency: str) -> None:
+    """Show what the rules made of the price of a quote; nothing where there are no rules."""
+    if not bounded:
+        return
+    to_set, by = bounded["price_to_set"], bounded["bound_by"]
+    shown = "none" if to_set is None else f"{_money(to_set)} {visible(currency)}"
+    why = ", ".join(filter(None, (f"by {by}" if by else "", bounded["rule_note"])))
+    console.print(f"Price to set: {shown}{f' ({visible(why)})' if why else ''}.")
 
 
 def show_evaluation(console: Console, result: Evaluation) -> None:
@@ -193,6 +204,19 @@ def show_price_file(done: PriceFileResult) -> None:
     whole = sum(done.stages.values()) or 1.0
     for stage, seconds in sorted(done.stages.items(), key=lambda item: -item[1]):
         show(f"  {seconds:>9.1f} s  {seconds / whole:>4.0%}  {stage}")
+
+
+def show_review(console: Console, done: PriceFileResult) -> None:
+    """Show what a review found, group by group, and where it is."""
+    show_price_file(done)
+    flags, currency = done.summary["flags"], visible(done.summary["currency"])
+    console.print(", ".join(f"{count:,} {flag}" for flag, count in flags.items() if count) + ".")
+    moved = ("too low", "too high")
+    table = _table("category", "rows", *moved, f"at stake, {currency}")
+    for group in done.summary["groups"][:SHOWN_GROUPS]:
+        counts = (f"{group[name]:,}" for name in ("rows", *moved))
+        table.add_row(visible(group["category"]), *counts, _money(group["stake_too_low"] + group["stake_too_high"]))
+    console.print(table)
 
 
 def show_update(result: UpdateResult, index_dir: Path) -> None:

@@ -22,6 +22,8 @@ from commands.options import (
     json_option,
     print_json,
     private_option,
+    rule_options,
+    rules_given,
     runtime,
     runtime_options,
 )
@@ -30,6 +32,8 @@ from commands.streams import tell_notes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from engine.settings.rules import Rules
 
 STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
 
@@ -44,6 +48,8 @@ STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
     metavar="NAME=VALUE",
     help="What the item has in a column of the catalogue, brand=Acme, or a JSON object of several; may be repeated.",
 )
+@click.option("--current-price", help="What the item costs now, which the rule max_change is of.")
+@rule_options
 @answer_option
 @correction_options
 @index_option
@@ -62,7 +68,7 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     price query "Running shoe, blue" --set brand=Acme --set weight=0.4
     """
     prepare()
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from engine.serving.pricer import Item, Pricer, require_overrides, with_overrides
     from index.errors import DataRefused
@@ -71,6 +77,7 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     started = time.monotonic()
     private, answer, machine = given.pop("allow_private_addresses"), given.pop("answer"), runtime(given)
     further = _cells(given.pop("further"))
+    rules, current = rules_given(given), given.pop("current_price")
     require_overrides(**given)
     text = _standard_input() if text == "-" else text
     if not text.strip() and not (image or "").strip():
@@ -81,11 +88,42 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     quote = pricer.price([Item(text, image, further)], correction=correction, photographs=photographs, answer=answer)[0]
     currency, band = pricer.manifest.currency, correction.band
     settings = {"k": correction.k, "band": band, "lambda": correction.decay, "alpha": correction.alpha}
+    bounded = _bounded(quote.price, current, replace(pricer.settings.rules, **rules), currency)
     if not as_json:
-        render.show_quote(render.open_console(), quote, currency, pricer.settings.coverage, settings)
+        console = render.open_console()
+        render.show_quote(console, quote, currency, pricer.settings.coverage, settings)
+        render.show_price_to_set(console, bounded, currency)
         return
     plain = settings | {"band": band if math.isfinite(band) else None}  # JSON knows no infinity
-    print_json({**asdict(quote), "settings": plain, "currency": currency, "seconds": time.monotonic() - started})
+    print_json(
+        {**asdict(quote), **bounded, "settings": plain, "currency": currency, "seconds": time.monotonic() - started}
+    )
+
+
+def _bounded(price: float, current: str | None, rules: Rules, currency: str) -> dict[str, float | str | None]:
+    """Price to set by the rules, and what they say of it; nothing where there are none.
+
+    Those of columns are no rules for a query.
+    """
+    if not rules.given:
+        return {}
+    import numpy as np
+
+    from engine.serving.review.bounding import bound_prices
+    from engine.serving.review.own_cells import CURRENT, OwnColumns, facts_of_cells
+    from index.errors import UsageError
+
+    facts = facts_of_cells({CURRENT: [current]}, 1, OwnColumns(rules), currency)
+    if current is not None and np.isnan(facts.current[0]):
+        raise UsageError(f"--current-price is {current!r:.60}: give an amount of money, such as 4.99.")
+    bounded = bound_prices(np.array([price]), facts.current, facts.rules, currency)
+    to_set = None if np.isnan(bounded.price[0]) else float(bounded.price[0])
+    by_column = [f"{name} is of a column, and a query has none" for name in rules.columns]
+    return {
+        "price_to_set": to_set,
+        "bound_by": bounded.bound_by[0],
+        "rule_note": "; ".join([*filter(None, bounded.note), *by_column]),
+    }
 
 
 def _cells(given: Sequence[str]) -> dict[str, str | float | None]:
@@ -143,6 +181,7 @@ def _standard_input() -> str:
 )
 @answer_option
 @correction_options
+@rule_options
 @click.option("--shard-rows", type=int, default=1_000, help="Rows priced at a time: a kill loses them.")
 @click.option(
     "--guard-formulas/--no-guard-formulas",
@@ -158,19 +197,22 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
 
     A row that cannot be priced has an empty price, and stands with its reason in OUTPUT.rejects.csv. A job that is
     stopped is continued by the same command, and gives the same file. Ids are written as they are, to be joined on: for
-    a spreadsheet, take --guard-formulas or .parquet. The rejects are always guarded.
+    a spreadsheet, take --guard-formulas or .parquet. The rejects are always guarded. With rules, the price to set
+    stands beside the price, and the rules that bound it.
 
     \b
     price predict test.csv -o prices.csv
     price predict shop.parquet -o prices.parquet --full --ray local
     """
     prepare()
-    from engine.serving.price_file import PriceFileSettings, price_file
+    from engine.serving.price_file import price_file
+    from engine.serving.price_file_job import PriceFileSettings
 
-    given = {name: options.pop(name) for name in ("k", "band", "decay", "alpha")}
+    given, rules = {name: options.pop(name) for name in ("k", "band", "decay", "alpha")}, rules_given(options)
     settings = PriceFileSettings(
         reading=read_settings_of(options),
-        output=_output_columns(options.pop("output_columns"), full=options.pop("full")),
+        output=_output_columns(options.pop("output_columns"), full=options.pop("full"), bounded=bool(rules)),
+        rules=tuple(rules.items()),
         correction=tuple((name, value) for name, value in given.items() if value is not None),
         image_dir=options["image_dir"] and options["image_dir"].absolute(),
         answer=options["answer"],
@@ -194,12 +236,12 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
         render.show_price_file(done)
 
 
-def _output_columns(names: str | None, *, full: bool) -> tuple[str, ...]:
-    from engine.serving.price_file import FULL, PLAIN
+def _output_columns(names: str | None, *, full: bool, bounded: bool) -> tuple[str, ...]:
+    from engine.serving.price_file_job import BOUNDED, FULL, PLAIN
     from index.errors import UsageError
 
     if full and names is not None:
         raise UsageError("--full writes every column, and --columns says which: give one of them.")
     if full or names is None:
-        return FULL if full else PLAIN
+        return (FULL if full else PLAIN) + BOUNDED * bounded
     return tuple(name.strip() for name in names.split(","))

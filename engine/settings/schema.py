@@ -27,6 +27,7 @@ from engine.settings.ranges import (
     iso_date,
     one_of,
 )
+from engine.settings.rules import NO_RULES, Rules
 from index.catalogue.cleaning import CLEANING
 from index.catalogue.settings import FOUND, ReadSettings
 from index.embedding.columns import TEXT_VIEWS, Views
@@ -274,6 +275,7 @@ class Settings(Checked):
     blend: Blend = Blend()
     stacker: StackerSettings = StackerSettings()
     correction: Correction = Correction()
+    rules: Rules = NO_RULES  # that bound the prices to set; no part of the models
 
     def __post_init__(self) -> None:
         super().__post_init__()
