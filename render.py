@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from engine.evaluation.report import Evaluation, Score, Slice
     from engine.finetune.run import FinetuneResult
     from engine.lifecycle.update import UpdateResult
+    from engine.serving.audit.audit_file import AuditResult
     from engine.serving.price_file import PriceFileResult
     from engine.serving.pricer import Quote
     from engine.tuning.tune import TuneResult
@@ -39,6 +40,7 @@ PROGRESS_EVERY = {False: 10.0, True: 0.1}  # seconds; by whether stderr is a ter
 ERASED = "\r\x1b[K"  # the terminal's line, and the cursor at its start
 SHOWN_COMPARABLES = 10
 SHOWN_GROUPS = 20
+SHOWN_FAULTS, SHORT_NAME = 10, 40
 LONGEST_NAME = 70  # characters shown of a comparable's name
 LONGEST_TEXT = 100  # characters shown of an example's text
 SHOWN_REJECTS = 3  # of an inspection
@@ -217,6 +219,19 @@ def show_review(console: Console, done: PriceFileResult) -> None:
         counts = (f"{group[name]:,}" for name in ("rows", *moved))
         table.add_row(visible(group["category"]), *counts, _money(group["stake_too_low"] + group["stake_too_high"]))
     console.print(table)
+
+
+def show_audit(console: Console, done: AuditResult) -> None:
+    """Show what an audit found, the worst first, and where the whole is."""
+    audit = done.audit
+    show(f"{audit.table.num_rows:,} of {audit.rows:,} rows look wrong, in {done.output}; {done.seconds:.0f} s.")
+    if audit.added:
+        show(f"{audit.added:,} rows were added since the build, and cannot be audited before the next.")
+    table = _table("item", f"price, {visible(audit.currency)}", "should be", "likely reason")
+    for row in audit.table.slice(0, SHOWN_FAULTS).to_pylist():
+        table.add_row(visible(row["name"])[:SHORT_NAME], _money(row["price"]), _money(row["should_be"]), row["reason"])
+    console.print(table)
+    print_counts("likely reasons", Counter(audit.reasons))
 
 
 def show_update(result: UpdateResult, index_dir: Path) -> None:

@@ -15,6 +15,7 @@ from commands.options import (
     correction_options,
     image_dir_option,
     index_option,
+    index_uri_option,
     json_option,
     print_json,
     rule_options,
@@ -32,7 +33,7 @@ OVERWRITE = "Replace the output, and drop an unfinished job of other work."
 @click.command("review", short_help="Review a price list.")
 @click.argument("items", type=PATH)
 @click.option("--output", "-o", type=PATH, required=True, help=OUTPUT)
-@index_option
+@index_uri_option
 @image_dir_option
 @rule_options
 @click.option("--weight-column", help="Column by which a difference is multiplied: a quantity.")
@@ -45,7 +46,7 @@ OVERWRITE = "Replace the output, and drop an unfinished job of other work."
 @runtime_options
 @reading_options
 @json_option
-def review_command(items: Path, output: Path, index_dir: Path, *, as_json: bool, **options: Any) -> None:
+def review_command(items: Path, output: Path, index_dir: str, *, as_json: bool, **options: Any) -> None:
     """Review the prices of ITEMS: what each should cost, how sure that is, what to set by your rules, and why.
 
     ITEMS is a file that `price inspect` reads, with the items' current prices. Rows are sorted by what is at stake,
@@ -86,3 +87,30 @@ def review_command(items: Path, output: Path, index_dir: Path, *, as_json: bool,
         print_json(done.to_json())
     else:
         render.show_review(render.open_console(), done)
+
+
+@click.command("audit", short_help="List prices of the index that look wrong.")
+@click.option("--output", "-o", type=PATH, required=True, help=OUTPUT)
+@index_option
+@click.option("--overwrite", is_flag=True, help="Replace the output.")
+@json_option
+def audit_command(output: Path, index_dir: Path, overwrite: bool, *, as_json: bool) -> None:
+    """List the rows of the index whose own price lies outside what such items cost, the worst first.
+
+    Each row stands beside what it should cost by models that saw neither it nor its near-duplicates, with comparables
+    and the likely fault where one can be told: a decimal point, a pack, a unit, another currency, a near-duplicate with
+    another price. Nothing is encoded anew.
+
+    \b
+    price audit -o audit.xlsx
+    price audit -o audit.csv --json
+    """
+    prepare()
+    from engine.serving.audit.audit_file import audit_file
+
+    with render.Progress() as progress:
+        done = audit_file(index_dir, output, overwrite=overwrite, on_progress=progress.update)
+    if as_json:
+        print_json(done.to_json())
+    else:
+        render.show_audit(render.open_console(), done)

@@ -23,6 +23,14 @@ index_option = click.option(
     show_envvar=True,
     help="Folder of the index.",
 )
+index_uri_option = click.option(
+    "--index",
+    "index_dir",
+    default="price-index",
+    envvar="PRICE_INDEX",
+    show_envvar=True,
+    help="Folder of the index, or its URI on an object store.",
+)
 image_dir_option = click.option(
     "--image-dir",
     type=click.Path(path_type=Path, exists=True, file_okay=False),

@@ -65,6 +65,7 @@ for command in (
     pricing.query_command,
     pricing.predict_command,
     deciding.review_command,
+    deciding.audit_command,
     catalogue.add_command,
     catalogue.remove_command,
     catalogue.compact_command,

@@ -19,6 +19,7 @@ from commands.options import (
     correction_options,
     image_dir_option,
     index_option,
+    index_uri_option,
     json_option,
     print_json,
     private_option,
@@ -70,7 +71,8 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     prepare()
     from dataclasses import asdict, replace
 
-    from engine.serving.pricer import Item, Pricer, require_overrides, with_overrides
+    from engine.serving.pricer import Item, Pricer
+    from engine.settings.schema import require_overrides, with_overrides
     from index.errors import DataRefused
     from index.photographs.source import Photographs
 
@@ -164,14 +166,7 @@ def _standard_input() -> str:
 @click.command("predict", short_help="Price a file of items.")
 @click.argument("items", type=PATH)
 @click.option("--output", "-o", type=PATH, required=True, help="File to write: .csv or .parquet.")
-@click.option(
-    "--index",
-    "index_dir",
-    default="price-index",
-    envvar="PRICE_INDEX",
-    show_envvar=True,
-    help="Folder of the index, or its URI on an object store.",
-)
+@index_uri_option
 @image_dir_option
 @click.option(
     "--columns", "output_columns", help="Of the output after the id, with commas; --full has all. [default: price]"

@@ -169,7 +169,7 @@ def _cut(items: Path, job: PriceFileJob, journal: ShardJournal, on_progress: OnP
     settings = job.settings
     reading, own = _understood(items, job, on_progress)
     journal.id_column, journal.id_type = reading.heading("id") or "item_id", reading.id_type
-    if journal.id_column in (*settings.columns, LINE, COLUMN, REASON):
+    if settings.review is None and journal.id_column in (*settings.columns, LINE, COLUMN, REASON):
         raise UsageError(
             f"The id column may not be called {journal.id_column!r}, which is a column of the answer: rename it."
         )

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.ensemble.expected_price import MEDIAN, require_answer
-from engine.serving.pricer import require_overrides
-from engine.serving.review.columns import REVIEW
+from engine.serving.listings.columns import REVIEW
 from engine.serving.review.own_cells import OwnColumns
 from engine.settings.rules import Rules, require_rules
+from engine.settings.schema import require_overrides
 from index.catalogue.settings import FOUND, ReadSettings
 from index.encoders.device import AUTO, Runtime
 from index.errors import UsageError

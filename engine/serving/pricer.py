@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -22,18 +22,32 @@ from engine.ensemble.reference import ReferenceSet
 from engine.features.inputs import Inputs, InputShape, make_inputs
 from engine.features.search_vectors import SearchVectorizer
 from engine.features.tabular import UNKNOWN, KnownCategories
-from engine.settings.read import suggestion
+from engine.serving.audit.audit import audit_rows
+from engine.serving.quote import (
+    NO_PHOTOGRAPHS,
+    Comparable,
+    Item,
+    Quote,
+    further_cells,
+    photograph_notes,
+    refusal,
+    require_items,
+)
+from engine.serving.review.decisions import suggest
+from engine.serving.review.frames import audit_frame, item_cells, review_frame
+from engine.serving.review.own_cells import OwnColumns
+from engine.serving.scorable import scorable_rows
+from engine.settings.rules import NO_RULES, Rules
 from engine.settings.schema import CorrectionParameters, Settings
 from index.arrays import Bool, Float32
-from index.catalogue.further import CATEGORY, further_cell, with_further
+from index.catalogue.further import CATEGORY, with_further
 from index.catalogue.item_table import make_items
-from index.catalogue.shops.headings import normalised
 from index.catalogue.units import UnitPrice, unit_prices
 from index.contents import expect, loading
 from index.embedding.columns import PAIR, PHOTOGRAPH, modalities
 from index.embedding.encode import Encoders
 from index.encoders.device import AUTO, Runtime
-from index.errors import DataRefused, UsageError
+from index.errors import DataRefused
 from index.photographs.source import Photographs
 from index.progress import OnProgress, silent
 from index.shortage import require_memory
@@ -48,46 +62,8 @@ if TYPE_CHECKING:
     from engine.ensemble.price_model import Estimate
     from index.photographs.fingerprints import Fingerprints
 
-NO_PHOTOGRAPHS = "the index has no photographs"
 
-
-@dataclass(frozen=True)
-class Item:
-    """An item to price: words, a photograph (URL or path), or both."""
-
-    text: str = ""
-    image: str | None = None
-    further: Mapping[str, str | float | None] = field(default_factory=dict)  # of the index's further columns, by name
-
-
-@dataclass(frozen=True)
-class Comparable:
-    """A row of the catalogue that corrected the price."""
-
-    item_id: str
-    name: str
-    price: float
-    similarity: float  # cosine, higher is closer
-    residual: float  # log price less what the models expected of it, out of fold: 0.1 is about 10 % dearer
-    weight: float  # its share of the shift
-    image: str | None
-    per_unit: UnitPrice | None  # where its text says an amount
-
-
-@dataclass(frozen=True)
-class Quote:
-    """A price, in the index's currency. `parts`: each member's, the blend's, the stacker's, the correction's.
-
-    Where the price is the expected one, `parts` have the median, too.
-    """
-
-    price: float
-    low: float
-    high: float
-    parts: dict[str, float]
-    comparables: tuple[Comparable, ...]
-    notes: tuple[str, ...]
-    per_unit: UnitPrice | None  # where the text says an amount
+__all__ = ["Comparable", "Item", "Pricer", "Quote"]
 
 
 @dataclass(frozen=True)
@@ -174,24 +150,17 @@ class Pricer:
         items = list(items)
         if not items:
             return []
-        for place, item in enumerate(items):
-            if not isinstance(item.text, str) or not isinstance(item.image, str | None):
-                cells = f"text {item.text!r:.40} and image {item.image!r:.40}"
-                raise DataRefused(f"Item {place + 1} has {cells}: give strings, and no photograph as None.")
-            if not item.text.strip() and not (item.image or "").strip():
-                raise DataRefused(f"Item {place + 1} has no text and no photograph: give at least one of them.")
-        ids, texts, images = zip(*((str(n), item.text, item.image) for n, item in enumerate(items)), strict=True)
-        cells = self._cells(items)
-        table = self.manifest.shared.applied(make_items(ids, texts, images, further=cells))
+        require_items(items)
+        table, cells = self._table(items)
         photographs = photographs or Photographs(allow_paths=True, fetch_missing=True)
         result = self.price_items(table, photographs, correction=correction, answer=answer)
         for priced, why in zip(result.priced, result.features.absent, strict=True):
             if not priced:
-                raise DataRefused(_refusal(why))
+                raise DataRefused(refusal(why))
         assert result.estimate is not None
         further_notes = self._further_notes(result.features.inputs, cells)
         notes = [
-            [*_photograph_notes(item, why), *of_item]
+            [*photograph_notes(item, why), *of_item]
             for item, why, of_item in zip(items, result.features.absent, further_notes, strict=True)
         ]
         inputs, prices = result.features.inputs, np.exp(result.estimate.priced)
@@ -201,18 +170,12 @@ class Pricer:
             for row, item in enumerate(items)
         ]
 
-    def _cells(self, items: Sequence[Item]) -> dict[str, list[Any]]:
-        """Cells of each further column of the index. UsageError for one that it has not, or a number that is none."""
-        names = {normalised(column.partition(":")[2]): column for column in self.manifest.further}
-        cells: dict[str, list[Any]] = {column: [None] * len(items) for column in names.values()}
-        for row, item in enumerate(items):
-            for name, cell in item.further.items():
-                column = names.get(normalised(name))
-                if column is None:
-                    known = dict.fromkeys(column.partition(":")[2] for column in cells)
-                    raise UsageError(f"The index has no column {name!r}{suggestion(name, known)}.")
-                cells[column][row] = further_cell(column, cell)
-        return cells
+    def _table(self, items: Sequence[Item]) -> tuple[pa.Table, dict[str, list[Any]]]:
+        """Items of the schema `ITEMS`, and their cells of each further column of the index."""
+        ids, texts = [str(n) for n in range(len(items))], [item.text for item in items]
+        cells = further_cells(items, self.manifest.further)
+        table = make_items(ids, texts, [item.image for item in items], further=cells)
+        return self.manifest.shared.applied(table), cells
 
     def _further_notes(self, inputs: Inputs, cells: Mapping[str, Sequence[Any]]) -> list[list[str]]:
         """Notes on each item's further columns: what is not given, and categories that the build has not seen."""
@@ -248,19 +211,36 @@ class Pricer:
         """
         import pandas as pd
 
-        columns = (frame.get(name, [None] * len(frame)) for name in (text, image))
-        further = [name for name in (column.partition(":")[2] for column in self.manifest.further) if name in frame]
-        cells = frame[further].astype(object).where(frame[further].notna(), None).to_dict("records")
-        items = [
-            Item("" if pd.isna(t) else str(t), None if pd.isna(i) else str(i), cells[row])
-            for row, (t, i) in enumerate(zip(*columns, strict=True))
-        ]
         rows = [
             {"price": quote.price, "low": quote.low, "high": quote.high}
             | {f"part_{name}": value for name, value in quote.parts.items()}
-            for quote in self.price(items)
+            for quote in self.price(self._frame_items(frame, text, image))
         ]
         return pd.DataFrame(rows, index=frame.index)
+
+    def _frame_items(self, frame: pd.DataFrame, text: str, image: str) -> list[Item]:
+        further = [column.partition(":")[2] for column in self.manifest.further]
+        return [Item(*cells) for cells in item_cells(frame, text, image, further)]
+
+    def review(
+        self, frame: pd.DataFrame, rules: Rules = NO_RULES, *, weight: str | None = None, group: str | None = None
+    ) -> pd.DataFrame:
+        """Review a price list as `price review` does, under its index: its columns text, image, price, and of `rules`.
+
+        `weight` and `group` name those of quantities and categories. UsageError for a column that it has not.
+        """
+        items, _ = self._table(self._frame_items(frame, "text", "image"))
+        result = self.price_items(items, Photographs(allow_paths=True, fetch_missing=True))
+        priced = np.flatnonzero(result.priced)
+        inputs = result.features.inputs.take(priced)
+        suggestions = suggest(result.estimate, inputs, self.reference, priced, len(frame))
+        own = OwnColumns(rules, weight, group)
+        return review_frame(frame, suggestions, items["name"].to_pylist(), own, self.manifest.currency)
+
+    def audit(self) -> pd.DataFrame:
+        """Rows of the index whose own price lies outside what models say that never saw it, the worst first."""
+        assert self._lease is not None, "opened for writing"
+        return audit_frame(audit_rows(scorable_rows(self._lease), self.reference, self.correction))
 
     def price_items(
         self,
@@ -363,30 +343,3 @@ class Pricer:
             notes=tuple(notes),
             per_unit=per_unit,
         )
-
-
-def with_overrides(correction: CorrectionParameters, **given: float | None) -> CorrectionParameters:
-    """The index's parameters with those that are given in their place; UsageError for one out of range."""
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    return replace(correction, **changes)
-
-
-def require_overrides(**given: float | None) -> None:
-    """Raise UsageError for a parameter out of range, before there is an index whose own it would replace."""
-    with_overrides(CorrectionParameters(k=1, band=1.0, decay=1.0, alpha=1.0), **given)
-
-
-def _refusal(why: str | None) -> str:
-    """The refusal of an item without words whose photograph is not used."""
-    if why == NO_PHOTOGRAPHS:
-        return "The index was built without photographs: describe the item in words."
-    return f"The photograph could not be used ({why}) and there are no words: give one of them."
-
-
-def _photograph_notes(item: Item, why: str | None) -> list[str]:
-    """Notes on the unused photograph of an item that was priced by its words."""
-    if not item.image or why is None:
-        return []
-    if why == NO_PHOTOGRAPHS:
-        return ["The index has no photographs: the photograph was not looked at."]
-    return [f"The photograph could not be used ({why}): priced by its words alone."]

@@ -19,7 +19,7 @@ from engine.serving.price_file_job import (
     UNIT,
     PriceFileJob,
 )
-from engine.serving.pricer import PricedItems, Pricer, with_overrides
+from engine.serving.pricer import PricedItems, Pricer
 from engine.serving.review.bounding import bound_prices
 from engine.serving.review.decisions import decide, suggest
 from engine.serving.review.own_cells import OWN, Facts, facts_of
@@ -35,6 +35,7 @@ from engine.serving.shards import (
     write_table,
 )
 from engine.serving.stopwatch import Stopwatch
+from engine.settings.schema import with_overrides
 from index.catalogue.further import further_columns
 from index.catalogue.item_table import make_items
 from index.catalogue.units import unit_prices

@@ -7,8 +7,8 @@ What is `None` here is chosen at build. How a file or a command line changes som
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
-from typing import Annotated
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any
 
 from engine.settings.finetuning import FinetuneSettings
 from engine.settings.ranges import (
@@ -197,6 +197,17 @@ class CorrectionParameters:
             raise UsageError(
                 f"alpha is {self.alpha}: give a number above 0 and at most {MOST_ALPHA:g}; 1 adds the whole residual."
             )
+
+
+def with_overrides(correction: CorrectionParameters, **given: float | None) -> CorrectionParameters:
+    """The index's parameters with those that are given in their place; UsageError for one out of range."""
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return replace(correction, **changes)
+
+
+def require_overrides(**given: float | None) -> None:
+    """Raise UsageError for a parameter out of range, before there is an index whose own it would replace."""
+    with_overrides(CorrectionParameters(k=1, band=1.0, decay=1.0, alpha=1.0), **given)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,14 @@
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from index.storage.generations import current_generation
+from index.storage.manifest import read_manifest, write_manifest
 
 Price = Callable[..., Any]
 
@@ -42,7 +46,20 @@ def test_predict_writes_the_bounded_price_beside_the_raw_one(price: Price, shop:
     assert third["rule_note"].startswith("least: price is ")
 
 
-def test_a_query_knows_rules_of_options_of_a_file_and_of_the_index(price: Price, shop: Any, tmp_path: Path) -> None:
+def test_rules_that_an_index_was_built_with_are_its_own(price: Price, own_index: Path) -> None:
+    folder = current_generation(own_index)
+    manifest = read_manifest(folder)
+    rules = manifest.settings["rules"] | {"floor": 500.0, "ceiling": "column:most"}
+    write_manifest(folder, replace(manifest, settings=manifest.settings | {"rules": rules}))
+    answered = price("query", "Green tea", "--index", own_index, "--json")
+    assert answered.code == 0, answered.err
+    answer = answered.json
+    assert (answer["price_to_set"], answer["bound_by"]) == (500, "floor")
+    assert answer["rule_note"] == "ceiling is of a column, and a query has none"
+    assert price("query", "Tea", "--index", own_index, "--rule", "floor=none", "--json").json["price_to_set"] < 500
+
+
+def test_a_query_knows_rules_of_options_and_of_a_file(price: Price, shop: Any, tmp_path: Path) -> None:
     plain = price("query", "Green tea", "--index", shop.index, "--json").json
     assert "price_to_set" not in plain
     (tmp_path / "price.toml").write_text('folds = 3\n[rules]\nfloor = 500\nending = ".99"\n', encoding="utf-8")
@@ -71,3 +88,22 @@ def test_rules_that_cannot_be_are_refused_before_anything_is_opened(
     for command in (["query", "Tea"], ["predict", items, "-o", "p.csv"], ["review", items, "-o", "r.csv"]):
         answer = price(*command, "--index", "nowhere", *options)
         assert answer.code == 2 and why in answer.err
+
+
+def test_an_audit_is_written_as_any_kind_of_file(price: Price, shop: Any, tmp_path: Path) -> None:
+    out = tmp_path / "audit.xlsx"
+    answer = price("audit", "-o", out, "--index", shop.index)
+    assert answer.code == 0, answer.err
+    assert "rows look wrong, in" in answer.out and "likely reasons" in answer.out
+    refused = price("audit", "-o", out, "--index", shop.index)
+    assert refused.code == 2 and "exists already" in refused.err
+    listed = {}
+    for kind in ("csv", "parquet", "html"):
+        listed[kind] = price("audit", "-o", tmp_path / f"audit.{kind}", "--index", shop.index, "--json").json
+        assert {"rows", "listed", "flags", "reasons", "currency", "output", "seconds"} <= listed[kind].keys()
+    text = (tmp_path / "audit.csv").read_text(encoding="utf-8")
+    assert listed["csv"]["listed"] == text.count("\n") - 1 == sum(listed["csv"]["flags"].values())
+    assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".html", ".parquet", ".xlsx"}
+    assert price("audit", "-o", tmp_path / "a.ods", "--index", shop.index).code == 2
+    assert price("audit", "-o", tmp_path / "nowhere" / "a.csv", "--index", shop.index).code == 2
+    assert price("audit", "-o", tmp_path / "a.csv", "--index", tmp_path / "nowhere").code == 4

@@ -1,1 +1,1 @@
-"""Decisions made of prices: rules, reviews of price lists, audits of catalogues, and the files that they become."""
+"""Reviews of price lists: what to set by rules, what is at stake, and how sure that is."""

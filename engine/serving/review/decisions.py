@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine.serving.listings.columns import COMPARABLES_SHOWN, FINE, NO_CURRENT, TOO_HIGH, TOO_LOW, UNSURE
 from engine.serving.review.bounding import bound_prices
-from engine.serving.review.columns import COMPARABLES_SHOWN, FINE, NO_CURRENT, TOO_HIGH, TOO_LOW, UNSURE
 from engine.serving.review.sureness import sureness_of
 from index.catalogue.units import unit_prices
 from index.visible import visible

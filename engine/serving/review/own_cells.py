@@ -87,7 +87,8 @@ class CellReader:
 
     def read(self, cells: Mapping[str, str]) -> dict[str, Any]:
         """Values of a row by what they are, None where it has none; RULE_FAULT and PRICE_FAULT, "" for none."""
-        values: dict[str, Any] = {GROUP: cells.get(GROUP, "").strip(), PRICE_FAULT: "", RULE_FAULT: ""}
+        values: dict[str, Any] = {GROUP: cells.get(GROUP, "").strip()}
+        faults: dict[str, list[str]] = {PRICE_FAULT: [], RULE_FAULT: []}
         for name in self._named:
             cell = cells.get(name, "").strip()
             if not cell or name == GROUP:
@@ -95,9 +96,9 @@ class CellReader:
             try:
                 values[name] = self._value(name, cell)
             except (ValueError, UsageError) as error:
-                fault = f"{self._named[name]}: {error}".rstrip(".")
-                values[PRICE_FAULT if name == WEIGHT else RULE_FAULT] = fault
-        return values
+                kind = PRICE_FAULT if name in (CURRENT, WEIGHT) else RULE_FAULT
+                faults[kind].append(f"{self._named[name]}: {error}".rstrip("."))
+        return values | {kind: "; ".join(of_kind) for kind, of_kind in faults.items()}
 
     def _value(self, name: str, cell: str) -> float | str:
         """The value of a cell. ValueError or UsageError with the reason for one that cannot be read."""
@@ -233,9 +234,7 @@ def facts_of_cells(cells: Mapping[str, Sequence[Any]], rows: int, own: OwnColumn
     read = []
     for row in range(rows):
         values = reader.read({name: column[row] for name, column in texts.items()})
-        if values[RULE_FAULT].startswith(f"{CURRENT}: "):
-            values |= {RULE_FAULT: "", PRICE_FAULT: values[RULE_FAULT]}
-        elif values.get(CURRENT) is None:
+        if values.get(CURRENT) is None and not values[PRICE_FAULT]:
             values[PRICE_FAULT] = NO_PRICE
         read.append(values)
     return facts_of(own_table(read), own)

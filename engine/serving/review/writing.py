@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.serving.joining import put_in_place
-from engine.serving.review.columns import (
+from engine.serving.listings.columns import (
     FLAG,
     FLAGS,
     NO_CURRENT,
@@ -26,8 +26,8 @@ from engine.serving.review.columns import (
     Column,
     Kind,
 )
-from engine.serving.review.files import LISTING_FILES, write_listing
-from engine.serving.review.listing import Listing
+from engine.serving.listings.files import LISTING_FILES, write_listing
+from engine.serving.listings.listing import Listing
 from engine.serving.shards import SCRATCH, ShardJournal, parts_of, priced_file, read_table, record
 
 if TYPE_CHECKING:

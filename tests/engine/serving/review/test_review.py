@@ -13,14 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 from python_calamine import CalamineWorkbook
 
+from engine.serving.listings.columns import FLAGS, REVIEW
+from engine.serving.listings.listing import Listing
+from engine.serving.listings.workbook import write_workbook
 from engine.serving.price_file import PriceFileResult, price_file
 from engine.serving.price_file_job import FULL, PriceFileSettings, ReviewSettings
-from engine.serving.review.columns import FLAGS, REVIEW
-from engine.serving.review.listing import Listing
-from engine.serving.review.workbook import write_workbook
 from engine.serving.review.writing import SUMMARY
 from engine.serving.shard_pricer import ShardPricer
 from engine.serving.shards import parts_of, rejects_of
+from index.catalogue.settings import ReadSettings
 from index.errors import DataRefused, UsageError
 
 HEADER = ("sku", "title", "price", "sold", "cost", "least", "most", "category")
@@ -210,6 +211,13 @@ def test_more_rows_than_a_sheet_holds_go_on_further_sheets(tmp_path: Path) -> No
     assert not (tmp_path / "scratch").exists()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # XlsxWriter leaves its files open
+def test_a_workbook_that_the_disk_refuses_is_an_error_of_the_system(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="nowhere"):
+        write_workbook(tmp_path / "nowhere" / "r.xlsx", listing(1), tmp_path / "scratch")
+    assert not (tmp_path / "scratch").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "rules", "why"),
     [
@@ -238,15 +246,21 @@ def test_a_price_in_another_currency_is_converted_and_a_bare_cost_beside_it_is_n
     (tmp_path / "rates.csv").write_text("code,rate\nUSD,1\nEUR,0.5\n", encoding="utf-8")
     text = "sku,title,price,cost\n1,Green tea,EUR 3,4\n2,Rope,USD 4,USD 3\n"
     (tmp_path / "list.csv").write_text(text, encoding="utf-8")
-    reading = PriceFileSettings().reading
     review(
         tmp_path / "list.csv",
         tmp_path / "r.parquet",
         shop.index,
         {"cost": "column:cost"},
         None,
-        reading=type(reading)(rates=str(tmp_path / "rates.csv")),
+        reading=ReadSettings(rates=str(tmp_path / "rates.csv")),
     )
     rows = {row["sku"]: row for row in pq.read_table(tmp_path / "r.parquet").to_pylist()}
     assert rows["1"]["current_price"] == 1.5 and rows["2"]["current_price"] == 4
     assert "cost: states no currency, and the file has several: 4" in rows["1"]["note"] and rows["2"]["note"] == ""
+
+
+def test_an_id_column_of_any_name_is_taken(shop: Any, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("unit,title,price\n1,Green tea,3\n", encoding="utf-8")
+    reading = ReadSettings(id="unit")
+    review(tmp_path / "list.csv", tmp_path / "r.csv", shop.index, {}, None, reading=reading)
+    assert (tmp_path / "r.csv").read_text(encoding="utf-8").startswith("item_id,name,flag")

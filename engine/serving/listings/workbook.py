@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.serving.review.columns import FINE, FLAG, NO_CURRENT, TOO_HIGH, TOO_LOW, UNSURE, Column, Kind
+from engine.serving.listings.columns import FINE, FLAG, NO_CURRENT, TOO_HIGH, TOO_LOW, UNSURE, Column, Kind
 from index.catalogue.money.currencies import decimals
 
 if TYPE_CHECKING:
-    from engine.serving.review.listing import Listing
+    from engine.serving.listings.listing import Listing
 
 MOST_SHEET_ROWS = 1_048_575  # below the header: what a sheet of Excel holds
 COLOURS = {TOO_LOW: "#CFE8D5", TOO_HIGH: "#F6C9C4", FINE: "#FFFFFF", UNSURE: "#E4E4E4", NO_CURRENT: "#FFF2CC"}
@@ -64,9 +64,10 @@ class _Formats:
             Kind.MONEY: f'{money} "{label}"',
             Kind.PERCENT: '+0.0"%";-0.0"%";0.0"%"',
             Kind.SHARE: "0%",
-            Kind.NUMBER: "#,##0.##",
+            Kind.NUMBER: "#,##0.0###",
         }
         self.cell = {kind.value: workbook.add_format({"num_format": pattern}) for kind, pattern in patterns.items()}
+        self.whole = workbook.add_format({"num_format": "#,##0"})
         self.cell["text"] = workbook.add_format({"num_format": "@"})
         self.header = workbook.add_format(HEADER)
         self.wrapped = workbook.add_format({"text_wrap": True, "valign": "top"})
@@ -111,4 +112,5 @@ def _write_row(sheet: Any, row: int, columns: Sequence[Column], cells: Sequence[
             shape = formats.flag.get(cell, formats.cell["text"]) if column.name == FLAG else formats.cell["text"]
             sheet.write_string(row, at, cell, shape)
         else:
-            sheet.write_number(row, at, cell, formats.cell[column.kind.value])
+            whole = column.kind is Kind.NUMBER and cell == int(cell)
+            sheet.write_number(row, at, cell, formats.whole if whole else formats.cell[column.kind.value])

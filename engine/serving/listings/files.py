@@ -6,15 +6,15 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.serving.review.page import write_page
-from engine.serving.review.workbook import write_workbook
+from engine.serving.listings.page import write_page
+from engine.serving.listings.workbook import write_workbook
 from index.errors import UsageError
 from index.visible import without_formula
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from engine.serving.review.listing import Listing
+    from engine.serving.listings.listing import Listing
 
 DIGITS = 6  # behind the point, of a number in CSV
 LISTING_FILES = (".xlsx", ".csv", ".parquet", ".html")

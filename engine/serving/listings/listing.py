@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from engine.serving.review.columns import Column
+    from engine.serving.listings.columns import Column
 
 
 @dataclass(frozen=True)

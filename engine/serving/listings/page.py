@@ -9,21 +9,22 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.serving.review.columns import FLAG, Column, Kind
-from engine.serving.review.workbook import COLOURS
+from engine.serving.listings.columns import FLAG, Column, Kind
+from engine.serving.listings.workbook import COLOURS
 from index.catalogue.money.currencies import decimals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from engine.serving.review.listing import Listing
+    from engine.serving.listings.listing import Listing
 
+LEAST_PLAIN = 0.1  # a smaller number is shown by its digits that count
 STYLE = """
 body { font: 13px/1.35 system-ui, sans-serif; margin: 1.2em; color: #1d2733 }
 h1 { font-size: 20px } h2 { font-size: 15px; margin-top: 1.4em }
 .rows { overflow: auto; max-height: 85vh; border: 1px solid #c8d0d8 }
 table { border-collapse: separate; border-spacing: 0 }
-th, td { padding: 3px 8px; border-bottom: 1px solid #e3e8ed; vertical-align: top; max-width: 24em }
+th, td { padding: 3px 8px; border-bottom: 1px solid #e3e8ed; vertical-align: top; max-width: 30em }
 th { background: #1f3b57; color: #fff; text-align: left; position: sticky; top: 0 }
 td.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 """
@@ -60,7 +61,11 @@ def _rows(listing: Listing) -> Iterator[tuple[Any, ...]]:
 def _table(columns: Iterable[Column], rows: Iterable[Any], currency: str) -> Iterator[str]:
     columns = list(columns)
     flag = next((at for at, column in enumerate(columns) if column.name == FLAG), None)
-    headings = "".join(f'<th title="{escape(column.explains)}">{escape(column.heading)}</th>' for column in columns)
+    headings = "".join(
+        f'<th title="{escape(column.explains)}" style="min-width: {column.width if column.is_text else 0}ch">'
+        f"{escape(column.heading)}</th>"
+        for column in columns
+    )
     yield f"<table>\n<thead><tr>{headings}</tr></thead>\n"
     for cells in rows:
         flagged = "" if flag is None else f' data-flag="{escape(cells[flag])}"'
@@ -77,8 +82,11 @@ def _table(columns: Iterable[Column], rows: Iterable[Any], currency: str) -> Ite
 def _number(column: Column, value: float | None, currency: str) -> str:
     if value is None:
         return ""
-    if column.kind is Kind.MONEY:
-        return f"{value:,.{decimals(currency)}f}" if abs(value) >= 0.1 or not value else f"{value:.2g}"
     if column.kind is Kind.PERCENT:
         return f"{value:+,.1f}%"
-    return f"{value:.0%}" if column.kind is Kind.SHARE else f"{value:,.10g}" if value == int(value) else f"{value:,.2f}"
+    if column.kind is Kind.SHARE:
+        return f"{value:.0%}"
+    if 0 < abs(value) < LEAST_PLAIN:
+        return f"{value:.2g}"
+    digits = decimals(currency) if column.kind is Kind.MONEY else 0 if value == int(value) else 2
+    return f"{value:,.{digits}f}"
