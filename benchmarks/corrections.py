@@ -21,10 +21,10 @@ import numpy as np
 from engine.ensemble.cross_fit import answer_out_of_fold
 from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.price_model import load_models
-from engine.evaluation.scorable import ScorableRows, open_scorable_rows
 from engine.features.lsa import Lsa
 from engine.features.search_vectors import joined
 from engine.metrics import row_smape
+from engine.serving.scorable import ScorableRows, open_scorable_rows
 from index.arrays import unit_rows
 
 BANDS, KS, DECAYS = (0.6, 1.0, 1.5, 2.5), (8, 16, 32, 64), (1.0, 2.0, 5.0, 10.0, 20.0)

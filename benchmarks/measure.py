@@ -23,7 +23,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from engine.evaluation.scorable import ScorableRows
+    from engine.serving.scorable import ScorableRows
     from index.arrays import Float64, Int64
 
 RESULTS = Path(__file__).parent / "results"

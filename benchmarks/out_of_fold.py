@@ -47,7 +47,6 @@ from engine.ensemble.out_of_fold import predict_out_of_fold
 from engine.ensemble.price_model import PriceModel, load_models
 from engine.ensemble.reference import SHOWN, ReferenceSet
 from engine.ensemble.train import train_on_members
-from engine.evaluation.scorable import open_scorable_rows
 from engine.features.inputs import Inputs, make_inputs
 from engine.features.search_vectors import SearchVectorizer
 from engine.features.training_set import TrainingSet
@@ -55,6 +54,7 @@ from engine.folds import assign_folds
 from engine.members.neural import NeuralMember
 from engine.members.registry import member_fits
 from engine.metrics import row_smape, smape
+from engine.serving.scorable import open_scorable_rows
 from engine.settings.read import change_settings
 from engine.settings.schema import Blend, Settings
 from index.embedding.columns import PHOTOGRAPH, modalities

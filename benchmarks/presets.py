@@ -20,7 +20,7 @@ import measure
 import numpy as np
 from safetensors import safe_open
 
-from engine.evaluation.scorable import open_scorable_rows
+from engine.serving.scorable import open_scorable_rows
 from engine.settings.presets import PRESETS
 from index.storage.generations import current_generation
 

@@ -17,8 +17,8 @@ from typing import Any
 import measure
 import numpy as np
 
-from engine.evaluation.scorable import open_scorable_rows
 from engine.folds import assign_folds
+from engine.serving.scorable import open_scorable_rows
 from index.storage.items_table import ItemStore
 
 

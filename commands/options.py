@@ -26,6 +26,14 @@ index_option = click.option(
 generation_option = click.option(
     "--generation", metavar="N", help="Of the index: a number, or a name of `price keep`. [default: the current one]"
 )
+index_uri_option = click.option(
+    "--index",
+    "index_dir",
+    default="price-index",
+    envvar="PRICE_INDEX",
+    show_envvar=True,
+    help="Folder of the index, or its URI on an object store.",
+)
 image_dir_option = click.option(
     "--image-dir",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -72,6 +80,37 @@ def answer_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --answer: what a price is."""
     what = "The price: the median of what an item may cost, or the mean, its expected price."
     return click.option("--answer", type=click.Choice(("median", "mean")), default="median", help=what)(command)
+
+
+def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --rule and --config: what bounds and rounds the price to set."""
+    rule = (
+        "Bound of the price to set: floor, ceiling, cost, margin, map, max_change or ending, as in floor=3, margin=30, "
+        "floor=column:MIN, ending=.99; `none` drops one of the index's. May be repeated."
+    )
+    config = "Settings file (price.toml) whose [rules] count; --rule wins over it."
+    command = click.option("--config", type=PATH, help=config)(command)
+    return click.option("--rule", "rule", multiple=True, metavar="NAME=VALUE", help=rule)(command)
+
+
+def rules_given(options: dict[str, Any]) -> dict[str, Any]:
+    """Take --rule and --config out of `options`: rules in the place of the index's own. UsageError for none such."""
+    from engine.settings.read import read_settings
+    from engine.settings.rules import require_rules, rules_of_options
+    from index.errors import UsageError
+
+    config, given = options.pop("config"), {}
+    for option in options.pop("rule"):
+        name, sign, value = option.partition("=")
+        if not sign or not name.strip() or not value.strip():
+            raise UsageError(f"--rule {option!r:.60} is no rule: give NAME=VALUE, such as floor=3 or ending=.99.")
+        if name in given:
+            raise UsageError(f"--rule gives {name!r} twice: give it once.")
+        given[name] = value
+    of_file = read_settings(config).rules.given if config is not None else {}
+    rules = {**of_file, **rules_of_options(given)}
+    require_rules(rules)
+    return rules
 
 
 def runtime(options: dict[str, Any]) -> Runtime:

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from commands import catalogue, encoders, pricing, reading, scoring
+from commands import catalogue, deciding, encoders, pricing, reading, scoring
 
 COMPLETE = "_PRICE_COMPLETE"  # set where a shell asks for completions
 
@@ -64,6 +64,8 @@ for command in (
     catalogue.build_index_command,
     pricing.query_command,
     pricing.predict_command,
+    deciding.review_command,
+    deciding.audit_command,
     catalogue.add_command,
     catalogue.remove_command,
     catalogue.compact_command,

@@ -21,9 +21,12 @@ from commands.options import (
     generation_option,
     image_dir_option,
     index_option,
+    index_uri_option,
     json_option,
     print_json,
     private_option,
+    rule_options,
+    rules_given,
     runtime,
     runtime_options,
 )
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engine.serving.arguing.selection import Selection
+    from engine.settings.rules import Rules
 
 STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
 
@@ -55,6 +59,8 @@ STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
 @click.option("--exclude-group", metavar="ID", help="Price a listing of the index itself: without it or its like.")
 @click.option("--explain", is_flag=True, help="Show what each part of the item does to its price.")
 @generation_option
+@click.option("--current-price", help="What the item costs now, which the rule max_change is of.")
+@rule_options
 @answer_option
 @correction_options
 @index_option
@@ -79,9 +85,10 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     answer that were trained on none of the row's near-duplicates.
     """
     prepare()
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
-    from engine.serving.pricer import Item, Pricer, require_overrides, with_overrides
+    from engine.serving.pricer import Item, Pricer
+    from engine.settings.schema import require_overrides, with_overrides
     from index.errors import DataRefused
     from index.photographs.source import Photographs
 
@@ -89,6 +96,7 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     private, answer, machine = given.pop("allow_private_addresses"), given.pop("answer"), runtime(given)
     further, selection, generation = _cells(given.pop("further")), _selection(given), given.pop("generation")
     explain = given.pop("explain")
+    rules, current = rules_given(given), given.pop("current_price")
     require_overrides(**given)
     text = _standard_input() if text == "-" else text
     if not text.strip() and not (image or "").strip():
@@ -102,16 +110,18 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     quote = explanation.quote if explanation else pricer.price([item], **how)[0]
     currency, band = pricer.manifest.currency, math.inf if selection.only else correction.band
     settings = {"k": correction.k, "band": band, "lambda": correction.decay, "alpha": correction.alpha}
+    bounded = _bounded(quote.price, current, replace(pricer.settings.rules, **rules), currency)
     if not as_json:
         console = render.open_console()
         render.show_quote(console, quote, currency, pricer.settings.coverage, settings)
         if explanation:
             render.show_explanation(console, explanation, currency)
+        render.show_price_to_set(console, bounded, currency)
         return
     plain = settings | {"band": band if math.isfinite(band) else None}  # JSON knows no infinity
     beside = {"explain": explanation.to_json()} if explanation else {}
     seconds = time.monotonic() - started
-    print_json({**asdict(quote), **beside, "settings": plain, "currency": currency, "seconds": seconds})
+    print_json({**asdict(quote), **beside, **bounded, "settings": plain, "currency": currency, "seconds": seconds})
 
 
 def _selection(given: dict[str, Any]) -> Selection:
@@ -123,6 +133,32 @@ def _selection(given: dict[str, Any]) -> Selection:
     if only and given["band"] is not None:
         raise UsageError("--only counts comparables whatever they cost, and --band says how far off: give one of them.")
     return Selection(without, tuple(item_id for ids in only for item_id in next(csv.reader([ids]), [""])), group)
+
+
+def _bounded(price: float, current: str | None, rules: Rules, currency: str) -> dict[str, float | str | None]:
+    """Price to set by the rules, and what they say of it; nothing where there are none.
+
+    Those of columns are no rules for a query.
+    """
+    if not rules.given:
+        return {}
+    import numpy as np
+
+    from engine.serving.review.bounding import bound_prices
+    from engine.serving.review.own_cells import CURRENT, OwnColumns, facts_of_cells
+    from index.errors import UsageError
+
+    facts = facts_of_cells({CURRENT: [current]}, 1, OwnColumns(rules), currency)
+    if current is not None and np.isnan(facts.current[0]):
+        raise UsageError(f"--current-price is {current!r:.60}: give an amount of money, such as 4.99.")
+    bounded = bound_prices(np.array([price]), facts.current, facts.rules, currency)
+    to_set = None if np.isnan(bounded.price[0]) else float(bounded.price[0])
+    by_column = [f"{name} is of a column, and a query has none" for name in rules.columns]
+    return {
+        "price_to_set": to_set,
+        "bound_by": bounded.bound_by[0],
+        "rule_note": "; ".join([*filter(None, bounded.note), *by_column]),
+    }
 
 
 def _cells(given: Sequence[str]) -> dict[str, str | float | None]:
@@ -163,14 +199,7 @@ def _standard_input() -> str:
 @click.command("predict", short_help="Price a file of items.")
 @click.argument("items", type=PATH)
 @click.option("--output", "-o", type=PATH, required=True, help="File to write: .csv or .parquet.")
-@click.option(
-    "--index",
-    "index_dir",
-    default="price-index",
-    envvar="PRICE_INDEX",
-    show_envvar=True,
-    help="Folder of the index, or its URI on an object store.",
-)
+@index_uri_option
 @image_dir_option
 @click.option(
     "--columns", "output_columns", help="Of the output after the id, with commas; --full has all. [default: price]"
@@ -178,8 +207,14 @@ def _standard_input() -> str:
 @click.option(
     "--full", is_flag=True, help="Write all columns: price, low, high, the price per unit, comparables and more."
 )
+@click.option(
+    "--min-confidence",
+    type=click.Choice(["high", "medium"]),
+    help="Leave items unpriced that are less sure, each with the reason in OUTPUT.rejects.csv.",
+)
 @answer_option
 @correction_options
+@rule_options
 @click.option("--shard-rows", type=int, default=1_000, help="Rows priced at a time: a kill loses them.")
 @click.option(
     "--guard-formulas/--no-guard-formulas",
@@ -195,22 +230,26 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
 
     A row that cannot be priced has an empty price, and stands with its reason in OUTPUT.rejects.csv. A job that is
     stopped is continued by the same command, and gives the same file. Ids are written as they are, to be joined on: for
-    a spreadsheet, take --guard-formulas or .parquet. The rejects are always guarded.
+    a spreadsheet, take --guard-formulas or .parquet. The rejects are always guarded. With rules, the price to set
+    stands beside the price, and the rules that bound it.
 
     \b
     price predict test.csv -o prices.csv
     price predict shop.parquet -o prices.parquet --full --ray local
     """
     prepare()
-    from engine.serving.price_file import PriceFileSettings, price_file
+    from engine.serving.price_file import price_file
+    from engine.serving.price_file_job import PriceFileSettings
 
-    given = {name: options.pop(name) for name in ("k", "band", "decay", "alpha")}
+    given, rules = {name: options.pop(name) for name in ("k", "band", "decay", "alpha")}, rules_given(options)
     settings = PriceFileSettings(
         reading=read_settings_of(options),
-        output=_output_columns(options.pop("output_columns"), full=options.pop("full")),
+        output=_output_columns(options.pop("output_columns"), full=options.pop("full"), bounded=bool(rules)),
+        rules=tuple(rules.items()),
         correction=tuple((name, value) for name, value in given.items() if value is not None),
         image_dir=options["image_dir"] and options["image_dir"].absolute(),
         answer=options["answer"],
+        min_confidence=options["min_confidence"],
         runtime=runtime(options),
         shard_rows=options["shard_rows"],
         guard_formulas=options["guard_formulas"],
@@ -231,12 +270,12 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
         render.show_price_file(done)
 
 
-def _output_columns(names: str | None, *, full: bool) -> tuple[str, ...]:
-    from engine.serving.price_file import FULL, PLAIN
+def _output_columns(names: str | None, *, full: bool, bounded: bool) -> tuple[str, ...]:
+    from engine.serving.price_file_job import BOUNDED, FULL, PLAIN
     from index.errors import UsageError
 
     if full and names is not None:
         raise UsageError("--full writes every column, and --columns says which: give one of them.")
     if full or names is None:
-        return FULL if full else PLAIN
+        return (FULL if full else PLAIN) + BOUNDED * bounded
     return tuple(name.strip() for name in names.split(","))

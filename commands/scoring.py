@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import render
+import render.scores
 from commands.libraries import prepare
 from commands.options import (
     PATH,
@@ -55,7 +56,7 @@ def evaluate_command(labelled: Path | None, index_dir: Path, *, as_json: bool, a
     if as_json:
         print_json(evaluation.to_json())
     else:
-        render.show_evaluation(render.open_console(), evaluation)
+        render.scores.show_evaluation(render.open_console(), evaluation)
 
 
 @click.command("diff", short_help="Compare the prices of two generations.")
@@ -134,7 +135,7 @@ def tune_command(index_dir: Path, what: str, *, as_json: bool, **options: Any) -
     if as_json:
         print_json(found.to_json())
     else:
-        render.show_tune_result(found, index_dir)
+        render.scores.show_tune_result(found, index_dir)
 
 
 @click.command("ablate", short_help="Score the index with one part at a time left out.")
@@ -163,4 +164,4 @@ def ablate_command(index_dir: Path, parts: str | None, *, refit: bool, as_json: 
     if as_json:
         print_json(table.to_json())
     else:
-        render.show_ablation(render.open_console(), table)
+        render.scores.show_ablation(render.open_console(), table)

@@ -253,7 +253,8 @@ def index_operations(encoder: str) -> list[Operation]:
 
 def predict_operation(encoder: str) -> Operation:
     """A file of items priced in three shards, one of its rows without a price."""
-    from engine.serving.price_file import PriceFileSettings, price_file
+    from engine.serving.price_file import price_file
+    from engine.serving.price_file_job import PriceFileSettings
 
     def prepare(folder: Path) -> None:
         index_operations(encoder)[0].act(folder)

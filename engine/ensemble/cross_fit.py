@@ -86,10 +86,8 @@ def cross_fit(
     folds = [oof.fold == f for f in range(oof.folds)]
     best = answer_out_of_fold(oof, log_price, search_vectors, settings, age_weight=age_weight)
     task, by_fold, median = best.task, best.parameters_by_fold, best.answer
-    table, novelty = _evidence(best, oof, fields)
-    error, spread = fit_error_model(
-        Known(table, median, novelty, log_price, oof.fold, age_weight), settings.coverage, settings.seed
-    )
+    known, error, spread = fit_spread(best, oof, fields, settings)
+    table = known.table
     plain = [
         fit_interval(median[~here], log_price[~here], settings.coverage, rows_of(age_weight, ~here)).bounds(
             median[here]
@@ -108,7 +106,14 @@ def cross_fit(
     control = task.shuffled(settings.seed).corrected(by_fold)[0]
     low, high = (_join(folds, [pair[end] for pair in plain]) for end in (0, 1))
     parameters = QueryParameters(best.weights.whole, best.parameters, error, expected)
-    return parameters, HeldOutPredictions(stages, control, spread, (low, high), best.similarity, novelty.likeness)
+    return parameters, HeldOutPredictions(stages, control, spread, (low, high), best.similarity, known.novelty.likeness)
+
+
+def fit_spread(best: Answer, oof: OutOfFold, fields: Fields, settings: Settings) -> tuple[Known, ErrorModel, Spread]:
+    """Fit the model of the error on answers that are out of fold; and the spread of each without its fold."""
+    task = best.task
+    known = Known(*_evidence(best, oof, fields), best.answer, task.log_price, task.fold, task.age_weight)
+    return known, *fit_error_model(known, settings.coverage, settings.seed)
 
 
 def _evidence(best: Answer, oof: OutOfFold, fields: Fields) -> tuple[Float64, Novelty]:

@@ -22,9 +22,9 @@ from engine.ensemble.out_of_fold import OutOfFold
 from engine.ensemble.train import predict_members, with_stacker
 from engine.evaluation.refit_ablation import fitting_seconds, refits_of
 from engine.evaluation.report import Score
-from engine.evaluation.scorable import ScorableRows, open_scorable_rows
 from engine.features.search_vectors import SearchVectorizer
 from engine.metrics import paired_bootstrap, row_smape
+from engine.serving.scorable import ScorableRows, open_scorable_rows
 from engine.settings.ranges import distinct
 from engine.settings.read import suggestion
 from engine.settings.schema import WIDEST_BAND, Blend, Correction

@@ -14,8 +14,8 @@ from engine.ensemble.parts import index_columns
 from engine.ensemble.uncertainty.expected_price import MEDIAN, require_answer
 from engine.evaluation.caveats import caveats_on_file, caveats_out_of_fold
 from engine.evaluation.report import Evaluation, evaluate
-from engine.evaluation.scorable import open_scorable_rows
 from engine.serving.pricer import Pricer
+from engine.serving.scorable import open_scorable_rows
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
 from index.catalogue.items import read_catalogue

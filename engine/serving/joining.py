@@ -30,6 +30,8 @@ from index.visible import without_formula
 if TYPE_CHECKING:
     import pyarrow as pa
 
+FILES = (".csv", ".parquet")
+
 
 def join(out: Path, journal: ShardJournal, output: Iterable[str], *, guard_formulas: bool) -> None:
     """Write OUT and its rejects from the parts, in the order of the shards, and put both in their places.
@@ -38,14 +40,24 @@ def join(out: Path, journal: ShardJournal, output: Iterable[str], *, guard_formu
     """
     parts, columns = parts_of(out), ["item_id", *output]
     tables = (read_table(priced_file(parts, shard)) for shard in range(journal.shards))
-    with system_refusals(out):
-        partial = parts / (out.name + PARTIAL)
-        names = [journal.id_column, *columns[1:]]
-        chosen = (table.select(columns).rename_columns(names) for table in tables)
+    names = [journal.id_column, *columns[1:]]
+    chosen = (table.select(columns).rename_columns(names) for table in tables)
+
+    def write(partial: Path) -> None:
         if out.suffix.lower() == ".csv":
             _write_csv(partial, chosen, without_formula if guard_formulas else str)
         else:
-            _write_parquet(partial, _with_typed_ids(chosen, _exact_type(journal, parts)))
+            write_parquet(partial, _with_typed_ids(chosen, exact_type(journal, parts)))
+
+    put_in_place(out, journal, write)
+
+
+def put_in_place(out: Path, journal: ShardJournal, write: Callable[[Path], None]) -> None:
+    """Put what `write` makes, and the rejects, in their places; then the parts go."""
+    parts = parts_of(out)
+    with system_refusals(out):
+        partial = parts / (out.name + PARTIAL)
+        write(partial)
         fsync(partial)
         rejected = parts / rejects_of(out).name
         write_rejects(_rejects(parts, journal.shards), rejected)
@@ -83,7 +95,7 @@ def _write_csv(path: Path, tables: Iterator[pa.Table], guard: Callable[[str], st
                 writer.writerow((guard(item_id), *cells))
 
 
-def _exact_type(journal: ShardJournal, parts: Path) -> pa.DataType:
+def exact_type(journal: ShardJournal, parts: Path) -> pa.DataType:
     """The type of the ids of the input, where every id can be one of it and still be written as it is; else text."""
     import pyarrow as pa
 
@@ -107,7 +119,8 @@ def _with_typed_ids(tables: Iterable[pa.Table], kind: pa.DataType) -> Iterator[p
     return (table.set_column(0, table.column_names[0], table.column(0).cast(kind)) for table in tables)
 
 
-def _write_parquet(path: Path, tables: Iterator[pa.Table]) -> None:
+def write_parquet(path: Path, tables: Iterator[pa.Table]) -> None:
+    """Write tables of one schema, at least one, as a Parquet file."""
     import pyarrow.parquet as pq
 
     first = next(tables)

@@ -7,27 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.parts import expect_reference, index_settings
 from engine.ensemble.price_model import PriceModel, load_models
 from engine.ensemble.reference import ReferenceSet
-from engine.ensemble.uncertainty.confidence import confidence
 from engine.ensemble.uncertainty.expected_price import MEDIAN, require_answer
 from engine.features.inputs import Inputs, InputShape, make_inputs
 from engine.features.search_vectors import SearchVectorizer
 from engine.features.tabular import UNKNOWN, KnownCategories
 from engine.serving.arguing.explain import Explanation, explained, variants_of
 from engine.serving.arguing.selection import EVERYTHING, Selection
+from engine.serving.audit.audit import audit_rows
+from engine.serving.priced_items import ItemFeatures, PricedItems, make_quotes
 from engine.serving.quote import (
     NO_PHOTOGRAPHS,
-    Before,
     Comparable,
     Item,
     Quote,
@@ -36,11 +34,15 @@ from engine.serving.quote import (
     refusal,
     require_items,
 )
+from engine.serving.review.decisions import suggest
+from engine.serving.review.frames import audit_frame, item_cells, review_frame
+from engine.serving.review.own_cells import OwnColumns
+from engine.serving.scorable import scorable_rows
+from engine.settings.rules import NO_RULES, Rules
 from engine.settings.schema import CorrectionParameters, Settings
-from index.arrays import Bool, Float32
+from index.arrays import Bool
 from index.catalogue.further import CATEGORY, with_further
 from index.catalogue.item_table import make_items
-from index.catalogue.units import UnitPrice, unit_prices
 from index.contents import expect, loading
 from index.embedding.columns import PAIR, PHOTOGRAPH, modalities
 from index.embedding.encode import Encoders
@@ -57,30 +59,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from engine.ensemble.price_model import Estimate
     from index.photographs.fingerprints import Fingerprints
 
 __all__ = ["Comparable", "Item", "Pricer", "Quote", "Selection"]
-
-
-@dataclass(frozen=True)
-class ItemFeatures:
-    """Features of n items, before any model predicts."""
-
-    vectors: dict[str, Float32]  # column -> (n, dim) unit rows, zero where absent
-    absent: list[str | None]  # (n,) why the photograph is not used; None where it is
-    inputs: Inputs
-    search_vectors: Float32  # (n, dim) unit rows
-
-
-@dataclass(frozen=True)
-class PricedItems:
-    """n items after the whole chain."""
-
-    priced: Bool  # (n,) those that have words, or a photograph that could be used
-    features: ItemFeatures
-    estimate: Estimate | None  # of the priced ones, in their order; None where there are none
-    before: Estimate | None = None  # of the same by all comparables, where some were left out or pinned
 
 
 class Pricer:
@@ -160,9 +141,7 @@ class Pricer:
         if not items:
             return []
         require_items(items)
-        ids, texts, images = zip(*((str(n), item.text, item.image) for n, item in enumerate(items)), strict=True)
-        cells = further_cells(items, self.manifest.further)
-        table = self.manifest.shared.applied(make_items(ids, texts, images, further=cells))
+        table, cells = self._table(items)
         photographs = photographs or Photographs(allow_paths=True, fetch_missing=True)
         result = self.price_items(table, photographs, correction=correction, answer=answer, selection=selection)
         for priced, why in zip(result.priced, result.features.absent, strict=True):
@@ -175,12 +154,15 @@ class Pricer:
             [*photograph_notes(item, why), *of_item, *general]
             for item, why, of_item in zip(items, result.features.absent, further_notes, strict=True)
         ]
-        inputs, prices = result.features.inputs, np.exp(result.estimate.priced)
-        per_unit, whys = unit_prices(prices, inputs.unit, inputs.log_amount), self.model.reasons(result.estimate)
-        return [
-            self._quote(result, row, item, notes[row], answer=answer, per_unit=per_unit[row], why=whys[row])
-            for row, item in enumerate(items)
-        ]
+        whys = self.model.reasons(result.estimate)
+        return make_quotes(result, self.reference, items, notes, whys, answer=answer)
+
+    def _table(self, items: Sequence[Item]) -> tuple[pa.Table, dict[str, list[Any]]]:
+        """Items of the schema `ITEMS`, and their cells of each further column of the index."""
+        ids, texts = [str(n) for n in range(len(items))], [item.text for item in items]
+        cells = further_cells(items, self.manifest.further)
+        table = make_items(ids, texts, [item.image for item in items], further=cells)
+        return self.manifest.shared.applied(table), cells
 
     def _further_notes(self, inputs: Inputs, cells: Mapping[str, Sequence[Any]]) -> list[list[str]]:
         """Notes on each item's further columns: what is not given, and categories that the build has not seen."""
@@ -239,19 +221,36 @@ class Pricer:
         """
         import pandas as pd
 
-        columns = (frame.get(name, [None] * len(frame)) for name in (text, image))
-        further = [name for name in (column.partition(":")[2] for column in self.manifest.further) if name in frame]
-        cells = frame[further].astype(object).where(frame[further].notna(), None).to_dict("records")
-        items = [
-            Item("" if pd.isna(t) else str(t), None if pd.isna(i) else str(i), cells[row])
-            for row, (t, i) in enumerate(zip(*columns, strict=True))
-        ]
         rows = [
             {"price": quote.price, "low": quote.low, "high": quote.high, "confidence": quote.confidence}
             | {f"part_{name}": value for name, value in quote.parts.items()}
-            for quote in self.price(items)
+            for quote in self.price(self._frame_items(frame, text, image))
         ]
         return pd.DataFrame(rows, index=frame.index)
+
+    def _frame_items(self, frame: pd.DataFrame, text: str, image: str) -> list[Item]:
+        further = [column.partition(":")[2] for column in self.manifest.further]
+        return [Item(*cells) for cells in item_cells(frame, text, image, further)]
+
+    def review(
+        self, frame: pd.DataFrame, rules: Rules = NO_RULES, *, weight: str | None = None, group: str | None = None
+    ) -> pd.DataFrame:
+        """Review a price list as `price review` does, under its index: its columns text, image, price, and of `rules`.
+
+        `weight` and `group` name those of quantities and categories. UsageError for a column that it has not.
+        """
+        items, _ = self._table(self._frame_items(frame, "text", "image"))
+        result = self.price_items(items, Photographs(allow_paths=True, fetch_missing=True))
+        priced = np.flatnonzero(result.priced)
+        inputs = result.features.inputs.take(priced)
+        suggestions = suggest(result.estimate, inputs, self.model, priced, len(frame))
+        own = OwnColumns(rules, weight, group)
+        return review_frame(frame, suggestions, items["name"].to_pylist(), own, self.manifest.currency)
+
+    def audit(self) -> pd.DataFrame:
+        """Rows of the index whose own price lies outside what models say that never saw it, the worst first."""
+        assert self._lease is not None, "opened for writing"
+        return audit_frame(audit_rows(scorable_rows(self._lease), self.reference, self.correction))
 
     def price_items(
         self,
@@ -324,75 +323,3 @@ class Pricer:
 
         limits: AbstractContextManager[object] = threadpool_limits(self._threads, "blas")
         return limits
-
-    def _quote(
-        self,
-        result: PricedItems,
-        row: int,
-        item: Item,
-        notes: list[str],
-        *,
-        answer: str,
-        per_unit: UnitPrice | None,
-        why: tuple[str, ...],
-    ) -> Quote:
-        assert result.estimate is not None
-        estimate, reference = result.estimate, self.reference
-        base = estimate.base
-        price, median, uncorrected = (
-            float(np.exp(values[row])) for values in (estimate.priced, estimate.answer, base.last)
-        )
-        rows = estimate.near.rows[row]
-        rows = rows[rows >= 0]
-        prices = np.exp(reference.log_price[rows])
-        prices_per_unit = unit_prices(prices, reference.unit[rows], reference.log_amount[rows])
-        comparables = tuple(
-            Comparable(
-                item_id=shown["item_id"],
-                name=shown["name"],
-                price=float(prices[place]),
-                similarity=float(estimate.near.similarity[row, place]),
-                residual=float(reference.residual[number]),
-                weight=float(estimate.weight[row, place]),
-                image=shown["image"],
-                per_unit=prices_per_unit[place],
-            )
-            for place, (number, shown) in enumerate(zip(rows, reference.shown(rows), strict=True))
-        )
-        if not comparables:
-            alone = "No neighbour lies within the band" if item.text.strip() else "Neighbours are found by words"
-            notes = [*notes, f"{alone}: the price is the models' alone."]
-        before = None if result.before is None else _before(result.before, row)
-        if before and before.price == price:
-            notes = [*notes, "What was left out had no part in the price."]
-        stages = {**base.members, "blend": base.blended, **({} if base.stacked is None else {STACKER: base.stacked})}
-        parts = {name: float(np.exp(values[row])) for name, values in stages.items()}
-        parts |= {"shift": median - uncorrected} | ({} if answer == MEDIAN else {MEDIAN: median})
-        return Quote(
-            price=price,
-            low=float(np.exp(estimate.low[row])),
-            high=float(np.exp(estimate.high[row])),
-            parts=parts,
-            comparables=comparables,
-            notes=tuple(notes),
-            per_unit=per_unit,
-            confidence=confidence(estimate.spread)[row],
-            within_20=float(estimate.spread.within[row]),
-            why=why,
-            before=before,
-        )
-
-
-def _before(estimate: Estimate, row: int) -> Before:
-    return Before(*(float(np.exp(values[row])) for values in (estimate.priced, estimate.low, estimate.high)))
-
-
-def with_overrides(correction: CorrectionParameters, **given: float | None) -> CorrectionParameters:
-    """The index's parameters with those that are given in their place; UsageError for one out of range."""
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    return replace(correction, **changes)
-
-
-def require_overrides(**given: float | None) -> None:
-    """Raise UsageError for a parameter out of range, before there is an index whose own it would replace."""
-    with_overrides(CorrectionParameters(k=1, band=1.0, decay=1.0, alpha=1.0), **given)

@@ -17,7 +17,7 @@ from engine.serving.shards import ShardResult
 from index.cluster import RETRIES, connected, refusal, require_ray, workers_for
 
 if TYPE_CHECKING:
-    from engine.serving.price_file import Pool, PriceFileJob
+    from engine.serving.price_file_job import Pool, PriceFileJob
 
 REMEDY = "give it more memory, or fewer rows with --shard-rows; what is priced is kept, and the same command goes on."
 
@@ -66,7 +66,7 @@ class _Worker:
     """A worker on a machine of the cluster, with an open index."""
 
     def __init__(self, job: PriceFileJob) -> None:
-        from engine.serving.price_file import ShardPricer
+        from engine.serving.shard_pricer import ShardPricer
 
         self._pricer = ShardPricer(job)
 

@@ -17,12 +17,14 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.serving.review.own_cells import own_table
 from index.catalogue.cleaning import without_markup
 from index.catalogue.fields import shared_first_lines
 from index.catalogue.formats.opening import files_of, is_named_by
@@ -35,14 +37,15 @@ from index.progress import OnProgress
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from engine.serving.review.own_cells import OwnReader
     from index.catalogue.formats.records import Record
     from index.catalogue.reading import Reading
 
-    _Judged = tuple[Record, Item | Reject]
+    _Judged = tuple[Record, Item | Reject, dict[str, Any]]
 
 JOURNAL, LOCK, PARTS = "journal.jsonl", "lock", ".parts"
+SCRATCH = "scratch"  # a folder for what a writer of OUT keeps on the disk meanwhile
 _SHARD = re.compile(r"(items|priced)-[0-9]{6,}\.arrow(\.partial)?")
-SUFFIXES = (".csv", ".parquet")
 SHARD_CHARACTERS = 32_000_000  # a shard ends here too, where cells are huge
 LINE, COLUMN, REASON = "line", "column", "reason"  # of a reject, in a part beside the columns of OUT
 SHARED_LINES = "shared_lines"  # of the whole file, beside the rows of each shard
@@ -72,6 +75,7 @@ class ShardJournal:
     id_type: str = ""  # the Arrow type that the file's ids have, "" for text
     reading_notes: tuple[str, ...] = ()  # what the file was taken for, first
     results: dict[int, ShardResult] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)  # of a review
     joined: str = ""  # sha256 of OUT, once there is one to take its place
 
     def left(self) -> list[int]:
@@ -104,10 +108,10 @@ def priced_file(parts: Path, shard: int) -> Path:
 
 
 @contextlib.contextmanager
-def working(items: Path, out: Path) -> Iterator[Path]:
+def working(items: Path, out: Path, suffixes: Sequence[str]) -> Iterator[Path]:
     """Hold OUT.parts while pricing into it. UsageError for an OUT that cannot be; IndexLocked if another is at it."""
-    if out.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{out} must end in {' or '.join(SUFFIXES)}: that says what to write.")
+    if out.suffix.lower() not in suffixes:
+        raise UsageError(f"{out} must end in {' or '.join(suffixes)}: that says what to write.")
     files = files_of(items)
     written = [path for path in (out, rejects_of(out)) if path.exists()]
     if any(path.samefile(file) for path in written for file in files if file.exists()):
@@ -159,7 +163,7 @@ def _refuse_foreign(parts: Path) -> None:
 def _is_ours(entry: Path) -> bool:
     """Tell whether a job of this folder gives files such a name."""
     out = entry.parent.with_name(entry.parent.name.removesuffix(PARTS))
-    once = (JOURNAL, LOCK, out.name + PARTIAL, rejects_of(out).name, rejects_of(out).name + PARTIAL)
+    once = (JOURNAL, LOCK, SCRATCH, out.name + PARTIAL, rejects_of(out).name, rejects_of(out).name + PARTIAL)
     return entry.name in once or _SHARD.fullmatch(entry.name) is not None
 
 
@@ -210,7 +214,9 @@ def sweep(parts: Path) -> None:
     """Delete the job's files, the journal last: while it is there, so much as is left can be gone on from."""
     with system_refusals(parts):
         for entry in parts.iterdir():
-            if entry.name not in (LOCK, JOURNAL) and _is_ours(entry):
+            if entry.name == SCRATCH:
+                shutil.rmtree(entry)
+            elif entry.name not in (LOCK, JOURNAL) and _is_ours(entry):
                 entry.unlink()
         (parts / JOURNAL).unlink(missing_ok=True)
 
@@ -238,6 +244,8 @@ def _read_journal(parts: Path) -> ShardJournal | None:
             journal.id_column, journal.id_type = value["id_column"], value["id_type"]
         elif kind == "done":
             journal.results[value["shard"]] = ShardResult(**value)
+        elif kind == "summary":
+            journal.summary = value
         elif kind == "joined":
             journal.joined = value
     if whole < len(lines):
@@ -274,16 +282,18 @@ def _is_whole(path: Path, sha256: str) -> bool:
         return False
 
 
-def cut(reading: Reading, parts: Path, shard_rows: int, on_progress: OnProgress) -> tuple[int, int, tuple[str, ...]]:
+def cut(
+    reading: Reading, parts: Path, shard_rows: int, on_progress: OnProgress, own: OwnReader | None = None
+) -> tuple[int, int, tuple[str, ...]]:
     """Write the shards of a file: (shards, rows, notes on the reading). Holds one of them, and the file's beginning.
 
-    There it looks for first lines that many items share, and each shard keeps them. Raises DataRefused for a file
-    without items.
+    There it looks for first lines that many items share, and each shard keeps them. `own` reads what a row says beside
+    its item. Raises DataRefused for a file without items.
     """
     reader = ItemReader(reading, priced=False, unique=False)
-    rows = _judged(reader, reading)
+    rows = _judged(reader, reading, own)
     beginning = list(_beginning(rows))
-    texts = [verdict.text for _, verdict in beginning if isinstance(verdict, Item)]
+    texts = [verdict.text for _, verdict, _ in beginning if isinstance(verdict, Item)]
     known = reading.shared or NONE_SHARED
     found = shared_first_lines(map(without_markup, texts)) - known.lines
     rows = chain(beginning, rows)
@@ -301,20 +311,21 @@ def cut(reading: Reading, parts: Path, shard_rows: int, on_progress: OnProgress)
 def _beginning(rows: Iterator[_Judged]) -> Iterator[_Judged]:
     """The first rows, so many that shared lines are found among them, and fewer where cells are huge."""
     characters = 0
-    for record, verdict in islice(rows, LOOKED_AT):
-        yield record, verdict
+    for record, verdict, beside in islice(rows, LOOKED_AT):
+        yield record, verdict, beside
         characters += sum(len(cell) for cell in record.cells if cell)
         if characters > SHARD_CHARACTERS:
             return
 
 
-def _judged(reader: ItemReader, reading: Reading) -> Iterator[_Judged]:
+def _judged(reader: ItemReader, reading: Reading, own: OwnReader | None) -> Iterator[_Judged]:
     """Each record that is an item or a reject; those that are passed over are counted by the reader."""
-    for batch in reading.batches():
-        for record in batch:
+    batches = own.batches() if own else ([(record, ()) for record in batch] for batch in reading.batches())
+    for batch in batches:
+        for record, cells in batch:
             verdict = reader.validate(record)
             if verdict is not None:
-                yield record, verdict
+                yield record, verdict, own.read(cells, reader.price, reader.price_fault) if own else {}
 
 
 def _shard(reader: ItemReader, rows: Iterator[_Judged], most: int) -> pa.Table | None:
@@ -323,8 +334,10 @@ def _shard(reader: ItemReader, rows: Iterator[_Judged], most: int) -> pa.Table |
 
     items: list[Item] = []
     faults: list[tuple[int, str, str]] = []
+    own: list[dict[str, Any]] = []
     characters = 0
-    for row, verdict in islice(rows, most):
+    for row, verdict, beside in islice(rows, most):
+        own.append(beside)
         if isinstance(verdict, Reject):
             items.append(reader.no_item(row))
             faults.append((row.line, verdict.column, verdict.reason))
@@ -339,6 +352,8 @@ def _shard(reader: ItemReader, rows: Iterator[_Judged], most: int) -> pa.Table |
     table = reader.cells(items)
     for name, cells in zip((LINE, COLUMN, REASON), zip(*faults, strict=True), strict=True):
         table = table.append_column(name, pa.array(cells))
+    for name, column in own_table(own).items() if own[0] else ():
+        table = table.append_column(name, column)
     return table
 
 

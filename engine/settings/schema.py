@@ -7,8 +7,8 @@ What is `None` here is chosen at build. How a file or a command line changes som
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
-from typing import Annotated
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any
 
 from engine.settings.finetuning import FinetuneSettings
 from engine.settings.ranges import (
@@ -27,6 +27,7 @@ from engine.settings.ranges import (
     iso_date,
     one_of,
 )
+from engine.settings.rules import NO_RULES, Rules
 from index.catalogue.cleaning import CLEANING
 from index.catalogue.settings import FOUND, ReadSettings
 from index.embedding.columns import TEXT_VIEWS, Views
@@ -198,6 +199,17 @@ class CorrectionParameters:
             )
 
 
+def with_overrides(correction: CorrectionParameters, **given: float | None) -> CorrectionParameters:
+    """The index's parameters with those that are given in their place; UsageError for one out of range."""
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return replace(correction, **changes)
+
+
+def require_overrides(**given: float | None) -> None:
+    """Raise UsageError for a parameter out of range, before there is an index whose own it would replace."""
+    with_overrides(CorrectionParameters(k=1, band=1.0, decay=1.0, alpha=1.0), **given)
+
+
 @dataclass(frozen=True)
 class Correction(Checked):
     """The neighbours' residuals. A parameter that is None is chosen at build."""
@@ -274,6 +286,7 @@ class Settings(Checked):
     blend: Blend = Blend()
     stacker: StackerSettings = StackerSettings()
     correction: Correction = Correction()
+    rules: Rules = NO_RULES  # that bound the prices to set; no part of the models
 
     def __post_init__(self) -> None:
         super().__post_init__()

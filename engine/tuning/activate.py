@@ -26,7 +26,7 @@ from index.storage.generations import current_generation, writing
 from index.storage.layout import Step
 
 if TYPE_CHECKING:
-    from engine.evaluation.scorable import ScorableRows
+    from engine.serving.scorable import ScorableRows
     from engine.settings.schema import Settings
 
 

@@ -25,10 +25,10 @@ import numpy as np
 from engine.ensemble.cross_fit import answer_out_of_fold
 from engine.ensemble.train import predict_members, with_stacker
 from engine.evaluation.report import Score
-from engine.evaluation.scorable import ScorableRows, open_scorable_rows
 from engine.evaluation.tuning_record import read_record
 from engine.finetune.provenance import finetuned_notes
 from engine.metrics import bootstrap, row_smape
+from engine.serving.scorable import ScorableRows, open_scorable_rows
 from engine.settings.ranges import SEEDS, Between
 from engine.tuning.activate import activate
 from engine.tuning.parameter_space import (

@@ -191,6 +191,8 @@ class ItemReader:
         self.passed_over: Counter[str] = Counter()
         self.several = 0
         self.unnamed = 0  # items whose id was made
+        self.price: float | None = None  # of the row that was read last, be it an item or none
+        self.price_fault = ""  # why that cannot be read
         self._reading = reading
         self._articles = reading.articles
         self._newest = reading.newest
@@ -255,6 +257,7 @@ class ItemReader:
         """Return the item that a record is, or the first thing wrong with it; None where it is passed over."""
         if reason := record.fault or self._cell_fault(record):
             self.rows += 1
+            self.price, self.price_fault = None, ""
             column, _, why = reason.rpartition("\0")
             return self._reject(record, self._articles.own_id(record.cells), column, why)
         return self._validate_whole(record)
@@ -262,6 +265,7 @@ class ItemReader:
     def _validate_whole(self, record: Record) -> Item | Reject | None:
         """Validate a record whose cells can be cells of an item."""
         self.rows += 1
+        self.price, self.price_fault = None, ""
         article = self._articles.read(record.cells, record.line)
         if article.__class__ is str:
             self.passed_over[article] += 1
@@ -277,16 +281,13 @@ class ItemReader:
             self.passed_over[why] += 1
             return None
         role = reason = ""
-        price = None
+        price = self._price(cell, sale, currency, discount)
         if self._unique and item_id in self._seen:
             role, reason = "id", "an id seen before"
         elif (not text or text.isspace()) and (self._priced or not image):
             role, reason = "text", "no text" if self._priced else "no text and no photograph"
-        elif self._prices is not None:
-            try:
-                price = self._prices.price(cell, sale, currency, discount)
-            except ValueError as error:
-                role, reason = "price", str(error) if self._priced else ""  # to be priced, an item needs no price
+        elif self.price_fault and self._priced:  # to be priced, an item needs no price
+            role, reason = "price", self.price_fault
         if reason:
             return self._reject(record, item_id, self._reading.heading(role), reason)
         if self._unique:
@@ -297,6 +298,16 @@ class ItemReader:
             self.several += 1
         read = tuple([read_number(cell) if cell else None for cell in numbers]) if numbers else ()
         return _new_item((item_id, text, image, price, parent, day, categories, read))
+
+    def _price(self, cell: str, sale: str, currency: str, discount: tuple[str, str]) -> float | None:
+        """The price of an article; None where it has none that can be read, which is then told."""
+        if self._prices is None:
+            return None
+        try:
+            self.price = self._prices.price(cell, sale, currency, discount)
+        except ValueError as error:
+            self.price_fault = str(error)
+        return self.price
 
     def _outdated(self, item_id: str, day: dt.date | None, line: int) -> str:
         """Name what the price of a day is where it is not its item's; "" where it is."""

@@ -189,5 +189,5 @@ def test_an_error_never_stands_on_the_line_that_moved(monkeypatch: pytest.Monkey
 
 
 def test_small_and_large_prices_keep_their_figures() -> None:
-    shown = [render._money(amount) for amount in (1234567.891, 3, 0.1, 0.0123, 1e-6, 0, -1.5, -0.004)]
+    shown = [render.money(amount) for amount in (1234567.891, 3, 0.1, 0.0123, 1e-6, 0, -1.5, -0.004)]
     assert shown == ["1,234,567.89", "3.00", "0.10", "0.012", "1e-06", "0.00", "-1.50", "-0.004"]

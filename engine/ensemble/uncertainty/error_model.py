@@ -47,8 +47,8 @@ OF_ERROR = {
     "lambda_l2": 1.0,
     "extra_trees": True,
 }
-OF_ENDS = OF_ERROR | {"objective": "quantile", "learning_rate": 0.02, "num_leaves": 31, "min_data_in_leaf": 40}
-ROUNDS_OF_ERROR, ROUNDS_OF_ENDS = 200, 400
+OF_ENDS = OF_ERROR | {"objective": "quantile", "num_leaves": 31, "min_data_in_leaf": 60}
+ROUNDS = 200
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ class Known:
     """n answers that are out of fold, and the prices."""
 
     table: Float64  # (n, features) `Evidence.table()`
-    answer: Float64  # (n,) log price
     novelty: Novelty
+    answer: Float64  # (n,) log price
     log_price: Float64  # (n,)
     fold: Int8  # (n,)
     age_weight: Float64 | None = None  # (n,) what each counts for; None: all the same
@@ -150,22 +150,22 @@ def fit_error_model(known: Known, coverage: float, seed: int) -> tuple[ErrorMode
     error = log_price - answer
     folds = [here for f in range(int(known.fold.max()) + 1) if (here := known.fold == f).any()]
 
-    def fit(target: Float64, parameters: Mapping[str, Any], rounds: int, rows: Bool, place: int) -> Any:
+    def fit(target: Float64, parameters: Mapping[str, Any], rows: Bool, place: int) -> Any:
         own_seed, weight = seed * 100 + place, rows_of(age_weight, rows)
-        return fit_trees(table[rows], target[rows], parameters, rounds, seed=own_seed, threads=1, weight=weight)
+        return fit_trees(table[rows], target[rows], parameters, ROUNDS, seed=own_seed, threads=1, weight=weight)
 
-    def out_of_fold(target: Float64, parameters: Mapping[str, Any], rounds: int) -> Float64:
+    def out_of_fold(target: Float64, parameters: Mapping[str, Any]) -> Float64:
         predicted = np.zeros(len(target))
         for f, here in enumerate(folds):
-            fitted = fit(target, parameters, rounds, ~here, f + 1)
+            fitted = fit(target, parameters, ~here, f + 1)
             predicted[here] = fitted.predict(table[here])
         return predicted
 
     tail = (1 - coverage) / 2
     ends_of = {LOW: OF_ENDS | {"alpha": tail}, HIGH: OF_ENDS | {"alpha": 1 - tail}}
     size = np.abs(error)
-    scale = np.maximum(out_of_fold(size, OF_ERROR, ROUNDS_OF_ERROR), LEAST_ERROR)
-    low, high = (out_of_fold(error, ends_of[end], ROUNDS_OF_ENDS) for end in (LOW, HIGH))
+    scale = np.maximum(out_of_fold(size, OF_ERROR), LEAST_ERROR)
+    low, high = (out_of_fold(error, ends_of[end]) for end in (LOW, HIGH))
 
     missing = (low - error) / scale, (error - high) / scale
 
@@ -184,9 +184,9 @@ def fit_error_model(known: Known, coverage: float, seed: int) -> tuple[ErrorMode
         for here, part in zip(folds, parts, strict=True)
     ]
     every = np.ones(len(error), bool)
-    boosters = {ERROR: fit(size, OF_ERROR, ROUNDS_OF_ERROR, every, 0)}
+    boosters = {ERROR: fit(size, OF_ERROR, every, 0)}
     for end, parameters in ends_of.items():
-        boosters[end] = fit(error, parameters, ROUNDS_OF_ENDS, every, 0)
+        boosters[end] = fit(error, parameters, every, 0)
     return ErrorModel(boosters, *calibrated(every)), _joined(folds, spreads)
 
 

@@ -19,6 +19,8 @@ CODES = frozenset(
 )
 # Codes whose cents are thousandths (ISO 4217) -> the decimal sign before them.
 THREE_DECIMALS = {"BHD": ".", "IQD": ".", "JOD": ".", "KWD": ".", "LYD": ".", "OMR": ".", "TND": ","}
+# Codes without cents (ISO 4217).
+NO_DECIMALS = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split())
 # Where 1299 is written 1.299 (CLDR); of the euro's countries all but three (Ireland, Malta, Cyprus).
 POINT_FOR_THOUSANDS = frozenset("ARS BAM BRL CLP COP DKK EUR IDR ISK MKD PYG RON RSD TRY UYU VES VND".split())
 
@@ -106,3 +108,8 @@ def choose_code(codes: tuple[str, ...], known: Collection[str]) -> str | None:
     if fitting:
         return fitting[0] if len(fitting) == 1 else None
     return None if codes[0] == "?" else codes[0]
+
+
+def decimals(code: str) -> int:
+    """Digits behind the point of the smallest amount that a currency has; 2 for what is no code."""
+    return 0 if code in NO_DECIMALS else 3 if code in THREE_DECIMALS else 2

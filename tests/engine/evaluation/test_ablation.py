@@ -18,10 +18,10 @@ from engine.evaluation import refit_ablation as refits
 from engine.evaluation.ablation import PARTS, Variant, Whole, ablate, median_shift, variants
 from engine.evaluation.evaluate import evaluate_index
 from engine.evaluation.refit_ablation import Refit, refits_of
-from engine.evaluation.scorable import ScorableRows, open_scorable_rows
 from engine.features.inputs import NUMBERS, WORD_KINDS, Inputs, make_inputs
 from engine.features.training_set import TrainingSet
 from engine.metrics import smape
+from engine.serving.scorable import ScorableRows, open_scorable_rows
 from engine.settings.schema import Blend, Correction, CorrectionParameters, Settings, StackerSettings
 from index.catalogue.item_table import make_items
 from index.errors import IndexUnusable, UsageError

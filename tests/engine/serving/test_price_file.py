@@ -19,16 +19,11 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from engine.ensemble.price_model import PriceModel
 from engine.serving import shards
-from engine.serving.price_file import (
-    FULL,
-    Pool,
-    PriceFileJob,
-    PriceFileResult,
-    PriceFileSettings,
-    here,
-    price_file,
-)
+from engine.serving.joining import FILES
+from engine.serving.price_file import PriceFileResult, price_file
+from engine.serving.price_file_job import FULL, Pool, PriceFileJob, PriceFileSettings
 from engine.serving.pricer import Item, Pricer
+from engine.serving.shard_pricer import here
 from engine.serving.shards import (
     COLUMN,
     LINE,
@@ -243,7 +238,8 @@ sys.path[:0] = [sys.argv[1], sys.argv[2]]
 from pathlib import Path
 import pyarrow.parquet
 from engine.serving import shards
-from engine.serving.price_file import PriceFileSettings, price_file
+from engine.serving.price_file import price_file
+from engine.serving.price_file_job import PriceFileSettings
 from index.errors import UsageError
 from test_price_file import by_length
 
@@ -550,7 +546,7 @@ def test_a_second_process_is_refused_while_one_is_at_it(run: Any) -> None:
 
 
 def test_a_process_that_is_refused_removes_nothing(run: Any, items: Path, out: Path) -> None:
-    with working(items, out) as parts:  # which has begun no journal yet
+    with working(items, out, FILES) as parts:  # which has begun no journal yet
         with pytest.raises(IndexLocked, match="Another process"):
             run()
         assert (parts / "lock").exists()
@@ -572,7 +568,7 @@ def test_a_lock_that_was_removed_is_not_held(items: Path, out: Path, monkeypatch
         flock(handle, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with working(items, out) as parts, pytest.raises(IndexLocked), working(items, out):
+    with working(items, out, FILES) as parts, pytest.raises(IndexLocked), working(items, out, FILES):
         pass
     assert len(taken) == 3 and not parts.exists()
 

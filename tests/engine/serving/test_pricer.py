@@ -14,8 +14,9 @@ import pytest
 from engine.features.inputs import InputShape, hash_words
 from engine.features.lsa import Lsa
 from engine.lifecycle.build import build_index
-from engine.serving.pricer import Item, Pricer, Quote, with_overrides
+from engine.serving.pricer import Item, Pricer, Quote
 from engine.settings.read import read_settings
+from engine.settings.schema import with_overrides
 from index.catalogue.fields import parse_fields
 from index.encoders import open_encoder
 from index.errors import DataRefused, IndexUnusable, UsageError

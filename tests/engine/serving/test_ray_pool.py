@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from engine.serving.price_file import PriceFileSettings, price_file
+from engine.serving.price_file import price_file
+from engine.serving.price_file_job import PriceFileSettings
 from engine.serving.ray_pool import ray_pool
 from index.errors import IndexUnusable, PriceError, UsageError
 
@@ -94,7 +95,7 @@ def test_workers_in_any_order_give_the_local_file(ray: ModuleType, run: Any, tmp
 def test_what_a_worker_refuses_is_refused_in_its_words(
     ray: ModuleType, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.serving import price_file as predict
+    from engine.serving import shard_pricer as predict
 
     def replaced(*_: Any) -> None:
         raise IndexUnusable("The index was replaced.")
@@ -108,7 +109,7 @@ def test_what_a_worker_refuses_is_refused_in_its_words(
 def test_a_fault_of_ours_in_a_worker_is_not_told_as_a_death(
     ray: ModuleType, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.serving import price_file as predict
+    from engine.serving import shard_pricer as predict
 
     monkeypatch.setattr(predict.ShardPricer, "price", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -118,7 +119,7 @@ def test_a_fault_of_ours_in_a_worker_is_not_told_as_a_death(
 def test_a_worker_that_dies_again_and_again_is_one_sentence(
     ray: ModuleType, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.serving import price_file as predict
+    from engine.serving import shard_pricer as predict
 
     price = predict.ShardPricer.price
 

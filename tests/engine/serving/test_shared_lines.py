@@ -14,7 +14,8 @@ from engine.evaluation.evaluate import evaluate_labelled
 from engine.lifecycle.build import BuildResult, build_index
 from engine.lifecycle.update import add_items
 from engine.serving import shards
-from engine.serving.price_file import PriceFileSettings, price_file
+from engine.serving.price_file import price_file
+from engine.serving.price_file_job import PriceFileSettings
 from engine.serving.pricer import Item, Pricer
 from engine.settings.read import read_settings
 from index.storage.generations import current_generation

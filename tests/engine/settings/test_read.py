@@ -9,6 +9,7 @@ import pytest
 
 from engine.settings.presets import PRESETS
 from engine.settings.read import read_settings, settings_from
+from engine.settings.rules import Rules
 from engine.settings.schema import Blend, Correction, DeepTrees, Fit, Settings
 from index.catalogue.settings import ReadSettings
 from index.errors import UsageError
@@ -296,6 +297,7 @@ def changed() -> Settings:
         stacker=replace(default.stacker, rounds=0),
         correction=Correction(("text",), 3, 0.5, 2.5, 0.125),
         blend=Blend(mlp=0.5, gbdt=0.5),
+        rules=Rules(floor=3.0, cost="column:cost", margin=20.0, ending=(".99",)),
     )
 
 

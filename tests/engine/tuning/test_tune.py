@@ -16,7 +16,6 @@ from engine.ensemble.price_model import load_models
 from engine.ensemble.reference import ReferenceSet
 from engine.ensemble.train import with_stacker
 from engine.evaluation.evaluate import evaluate_index
-from engine.evaluation.scorable import open_scorable_rows
 from engine.evaluation.tuning_record import read_record, write_record
 from engine.features.inputs import InputShape
 from engine.lifecycle.build import build_index
@@ -24,6 +23,7 @@ from engine.lifecycle.update import add_items
 from engine.members.member import Range
 from engine.metrics import smape
 from engine.serving.pricer import Item, Pricer
+from engine.serving.scorable import open_scorable_rows
 from engine.settings.read import settings_from
 from engine.settings.schema import Settings, StackerSettings
 from engine.tuning import tune as room

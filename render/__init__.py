@@ -23,15 +23,13 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from engine.evaluation.ablation import Ablation
     from engine.evaluation.price_changes import PriceChanges
-    from engine.evaluation.report import Evaluation, Score, Slice
     from engine.finetune.run import FinetuneResult
     from engine.lifecycle.update import UpdateResult
     from engine.serving.arguing.explain import Explanation
+    from engine.serving.audit.audit_file import AuditResult
     from engine.serving.price_file import PriceFileResult
     from engine.serving.quote import Quote
-    from engine.tuning.tune import TuneResult
     from index.catalogue.inspection import Inspection
     from index.encoders import EncoderSpec
     from index.photographs.fetch_all import FetchReport
@@ -40,6 +38,8 @@ if TYPE_CHECKING:
 PROGRESS_EVERY = {False: 10.0, True: 0.1}  # seconds; by whether stderr is a terminal
 ERASED = "\r\x1b[K"  # the terminal's line, and the cursor at its start
 SHOWN_COMPARABLES = SHOWN_CHANGES = 10
+SHOWN_GROUPS = 20
+SHOWN_FAULTS, SHORT_NAME = 10, 40
 LONGEST_NAME = 70  # characters shown of a comparable's name
 LONGEST_TEXT = 100  # characters shown of an example's text
 SHOWN_REJECTS = 3  # of an inspection
@@ -63,7 +63,7 @@ def open_console() -> Console:
     return PlainConsole(markup=False, emoji=False, highlight=False)
 
 
-def _table(*columns: str) -> Table:
+def make_table(*columns: str) -> Table:
     """Table with words on the left, wrapped where the terminal is narrow, and figures on the right, never wrapped."""
     from rich import box
     from rich.table import Table
@@ -75,34 +75,34 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _money(amount: float) -> str:
+def money(amount: float) -> str:
     """Format money with two decimals, or more for a price that two would show as zero."""
     return f"{amount:,.2f}" if abs(amount) >= 0.1 or not amount else f"{amount:.2g}"
 
 
 def show_quote(console: Console, quote: Quote, currency: str, coverage: float, settings: Mapping[str, Any]) -> None:
     currency = visible(currency)
-    interval = f"{coverage:.0%} interval {_money(quote.low)} to {_money(quote.high)}"
-    per_unit = f", {_money(quote.per_unit.price)} a {quote.per_unit.unit}" if quote.per_unit else ""
-    console.print(f"{_money(quote.price)} {currency}{per_unit}   ({interval})")
+    interval = f"{coverage:.0%} interval {money(quote.low)} to {money(quote.high)}"
+    per_unit = f", {money(quote.per_unit.price)} a {quote.per_unit.unit}" if quote.per_unit else ""
+    console.print(f"{money(quote.price)} {currency}{per_unit}   ({interval})")
     if before := quote.before:
-        interval, moved_by = f"{_money(before.low)} to {_money(before.high)}", f"{quote.price / before.price - 1:+.1%}"
-        console.print(f"By all comparables {_money(before.price)} ({interval}): this choice moves it by {moved_by}.")
+        interval, moved_by = f"{money(before.low)} to {money(before.high)}", f"{quote.price / before.price - 1:+.1%}"
+        console.print(f"By all comparables {money(before.price)} ({interval}): this choice moves it by {moved_by}.")
     such = f"{quote.within_20:.0%} of such items were within 20%"
     console.print(f"Confidence {quote.confidence}: {' '.join((f'{such}.', *quote.why))}")
     for note in quote.notes:
         console.print(f"Note: {visible(note)}")
-    parts = {name: _money(part) for name, part in quote.parts.items()}
+    parts = {name: money(part) for name, part in quote.parts.items()}
     shift, blend, stacker = parts.pop("shift"), parts.pop("blend"), parts.pop("stacker", None)
     stacked = f", {stacker} with the neighbours' prices" if stacker else ""
     moved = f", moved by {shift} for what they missed on the neighbours" if quote.comparables else ""
     console.print(f"Models: {', '.join(map(' '.join, parts.items()))}.\nTheir blend {blend}{stacked}{moved}.")
     if quote.comparables:
-        table = _table("comparable", f"price, {currency}", "per unit", "similarity", "residual", "weight")
+        table = make_table("comparable", f"price, {currency}", "per unit", "similarity", "residual", "weight")
         for comparable in quote.comparables[:SHOWN_COMPARABLES]:
             figures = (
-                _money(comparable.price),
-                f"{_money(comparable.per_unit.price)}/{comparable.per_unit.unit}" if comparable.per_unit else "",
+                money(comparable.price),
+                f"{money(comparable.per_unit.price)}/{comparable.per_unit.unit}" if comparable.per_unit else "",
                 f"{comparable.similarity:.3f}",
                 f"{comparable.residual:+.2f}",
                 f"{comparable.weight:.0%}",
@@ -119,12 +119,12 @@ def show_quote(console: Console, quote: Quote, currency: str, coverage: float, s
 
 def show_explanation(console: Console, explanation: Explanation, currency: str) -> None:
     """Show a line for each part of the item: what it says, and the price without it."""
-    table = _table("without its", "that says", f"price, {visible(currency)}", "change")
+    table = make_table("without its", "that says", f"price, {visible(currency)}", "change")
     table.columns[1].justify, table.columns[1].no_wrap, table.columns[1].overflow = "left", False, "fold"
     twice = [explanation.twice] if explanation.twice else []
     for effect in (*explanation.parts, *twice):
         part = f"with {effect.part}" if effect is explanation.twice else effect.part
-        figures = ("nothing is left", "") if effect.price is None else (_money(effect.price), f"{effect.change:+.1%}")
+        figures = ("nothing is left", "") if effect.price is None else (money(effect.price), f"{effect.change:+.1%}")
         table.add_row(visible(part), visible(effect.says), *figures)
     console.print(table)
 
@@ -137,66 +137,25 @@ def show_changes(console: Console, changes: PriceChanges) -> None:
     console.print(f"From generation {changes.old} to {changes.new}: {models}; rows {rows or 'as they were'}.")
     median = f"half of all by {found['median_change']:.2%} or more"
     console.print(f"{changes.moved:,} of {found['items']:,} prices move by 1% or more, {median} ({changes.method}).")
-    table = _table("item", "old", "new", "change", "by models", "by evidence")
+    table = make_table("item", "old", "new", "change", "by models", "by evidence")
     for row in found["changes"][:SHOWN_CHANGES]:
         if row["old"] != row["new"]:
             why = f" ({row['why']})" if row["why"] else ""
-            money, shares = (_money(row["old"]), _money(row["new"])), ("change", "by_models", "by_evidence")
+            amounts, shares = (money(row["old"]), money(row["new"])), ("change", "by_models", "by_evidence")
             name = f"{row['item_id']}: {row['name'][:LONGEST_NAME]}{why}"
-            table.add_row(visible(name), *money, *(f"{row[share]:+.1%}" for share in shares))
+            table.add_row(visible(name), *amounts, *(f"{row[share]:+.1%}" for share in shares))
     if table.row_count:
         console.print(table)
 
 
-def show_evaluation(console: Console, result: Evaluation) -> None:
-    console.print(f"{result.n:,} items, {visible(result.method)}, seed {result.seed}.")
-    for note in result.notes:
-        console.print(f"Note: {visible(note)}")
-    table = _table("stage", "SMAPE (0 to 200)", "95% interval")
-    for name, score in result.stages.items():
-        table.add_row(name, f"{score.value:.2f}", f"{score.low:.2f} to {score.high:.2f}")
-    console.print(table)
-    console.print(f"Gain of the correction: {_points(result.gain)} points.")
-    console.print(f"With random neighbours: {_points(result.control)}.")
-    console.print(f"Beyond them: {_points(result.beyond_control)}.")
-    console.print(f"Median absolute percentage error {result.median_ape:.1f}%.")
-    console.print(f"The {result.coverage_wanted:.0%} interval holds {result.coverage:.1%} of the prices;")
-    console.print(f"half of the intervals are narrower than a factor of {result.width:.2f} from end to end.")
-    by_level = result.interval_score_by_level
-    beside = "" if by_level is None else f"; by the level of the price alone {by_level:.2f}"
-    console.print(f"Interval score (log price, lower is better) {result.interval_score:.2f}{beside}.")
-    _show_sureness(console, result)
-    _show_slices(console, "price", result.by_price)
-    _show_slices(console, "nearest similarity", result.by_similarity)
-    _show_slices(console, "expected error", result.by_expected_error)
-
-
-def _show_sureness(console: Console, result: Evaluation) -> None:
-    table = _table("surest", "within 10%", "within 20%", "within 30%", "median error", "SMAPE")
-    for part in result.sureness:
-        within = (f"{share:.0%}" for share in (part.within_10, part.within_20, part.within_30))
-        table.add_row(f"{part.covered:.0%}", *within, f"{part.median_ape:.1f}%", f"{part.smape:.2f}")
-    console.print(table)
-    table = _table("confidence", "n", "within 20%", "SMAPE", "coverage")
-    for of_word in result.by_confidence:
-        figures = ("", "", "")
-        if of_word.within_20 is not None:
-            figures = f"{of_word.within_20:.0%}", f"{of_word.smape:.2f}", f"{of_word.coverage:.0%}"
-        table.add_row(of_word.confidence, f"{of_word.n:,}", *figures)
-    console.print(table)
-
-
-def _points(score: Score) -> str:
-    return f"{score.value:+.2f} ({score.low:+.2f} to {score.high:+.2f})"
-
-
-def _show_slices(console: Console, title: str, slices: tuple[Slice, ...]) -> None:
-    table = _table(title, "n", "SMAPE", "gain", "95% interval", "coverage", "width")
-    for part in slices:
-        interval = f"{part.gain.low:+.2f} to {part.gain.high:+.2f}"
-        figures = f"{part.n:,}", f"{part.smape:.2f}", f"{part.gain.value:+.2f}", interval
-        table.add_row(part.label, *figures, f"{part.coverage:.0%}", f"{part.width:.2f}")
-    console.print(table)
+def show_price_to_set(console: Console, bounded: Mapping[str, Any], currency: str) -> None:
+    """Show what the rules made of the price of a quote; nothing where there are no rules."""
+    if not bounded:
+        return
+    to_set, by = bounded["price_to_set"], bounded["bound_by"]
+    shown = "none" if to_set is None else f"{money(to_set)} {visible(currency)}"
+    why = ", ".join(filter(None, (f"by {by}" if by else "", bounded["rule_note"])))
+    console.print(f"Price to set: {shown}{f' ({visible(why)})' if why else ''}.")
 
 
 def show_inspection(console: Console, found: Inspection) -> None:
@@ -214,11 +173,11 @@ def show_inspection(console: Console, found: Inspection) -> None:
     for item, price_of_item in examples(read):
         words = " ".join(item["text"].split())
         words = words if len(words) <= LONGEST_TEXT else f"{words[: LONGEST_TEXT - 1]}…"
-        money = "no price" if price_of_item is None else _money(price_of_item)
-        console.print(f"  {money:>12}  {visible(item['item_id'])}  {visible(words)}", soft_wrap=True)
+        amount = "no price" if price_of_item is None else money(price_of_item)
+        console.print(f"  {amount:>12}  {visible(item['item_id'])}  {visible(words)}", soft_wrap=True)
     console.print()
     if price := found.price:
-        low, median, high = (_money(price[name]) for name in ("low", "median", "high"))
+        low, median, high = (money(price[name]) for name in ("low", "median", "high"))
         currency = read.reading.currency or "currency not stated"
         console.print(f"Prices from {low} to {high}, half of them below {median} ({currency}).", soft_wrap=True)
     console.print(
@@ -254,6 +213,32 @@ def show_price_file(done: PriceFileResult) -> None:
         show(f"  {seconds:>9.1f} s  {seconds / whole:>4.0%}  {stage}")
 
 
+def show_review(console: Console, done: PriceFileResult) -> None:
+    """Show what a review found, group by group, and where it is."""
+    show_price_file(done)
+    flags, currency = done.summary["flags"], visible(done.summary["currency"])
+    console.print(", ".join(f"{count:,} {flag}" for flag, count in flags.items() if count) + ".")
+    moved = ("too low", "too high")
+    table = make_table("category", "rows", *moved, f"at stake, {currency}")
+    for group in done.summary["groups"][:SHOWN_GROUPS]:
+        counts = (f"{group[name]:,}" for name in ("rows", *moved))
+        table.add_row(visible(group["category"]), *counts, money(group["stake_too_low"] + group["stake_too_high"]))
+    console.print(table)
+
+
+def show_audit(console: Console, done: AuditResult) -> None:
+    """Show what an audit found, the worst first, and where the whole is."""
+    audit = done.audit
+    show(f"{audit.table.num_rows:,} of {audit.rows:,} rows look wrong, in {done.output}; {done.seconds:.0f} s.")
+    if audit.added:
+        show(f"{audit.added:,} rows were added since the build, and cannot be audited before the next.")
+    table = make_table("item", f"price, {visible(audit.currency)}", "should be", "likely reason")
+    for row in audit.table.slice(0, SHOWN_FAULTS).to_pylist():
+        table.add_row(visible(row["name"])[:SHORT_NAME], money(row["price"]), money(row["should_be"]), row["reason"])
+    console.print(table)
+    print_counts("likely reasons", Counter(audit.reasons))
+
+
 def show_update(result: UpdateResult, index_dir: Path) -> None:
     """Show in a line how the new generation differs from the one before; then what was left out, and what to do."""
     counts = {"added": result.added, "replaced": result.replaced, "removed": result.removed}
@@ -286,37 +271,6 @@ def show_finetuned(done: FinetuneResult) -> None:
     show(f"Next: price build-index other.csv --text-encoder {done.encoders[0]}")
 
 
-def show_tune_result(result: TuneResult, index_dir: Path) -> None:
-    """Show the result of a search for settings: the scores, what they may be trusted for, and the settings chosen."""
-    from engine.tuning.parameter_space import key_of
-
-    show(f"{result.trials:,} trials of {', '.join(result.what)} on {result.rows:,} rows; {result.seconds:.0f} s.")
-    for note in result.notes:
-        show(f"Note: {note}")
-    scores = {"as it was": result.present, "cross-fitted": result.cross_fitted}
-    for name, score in scores.items():
-        show(f"SMAPE {name:12} {score.value:.2f} ({score.low:.2f} to {score.high:.2f}), out of fold.")
-    honest = "honest but for the note above" if result.notes else "honest"
-    show(f"Gain {_points(result.gain)} points: these figures are {honest}. On the rows that it was chosen on, the")
-    show(f"winner scores {result.searched:.2f}, which flatters it.")
-    if not result.better:
-        show(f"That is no gain: the index at {index_dir} is left as it is.")
-        return
-    show(f"Now current in {index_dir}:")
-    for path, value in result.chosen.items():
-        show(f"  {key_of(path)} = {value:.4g}")
-
-
-def show_ablation(console: Console, table: Ablation) -> None:
-    """Show a line for each variant: above 0, the part that it leaves out improves the index."""
-    console.print(f"{table.n:,} items, out of fold, seed {table.seed}.")
-    shown = _table("variant", "SMAPE", "worse by", "95% interval", "seconds")
-    for row in table.rows:
-        worse = f"{row.worse.value:+.2f}", f"{row.worse.low:+.2f} to {row.worse.high:+.2f}"
-        shown.add_row(row.variant, f"{row.smape:.2f}", *worse, f"{row.seconds:.1f}")
-    console.print(shown)
-
-
 def show_fetched(fetched: FetchReport) -> None:
     """Show how many of a catalogue's links were fetched, and why others were not."""
     show(
@@ -334,7 +288,7 @@ def _plain(counts: Counter[Reason]) -> Counter[str]:
 
 def show_encoders(console: Console, specs: Iterable[EncoderSpec], here: Mapping[str, bool]) -> None:
     """Show the catalogue of encoders, a line each."""
-    table = _table("encoder", "reads", "numbers", "parameters", "licence", "here")
+    table = make_table("encoder", "reads", "numbers", "parameters", "licence", "here")
     for spec in specs:
         reads, parameters = " and ".join(spec.modalities), f"{spec.parameters / 1e6:,.0f} M" if spec.parameters else ""
         there = "" if spec.family == "none" else "yes" if here[spec.name] else "no"

@@ -61,7 +61,11 @@ class ScorableRows:
 
 def open_scorable_rows(index_dir: Path) -> ScorableRows:
     """Open the rows of an index. Raises IndexUnusable, and DataRefused where removals left too few rows to score."""
-    lease = lease_generation(index_dir)
+    return scorable_rows(lease_generation(index_dir))
+
+
+def scorable_rows(lease: GenerationLease) -> ScorableRows:
+    """Read the rows of a generation that is held. Raises what `open_scorable_rows` raises."""
     manifest = read_manifest(lease.folder)
     settings = index_settings(lease.folder, manifest)
     reference, oof = ReferenceSet.open(lease.folder), OutOfFold.read(lease.folder)

@@ -1,0 +1,137 @@
+"""Audit a catalogue: its rows whose own price lies outside what models say that never saw it, the worst first.
+
+All of it is made of what the index keeps; nothing is encoded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine.ensemble.correction import weights
+from engine.serving.audit.held_out import HeldOutPrices, held_out_prices
+from engine.serving.audit.reasons import Reason, Row, likely_reason, severity
+from engine.serving.listings.columns import AUDIT, TOO_HIGH, TOO_LOW
+from engine.serving.review.decisions import comparable_columns, loudest_comparables, short
+from index.storage.items_table import ItemStore
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from engine.ensemble.reference import ReferenceSet
+    from engine.serving.scorable import ScorableRows
+    from engine.settings.schema import CorrectionParameters
+    from index.arrays import Float64, Int64
+
+UNTOLD = "none told"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Rows that look wrong, and how many were looked at."""
+
+    table: pa.Table  # the columns of AUDIT
+    rows: int  # that were looked at
+    added: int  # rows added since the build, which no models are kept for that never saw them
+    currency: str
+    reasons: dict[str, int]  # kind of fault -> rows
+    flags: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for scripts."""
+        return {
+            "rows": self.rows,
+            "not_audited": self.added,
+            "listed": self.table.num_rows,
+            "flags": self.flags,
+            "reasons": self.reasons,
+            "currency": self.currency,
+        }
+
+
+def audit_rows(rows: ScorableRows, reference: ReferenceSet, correction: CorrectionParameters) -> Audit:
+    """Audit the rows of a generation; `reference` is its own, `correction` what it corrects queries by."""
+    import pyarrow as pa
+
+    held_out = held_out_prices(rows, correction)
+    worst = severity(rows.log_price, held_out.answer, held_out.low, held_out.high)
+    listed = np.flatnonzero(worst > 1)
+    listed = listed[np.argsort(-worst[listed], kind="stable")]
+    items = ItemStore.open(rows.folder, rows.manifest).items(["item_id", "name", "pack"]).take(rows.number)
+    reasons = _reasons(rows, held_out, listed, items, reference)
+    own, answer = np.exp(rows.log_price[listed]), np.exp(held_out.answer[listed])
+    flags = np.where(own > answer, TOO_HIGH, TOO_LOW).tolist()
+    columns: dict[str, Any] = {
+        "item_id": items["item_id"].take(listed),
+        "name": list(map(short, items["name"].take(listed).to_pylist())),
+        "flag": flags,
+        "price": own,
+        "should_be": answer,
+        "times": own / answer,
+        "low": np.exp(held_out.low[listed]),
+        "high": np.exp(held_out.high[listed]),
+        "severity": worst[listed],
+        "reason": [reason.text if reason else "" for reason in reasons],
+        "would_be": [float(np.exp(reason.would_be)) if reason else None for reason in reasons],
+        **comparable_columns(_comparables(rows, held_out.answer, listed, reference, correction)),
+    }
+    text, number = pa.string(), pa.float64()
+    types = [text if column.is_text else number for column in AUDIT[1:]]
+    arrays = [
+        pa.array(columns[column.name], kind, from_pandas=True) for column, kind in zip(AUDIT[1:], types, strict=True)
+    ]
+    table = pa.Table.from_arrays([columns["item_id"], *arrays], [column.name for column in AUDIT])
+    kinds = Counter(reason.kind if reason else UNTOLD for reason in reasons)
+    return Audit(table, len(rows.log_price), rows.added, rows.manifest.currency, dict(kinds), dict(Counter(flags)))
+
+
+def _comparables(
+    rows: ScorableRows, answer: Float64, listed: Int64, reference: ReferenceSet, correction: CorrectionParameters
+) -> list[list[tuple[str, float]]]:
+    """Comparables of the rows listed, from other folds than their own: what a build without these would show."""
+    near = reference.index.search(
+        rows.search_vectors[listed],
+        answer[listed],
+        k=correction.k,
+        band=correction.band,
+        exclude_group=rows.oof.fold[listed],
+    )
+    return loudest_comparables(near.rows, weights(near, correction.decay, reference.age_weight), reference)
+
+
+def _reasons(
+    rows: ScorableRows, held_out: HeldOutPrices, listed: Int64, items: pa.Table, reference: ReferenceSet
+) -> list[Reason | None]:
+    """Likely reasons of the rows listed."""
+    ids, packs = items["item_id"].to_pylist(), items["pack"].to_pylist()
+    order = np.argsort(rows.groups, kind="stable")
+    ordered = rows.groups[order]
+    unit, log_amount = reference.unit[rows.number], reference.log_amount[rows.number]
+
+    def duplicates(row: int) -> Sequence[int]:
+        first, last = (
+            np.searchsorted(ordered, rows.groups[row], "left"),
+            np.searchsorted(ordered, rows.groups[row], "right"),
+        )
+        return [mate for mate in order[first:last].tolist() if mate != row]
+
+    return [
+        likely_reason(
+            Row(
+                float(rows.log_price[row]),
+                float(held_out.answer[row]),
+                float(held_out.low[row]),
+                float(held_out.high[row]),
+                packs[row],
+                int(unit[row]),
+                float(log_amount[row]),
+                tuple((ids[mate], float(rows.log_price[mate])) for mate in duplicates(row)),
+            ),
+            rows.manifest.currency,
+        )
+        for row in listed.tolist()
+    ]

@@ -1,0 +1,1 @@
+"""Lists of rows for people: their columns, and the workbook, page or table that they become."""

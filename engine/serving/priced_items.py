@@ -1,0 +1,113 @@
+"""Items after the whole chain, and the quotes that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.ensemble.out_of_fold import STACKER
+from engine.ensemble.uncertainty.confidence import confidence
+from engine.ensemble.uncertainty.expected_price import MEDIAN
+from engine.serving.quote import Before, Comparable, Quote
+from index.catalogue.units import unit_prices
+
+if TYPE_CHECKING:
+    from engine.ensemble.price_model import Estimate
+    from engine.ensemble.reference import ReferenceSet
+    from engine.features.inputs import Inputs
+    from engine.serving.quote import Item
+    from index.arrays import Bool, Float32
+
+
+@dataclass(frozen=True)
+class ItemFeatures:
+    """Features of n items, before any model predicts."""
+
+    vectors: dict[str, Float32]  # column -> (n, dim) unit rows, zero where absent
+    absent: list[str | None]  # (n,) why the photograph is not used; None where it is
+    inputs: Inputs
+    search_vectors: Float32  # (n, dim) unit rows
+
+
+@dataclass(frozen=True)
+class PricedItems:
+    """n items after the whole chain."""
+
+    priced: Bool  # (n,) those that have words, or a photograph that could be used
+    features: ItemFeatures
+    estimate: Estimate | None  # of the priced ones, in their order; None where there are none
+    before: Estimate | None = None  # of the same by all comparables, where some were left out or pinned
+
+
+def make_quotes(
+    result: PricedItems,
+    reference: ReferenceSet,
+    items: Sequence[Item],
+    notes: Sequence[Sequence[str]],
+    whys: Sequence[tuple[str, ...]],
+    *,
+    answer: str,
+) -> list[Quote]:
+    """A quote for each of n items, all of them priced; `notes` and `whys` of each, `answer` as they were priced."""
+    estimate, inputs = result.estimate, result.features.inputs
+    assert estimate is not None
+    base, spread = estimate.base, estimate.spread
+    prices = np.exp(estimate.priced)
+    per_unit, words = unit_prices(prices, inputs.unit, inputs.log_amount), confidence(spread)
+    stages = {**base.members, "blend": base.blended, **({} if base.stacked is None else {STACKER: base.stacked})}
+    quotes = []
+    for row, (item, own) in enumerate(zip(items, notes, strict=True)):
+        parts = {name: float(np.exp(values[row])) for name, values in stages.items()}
+        median = float(np.exp(estimate.answer[row]))
+        parts["shift"] = median - float(np.exp(base.last[row]))
+        comparables, further = _comparables(estimate, row, reference), []
+        if not comparables:
+            alone = "No neighbour lies within the band" if item.text.strip() else "Neighbours are found by words"
+            further = [f"{alone}: the price is the models' alone."]
+        before = None if result.before is None else _before(result.before, row)
+        if before and before.price == prices[row]:
+            further.append("What was left out had no part in the price.")
+        quotes.append(
+            Quote(
+                price=float(prices[row]),
+                low=float(np.exp(spread.low[row])),
+                high=float(np.exp(spread.high[row])),
+                parts=parts if answer == MEDIAN else parts | {MEDIAN: median},
+                comparables=comparables,
+                notes=(*own, *further),
+                per_unit=per_unit[row],
+                confidence=words[row],
+                within_20=float(spread.within[row]),
+                why=whys[row],
+                before=before,
+            )
+        )
+    return quotes
+
+
+def _comparables(estimate: Estimate, row: int, reference: ReferenceSet) -> tuple[Comparable, ...]:
+    """Neighbours that corrected a price, the nearest first."""
+    rows = estimate.near.rows[row]
+    rows = rows[rows >= 0]
+    prices = np.exp(reference.log_price[rows])
+    per_unit = unit_prices(prices, reference.unit[rows], reference.log_amount[rows])
+    return tuple(
+        Comparable(
+            item_id=shown["item_id"],
+            name=shown["name"],
+            price=float(prices[place]),
+            similarity=float(estimate.near.similarity[row, place]),
+            residual=float(reference.residual[number]),
+            weight=float(estimate.weight[row, place]),
+            image=shown["image"],
+            per_unit=per_unit[place],
+        )
+        for place, (number, shown) in enumerate(zip(rows, reference.shown(rows), strict=True))
+    )
+
+
+def _before(estimate: Estimate, row: int) -> Before:
+    return Before(*(float(np.exp(values[row])) for values in (estimate.priced, estimate.low, estimate.high)))

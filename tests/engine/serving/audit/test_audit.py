@@ -1,0 +1,106 @@
+"""Claims about an audit: the rows that lie outside what models say that never saw them, and no others; frames of it."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from engine.ensemble.cross_fit import cross_fit
+from engine.serving.audit.audit import audit_rows
+from engine.serving.audit.held_out import held_out_prices
+from engine.serving.listings.columns import AUDIT, REVIEW
+from engine.serving.pricer import Pricer
+from engine.serving.scorable import ScorableRows, open_scorable_rows
+from engine.settings.rules import Rules
+from index.embedding.encode import Encoders
+from index.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def pricer(shop: Any) -> Pricer:
+    return Pricer.open(shop.index)
+
+
+@pytest.fixture(scope="module")
+def rows(shop: Any) -> ScorableRows:
+    return open_scorable_rows(shop.index)
+
+
+def test_a_row_should_cost_what_an_evaluation_says(pricer: Pricer, rows: ScorableRows) -> None:
+    fixed = replace(rows.settings.correction, **asdict(pricer.correction))
+    settings = replace(rows.settings, correction=fixed)
+    scored = cross_fit(rows.oof, rows.log_price, rows.search_vectors, settings, age_weight=rows.age_weight)[1]
+    prices = held_out_prices(rows, pricer.correction)
+    np.testing.assert_array_equal(prices.answer, list(scored.stages.values())[-1])
+    np.testing.assert_array_equal(prices.low, scored.low)
+    np.testing.assert_array_equal(prices.high, scored.high)
+
+
+def test_what_lies_outside_its_interval_is_listed_and_nothing_else(pricer: Pricer, rows: ScorableRows) -> None:
+    audit = audit_rows(rows, pricer.reference, pricer.correction)
+    prices, ids = held_out_prices(rows, pricer.correction), pricer.reference.ids()
+    expected = {
+        ids[number]
+        for number, log_price, low, high in zip(rows.number, rows.log_price, prices.low, prices.high, strict=True)
+        if not low <= log_price <= high
+    }
+    table = audit.table.to_pylist()
+    assert {row["item_id"] for row in table} == expected and 0 < len(table) == sum(audit.reasons.values()) < audit.rows
+    severity = [row["severity"] for row in table]
+    assert severity == sorted(severity, reverse=True) and severity[-1] > 1
+    for row in table:
+        assert (row["price"] > row["high"]) == (row["flag"] == "too high") != (row["price"] < row["low"])
+        assert row["times"] == pytest.approx(row["price"] / row["should_be"])
+
+
+def test_a_price_with_a_slipped_point_comes_first_and_is_told(pricer: Pricer, rows: ScorableRows) -> None:
+    prices = held_out_prices(rows, pricer.correction)
+    row = int(np.argmin(np.abs(rows.log_price - prices.answer)))
+    log_price = rows.log_price.copy()
+    log_price[row] += np.log(100)
+    first = audit_rows(replace(rows, log_price=log_price), pricer.reference, pricer.correction).table.to_pylist()[0]
+    assert first["item_id"] == pricer.reference.ids()[rows.number[row]]
+    assert first["reason"] == "100 times too high: a decimal point"
+    assert first["would_be"] == pytest.approx(np.exp(rows.log_price[row]))
+
+
+def test_comparables_are_of_other_folds_and_nothing_is_encoded(
+    pricer: Pricer, rows: ScorableRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Encoders, "encode", lambda *_: pytest.fail("encoded"))
+    frame = pricer.audit()
+    assert list(frame.columns) == [column.name for column in AUDIT] and len(frame)
+    fold = dict(zip(pricer.reference.ids(), pricer.reference.fold.tolist(), strict=True))
+    shown = pricer.reference.shown(np.arange(len(pricer.reference.fold)))
+    folds_of_name: dict[str, set[int]] = {}
+    for item in shown:
+        folds_of_name.setdefault(item["name"], set()).add(fold[item["item_id"]])
+    for row in frame.to_dict("records"):
+        if name := row["comparable_1"]:
+            assert folds_of_name[name] - {fold[row["item_id"]]}
+
+
+def test_a_frame_is_reviewed_as_a_query_prices_it(pricer: Pricer) -> None:
+    frame = pd.DataFrame(
+        {
+            "text": ["Green tea, 20 bags", None, "Utility rope, 100 feet"],
+            "price": ["$3,000.00", 4.0, "call us"],
+            "sold": [2, 3, 4],
+            "cost": ["", "1.00", "n/a"],
+        },
+        index=["a", "b", "c"],
+    )
+    rules = Rules(cost="column:cost", margin=20.0, max_change=10.0, ending=(".99",))
+    reviewed = pricer.review(frame, rules, weight="sold")
+    assert list(reviewed.columns) == [column.name for column in REVIEW[1:]] and list(reviewed.index) == ["a", "b", "c"]
+    assert reviewed["flag"].tolist() == ["too high", "unsure", "no price"]
+    prices = pricer.price_frame(frame.loc[["a", "c"]])["price"]
+    assert reviewed.loc["a", "suggested_price"] == pytest.approx(prices["a"], rel=1e-6)
+    assert (reviewed.loc["a", "price_to_set"], reviewed.loc["a", "bound_by"]) == (2700.99, "max_change, ending")
+    assert reviewed.loc["a", "at_stake"] == pytest.approx(2 * (3000 - prices["a"]), rel=1e-6)
+    assert "cost: " in reviewed.loc["c", "note"] and "current: price is on request" in reviewed.loc["c", "note"]
+    assert np.isnan(reviewed.loc["c", "price_to_set"])
+    with pytest.raises(UsageError, match="frame has no column 'sold'"):
+        pricer.review(frame.drop(columns="sold"), weight="sold")
