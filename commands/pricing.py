@@ -132,7 +132,9 @@ def _selection(given: dict[str, Any]) -> Selection:
     without, only, group = given.pop("without"), given.pop("only"), given.pop("exclude_group")
     if only and given["band"] is not None:
         raise UsageError("--only counts comparables whatever they cost, and --band says how far off: give one of them.")
-    return Selection(without, tuple(item_id for ids in only for item_id in next(csv.reader([ids]), [""])), group)
+    return Selection(
+        without, tuple(item_id for ids in only for item_id in (next(csv.reader([ids]), []) or [""])), group
+    )
 
 
 def _bounded(price: float, current: str | None, rules: Rules, currency: str) -> dict[str, float | str | None]:

@@ -89,7 +89,7 @@ def show_quote(console: Console, quote: Quote, currency: str, coverage: float, s
         interval, moved_by = f"{money(before.low)} to {money(before.high)}", f"{quote.price / before.price - 1:+.1%}"
         console.print(f"By all comparables {money(before.price)} ({interval}): this choice moves it by {moved_by}.")
     such = f"{quote.within_20:.0%} of such items were within 20%"
-    console.print(f"Confidence {quote.confidence}: {' '.join((f'{such}.', *quote.why))}")
+    console.print(f"Confidence {quote.confidence}: {' '.join((f'{such}.', *map(visible, quote.why)))}")
     for note in quote.notes:
         console.print(f"Note: {visible(note)}")
     parts = {name: money(part) for name, part in quote.parts.items()}

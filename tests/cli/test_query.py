@@ -15,7 +15,7 @@ Price = Callable[..., Any]
 
 COFFEE = "Item Name: Fauxberry Reserve Ground Coffee, Smoky Hazelnut, 12 oz (Pack of 2)"
 KEYS = {"price", "low", "high", "parts", "comparables", "settings", "seconds"}  # the contract's
-MORE_KEYS = {"notes", "currency", "per_unit", "before"}
+MORE_KEYS = {"notes", "currency", "per_unit", "before", "confidence", "within_20", "why"}
 COMPARABLE = {"item_id", "name", "price", "similarity", "residual", "weight", "image", "per_unit"}
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import render
 from engine.evaluation.report import Evaluation, Score, Slice
-from engine.serving.pricer import Comparable, Quote
+from engine.serving.quote import Before, Comparable, Quote
 
 Price = Callable[..., Any]
 
@@ -51,13 +51,14 @@ def test_a_quote_shows_names_and_notes_as_data(shown: Callable[..., str]) -> Non
     )
     parts = {"mlp": 1.0, "gbdt": 1.0, "lexical": 1.0, "blend": 1.0, "shift": 0.5}
     quote = Quote(
-        price=1.5, low=1.0, high=2.0, parts=parts, comparables=(comparable,), notes=(NASTY + BREAKS,), per_unit=None
-    )
+        price=1.5, low=1.0, high=2.0, confidence="low", within_20=0.5, why=(NASTY,), parts=parts,
+        comparables=(comparable,), notes=(NASTY + BREAKS,), per_unit=None, before=Before(1.0, 0.5, 2.0),
+    )  # fmt: skip
     settings = {"k": 1, "band": 1.0, "lambda": 1.0, "alpha": 1.0}
     text = shown(render.show_quote, render.open_console(), quote, "USD", 0.8, settings)
     assert harmless(text)
     assert "[/b][red]" in text and ":pile_of_poo:" in text
-    assert sum("Cup" in line for line in text.splitlines()) == 2  # the note's line and the comparable's
+    assert sum("Cup" in line for line in text.splitlines()) == 3  # the reason, the note and the comparable, a line each
 
 
 def test_an_evaluation_shows_file_names_and_notes_as_data(shown: Callable[..., str]) -> None:

@@ -17,6 +17,8 @@ Price = Callable[..., Any]
 COMMANDS = {  # with a catalogue and an index that are not there; the code that this alone gives
     "query": (["coffee", "--index", "nowhere"], INDEX),
     "predict": (["missing.csv", "-o", "prices.csv", "--index", "nowhere"], INDEX),
+    "diff": (["1", "current", "missing.csv", "--index", "nowhere"], INDEX),
+    "keep": (["spring", "--index", "nowhere"], INDEX),
     "evaluate": (["missing.csv", "--index", "nowhere"], INDEX),
     "tune": (["--index", "nowhere"], INDEX),
     "ablate": (["--index", "nowhere"], INDEX),
@@ -43,7 +45,12 @@ WRONG: dict[str, dict[str, tuple[str, ...]]] = {
         **CORRECTION,
         **ANSWER,
         "--set": ("brand", "=Acme", "{", '{"brand": ["Acme"]}', '{"brand": true}'),
+        "--without": ("", " "),
+        "--only": ("", ",", "1234,,1235"),
+        "--exclude-group": ("", " "),
     },
+    "diff": {**RUNTIME, **IMAGES, "--output": ("changes.xls", "changes")},
+    "keep": {},
     "predict": {
         **RUNTIME,
         **CORRECTION,
@@ -100,15 +107,21 @@ WRONG: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 CONTRADICTIONS = [
+    ("query", ["--only", "1234", "--band", "1"]),
+    ("query", ["--only", "1234", "--without", "1234"]),
+    ("query", ["--only", "1234", "--exclude-group", "1234"]),
+    ("keep", ["--list"]),
+    ("keep", ["--drop", "--generation", "1"]),
     ("predict", ["--full", "--columns", "price"]),
     ("predict", ["--guard-formulas", "--output", "prices.parquet"]),
     ("finetune", ["--train", "whole", "--layers", "2"]),
     ("finetune", ["--batch-size", "8", "--accumulate", "16"]),
     ("ablate", ["--parts", "modalities"]),
 ]
-# Whatever they say may be right: names of columns, folders that may come to be, addresses that may answer.
+# Whatever they say may be right: names of columns and generations, folders that may come to be, addresses that may
+# answer.
 READING = {option for option, _, _ in READING_OPTIONS} | {"--rates", "--ignore-column"}
-FREE = {"--category-column", "--number-column", "--index", "--image", "--file", "--ray", *READING}
+FREE = {"--category-column", "--number-column", "--index", "--image", "--file", "--generation", "--ray", *READING}
 CASES = [(name, option, value) for name, wrong in WRONG.items() for option, values in wrong.items() for value in values]
 
 

@@ -35,6 +35,8 @@ class Selection:
     def __post_init__(self) -> None:
         object.__setattr__(self, "without", _plain(self.without))
         object.__setattr__(self, "only", _plain(self.only))
+        if self.exclude_group is not None:
+            object.__setattr__(self, "exclude_group", _plain((self.exclude_group,))[0])
         for option, ids in (("without", self.without), ("only", self.only)):
             if len(ids) > MOST_IDS:
                 raise UsageError(f"{option} names {len(ids):,} ids: name at most {MOST_IDS:,}.")

@@ -13,9 +13,11 @@ from engine.ensemble.correction import shift, weights
 from engine.ensemble.cross_fit import QueryParameters
 from engine.ensemble.price_model import Models, PriceModel, load_models, save_models
 from engine.ensemble.reference import SelectedRows
+from engine.ensemble.stacker import EVIDENCE as COLUMNS
 from engine.ensemble.stacker import Stacker, features
+from engine.ensemble.uncertainty.error_model import Known, Novelty, fit_error_model
+from engine.ensemble.uncertainty.evidence import width
 from engine.ensemble.uncertainty.expected_price import MEAN, ExpectedPrice
-from engine.ensemble.uncertainty.interval import Interval
 from engine.features.inputs import InputShape
 from engine.members.kernel.fits import Rows as KernelRows
 from engine.members.kernel.kernel_ridge import KernelRidge
@@ -29,11 +31,25 @@ from engine.settings.schema import Kernel as KernelSettings
 from index.search.neighbours import BandIndex, Neighbours
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-INTERVAL = Interval((3.0,), (-0.2, -0.4), (0.3, 0.9))
-EXPECTED = ExpectedPrice.fit(np.zeros((30, 9)), np.full(30, 2.0), np.linspace(1, 3, 30), seed=0)  # a constant more
-OF_FOUR = ExpectedPrice.fit(np.zeros((30, 10)), np.full(30, 2.0), np.linspace(1, 3, 30), seed=0)  # members
+
+
+def error_of(members):
+    """A model of the error that says the same of every item."""
+    table, nothing = np.zeros((60, width(members))), np.zeros(60)
+    known = Known(table, np.full(60, 2.0), Novelty(nothing, nothing), np.linspace(1, 3, 60), np.arange(60) % 2)
+    return fit_error_model(known, 0.8, 0)[0]
+
+
+def expected_of(members):
+    """A model of the expected price that raises every one by as much."""
+    return ExpectedPrice.fit(np.zeros((30, width(members))), np.full(30, 2.0), np.linspace(1, 3, 30), seed=0)
+
+
+ERROR, EXPECTED, OF_FOUR = error_of(3), expected_of(3), {"error": error_of(4), "expected": expected_of(4)}
+NOTHING_KNOWN = np.zeros((1, width(3)))
+LIKE = Novelty(np.ones(1), np.ones(1))
 FITTED = QueryParameters(
-    {"mlp": 0.5, "gbdt": 0.3, "lexical": 0.2}, CorrectionParameters(4, 0.8, 2.0, 0.5), INTERVAL, EXPECTED
+    {"mlp": 0.5, "gbdt": 0.3, "lexical": 0.2}, CorrectionParameters(4, 0.8, 2.0, 0.5), ERROR, EXPECTED
 )
 
 
@@ -70,7 +86,9 @@ class Leave:
         self.share = share
 
     def predict(self, table, blended):
-        nearest = table[:, -8]  # log price of the nearest in the band less the blend; NaN where nobody is there
+        nearest = table[
+            :, 2 - COLUMNS
+        ]  # log price of the nearest in the band less the blend; NaN where nobody is there
         return blended + self.share * np.where(np.isnan(nearest), 1.0, nearest)
 
 
@@ -113,12 +131,12 @@ def test_an_estimate_is_models_blend_correction_and_interval_row_by_row(model, r
         near = sorted(within, key=lambda j: -cosine[j])[:4]
         weight = np.exp([-2.0 * (1 - cosine[j]) for j in near])
         moved = 0.5 * np.average(rows["residual"][near], weights=weight) if near else 0.0
-        low, high = INTERVAL.bounds(np.array([base + moved]))
+        spread = ERROR.spread(NOTHING_KNOWN, np.array([base + moved]), LIKE)
         assert {m: estimate.base.members[m][row] for m in members} == pytest.approx(members)
         assert estimate.base.blended[row] == pytest.approx(base)
         assert estimate.shift[row] == pytest.approx(moved, abs=1e-6)
         assert estimate.answer[row] == pytest.approx(base + moved, abs=1e-6)
-        assert (estimate.low[row], estimate.high[row]) == pytest.approx((low[0], high[0]), abs=1e-6)
+        assert (estimate.low[row], estimate.high[row]) == pytest.approx((spread.low[0], spread.high[0]), abs=1e-6)
         assert estimate.near.rows[row][estimate.near.found[row]].tolist() == near
         np.testing.assert_allclose(estimate.weight[row, : len(near)], weight / weight.sum(), atol=1e-6)
 
@@ -127,7 +145,7 @@ def test_the_mean_is_answered_in_the_place_of_the_median_and_leaves_all_else(mod
     inputs, _ = make_items(20)
     median, mean = (model.estimate(inputs, inputs.vectors["name"], answer=answer) for answer in ("median", MEAN))
     np.testing.assert_array_equal(median.priced, median.answer)
-    more = EXPECTED.log_mean(np.zeros((1, 9)), np.zeros(1))
+    more = EXPECTED.log_mean(NOTHING_KNOWN, np.zeros(1))
     np.testing.assert_allclose(mean.priced, mean.answer + more)
     assert more > 0.1
     for name in ("answer", "low", "high", "shift"):
@@ -314,11 +332,14 @@ def table_of(members, inputs):
 
 def test_saved_models_come_back_by_member_and_fold_with_what_was_fitted(make_items, tmp_path):
     models, (unseen, _) = trained(make_items), make_items(10, seed=5)
-    fitted = replace(FITTED, correction=replace(FITTED.correction, band=2.5), expected=OF_FOUR)
+    fitted = replace(FITTED, correction=replace(FITTED.correction, band=2.5), **OF_FOUR)
     save_models(tmp_path, models, fitted)
     loaded, fitted_back = load_models(tmp_path, settings_of(models), SHAPE)
-    assert replace(fitted_back, expected=fitted.expected) == fitted
-    nothing = np.zeros((2, 10)), np.arange(2.0)
+    assert replace(fitted_back, expected=fitted.expected, error=fitted.error) == fitted
+    nothing = np.zeros((2, width(4))), np.arange(2.0)
+    spreads = [each.error.spread(*nothing, Novelty(np.arange(2.0), np.ones(2))) for each in (fitted_back, fitted)]
+    for name in ("expected_error", "low", "high", "unlike", "within"):
+        np.testing.assert_array_equal(*(getattr(spread, name) for spread in spreads))
     np.testing.assert_array_equal(fitted_back.expected.log_mean(*nothing), fitted.expected.log_mean(*nothing))
     assert list(loaded.members) == list(models.members)
     table = table_of(models.members, unseen)
@@ -333,12 +354,12 @@ def test_saved_models_come_back_by_member_and_fold_with_what_was_fitted(make_ite
 
 def test_models_without_a_stacker_come_back_without_one(make_items, tmp_path):
     models = replace(trained(make_items), stackers=())
-    save_models(tmp_path, models, replace(FITTED, expected=OF_FOUR))
+    save_models(tmp_path, models, replace(FITTED, **OF_FOUR))
     assert not load_models(tmp_path, settings_of(models, 0), SHAPE)[0].stackers
 
 
 def test_models_lie_on_the_disk_as_safetensors_text_and_json_alone(make_items, tmp_path):
     save_models(tmp_path, trained(make_items), FITTED)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(files) == 11
+    assert len(files) == 14
     assert {path.suffix for path in files} == {".safetensors", ".txt", ".json"}

@@ -62,6 +62,7 @@ def test_python_and_the_command_give_the_same_quote(
         **quote,
         "comparables": [dict(one) for one in quote["comparables"]],
         "notes": list(quote["notes"]),
+        "why": list(quote["why"]),
     }
 
 
@@ -76,7 +77,8 @@ def test_a_frame_gets_the_prices_of_its_items_under_its_own_index(shop: Any, pri
     assert list(prices.index) == ["a", "b", "c"]
     for row, quote in zip(prices.to_dict("records"), quotes, strict=True):
         parts = {f"part_{name}": value for name, value in quote.parts.items()}
-        assert row == {"price": quote.price, "low": quote.low, "high": quote.high, **parts}
+        numbers = {"price": quote.price, "low": quote.low, "high": quote.high, "confidence": quote.confidence}
+        assert row == numbers | parts
     alone = pricer.price_frame(frame[["title"]].iloc[:1], text="title")
     assert alone["price"].tolist() == [pricer.price([Item(TEXTS[0])])[0].price]
 
