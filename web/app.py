@@ -1,0 +1,118 @@
+"""The application: what it serves, its guards from the outside in, its routes, and how errors are told.
+
+It is made of settings; nothing is opened before it starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+from index.errors import PriceError
+from index.visible import visible
+from web import api, health, problems
+from web.guard.bodies import BodyGuard
+from web.guard.headers import SafeHeaders
+from web.guard.hosts import HostGuard, own_names
+from web.guard.tokens import TokenGuard
+from web.metrics import Measured, Metrics
+from web.pages import index_page, photographs, quotes
+from web.pages.templating import page
+from web.pricing.indexes import ServedIndex
+from web.served import served
+from web.settings import ServeSettings
+
+LOOKED_EVERY = 1.0  # seconds between two looks at which generation is current
+LOG = logging.getLogger("price")
+MOST_ERRORS = 20  # shown of a body that is not of the form
+
+
+def create_app(settings: ServeSettings, indexes: Mapping[str, ServedIndex] | None = None) -> FastAPI:
+    """Make the application. `indexes` that are open already, or they are opened when it starts."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        opened = indexes or {name: ServedIndex.open(name, folder) for name, folder in settings.indexes}
+        state = app.state.served = served(settings, opened, metrics)
+        state.batcher.start()
+        following = asyncio.create_task(follow(opened))
+        yield
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await state.batcher.stop()
+
+    guards = [
+        Middleware(Measured, metrics),
+        Middleware(SafeHeaders),
+        Middleware(HostGuard, own_names(settings.host, settings.hosts)),
+        *([Middleware(TokenGuard, settings.token)] if settings.token else []),
+        Middleware(BodyGuard, settings.limits),
+    ]
+    app = FastAPI(
+        title="price-engine",
+        version=version("price-engine"),
+        summary="What an item is worth, how sure that is, and which comparable items say so.",
+        lifespan=life,
+        middleware=guards,
+        docs_url=None,  # theirs load scripts from elsewhere; ours is a page
+        redoc_url=None,
+    )
+    app.include_router(api.router)
+    app.include_router(health.router)
+    for pages in (quotes, index_page, photographs):
+        app.include_router(pages.router, include_in_schema=False)
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), "static")
+    for error in (PriceError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(error, _tell)
+    return app
+
+
+def create_app_from_environment() -> FastAPI:
+    """Make the application of a worker process."""
+    return create_app(ServeSettings.from_environment())
+
+
+async def follow(indexes: Mapping[str, ServedIndex]) -> None:
+    """Let each new generation of the indexes answer soon after it has become current."""
+    while True:
+        await asyncio.sleep(LOOKED_EVERY)
+        for index in indexes.values():
+            before = index.trouble
+            newer = await asyncio.to_thread(index.newer)
+            if newer is not None:
+                index.swap(*newer)
+                LOG.info("%s: %s answers now", index.name, index.generation)
+            elif index.trouble and index.trouble != before:
+                LOG.warning("%s: %s goes on: %s", index.name, index.generation, index.trouble)
+
+
+async def _tell(request: Request, error: Exception) -> Response:
+    problem = _of_form(error) if isinstance(error, RequestValidationError) else problems.problem_of(error)
+    if problems.for_program(request.scope) or "text/html" not in request.headers.get("accept", ""):
+        return problems.as_json(problem)
+    values = {"problem": problem, "title": HTTPStatus(problem.status_code).phrase}
+    return page(request, "problem.html", values, status=problem.status_code, headers=problem.headers)
+
+
+def _of_form(error: RequestValidationError) -> problems.Problem:
+    """Return the problem of a request that has not the form of the schema: where, and what is wrong there."""
+    errors = [
+        {"where": "/".join(map(str, line["loc"])), "detail": visible(str(line["msg"]).removeprefix("Value error, "))}
+        for line in error.errors()[:MOST_ERRORS]
+    ]
+    first = errors[0]
+    return problems.Problem(422, f"{first['where']}: {first['detail']}", errors=errors)
