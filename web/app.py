@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,7 @@ from web.guard.bodies import BodyGuard
 from web.guard.headers import SafeHeaders
 from web.guard.hosts import HostGuard, own_names
 from web.guard.tokens import TokenGuard
+from web.jobs import routes
 from web.metrics import Measured, Metrics
 from web.pages import index_page, photographs, quotes
 from web.pages.templating import page
@@ -47,13 +49,16 @@ def create_app(settings: ServeSettings, indexes: Mapping[str, ServedIndex] | Non
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         opened = indexes or {name: ServedIndex.open(name, folder) for name, folder in settings.indexes}
-        state = app.state.served = served(settings, opened, metrics)
-        state.batcher.start()
-        following = asyncio.create_task(follow(opened))
-        yield
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
-        await state.batcher.stop()
+        with jobs_folder(settings) as jobs:
+            state = app.state.served = served(settings, opened, metrics, jobs)
+            state.batcher.start()
+            tasks = [asyncio.create_task(task) for task in (follow(opened), state.jobs.sweep())]
+            yield
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await state.jobs.stop()
+            await state.batcher.stop()
 
     guards = [
         Middleware(Measured, metrics),
@@ -72,9 +77,10 @@ def create_app(settings: ServeSettings, indexes: Mapping[str, ServedIndex] | Non
         redoc_url=None,
     )
     app.include_router(api.router)
+    app.include_router(routes.api)
     app.include_router(health.router)
-    for pages in (quotes, index_page, photographs):
-        app.include_router(pages.router, include_in_schema=False)
+    for pages in (quotes.router, routes.pages, index_page.router, photographs.router):
+        app.include_router(pages, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), "static")
     for error in (PriceError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _tell)
@@ -84,6 +90,16 @@ def create_app(settings: ServeSettings, indexes: Mapping[str, ServedIndex] | Non
 def create_app_from_environment() -> FastAPI:
     """Make the application of a worker process."""
     return create_app(ServeSettings.from_environment())
+
+
+@contextmanager
+def jobs_folder(settings: ServeSettings) -> Iterator[Path]:
+    """Yield the folder of files to be priced: the one that all workers share, or one that goes with the application."""
+    if settings.jobs_dir is not None:
+        yield Path(settings.jobs_dir)
+        return
+    with tempfile.TemporaryDirectory(prefix="price-serve-") as folder:
+        yield Path(folder)
 
 
 async def follow(indexes: Mapping[str, ServedIndex]) -> None:

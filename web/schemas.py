@@ -151,6 +151,22 @@ class IndexOut(BaseModel):
     evaluation: dict[str, Any]
 
 
+class FileJobOut(BaseModel):
+    """A job that prices a file. `result` and `rejects` are addresses once its state is `done`."""
+
+    id: str
+    name: str
+    index: str
+    state: Literal["reading", "read", "pricing", "done", "refused", "cancelled"]
+    rows: int
+    rows_done: int
+    detail: str = Field(description="Why the file was refused; empty where it was not.")
+    reading: dict[str, Any] = Field(description="How the file was understood, as `price inspect --json`.")
+    counts: dict[str, Any]
+    result: str | None
+    rejects: str | None
+
+
 class ProblemOut(BaseModel):
     """A refusal, by RFC 9457."""
 

@@ -10,6 +10,7 @@ import resource
 import socket
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
@@ -41,9 +42,12 @@ def serve(settings: ServeSettings, workers: int, on_ready: Callable[[str], None]
     allow_many_files()
     start_log(items=settings.log_items)
     if workers > 1:
-        with tempfile.TemporaryDirectory(prefix="price-serve-") as figures:
-            os.environ[metrics.SHARED] = figures
-            settings.to_environment()
+        with tempfile.TemporaryDirectory(prefix="price-serve-") as shared:
+            figures, jobs = Path(shared) / "figures", Path(shared) / "jobs"
+            figures.mkdir()
+            jobs.mkdir()
+            os.environ[metrics.SHARED] = str(figures)
+            replace(settings, jobs_dir=str(jobs)).to_environment()
             on_ready(address)
             Multiprocess(_config(APPLICATION, workers), sockets=[listener]).run()
         return

@@ -10,6 +10,8 @@ from pathlib import Path
 from index.photographs.source import Photographs
 from index.storage.layout import photograph_cache
 from index.visible import visible
+from web.jobs.folder import JobFolders
+from web.jobs.runner import JobRunner
 from web.metrics import Metrics
 from web.pricing.batches import Batcher
 from web.pricing.indexes import ServedIndex
@@ -28,6 +30,7 @@ class Served:
     batcher: Batcher
     photographs: PhotographReader
     metrics: Metrics
+    jobs: JobRunner
     shown: Mapping[str, Photographs]  # photographs of the rows of an index, where there may be any
 
     def log_items(self, texts: Callable[[], Sequence[str]]) -> None:
@@ -37,12 +40,14 @@ class Served:
                 LOG.info("item: %s", visible(text))
 
 
-def served(settings: ServeSettings, indexes: Mapping[str, ServedIndex], metrics: Metrics) -> Served:
-    """Put together what serves open indexes."""
+def served(settings: ServeSettings, indexes: Mapping[str, ServedIndex], metrics: Metrics, jobs: Path) -> Served:
+    """Put together what serves open indexes; `jobs` is the folder of files to be priced."""
     web = Photographs(fetch_missing=True) if settings.allow_fetch else None
     shown = {name: photographs for name, index in indexes.items() if (photographs := _shown(settings, index))}
     batcher = Batcher(indexes, settings.limits, metrics)
-    return Served(settings, indexes, batcher, PhotographReader(settings.limits, web), metrics, shown)
+    return Served(
+        settings, indexes, batcher, PhotographReader(settings.limits, web), metrics, JobRunner(JobFolders(jobs)), shown
+    )
 
 
 def _shown(settings: ServeSettings, index: ServedIndex) -> Photographs | None:

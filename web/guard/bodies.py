@@ -15,6 +15,7 @@ from web.guard.hosts import SAFE
 from web.problems import Problem, as_json
 from web.settings import Limits
 
+FILE_SECONDS = 10  # times as long as another body, a file may take
 FILES = ("/v1/files", "/files")  # where a whole file is uploaded, to the disk
 
 
@@ -31,7 +32,7 @@ class BodyGuard:
         if scope["type"] != "http" or scope["path"] == "/healthz":
             await self.app(scope, receive, send)
             return
-        body = _Body(self, receive, self._most(scope))
+        body = _Body(self, receive, *self._most(scope))
         try:
             if scope["method"] in SAFE:  # their body is not looked at
                 body.end()
@@ -48,9 +49,11 @@ class BodyGuard:
             self._arriving -= body.counted
             self._working -= body.whole
 
-    def _most(self, scope: Scope) -> int:
-        whole_file = scope["path"] in FILES and scope["method"] == "POST"
-        return self.limits.file_bytes if whole_file else self.limits.body_bytes
+    def _most(self, scope: Scope) -> tuple[int, float]:
+        """Return the bytes and seconds that a body may take."""
+        if scope["path"] in FILES and scope["method"] == "POST":
+            return self.limits.file_bytes, FILE_SECONDS * self.limits.seconds
+        return self.limits.body_bytes, self.limits.seconds
 
     def take(self, count: int) -> None:
         """Count bytes that arrived; Problem where they are too many for all requests together."""
@@ -67,9 +70,9 @@ class BodyGuard:
 class _Body:
     """A body on its way."""
 
-    def __init__(self, guard: BodyGuard, receive: Receive, most: int) -> None:
+    def __init__(self, guard: BodyGuard, receive: Receive, most: int, seconds: float) -> None:
         self._guard, self._receive, self.most = guard, receive, most
-        self._ends = asyncio.get_running_loop().time() + guard.limits.seconds
+        self._ends = asyncio.get_running_loop().time() + seconds
         self.bytes = self.counted = 0
         self.whole = False
 
