@@ -126,11 +126,16 @@ def plain_settings(correction: CorrectionParameters) -> dict[str, float | None]:
 
 def plain_quote(quote: Quote, index: str, state: Served) -> dict[str, Any]:
     """Return a quote for JSON; a comparable's photograph by its address here, never by a path."""
-    document = asdict(quote)
-    for comparable in document["comparables"]:
-        shown = comparable["image"] and index in state.shown
-        comparable["image"] = photograph_address(index, comparable["item_id"]) if shown else None
-    return document
+    shows = index in state.shown
+    comparables = [
+        vars(row)
+        | {
+            "image": photograph_address(index, row.item_id) if shows and row.image else None,
+            "per_unit": row.per_unit and vars(row.per_unit),
+        }
+        for row in quote.comparables
+    ]
+    return vars(quote) | {"comparables": comparables, "per_unit": quote.per_unit and vars(quote.per_unit)}
 
 
 def photograph_address(index: str, item_id: str) -> str:

@@ -28,6 +28,7 @@ from web import api, health, problems
 from web.guard.bodies import BodyGuard
 from web.guard.headers import SafeHeaders
 from web.guard.hosts import HostGuard, own_names
+from web.guard.queues import QueueGuard
 from web.guard.tokens import TokenGuard
 from web.jobs import routes
 from web.metrics import Measured, Metrics
@@ -66,6 +67,7 @@ def create_app(settings: ServeSettings, indexes: Mapping[str, ServedIndex] | Non
         Middleware(HostGuard, own_names(settings.host, settings.hosts)),
         *([Middleware(TokenGuard, settings.token)] if settings.token else []),
         Middleware(BodyGuard, settings.limits),
+        Middleware(QueueGuard),
     ]
     app = FastAPI(
         title="price-engine",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +27,7 @@ from web.settings import ServeSettings
 
 APPLICATION = "web.app:create_app_from_environment"
 BACKLOG = 2048
+SWITCH = 0.001  # seconds until the thread that prices lets the one that answers run, a fifth of Python's own
 KEPT_OPEN = 30  # seconds that a connection without a request is kept
 LAST_ANSWERS = 30  # seconds for requests at work when the server ends
 
@@ -40,6 +42,7 @@ def serve(settings: ServeSettings, workers: int, on_ready: Callable[[str], None]
     listener = listen(settings.host, settings.port)
     address = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}"
     allow_many_files()
+    sys.setswitchinterval(SWITCH)
     start_log(items=settings.log_items)
     if workers > 1:
         with tempfile.TemporaryDirectory(prefix="price-serve-") as shared:

@@ -108,6 +108,7 @@ def main() -> None:
         show("three times that", loaded(server, 300, given.seconds, rate=3 * peak["a_second"]))
         gevent.sleep(BACK)
         show("5 s later, one client", loaded(server, 1, given.seconds / 2))
+    with serving(given.index) as server:
         show("soak", soaked(server, given.soak))
 
 

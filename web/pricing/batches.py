@@ -23,6 +23,7 @@ from web.problems import Busy, Problem
 from web.settings import Limits
 
 FIRST_GUESS = 0.05  # seconds an item takes, before any was measured
+GATHERING = 0.25  # share of the last batch's time that the next one waits to be as full
 SMOOTHING = 0.1  # share of the newest batch in what an item is held to take
 
 
@@ -69,6 +70,7 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, "pricing")
         self._task: asyncio.Task[None] | None = None
         self._seconds_an_item = FIRST_GUESS
+        self._last_requests, self._last_seconds = 0, 0.0
 
     def start(self) -> None:
         """Begin to price."""
@@ -85,9 +87,8 @@ class Batcher:
 
     async def price(self, manner: Manner, items: Sequence[Item], photographs: Mapping[str, Pixels]) -> Answer:
         """Price items together with those of others. Raises Busy, Problem and PriceError."""
-        if self._waiting and self._waiting + len(items) > self._limits.waiting_items:
-            self._metrics.refused.labels("queue full").inc()
-            raise Busy(self._waiting * self._seconds_an_item)
+        if busy := self.full(len(items)):
+            raise busy
         waiting = _Waiting(manner, items, photographs, asyncio.get_running_loop().create_future())
         waiting.ends = time.monotonic() + self._limits.seconds
         self._queue.append(waiting)
@@ -102,6 +103,13 @@ class Batcher:
         finally:
             self._count(-len(items))
 
+    def full(self, more: int = 1) -> Busy | None:
+        """Return the refusal of so many more items, None where there is room; where nothing waits, there always is."""
+        if not self._waiting or self._waiting + more <= self._limits.waiting_items:
+            return None
+        self._metrics.refused.labels("queue full").inc()
+        return Busy(self._waiting * self._seconds_an_item)
+
     def _count(self, items: int) -> None:
         self._waiting += items
         self._metrics.waiting.set(self._waiting)
@@ -109,12 +117,22 @@ class Batcher:
     async def _run(self) -> None:
         while True:
             await self._arrived.wait()
+            await self._gather()
             for manner, group in self._next():
                 began = time.monotonic()
                 outcomes = await self._outcomes(self.indexes[manner.index].pricer, manner, group)
                 for waiting, outcome in zip(group, outcomes, strict=True):
                     _tell(waiting.answered, outcome)
-                self._measure(sum(len(waiting.items) for waiting in group), time.monotonic() - began)
+                self._measure(group, time.monotonic() - began)
+
+    async def _gather(self) -> None:
+        """Wait a moment for as many as were answered together: most of them ask again, and a fuller batch costs less.
+
+        After a batch of one request there is no wait.
+        """
+        ends = time.monotonic() + GATHERING * self._last_seconds
+        while 1 < self._last_requests > len(self._queue) and time.monotonic() < ends:
+            await asyncio.sleep(0.001)
 
     async def _outcomes(self, pricer: Pricer, manner: Manner, group: Sequence[_Waiting]) -> list[Outcome]:
         """Price the items of all requests at once; where that fails, request by request, to find whose fault it is."""
@@ -141,7 +159,9 @@ class Batcher:
         batch.sort(key=lambda waiting: places[waiting.manner])
         return [(manner, list(group)) for manner, group in groupby(batch, key=lambda waiting: waiting.manner)]
 
-    def _measure(self, items: int, seconds: float) -> None:
+    def _measure(self, group: Sequence[_Waiting], seconds: float) -> None:
+        items = sum(len(waiting.items) for waiting in group)
+        self._last_requests, self._last_seconds = len(group), seconds
         self._seconds_an_item += SMOOTHING * (seconds / items - self._seconds_an_item)
         self._metrics.batch_items.observe(items)
         self._metrics.batch_seconds.observe(seconds)
