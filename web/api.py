@@ -35,6 +35,8 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         401: "A token is needed.",
         403: "From a page of another site.",
         404: "No such index, row or job.",
+        405: "This cannot be done here.",
+        409: "The job is not so far.",
         408: "Too slow to arrive.",
         413: "Too large.",
         421: "Not a name of this server.",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -120,10 +121,23 @@ async def follow(indexes: Mapping[str, ServedIndex]) -> None:
 
 async def _tell(request: Request, error: Exception) -> Response:
     problem = _of_form(error) if isinstance(error, RequestValidationError) else problems.problem_of(error)
+    if problem.status_code == 405:
+        problem.headers = {"Allow": ", ".join(allowed_methods(request))}
     if problems.for_program(request.scope) or "text/html" not in request.headers.get("accept", ""):
         return problems.as_json(problem)
     values = {"problem": problem, "title": HTTPStatus(problem.status_code).phrase}
     return page(request, "problem.html", values, status=problem.status_code, headers=problem.headers)
+
+
+def allowed_methods(request: Request) -> list[str]:
+    """List the methods of all routes of a path, of which the framework names those of the first."""
+    path = request.url.path
+    documented = [
+        methods
+        for template, methods in request.app.openapi()["paths"].items()
+        if re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", template), path)
+    ]
+    return sorted({method.upper() for methods in documented for method in methods}) or ["GET", "POST"]
 
 
 def _of_form(error: RequestValidationError) -> problems.Problem:

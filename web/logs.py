@@ -29,6 +29,7 @@ def start_log(*, items: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     form = "%(asctime)s %(levelname)s %(message)s"
     handler.setFormatter(logging.Formatter(form) if items else WordlessFormatter(form))
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it tells of what its callers refuse
     for name in ("price", "uvicorn"):
         log = logging.getLogger(name)
         log.handlers, log.propagate = [handler], False

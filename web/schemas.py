@@ -17,20 +17,27 @@ from web.settings import LONGEST_TEXT, MOST_FURTHER, MOST_ITEMS
 Text = Annotated[str, StringConstraints(max_length=LONGEST_TEXT)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 IndexName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+IndexField = Annotated[
+    str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$")
+]  # of a form: may be empty
 Positive = Annotated[FiniteFloat, Field(gt=0, le=1e9)]
 IMAGE = "A `data:` URL in base64 (JPEG, PNG, WebP or GIF), or, where the server fetches, an http(s) address."
 EXAMPLE: JsonDict = {"text": "Fauxberry Reserve Ground Coffee, Smoky Hazelnut, 12 oz (Pack of 2)"}
 
+WORDS_OR_IMAGE: list[JsonValue] = [
+    {"required": ["text"], "properties": {"text": {"pattern": r"\S"}}},
+    {"required": ["image"], "properties": {"image": {"type": "string"}}},
+]
 EXAMPLES: list[JsonValue] = [{"items": [EXAMPLE]}, {"items": [EXAMPLE], "k": 8, "band": 0.5}]
 
 
 class ItemToPrice(BaseModel):
     """An item to price: words, a photograph, or both."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE], "anyOf": WORDS_OR_IMAGE})
 
     text: Text = Field("", description="What the item is, as a shop would describe it.")
-    image: str | None = Field(None, description=IMAGE)
+    image: str | None = Field(None, description=IMAGE, json_schema_extra={"pattern": "^(https?://|data:)"})
     further: dict[Name, Text | FiniteFloat | None] = Field(
         default_factory=dict,
         max_length=MOST_FURTHER,
@@ -157,7 +164,7 @@ class FileJobOut(BaseModel):
     id: str
     name: str
     index: str
-    state: Literal["reading", "read", "pricing", "done", "refused", "cancelled"]
+    state: Literal["reading", "read", "pricing", "done", "refused"]
     rows: int
     rows_done: int
     detail: str = Field(description="Why the file was refused; empty where it was not.")

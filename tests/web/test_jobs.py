@@ -84,7 +84,7 @@ def test_a_file_that_is_refused_gets_one_sentence_with_its_own_name(
     told = upload(files, data, "mine.xlsx")
     assert told["state"] == "refused"
     assert told["detail"].endswith(".") and str(tmp_path) not in told["detail"]
-    assert files.get(f"/v1/files/{told['id']}/result").status_code == 404
+    assert files.get(f"/v1/files/{told['id']}/result").status_code == 409
     assert told["detail"].split("'")[0] in files.get(f"/files/{told['id']}").text.replace("&#39;", "'")
 
 
@@ -94,16 +94,25 @@ def test_nothing_but_a_name_of_ours_is_looked_for(job: str, files: httpx2.Client
     assert files.delete(f"/v1/files/{job}").status_code == 404
 
 
-def test_an_ended_job_is_removed_and_a_running_one_stopped(serve: Any, tmp_path: Path) -> None:
+def test_a_job_that_is_ended_is_gone_with_its_process_and_its_files(serve: Any, tmp_path: Path) -> None:
     """With the real process, which is ended."""
     with serve(jobs_dir=str(tmp_path)) as client:
         address = client.post("/v1/files", files={"file": ("a.csv", ITEMS)}).headers["location"]
         assert client.delete(address).status_code == 204
-        told = waited(lambda: client.get(address).json())
-        assert told["state"] == "cancelled"
-        assert [entry.name for entry in (tmp_path / told["id"]).iterdir()] == ["state.json"]
-        client.delete(address)
         assert client.get(address).status_code == 404
+        ends = time.monotonic() + 60
+        while any(tmp_path.iterdir()) and time.monotonic() < ends:
+            time.sleep(0.02)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_is_not_there_before_the_job_is_done_and_gone_when_it_is_ended(files: httpx2.Client) -> None:
+    page = files.post("/files", files={"file": ("a.csv", ITEMS)}).headers["location"]
+    assert files.get(f"/v1{page}/result").status_code == 409
+    assert "DELETE" in files.patch(f"/v1{page}").headers["allow"]
+    waited(lambda: files.get(f"/v1{page}").json())
+    assert files.delete(f"/v1{page}").status_code == 204
+    assert files.get(f"/v1{page}").status_code == 404
 
 
 def test_a_file_is_read_by_a_process_of_its_own_without_the_token(

@@ -19,9 +19,8 @@ from index.files import atomic_write
 KEPT = 3600.0  # seconds
 ID_BYTES = 16
 _ID = re.compile(r"[0-9a-f]{32}")
-READING, READ, PRICING, DONE, REFUSED, CANCELLED = "reading", "read", "pricing", "done", "refused", "cancelled"
+READING, READ, PRICING, DONE, REFUSED = "reading", "read", "pricing", "done", "refused"
 AT_WORK = frozenset({READING, PRICING})
-ENDED = frozenset({DONE, REFUSED, CANCELLED})
 
 
 @dataclass(frozen=True)
@@ -92,15 +91,6 @@ class JobFolder:
         self.write(state)
         return state
 
-    def empty(self, **changes: Any) -> None:
-        """Write the state with some of it changed, and remove all else."""
-        self.change(**changes)
-        for entry in self.folder.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry, ignore_errors=True)
-            elif entry != self._state:
-                entry.unlink(missing_ok=True)
-
 
 class JobFolders:
     """All jobs of a server."""
@@ -115,9 +105,9 @@ class JobFolders:
         return JobFolder(folder)
 
     def find(self, job_id: str) -> JobFolder | None:
-        """Find a job; None where there is none. Nothing but a name of ours is looked for."""
+        """Find a job; None where there is none, or it is to end. Nothing but a name of ours is looked for."""
         job = JobFolder(self.root / job_id)
-        return job if _ID.fullmatch(job_id) and job._state.is_file() else None
+        return job if _ID.fullmatch(job_id) and job._state.is_file() and not job.stop.exists() else None
 
     def count(self) -> int:
         """Count the jobs that are kept."""

@@ -12,11 +12,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 
 from web.api import REFUSALS, State, chosen_index
-from web.jobs.folder import AT_WORK, DONE, ENDED, PRICING, READ, JobFolder, JobState
+from web.jobs.folder import AT_WORK, DONE, PRICING, READ, JobFolder, JobState
 from web.jobs.runner import BLOCK
 from web.pages.templating import page
 from web.problems import Problem, problem_of
-from web.schemas import FileJobOut, IndexName
+from web.schemas import FileJobOut, IndexField
 from web.served import Served
 
 api = APIRouter(prefix="/v1/files", responses=REFUSALS)
@@ -27,10 +27,10 @@ LONGEST_NAME = 100  # characters shown of a file's name
 
 @api.post("", response_model=FileJobOut, status_code=202, summary="Price a file")
 async def post_file(
-    state: State, file: Annotated[UploadFile, File()], index: Annotated[IndexName | None, Form()] = None
+    state: State, file: Annotated[UploadFile, File()], index: Annotated[IndexField | None, Form()] = None
 ) -> Response:
     """Take a file of items (CSV, Excel, JSON, Parquet, exports of shops) and price it. The job is kept for an hour."""
-    job = await taken(state, file, index, then_price=True)
+    job = await taken(state, file, index or None, then_price=True)
     return JSONResponse(state_document(job), 202, headers={"Location": f"/v1/files/{job.id}"})
 
 
@@ -172,13 +172,14 @@ def rejects(job: JobFolder) -> Response:
 
 def _csv(path: Path, state: JobState, name: str) -> Response:
     if state.state != DONE or not path.exists():
-        raise Problem(404, f"The job is {state.state}: there is no such file of it.")
+        raise Problem(
+            409, f"There is no such file of the job, whose state is {state.state!r}: look again when it is done."
+        )
     return FileResponse(path, media_type="text/csv; charset=utf-8", filename=name)
 
 
 def end(job: JobFolder) -> None:
     """End a job: its files go at once where it has ended, else when its process has."""
-    if job.state().state in ENDED | {READ}:
+    job.stop.touch()
+    if job.state().state not in AT_WORK:
         shutil.rmtree(job.folder, ignore_errors=True)
-    else:
-        job.stop.touch()

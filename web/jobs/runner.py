@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
 
-from web.jobs.folder import CANCELLED, PRICING, REFUSED, JobFolder, JobFolders
+from web.jobs.folder import PRICING, REFUSED, JobFolder, JobFolders
 from web.problems import Problem
 from web.settings import TOKEN
 
@@ -62,7 +63,7 @@ class JobRunner:
             if not job.stop.exists():
                 await self._work(job)
         if job.stop.exists():
-            job.empty(state=CANCELLED)
+            await asyncio.to_thread(shutil.rmtree, job.folder, ignore_errors=True)
             return
         state = job.state()
         if state.state == PRICING and state.then_price:
