@@ -18,6 +18,7 @@ from commands.streams import show, tell
     "--index",
     "indexes",
     multiple=True,
+    type=click.Path(),  # whose variable's parts stand between colons, not blanks
     default=("price-index",),
     envvar="PRICE_INDEX",
     show_envvar=True,

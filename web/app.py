@@ -65,9 +65,9 @@ def create_app(settings: ServeSettings, indexes: Mapping[str, ServedIndex] | Non
     guards = [
         Middleware(Measured, metrics),
         Middleware(SafeHeaders),
+        Middleware(BodyGuard, settings.limits),
         Middleware(HostGuard, own_names(settings.host, settings.hosts)),
         *([Middleware(TokenGuard, settings.token)] if settings.token else []),
-        Middleware(BodyGuard, settings.limits),
         Middleware(QueueGuard),
     ]
     app = FastAPI(
@@ -111,11 +111,13 @@ async def follow(indexes: Mapping[str, ServedIndex]) -> None:
         await asyncio.sleep(LOOKED_EVERY)
         for index in indexes.values():
             before = index.trouble
-            newer = await asyncio.to_thread(index.newer)
-            if newer is not None:
+            (newer,) = await asyncio.gather(asyncio.to_thread(index.newer), return_exceptions=True)
+            if isinstance(newer, BaseException):  # of a library, in a file that no loader of ours refused
+                index.trouble = type(newer).__name__
+            elif newer is not None:
                 index.swap(*newer)
                 LOG.info("%s: %s answers now", index.name, index.generation)
-            elif index.trouble and index.trouble != before:
+            if index.trouble and index.trouble != before:
                 LOG.warning("%s: %s goes on: %s", index.name, index.generation, index.trouble)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from engine.lifecycle.update import remove_items
 from index.storage.generations import current_generation
@@ -49,3 +50,23 @@ def test_a_generation_that_cannot_be_opened_leaves_the_old_one_and_says_so(own_i
     (own_index / "CURRENT").write_text(f"{index.generation}\n", encoding="ascii")
     assert index.newer() is None
     assert index.trouble == ""
+
+
+def test_an_error_of_a_library_at_a_new_generation_does_not_end_the_following(
+    serve: Any, own_index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = ServedIndex.open("shop", str(own_index))
+    tries: list[int] = []
+
+    def newer(_: ServedIndex) -> None:
+        tries.append(1)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("web.app.LOOKED_EVERY", 0.01)
+    monkeypatch.setattr(ServedIndex, "newer", newer)
+    with serve(index=index) as client:
+        ends = time.monotonic() + 20
+        while len(tries) < 3 and time.monotonic() < ends:
+            time.sleep(0.01)
+        assert client.get("/v1/index").json()["newer"] == "ZeroDivisionError"
+    assert len(tries) >= 3

@@ -85,6 +85,13 @@ def test_without_the_token_nothing_is_told(authorization: str | None, shut: http
     assert shut.get("/healthz").status_code == shut.get("/readyz").status_code == 200
 
 
+def test_a_body_without_the_token_is_not_read_to_its_end(shut: httpx2.Client) -> None:
+    with raw(shut, POST % 1_000_000 + b"x") as connection:
+        answer = connection.recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 401")
+    assert b"connection: close" in answer.lower()
+
+
 def test_the_token_lets_in_as_bearer_and_as_password(shut: httpx2.Client) -> None:
     assert shut.get("/v1/index", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
     assert shut.get("/v1/index", auth=("anyone", TOKEN)).status_code == 200
