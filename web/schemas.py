@@ -17,9 +17,6 @@ from web.settings import LONGEST_TEXT, MOST_FURTHER, MOST_ITEMS
 Text = Annotated[str, StringConstraints(max_length=LONGEST_TEXT)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 IndexName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-IndexField = Annotated[
-    str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$")
-]  # of a form: may be empty
 Positive = Annotated[FiniteFloat, Field(gt=0, le=1e9)]
 IMAGE = "A `data:` URL in base64 (JPEG, PNG, WebP or GIF), or, where the server fetches, an http(s) address."
 EXAMPLE: JsonDict = {"text": "Fauxberry Reserve Ground Coffee, Smoky Hazelnut, 12 oz (Pack of 2)"}

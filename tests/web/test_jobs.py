@@ -148,3 +148,12 @@ def test_more_files_than_are_kept_are_turned_away(files: httpx2.Client, monkeypa
 def test_a_file_of_too_many_rows_is_refused(files: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "MOST_ROWS", 2)
     assert "3 rows" in upload(files, ITEMS)["detail"]
+
+
+def test_an_index_that_is_unknown_or_empty_is_refused_before_anything_is_kept(
+    files: httpx2.Client, tmp_path: Path
+) -> None:
+    for index, status in (("other", 404), ("", 422), ("../x", 422)):
+        answer = files.post("/v1/files", files={"file": ("a.csv", ITEMS)}, data={"index": index})
+        assert answer.status_code == status
+    assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,7 @@ from web.jobs.folder import AT_WORK, DONE, PRICING, READ, JobFolder, JobState
 from web.jobs.runner import BLOCK
 from web.pages.templating import page
 from web.problems import Problem, problem_of
-from web.schemas import FileJobOut, IndexField
+from web.schemas import FileJobOut, IndexName
 from web.served import Served
 
 api = APIRouter(prefix="/v1/files", responses=REFUSALS)
@@ -27,10 +27,15 @@ LONGEST_NAME = 100  # characters shown of a file's name
 
 @api.post("", response_model=FileJobOut, status_code=202, summary="Price a file")
 async def post_file(
-    state: State, file: Annotated[UploadFile, File()], index: Annotated[IndexField | None, Form()] = None
+    request: Request,
+    state: State,
+    file: Annotated[UploadFile, File()],
+    index: Annotated[IndexName | None, Form()] = None,
 ) -> Response:
     """Take a file of items (CSV, Excel, JSON, Parquet, exports of shops) and price it. The job is kept for an hour."""
-    job = await taken(state, file, index or None, then_price=True)
+    if (await request.form()).get("index") == "":  # which the framework takes for none
+        raise Problem(422, "index is empty: name an index, or leave it out.")
+    job = await taken(state, file, index, then_price=True)
     return JSONResponse(state_document(job), 202, headers={"Location": f"/v1/files/{job.id}"})
 
 
