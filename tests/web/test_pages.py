@@ -114,6 +114,9 @@ def test_the_page_of_the_index_shows_its_scores_and_coverage(client: httpx2.Clie
     evaluation = client.get("/v1/index").json()["evaluation"]
     assert f"{evaluation['smape']:.2f}" in page
     assert f"{100 * evaluation['coverage']:.1f} %" in page
+    for part in evaluation["by_confidence"]:
+        assert (f'<th scope="row">{part["confidence"]}</th>' in page) is bool(part["n"])
+    assert page.count("of the items") and all(f"{part['median_ape']:.1f} %" in page for part in evaluation["sureness"])
     assert f"{Pricer.open(shop.index).manifest.rows:,}" in page
 
 
