@@ -74,7 +74,7 @@ async def price_quotes(body: QuotesRequest, state: State) -> Response:
     index = chosen_index(state, body.index)
     state.log_items(lambda: [item.text for item in body.items])
     items, photographs = await with_photographs(state, body.items)
-    manner = Manner(index.name, body.answer, body.overrides())
+    manner = Manner(index.name, body.answer, body.overrides(), tuple(body.without), tuple(body.only))
     answer = await state.batcher.price(manner, items, photographs)
     return JSONResponse(
         {
@@ -137,7 +137,8 @@ def plain_quote(quote: Quote, index: str, state: Served) -> dict[str, Any]:
         }
         for row in quote.comparables
     ]
-    return vars(quote) | {"comparables": comparables, "per_unit": quote.per_unit and vars(quote.per_unit)}
+    per_unit, before = (value and vars(value) for value in (quote.per_unit, quote.before))
+    return vars(quote) | {"comparables": comparables, "per_unit": per_unit, "before": before}
 
 
 def photograph_address(index: str, item_id: str) -> str:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraint
 from pydantic.config import JsonDict
 from pydantic.types import JsonValue
 
+from engine.serving.arguing.selection import MOST_IDS
 from engine.settings.schema import MOST_ALPHA, MOST_NEIGHBOURS
 from web.settings import LONGEST_TEXT, MOST_FURTHER, MOST_ITEMS
 
@@ -69,6 +70,13 @@ class QuotesRequest(BaseModel):
     )
     answer: Literal["median", "mean"] = Field("median", description="The median of what an item may cost, or the mean.")
 
+    without: list[Name] = Field(
+        default_factory=list, max_length=MOST_IDS, description="Ids of comparables that are left out."
+    )
+    only: list[Name] = Field(
+        default_factory=list, max_length=MOST_IDS, description="Ids of comparables that are pinned: no other counts."
+    )
+
     def overrides(self) -> tuple[tuple[str, float], ...]:
         """Return what replaces the index's own parameters."""
         band = None if self.band is None else float(self.band)
@@ -96,6 +104,14 @@ class ComparableOut(BaseModel):
     per_unit: PerUnit | None
 
 
+class BeforeOut(BaseModel):
+    """A price by all comparables and all models."""
+
+    price: float
+    low: float
+    high: float
+
+
 class QuoteOut(BaseModel):
     """A price, its interval, how it came about, and the comparables behind it; as `price query --json`."""
 
@@ -108,6 +124,10 @@ class QuoteOut(BaseModel):
     comparables: list[ComparableOut]
     notes: list[str]
     per_unit: PerUnit | None
+    confidence: Literal["high", "medium", "low"]
+    within_20: float = Field(description="Share of such items that were within 20 % of their price.")
+    why: list[str] = Field(description="What makes the price no surer, the weightiest first.")
+    before: BeforeOut | None = Field(description="By all comparables, where some were left out or pinned.")
 
 
 class QuotesAnswer(BaseModel):

@@ -43,6 +43,19 @@ def test_a_quote_is_that_of_the_engine_with_what_it_rests_on(client: httpx2.Clie
     assert (answer["index"], answer["generation"], answer["settings"]["k"]) == ("shop", pricer.folder.name, 5)
 
 
+def test_comparables_are_left_out_and_pinned_and_the_price_before_stands_beside(client: httpx2.Client) -> None:
+    whole = quotes(client).json()["quotes"][0]
+    ids = [row["item_id"] for row in whole["comparables"]]
+    (less,) = quotes(client, without=ids[:1]).json()["quotes"]
+    (pinned,) = quotes(client, only=ids[:2]).json()["quotes"]
+    assert whole["before"] is None
+    assert less["before"]["price"] == pytest.approx(whole["price"], rel=1e-5)
+    assert ids[0] not in [row["item_id"] for row in less["comparables"]]
+    assert {row["item_id"] for row in pinned["comparables"]} == set(ids[:2])
+    assert "no row 'nobody'" in refused(quotes(client, without=["nobody"]), 422)
+    assert "left out as well" in refused(quotes(client, without=ids[:1], only=ids[:1]), 422)
+
+
 def test_many_items_are_priced_in_their_order(client: httpx2.Client) -> None:
     texts = ["Olive oil, 16.9 fl oz", TEXT, "Utility rope, 100 feet"]
     together = client.post("/v1/quotes", json={"items": [{"text": text} for text in texts]}).json()["quotes"]

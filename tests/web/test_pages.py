@@ -26,6 +26,8 @@ def test_the_page_of_an_item_shows_what_the_api_says(client: httpx2.Client) -> N
     assert shown_price(page) == money(quote["price"])
     for value in (quote["low"], quote["high"], quote["parts"]["blend"], quote["parts"]["stacker"]):
         assert money(value) in page
+    assert f"<b>{quote['confidence']}</b>" in page
+    assert all(f"<li>{reason}</li>" in unescape(page) for reason in quote["why"])
     assert page.count('<circle class="dot"') == len(quote["comparables"])
     assert page.count('<li class="card">') == min(24, len(quote["comparables"]))
     assert unescape(page).count(quote["comparables"][0]["name"]) == 2  # its card and its dot
@@ -47,6 +49,20 @@ def test_the_price_before_stays_visible_where_it_was_another(client: httpx2.Clie
     assert "<s>1,234.50</s>" in page
     price = shown_price(page)
     assert "<s>" not in client.get("/", params={"text": TEXT, "before": price}).text
+
+
+def test_switches_of_the_cards_leave_out_and_pin_and_can_be_taken_back(client: httpx2.Client) -> None:
+    (quote,) = client.post("/v1/quotes", json={"items": [{"text": TEXT}]}).json()["quotes"]
+    gone, pinned = (row["item_id"] for row in quote["comparables"][:2])
+    page = client.get("/", params={"text": TEXT, "without": gone}).text
+    assert re.search(rf'name="without" value="{gone}"[^>]* checked', page)
+    assert unescape(page).count(quote["comparables"][0]["name"]) == 1  # among those left out alone
+    assert f"<s>{money(quote['price'])}</s>" in page or shown_price(page) == money(quote["price"])
+    page = client.get("/", params={"text": TEXT, "only": pinned}).text
+    assert page.count('<li class="card">') == 1
+    assert re.search(rf'name="only" value="{pinned}"[^>]* checked', page)
+    link = re.search(r'href="(/\?text=[^"]+)"', page)
+    assert link and parse_qs(urlsplit(unescape(link[1])).query)["only"] == [pinned]
 
 
 def test_a_form_with_a_photograph_is_priced_by_it(client: httpx2.Client, shop: Any) -> None:
@@ -72,6 +88,7 @@ def test_words_of_an_item_are_text_wherever_they_stand(words: str, client: httpx
         ({"text": TEXT, "k": "0"}, "answer", "k is"),
         ({"text": TEXT, "alpha": "99"}, "answer", "alpha is 99.0"),
         ({"text": TEXT, "band": "nan"}, "answer", "band is"),
+        ({"text": TEXT, "without": "nobody"}, "answer", "no row"),
         ({"text": "t" * 20_001}, "text", "over 20,000 characters"),
         ({"text": TEXT, "set.colour": "red"}, "text", "no column"),
         ({"text": TEXT, "image": "/etc/hostname"}, "photograph", "paths are not read"),

@@ -46,6 +46,8 @@ class QuoteForm:
     further: Mapping[str, str] = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)  # k, band, lambda, alpha
     answer: str = "median"
+    without: tuple[str, ...] = ()  # ids of comparables that are left out
+    only: tuple[str, ...] = ()  # and of those that are pinned
     before: float | None = None  # the price that was shown before this one
 
     @property
@@ -68,7 +70,7 @@ class QuoteForm:
             given["k"] = round(given["k"])
         if "lambda" in given:
             given["decay"] = given.pop("lambda")
-        return Manner(index, self.answer, tuple(given.items()))
+        return Manner(index, self.answer, tuple(given.items()), self.without, self.only)
 
     def link(self, index: str, correction: CorrectionParameters) -> str:
         """Return the address that gives the same answer again, but for an upload."""
@@ -77,7 +79,8 @@ class QuoteForm:
         band = correction.band if math.isfinite(correction.band) else WIDEST
         fields |= {"k": str(correction.k), "band": repr(band)}
         fields |= {"lambda": repr(correction.decay), "alpha": repr(correction.alpha)}
-        return "/?" + urlencode({name: value for name, value in fields.items() if value})
+        chosen = [("without", item_id) for item_id in self.without] + [("only", item_id) for item_id in self.only]
+        return "/?" + urlencode([*((name, value) for name, value in fields.items() if value), *chosen])
 
 
 async def read_form(fields: QueryParams | FormData) -> QuoteForm:
@@ -100,8 +103,14 @@ async def read_form(fields: QueryParams | FormData) -> QuoteForm:
         further={name.removeprefix(SET): value for name, value in texts.items() if name.startswith(SET) and value},
         numbers=numbers,
         answer=answer,
+        without=_ids(fields, "without"),
+        only=_ids(fields, "only"),
         before=_number("before", texts["before"]) if texts.get("before") else None,
     )
+
+
+def _ids(fields: QueryParams | FormData, name: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value for value in fields.getlist(name) if isinstance(value, str) and value))
 
 
 def _number(name: str, text: str) -> float:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from engine.serving.pricer import Quote
+from engine.serving.stored_rows import stored_row
 from index.errors import PriceError
 from web.api import State, chosen_index, photograph_address, with_photographs
 from web.pages.forms import QuoteForm, read_form, sliders
@@ -28,6 +28,7 @@ from web.served import Served
 router = APIRouter()
 PART = "answer"
 MOST_CARDS = 24
+SAME = 0.005  # share by which a price is no other
 TEXT, PHOTOGRAPH, NUMBERS = "text", "photograph", "numbers"  # where on the page a mistake was made
 
 
@@ -90,7 +91,8 @@ async def _priced(state: Served, index: ServedIndex, form: QuoteForm) -> Answer:
 def _shown(state: Served, index: ServedIndex, form: QuoteForm, answer: Answer) -> dict[str, Any]:
     """Return what the page shows of an answer."""
     (quote,) = answer.quotes
-    before = form.before if form.before and abs(form.before - quote.price) > 0.005 * quote.price else None
+    last = form.before or (quote.before and quote.before.price)
+    before = last if last and abs(last - quote.price) > SAME * quote.price else None
     parts = dict(quote.parts)
     shift, blend, stacker = parts.pop("shift"), parts.pop("blend"), parts.pop("stacker", None)
     median = parts.pop("median", None)
@@ -106,10 +108,15 @@ def _shown(state: Served, index: ServedIndex, form: QuoteForm, answer: Answer) -
         "stacker": stacker,
         "shift": shift,
         "median": median,
-        "sureness": sureness(quote),
         "sliders": sliders(answer.correction, answer.pricer.correction),
         "link": form.link(index.name, answer.correction),
         "most_cards": MOST_CARDS,
+        "left_out": {item_id: _name_of(answer, item_id) for item_id in form.without},
+        "pinned_unseen": {
+            item_id: _name_of(answer, item_id)
+            for item_id in form.only
+            if item_id not in {row.item_id for row in quote.comparables[:MOST_CARDS]} | set(form.without)
+        },
         "photographs": {
             row.item_id: photograph_address(index.name, row.item_id)
             for row in quote.comparables[:MOST_CARDS]
@@ -118,13 +125,9 @@ def _shown(state: Served, index: ServedIndex, form: QuoteForm, answer: Answer) -
     }
 
 
-def sureness(quote: Quote) -> dict[str, Any] | None:
-    """Return how sure a quote is and why, where it says so."""
-    confidence = getattr(quote, "confidence", None)
-    if confidence is None:
-        return None
-    within = getattr(quote, "within_20", None)
-    return {"confidence": confidence, "within_20": within, "why": getattr(quote, "why", ())}
+def _name_of(answer: Answer, item_id: str) -> str:
+    row = stored_row(answer.pricer, item_id)
+    return row.name if row else item_id
 
 
 def _of_index(state: Served, index: ServedIndex) -> dict[str, Any]:
@@ -146,4 +149,10 @@ def _place_of(problem: Problem) -> str:
     words = problem.detail.lower()
     if any(word in words for word in ("photograph", "image")):
         return PHOTOGRAPH
-    return NUMBERS if words.startswith(("k is", "band is", "lambda is", "alpha is")) else TEXT
+    return (
+        NUMBERS
+        if words.startswith(
+            ("k is", "band is", "lambda is", "alpha is", "the index has no row", "every comp", "without ", "only ")
+        )
+        else TEXT
+    )

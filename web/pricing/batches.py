@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from engine.serving.pricer import Item, Pricer, Quote, with_overrides
+from engine.serving.pricer import Item, Pricer, Quote, Selection, with_overrides
 from engine.settings.schema import CorrectionParameters
 from web.metrics import Metrics
 from web.pricing.indexes import ServedIndex
@@ -33,7 +33,9 @@ class Manner:
 
     index: str
     answer: str
-    overrides: tuple[tuple[str, float], ...]  # k, band, decay, alpha in the place of the index's own
+    overrides: tuple[tuple[str, float], ...] = ()  # k, band, decay, alpha in the place of the index's own
+    without: tuple[str, ...] = ()  # ids of comparables that are left out
+    only: tuple[str, ...] = ()  # and of those that are pinned
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,13 @@ def _priced(pricer: Pricer, manner: Manner, group: Sequence[_Waiting]) -> list[A
     items = [item for waiting in group for item in waiting.items]
     pixels = {name: image for waiting in group for name, image in waiting.photographs.items()}
     quotes = iter(
-        pricer.price(items, correction=correction, photographs=GivenPhotographs(pixels), answer=manner.answer)
+        pricer.price(
+            items,
+            correction=correction,
+            photographs=GivenPhotographs(pixels),
+            answer=manner.answer,
+            selection=Selection(manner.without, manner.only),
+        )
     )
     return [Answer([next(quotes) for _ in waiting.items], pricer, correction) for waiting in group]
 
