@@ -99,14 +99,16 @@ def main() -> None:
     parser.add_argument("index", type=Path)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--soak", type=float, default=60)
+    parser.add_argument("--rounds", type=int, default=1, help="of all loads, for a machine that others use, too")
     given = parser.parse_args()
     show("in process", in_process(given.index, 100))
     with serving(given.index, "--most-waiting", "64") as server:
-        show("one client", loaded(server, 1, given.seconds))
-        peak = loaded(server, 16, given.seconds)
-        show("sixteen clients", peak)
-        show("three times that", loaded(server, 300, given.seconds, rate=3 * peak["a_second"]))
-        gevent.sleep(BACK)
+        for _ in range(given.rounds):
+            show("one client", loaded(server, 1, given.seconds))
+            peak = loaded(server, 16, given.seconds)
+            show("sixteen clients", peak)
+            show("three times that", loaded(server, 300, given.seconds, rate=3 * peak["a_second"]))
+            gevent.sleep(BACK)
         show("5 s later, one client", loaded(server, 1, given.seconds / 2))
     with serving(given.index) as server:
         show("soak", soaked(server, given.soak))

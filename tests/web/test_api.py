@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from engine.serving.pricer import Item, Pricer
+from engine.serving.pricer import Item, with_overrides
 from web.pricing.indexes import ServedIndex
 from web.settings import MOST_ITEMS
 
@@ -32,11 +32,8 @@ def without_images(quote: dict[str, Any]) -> dict[str, Any]:
     return {**quote, "comparables": [{**row, "image": None} for row in quote["comparables"]]}
 
 
-def test_a_quote_is_that_of_the_engine_with_what_it_rests_on(client: httpx2.Client, shop: Any) -> None:
-    answer = quotes(client, k=5).json()
-    pricer = Pricer.open(shop.index)
-    from engine.serving.pricer import with_overrides
-
+def test_a_quote_is_that_of_the_engine_with_what_it_rests_on(client: httpx2.Client, opened: ServedIndex) -> None:
+    answer, pricer = quotes(client, k=5).json(), opened.pricer
     (quote,) = pricer.price([Item(TEXT)], correction=with_overrides(pricer.correction, k=5))
     expected = json.loads(json.dumps(asdict(quote)))
     assert without_images(answer["quotes"][0]) == without_images(expected)
@@ -63,11 +60,13 @@ def test_many_items_are_priced_in_their_order(client: httpx2.Client) -> None:
     assert [quote["price"] for quote in together] == pytest.approx([quote["price"] for quote in alone], rel=1e-4)
 
 
-def test_a_photograph_comes_as_a_data_url_and_changes_the_price(client: httpx2.Client, shop: Any) -> None:
+def test_a_photograph_comes_as_a_data_url_and_changes_the_price(
+    client: httpx2.Client, shop: Any, opened: ServedIndex
+) -> None:
     image = "data:image/jpeg;base64," + base64.b64encode(shop.photograph.read_bytes()).decode()
     seen = client.post("/v1/quotes", json={"items": [{"text": TEXT, "image": image}]}).json()["quotes"][0]
     assert seen["price"] != quotes(client).json()["quotes"][0]["price"]
-    (quote,) = Pricer.open(shop.index).price([Item(TEXT, str(shop.photograph))])
+    (quote,) = opened.pricer.price([Item(TEXT, str(shop.photograph))])
     assert seen["price"] == pytest.approx(quote.price, rel=1e-5)
 
 

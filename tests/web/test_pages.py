@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
-from engine.serving.pricer import Pricer
 from index.visible import money
+from web.pricing.indexes import ServedIndex
 
 TEXT = "Fauxberry Reserve Ground Coffee, Smoky Hazelnut, 12 oz (Pack of 2)"
 
@@ -126,7 +126,7 @@ def test_a_part_of_the_page_is_the_answer_alone(client: httpx2.Client) -> None:
     assert "<html" not in part
 
 
-def test_the_page_of_the_index_shows_its_scores_and_coverage(client: httpx2.Client, shop: Any) -> None:
+def test_the_page_of_the_index_shows_its_scores_and_coverage(client: httpx2.Client, opened: ServedIndex) -> None:
     page = client.get("/index").text
     evaluation = client.get("/v1/index").json()["evaluation"]
     assert f"{evaluation['smape']:.2f}" in page
@@ -134,7 +134,7 @@ def test_the_page_of_the_index_shows_its_scores_and_coverage(client: httpx2.Clie
     for part in evaluation["by_confidence"]:
         assert (f'<th scope="row">{part["confidence"]}</th>' in page) is bool(part["n"])
     assert page.count("of the items") and all(f"{part['median_ape']:.1f} %" in page for part in evaluation["sureness"])
-    assert f"{Pricer.open(shop.index).manifest.rows:,}" in page
+    assert f"{opened.pricer.manifest.rows:,}" in page
 
 
 def test_the_page_of_the_api_names_every_route_of_its_document(client: httpx2.Client) -> None:
