@@ -6,7 +6,7 @@ import os
 
 import click
 
-from commands import catalogue, deciding, encoders, pricing, reading, scoring
+from commands import catalogue, deciding, encoders, pricing, reading, scoring, serving
 
 COMPLETE = "_PRICE_COMPLETE"  # set where a shell asks for completions
 
@@ -38,6 +38,7 @@ def price() -> None:
     price query "item text" --image X   price one item
     price predict items.csv -o out.csv  price a file of them
     price evaluate                      SMAPE of the index, out of fold
+    price serve                         a page and an API
 
     Results go to stdout, all else to stderr. Exit codes: 0 done, 1 a fault of ours, 2 usage, told before any data is
     looked at, 3 the data was refused, 4 the index is missing, damaged or of another format, 6 a download could not be
@@ -77,5 +78,6 @@ for command in (
     scoring.ablate_command,
     encoders.finetune_command,
     encoders.encoders_command,
+    serving.serve_command,
 ):
     price.add_command(command)

@@ -24,6 +24,11 @@ def visible(text: str) -> str:
     return "".join(character if place in kept else _shown(character) for place, character in enumerate(text))
 
 
+def money(amount: float) -> str:
+    """Format money with two decimals, or more for a price that two would show as zero."""
+    return f"{amount:,.2f}" if abs(amount) >= 0.1 or not amount else f"{amount:.2g}"
+
+
 def excerpt(cell: str) -> str:
     """Return what a message shows of a cell: no more than LONGEST_CELL characters of it, each visible."""
     return visible(cell if len(cell) <= LONGEST_CELL else cell[: LONGEST_CELL - 1] + "…")

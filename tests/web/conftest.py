@@ -1,0 +1,60 @@
+"""A real server on a loopback port, over the shop's index, and a client for it."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+
+from web.app import create_app
+from web.pricing.indexes import ServedIndex
+from web.serve import listen
+from web.settings import Limits, ServeSettings
+
+Serve = Callable[..., contextlib.AbstractContextManager[httpx2.Client]]
+
+
+@pytest.fixture(scope="session")
+def opened(shop: Any) -> ServedIndex:
+    """The shop's index, open once for all servers that do not follow it."""
+    return ServedIndex.open("shop", str(shop.index))
+
+
+@pytest.fixture(scope="session")
+def serve(shop: Any, opened: ServedIndex) -> Serve:
+    """`serve(limits, **settings)`: a client of a server of the shop's index."""
+
+    @contextlib.contextmanager
+    def start(limits: Limits | None = None, *, index: ServedIndex = opened, **given: Any) -> Iterator[httpx2.Client]:
+        settings = ServeSettings(
+            indexes=(("shop", str(index.folder)),), image_dir=str(shop.images), limits=limits or Limits(), **given
+        )
+        listener = listen("127.0.0.1", 0)
+        config = uvicorn.Config(create_app(settings, {"shop": index}), log_config=None, access_log=False, ws="none")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive()
+                time.sleep(0.01)
+            address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            with httpx2.Client(base_url=address, timeout=60, trust_env=False) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join()
+            listener.close()
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def client(serve: Serve) -> Iterator[httpx2.Client]:
+    """A client of a server with the usual settings."""
+    with serve() as client:
+        yield client

@@ -1,0 +1,159 @@
+"""Claims about files: they are read and priced outside the server, under names of ours, and told without our paths."""
+
+import csv
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from web.jobs import runner, work
+from web.jobs.folder import AT_WORK, DONE, READ, JobFolder, JobFolders, JobState
+
+ITEMS = b'sku,title\n1,Olive oil 16.9 fl oz\n2,"Utility rope, 100 feet"\n3,\n'
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs worked on in this process, which spares the imports of another."""
+    import asyncio
+
+    async def run(self: Any, job: JobFolder) -> None:
+        await asyncio.to_thread(work.work, job)
+
+    monkeypatch.setattr(runner.JobRunner, "_work", run)
+
+
+@pytest.fixture
+def files(serve: Callable[..., Any], here: None, tmp_path: Path) -> Iterator[httpx2.Client]:
+    with serve(jobs_dir=str(tmp_path)) as client:
+        yield client
+
+
+def waited(tell: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    ends = time.monotonic() + 60
+    while (told := tell())["state"] in AT_WORK and time.monotonic() < ends:
+        time.sleep(0.02)
+    return told
+
+
+def upload(client: httpx2.Client, data: bytes, name: str = "stock.csv") -> dict[str, Any]:
+    answer = client.post("/v1/files", files={"file": (name, data)})
+    assert answer.status_code == 202, answer.text
+    address = answer.headers["location"]
+    return waited(lambda: client.get(address).json())
+
+
+def test_a_file_is_priced_as_the_command_prices_it(files: httpx2.Client, price: Any, shop: Any, tmp_path: Path) -> None:
+    told = upload(files, ITEMS)
+    assert (told["state"], told["counts"]["priced"], told["counts"]["rejected"]) == ("done", 2, 1)
+    rows = list(csv.DictReader(io.StringIO(files.get(told["result"]).text)))
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "items.csv").write_bytes(ITEMS)
+    out = tmp_path / "own" / "out.csv"
+    assert price("predict", tmp_path / "own" / "items.csv", "-o", out, "--full", "--index", shop.index).code == 0
+    assert rows == list(csv.DictReader(io.StringIO(out.read_text(encoding="utf-8"))))
+    assert "no text" in files.get(told["rejects"]).text
+    assert "title" in json.dumps(told["reading"])
+    assert str(tmp_path) not in json.dumps(told)
+
+
+def test_the_pages_lead_from_a_file_to_its_prices_without_a_script(files: httpx2.Client) -> None:
+    sent = files.post("/files", files={"file": ("<b>stock</b>.csv", ITEMS)})
+    assert sent.status_code == 303
+    page = sent.headers["location"]
+    waited(lambda: {"state": "reading" if "being read" in files.get(page).text else "read"})
+    understood = files.get(page).text
+    assert "&lt;b&gt;stock" in understood and "<b>stock" not in understood
+    assert "Price 2 items" in understood and "title" in understood
+    assert files.post(page, data={"action": "price"}).status_code == 303
+    waited(lambda: {"state": "pricing" if "data-job" in files.get(page).text else "done"})
+    assert "Download the prices" in files.get(page).text
+    assert files.get(f"{page}/prices.csv").headers["content-disposition"].startswith("attachment")
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00\x01\x02" * 50, b"PK\x03\x04" + b"x" * 100])
+def test_a_file_that_is_refused_gets_one_sentence_with_its_own_name(
+    data: bytes, files: httpx2.Client, tmp_path: Path
+) -> None:
+    told = upload(files, data, "mine.xlsx")
+    assert told["state"] == "refused"
+    assert told["detail"].endswith(".") and str(tmp_path) not in told["detail"]
+    assert files.get(f"/v1/files/{told['id']}/result").status_code == 409
+    assert told["detail"].split("'")[0] in files.get(f"/files/{told['id']}").text.replace("&#39;", "'")
+
+
+@pytest.mark.parametrize("job", ["x", "0" * 32, "..", "%2e%2e", "a" * 300])
+def test_nothing_but_a_name_of_ours_is_looked_for(job: str, files: httpx2.Client) -> None:
+    assert files.get(f"/v1/files/{job}").status_code == 404
+    assert files.delete(f"/v1/files/{job}").status_code == 404
+
+
+def test_a_job_that_is_ended_is_gone_with_its_process_and_its_files(serve: Any, tmp_path: Path) -> None:
+    """With the real process, which is ended."""
+    with serve(jobs_dir=str(tmp_path)) as client:
+        address = client.post("/v1/files", files={"file": ("a.csv", ITEMS)}).headers["location"]
+        assert client.delete(address).status_code == 204
+        assert client.get(address).status_code == 404
+        ends = time.monotonic() + 60
+        while any(tmp_path.iterdir()) and time.monotonic() < ends:
+            time.sleep(0.02)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_is_not_there_before_the_job_is_done_and_gone_when_it_is_ended(files: httpx2.Client) -> None:
+    page = files.post("/files", files={"file": ("a.csv", ITEMS)}).headers["location"]
+    assert files.get(f"/v1{page}/result").status_code == 409
+    assert "DELETE" in files.patch(f"/v1{page}").headers["allow"]
+    waited(lambda: files.get(f"/v1{page}").json())
+    assert files.delete(f"/v1{page}").status_code == 204
+    assert files.get(f"/v1{page}").status_code == 404
+
+
+def test_a_file_is_read_by_a_process_of_its_own_without_the_token(
+    serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRICE_TOKEN", "a secret of many characters")
+    with serve(jobs_dir=str(tmp_path)) as client:
+        page = client.post("/files", files={"file": ("a.csv", ITEMS)}).headers["location"]
+        job = JobFolder(tmp_path / page.rpartition("/")[2])
+        waited(lambda: {"state": job.state().state})
+    assert (job.state().state, job.state().rows) == (READ, 3)
+
+
+def test_jobs_whose_hour_is_over_are_gone_and_those_at_work_are_not(tmp_path: Path) -> None:
+    folders = JobFolders(tmp_path)
+    kept, gone, at_work = folders.make(), folders.make(), folders.make()
+    for job in (kept, gone):
+        job.write(JobState("a", "shop", "x", state=DONE))
+    at_work.write(JobState("a", "shop", "x"))
+    for job in (gone, at_work):
+        os.utime(job.folder, (0, 0))
+    folders.sweep()
+    assert {path.name for path in tmp_path.iterdir()} == {kept.id, at_work.id}
+
+
+def test_more_files_than_are_kept_are_turned_away(files: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "MOST_JOBS", 0)
+    answer = files.post("/v1/files", files={"file": ("a.csv", ITEMS)})
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
+    assert "keeps" in files.post("/files", files={"file": ("a.csv", ITEMS)}).text
+
+
+def test_a_file_of_too_many_rows_is_refused(files: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "MOST_ROWS", 2)
+    assert "3 rows" in upload(files, ITEMS)["detail"]
+
+
+def test_an_index_that_is_unknown_or_empty_is_refused_before_anything_is_kept(
+    files: httpx2.Client, tmp_path: Path
+) -> None:
+    for index, status in (("other", 404), ("", 422), ("../x", 422)):
+        answer = files.post("/v1/files", files={"file": ("a.csv", ITEMS)}, data={"index": index})
+        assert answer.status_code == status
+    assert list(tmp_path.iterdir()) == []

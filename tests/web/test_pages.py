@@ -1,0 +1,157 @@
+"""Claims about the pages: they work without scripts, escape what they show, and say a mistake where it was made."""
+
+import re
+from html import unescape
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+import pytest
+
+from index.visible import money
+from web.pricing.indexes import ServedIndex
+
+TEXT = "Fauxberry Reserve Ground Coffee, Smoky Hazelnut, 12 oz (Pack of 2)"
+
+
+def shown_price(page: str) -> str:
+    match = re.search(r'class="amount">([\d.,e-]+)', page)
+    assert match, page
+    return match[1]
+
+
+def test_the_page_of_an_item_shows_what_the_api_says(client: httpx2.Client) -> None:
+    (quote,) = client.post("/v1/quotes", json={"items": [{"text": TEXT}]}).json()["quotes"]
+    page = client.get("/", params={"text": TEXT}).text
+    assert shown_price(page) == money(quote["price"])
+    for value in (quote["low"], quote["high"], quote["parts"]["blend"], quote["parts"]["stacker"]):
+        assert money(value) in page
+    assert f"<b>{quote['confidence']}</b>" in page
+    assert all(f"<li>{reason}</li>" in unescape(page) for reason in quote["why"])
+    assert page.count('<circle class="dot"') == len(quote["comparables"])
+    assert page.count('<li class="card">') == min(24, len(quote["comparables"]))
+    assert unescape(page).count(quote["comparables"][0]["name"]) == 2  # its card and its dot
+
+
+def test_its_link_gives_the_same_answer_again(client: httpx2.Client) -> None:
+    page = client.get("/", params={"text": TEXT, "k": "7", "band": "0.4", "lambda": "3", "alpha": "0.9"}).text
+    link = re.search(r'href="(/\?text=[^"]+)"', page)
+    assert link
+    address = unescape(link[1])
+    assert parse_qs(urlsplit(address).query)["k"] == ["7"]
+    again = client.get(address).text
+    assert shown_price(again) == shown_price(page)
+    assert again.count('<circle class="dot"') == page.count('<circle class="dot"') <= 7
+
+
+def test_the_price_before_stays_visible_where_it_was_another(client: httpx2.Client) -> None:
+    page = client.get("/", params={"text": TEXT, "before": "1234.5"}).text
+    assert "<s>1,234.50</s>" in page
+    price = shown_price(page)
+    assert "<s>" not in client.get("/", params={"text": TEXT, "before": price}).text
+
+
+def test_switches_of_the_cards_leave_out_and_pin_and_can_be_taken_back(client: httpx2.Client) -> None:
+    (quote,) = client.post("/v1/quotes", json={"items": [{"text": TEXT}]}).json()["quotes"]
+    gone, pinned = (row["item_id"] for row in quote["comparables"][:2])
+    page = client.get("/", params={"text": TEXT, "without": gone}).text
+    assert re.search(rf'name="without" value="{gone}"[^>]* checked', page)
+    assert unescape(page).count(quote["comparables"][0]["name"]) == 1  # among those left out alone
+    assert f"<s>{money(quote['price'])}</s>" in page or shown_price(page) == money(quote["price"])
+    page = client.get("/", params={"text": TEXT, "only": pinned}).text
+    assert page.count('<li class="card">') == 1
+    assert re.search(rf'name="only" value="{pinned}"[^>]* checked', page)
+    link = re.search(r'href="(/\?text=[^"]+)"', page)
+    assert link and parse_qs(urlsplit(unescape(link[1])).query)["only"] == [pinned]
+
+
+def test_a_form_with_a_photograph_is_priced_by_it(client: httpx2.Client, shop: Any) -> None:
+    by_words = client.post("/", data={"text": TEXT}).text
+    files = {"photograph": ("tea.jpg", shop.photograph.read_bytes(), "image/jpeg")}
+    by_both = client.post("/", data={"text": TEXT}, files=files).text
+    alone = client.post("/", data={"text": ""}, files=files)
+    assert shown_price(by_words) != shown_price(by_both)
+    assert alone.status_code == 200 and "without the photograph tea.jpg" in alone.text
+
+
+@pytest.mark.parametrize("words", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "\u202eevil\x1b[31m"])
+def test_words_of_an_item_are_text_wherever_they_stand(words: str, client: httpx2.Client) -> None:
+    page = client.get("/", params={"text": words, "set.brand": words}, headers={"Accept": "text/html"})
+    ours = re.sub(r"<textarea.*?</textarea>", "", page.text, flags=re.DOTALL)
+    assert "<script>" not in page.text and "<img src=x" not in page.text
+    assert "\u202e" not in ours and "\x1b" not in ours
+
+
+@pytest.mark.parametrize(
+    ("fields", "place", "sentence"),
+    [
+        ({"text": TEXT, "k": "0"}, "answer", "k is"),
+        ({"text": TEXT, "alpha": "99"}, "answer", "alpha is 99.0"),
+        ({"text": TEXT, "band": "nan"}, "answer", "band is"),
+        ({"text": TEXT, "without": "nobody"}, "answer", "no row"),
+        ({"text": "t" * 20_001}, "text", "over 20,000 characters"),
+        ({"text": TEXT, "set.colour": "red"}, "text", "no column"),
+        ({"text": TEXT, "image": "/etc/hostname"}, "photograph", "paths are not read"),
+    ],
+)
+def test_a_mistake_is_told_where_it_was_made(
+    fields: dict[str, str], place: str, sentence: str, client: httpx2.Client
+) -> None:
+    answer = client.get("/", params=fields, headers={"Sec-Fetch-Site": "same-origin"})
+    assert answer.status_code == 422
+    alert = re.search(r'role="alert">([^<]*)', answer.text)
+    assert alert and sentence in unescape(alert[1])
+    before = answer.text[: alert.start()]
+    assert re.findall(r'id="(answer|text|photograph)"', before)[-1] == place
+
+
+def test_an_upload_that_is_no_photograph_is_told_beside_its_field(client: httpx2.Client) -> None:
+    answer = client.post("/", data={"text": TEXT}, files={"photograph": ("x.jpg", b"words", "image/jpeg")})
+    assert answer.status_code == 422
+    assert re.search(r'id="photograph"[^>]* aria-invalid="true"', answer.text)
+    assert "not an image" in answer.text
+
+
+def test_a_link_on_a_page_of_another_site_lets_nothing_be_fetched(serve: Any) -> None:
+    with serve(allow_fetch=True) as client:
+        fields = {"text": TEXT, "image": "http://127.0.0.1:1/x.png"}
+        own = client.get("/", params=fields, headers={"Sec-Fetch-Site": "same-origin"})
+        foreign = client.get("/", params=fields, headers={"Sec-Fetch-Site": "cross-site"})
+    assert (own.status_code, foreign.status_code) == (422, 200)
+
+
+def test_a_part_of_the_page_is_the_answer_alone(client: httpx2.Client) -> None:
+    part = client.get("/", params={"text": TEXT, "part": "answer"}).text
+    assert part.lstrip().startswith('<section id="answer"')
+    assert "<html" not in part
+
+
+def test_the_page_of_the_index_shows_its_scores_and_coverage(client: httpx2.Client, opened: ServedIndex) -> None:
+    page = client.get("/index").text
+    evaluation = client.get("/v1/index").json()["evaluation"]
+    assert f"{evaluation['smape']:.2f}" in page
+    assert f"{100 * evaluation['coverage']:.1f} %" in page
+    for part in evaluation["by_confidence"]:
+        assert (f'<th scope="row">{part["confidence"]}</th>' in page) is bool(part["n"])
+    assert page.count("of the items") and all(f"{part['median_ape']:.1f} %" in page for part in evaluation["sureness"])
+    assert f"{opened.pricer.manifest.rows:,}" in page
+
+
+def test_the_page_of_the_api_names_every_route_of_its_document(client: httpx2.Client) -> None:
+    page, document = client.get("/docs").text, client.get("/openapi.json").json()
+    assert all(f"{method.upper()} {path}" in page for path, methods in document["paths"].items() for method in methods)
+
+
+@pytest.mark.parametrize("path", ["/", f"/?text={TEXT}", "/index", "/docs", "/nothing"])
+def test_a_page_takes_nothing_from_elsewhere_and_has_no_script_of_its_own(path: str, client: httpx2.Client) -> None:
+    page = client.get(path, headers={"Accept": "text/html"}).text
+    assert re.findall(r"<script(?![^>]* src=)", page) == []
+    assert re.findall(r"\s(?:style|on\w+)=", page) == []
+    sources = re.findall(r'(?:src|href|action)="([^"]+)"', page)
+    assert [source for source in sources if not source.startswith(("/", "#"))] == []
+
+
+def test_the_page_is_light(client: httpx2.Client) -> None:
+    page = client.get("/", params={"text": TEXT})
+    parts = [client.get(path) for path in ("/static/page.css", "/static/page.js", "/static/icon.svg")]
+    assert sum(len(part.content) for part in (page, *parts)) < 150_000

@@ -1,0 +1,166 @@
+"""The API under /v1: quotes, the index, and a row of it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote as quoted
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from engine.evaluation.report import read_report
+from engine.serving.pricer import Item, Quote
+from engine.serving.stored_rows import stored_row
+from web.json_bodies import StrictRoute
+from web.pricing.batches import Manner
+from web.problems import MEDIA_TYPE, Problem
+from web.schemas import IndexName, IndexOut, ItemToPrice, ProblemOut, QuotesAnswer, QuotesRequest, RowOut
+from web.served import Served
+
+if TYPE_CHECKING:
+    from engine.settings.schema import CorrectionParameters
+    from web.pricing.indexes import ServedIndex
+    from web.pricing.photographs import Pixels
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ProblemOut, "description": what, "content": {MEDIA_TYPE: {}}}
+    for status, what in {
+        400: "No JSON, or nothing that can be read.",
+        401: "A token is needed.",
+        403: "From a page of another site.",
+        404: "No such index, row or job.",
+        405: "This cannot be done here.",
+        409: "The job is not so far.",
+        408: "Too slow to arrive.",
+        413: "Too large.",
+        421: "Not a name of this server.",
+        422: "What cannot be priced, with a sentence that says why.",
+        429: "Full: try again after Retry-After.",
+        503: "The index or an encoder cannot be used now.",
+    }.items()
+}
+router = APIRouter(prefix="/v1", route_class=StrictRoute, responses=REFUSALS)
+
+
+def served(request: Request) -> Served:
+    """Return what the application serves."""
+    state: Served = request.app.state.served
+    return state
+
+
+State = Annotated[Served, Depends(served)]
+
+
+def chosen_index(state: Served, name: str | None) -> ServedIndex:
+    """Return an index by its name, the first where none is given. Problem for an unknown one."""
+    if name is None:
+        return state.indexes[state.settings.default_index]
+    if name not in state.indexes:
+        known = ", ".join(state.indexes)
+        raise Problem(404, f"There is no index {name!r:.60} here: name one of {known}.")
+    return state.indexes[name]
+
+
+@router.post("/quotes", response_model=QuotesAnswer, summary="Price items")
+async def price_quotes(body: QuotesRequest, state: State) -> Response:
+    """Price up to 100 items by one generation of an index. Requests that arrive together are priced together."""
+    began = time.monotonic()
+    index = chosen_index(state, body.index)
+    state.log_items(lambda: [item.text for item in body.items])
+    items, photographs = await with_photographs(state, body.items)
+    manner = Manner(index.name, body.answer, body.overrides(), tuple(body.without), tuple(body.only))
+    answer = await state.batcher.price(manner, items, photographs)
+    return JSONResponse(
+        {
+            **head(index.name, answer.pricer),
+            "coverage": answer.pricer.settings.coverage,
+            "settings": plain_settings(answer.correction),
+            "seconds": time.monotonic() - began,
+            "quotes": [plain_quote(quote, index.name, state) for quote in answer.quotes],
+        }
+    )
+
+
+@router.get("/index", response_model=IndexOut, summary="What an index holds")
+async def get_index(state: State, index: IndexName | None = None) -> Response:
+    """Say what an index holds, how it was made, and how good it is."""
+    return JSONResponse(await asyncio.to_thread(describe_index, state, chosen_index(state, index)))
+
+
+@router.get("/comparables/{item_id}", response_model=RowOut, summary="A row of the catalogue")
+async def get_comparable(item_id: str, state: State, index: IndexName | None = None) -> Response:
+    """Say what an index knows of a row by its id."""
+    chosen = chosen_index(state, index)
+    pricer = chosen.pricer
+    row = await asyncio.to_thread(stored_row, pricer, item_id)
+    if row is None:
+        raise Problem(404, f"The index {chosen.name} has no row {item_id!r:.60}: check the id.")
+    image = photograph_address(chosen.name, row.item_id) if row.image and chosen.name in state.shown else None
+    return JSONResponse({**head(chosen.name, pricer), **asdict(row), "image": image})
+
+
+async def with_photographs(state: Served, items: list[ItemToPrice]) -> tuple[list[Item], dict[str, Pixels]]:
+    """Return the items with references to their photographs, and the pixels by reference. Raises Problem."""
+    images = list(dict.fromkeys(item.image for item in items if item.image and item.image.strip()))
+    read = dict(zip(images, await asyncio.gather(*map(state.photographs.read, images)), strict=True))
+    return (
+        [Item(item.text, read[item.image][0] if item.image in read else None, item.further) for item in items],
+        dict(read.values()),
+    )
+
+
+def head(name: str, pricer: Any) -> dict[str, str]:
+    """Return what an answer says of the index that it rests on."""
+    return {"index": name, "generation": pricer.folder.name, "currency": pricer.manifest.currency}
+
+
+def plain_settings(correction: CorrectionParameters) -> dict[str, float | None]:
+    """Return the parameters of the correction for JSON, which knows no infinity."""
+    band = correction.band if math.isfinite(correction.band) else None
+    return {"k": correction.k, "band": band, "lambda": correction.decay, "alpha": correction.alpha}
+
+
+def plain_quote(quote: Quote, index: str, state: Served) -> dict[str, Any]:
+    """Return a quote for JSON; a comparable's photograph by its address here, never by a path."""
+    shows = index in state.shown
+    comparables = [
+        vars(row)
+        | {
+            "image": photograph_address(index, row.item_id) if shows and row.image else None,
+            "per_unit": row.per_unit and vars(row.per_unit),
+        }
+        for row in quote.comparables
+    ]
+    per_unit, before = (value and vars(value) for value in (quote.per_unit, quote.before))
+    return vars(quote) | {"comparables": comparables, "per_unit": per_unit, "before": before}
+
+
+def photograph_address(index: str, item_id: str) -> str:
+    """Return where this server shows the photograph of a row."""
+    return f"/photographs/{index}?id={quoted(item_id, safe='')}"
+
+
+def describe_index(state: Served, index: ServedIndex) -> Mapping[str, Any]:
+    """Return what an index holds, for JSON. IndexUnusable where its report cannot be read."""
+    pricer = index.pricer
+    manifest = pricer.manifest
+    return {
+        **head(index.name, pricer),
+        "created": manifest.created,
+        "rows": len(pricer.reference.log_price),
+        "rejected": manifest.rejected,
+        "encoders": list(dict.fromkeys(record.name for record in manifest.encoders)),
+        "members": list(pricer.settings.members),
+        "further": list(manifest.further),
+        "settings": plain_settings(pricer.correction),
+        "coverage": pricer.settings.coverage,
+        "indexes": list(state.indexes),
+        "newer": index.trouble,
+        "evaluation": read_report(pricer.folder),
+    }

@@ -1,0 +1,1 @@
+"""Jobs: whole files that are read and priced by a process of their own, under names of ours."""

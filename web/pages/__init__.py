@@ -1,0 +1,1 @@
+"""Pages for a browser: plain HTML made here, which works without scripts."""

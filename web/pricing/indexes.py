@@ -1,0 +1,74 @@
+"""Indexes that are served: each open once, and opened again when a new generation has taken its place.
+
+The new generation is opened and tried beside the old one, which answers meanwhile. Whoever prices takes the open pricer
+once for a batch, so that no batch is of two generations.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.serving.pricer import Item, Pricer
+from engine.serving.stored_rows import finds_a_row_of_its_own
+from index.errors import PriceError
+from index.storage.generations import current_generation
+
+TRIED_AGAIN = 30.0  # seconds after which a generation that could not be opened is tried again
+WARMING = Item("An item to open the encoders with, 12 oz (pack of 2)")
+
+
+@dataclass
+class ServedIndex:
+    """An open index by its name. The attributes may be read from any thread."""
+
+    name: str
+    folder: Path
+    pricer: Pricer
+    ready: bool  # whether a row of the index found itself when it was opened
+    trouble: str = ""  # why a newer generation is not served
+    swaps: int = 0
+    _refused: str = ""  # the generation that could not be opened
+    _tried: float = field(default=0.0)
+
+    @classmethod
+    def open(cls, name: str, folder: str) -> ServedIndex:
+        """Open the current generation. Raises IndexUnusable."""
+        pricer, ready = opened(Path(folder))
+        return cls(name, Path(folder), pricer, ready)
+
+    @property
+    def generation(self) -> str:
+        """Name of the generation that answers."""
+        return self.pricer.folder.name
+
+    def newer(self) -> tuple[Pricer, bool] | None:
+        """Open the generation that is current where it is not the one that answers; None where there is none.
+
+        For a thread of its own: it takes seconds. What cannot be opened is told in `trouble` and tried again later.
+        """
+        try:
+            current = current_generation(self.folder).name
+            if current == self.generation:
+                self.trouble = ""
+                return None
+            if current == self._refused and time.monotonic() - self._tried < TRIED_AGAIN:
+                return None
+            self._refused, self._tried = current, time.monotonic()
+            return opened(self.folder)
+        except (PriceError, OSError) as error:
+            self.trouble = f"{error}"
+            return None
+
+    def swap(self, pricer: Pricer, ready: bool) -> None:
+        """Let another generation answer from the next batch on."""
+        self.pricer, self.ready, self.trouble, self._refused = pricer, ready, "", ""
+        self.swaps += 1
+
+
+def opened(folder: Path) -> tuple[Pricer, bool]:
+    """Return an open pricer that has priced an item, so that the first to ask does not wait for encoders."""
+    pricer = Pricer.open(folder)
+    pricer.price([WARMING])
+    return pricer, finds_a_row_of_its_own(pricer)
