@@ -31,7 +31,7 @@ from engine.serving.audit.held_out import held_out_prices
 from engine.serving.audit.reasons import severity
 from engine.serving.pricer import Pricer
 from engine.serving.scorable import ScorableRows, open_scorable_rows, scorable_rows
-from index.storage.generations import lease_current
+from index.storage.generations import lease_generation
 from index.storage.items_table import ItemStore
 
 SHARE = 0.02
@@ -126,7 +126,7 @@ def simpler_scores(rows: ScorableRows, unit: np.ndarray) -> dict[str, np.ndarray
 def score(folder: Path) -> None:
     """Score the audit of the spoiled catalogue's index, and print what it finds."""
     faults = {row["item_id"]: row for row in measure.read_csv(folder / "faults.csv")}
-    lease = lease_current(folder / "index")
+    lease = lease_generation(folder / "index")
     pricer, rows = Pricer(lease.folder), scorable_rows(lease)
     items = ItemStore.open(rows.folder).items(["item_id", "unit"]).take(rows.number)
     ids = items["item_id"].to_pylist()

@@ -1,6 +1,7 @@
 """Claims about a review: a row for every line, what is most at stake first, readable by others, inert, resumable."""
 
 import csv
+import gc
 import math
 import re
 from collections.abc import Iterator
@@ -215,6 +216,7 @@ def test_more_rows_than_a_sheet_holds_go_on_further_sheets(tmp_path: Path) -> No
 def test_a_workbook_that_the_disk_refuses_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nowhere"):
         write_workbook(tmp_path / "nowhere" / "r.xlsx", listing(1), tmp_path / "scratch")
+    gc.collect()  # what is left open is told here, and not in the next test
     assert not (tmp_path / "scratch").exists()
 
 
