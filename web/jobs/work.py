@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engine.serving.price_file import FULL, PriceFileSettings, price_file
+from engine.serving.price_file import price_file
+from engine.serving.price_file_job import FULL, PriceFileSettings
 from index.catalogue.inspection import Inspection, examples, inspect_file
 from index.catalogue.settings import FOUND
 from index.errors import DataRefused, PriceError
