@@ -58,9 +58,11 @@ from index.storage.manifest import Manifest, read_manifest
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    from threadpoolctl import ThreadpoolController
 
     from index.photographs.fingerprints import Fingerprints
 
+FEW_ITEMS = 4
 __all__ = ["Comparable", "Item", "Pricer", "Quote", "Selection"]
 
 
@@ -271,29 +273,30 @@ class Pricer:
         """
         require_answer(answer)
         selected = selection.rows(self.folder, self.manifest, self.reference) if selection else None
-        features = self.features(items, photographs, cache=cache, on_progress=on_progress)
-        priced = np.array(
-            [
-                bool(text.strip()) or why is None
-                for text, why in zip(items["text"].to_pylist(), features.absent, strict=True)
-            ],
-            bool,
-        )
-        if not priced.any():
-            return PricedItems(priced, features, None)
-        on_progress("models", 0, None)
-        inputs, search_vectors = features.inputs, features.search_vectors
-        if not priced.all():
-            inputs, search_vectors = inputs.take(np.flatnonzero(priced)), search_vectors[priced]
-        with self._limited():
-            estimate, before = self.model.estimate(inputs, search_vectors, correction, answer=answer), None
-            if selected:
-                before = estimate
-                members = estimate.base.members if selected.fold is None else None
-                estimate = self.model.estimate(
-                    inputs, search_vectors, correction, answer=answer, selected=selected, members=members
-                )
-        return PricedItems(priced, features, estimate, before)
+        with self._one_thread(items.num_rows):
+            features = self.features(items, photographs, cache=cache, on_progress=on_progress)
+            priced = np.array(
+                [
+                    bool(text.strip()) or why is None
+                    for text, why in zip(items["text"].to_pylist(), features.absent, strict=True)
+                ],
+                bool,
+            )
+            if not priced.any():
+                return PricedItems(priced, features, None)
+            on_progress("models", 0, None)
+            inputs, search_vectors = features.inputs, features.search_vectors
+            if not priced.all():
+                inputs, search_vectors = inputs.take(np.flatnonzero(priced)), search_vectors[priced]
+            with self._limited():
+                estimate, before = self.model.estimate(inputs, search_vectors, correction, answer=answer), None
+                if selected:
+                    before = estimate
+                    members = estimate.base.members if selected.fold is None else None
+                    estimate = self.model.estimate(
+                        inputs, search_vectors, correction, answer=answer, selected=selected, members=members
+                    )
+            return PricedItems(priced, features, estimate, before)
 
     def features(
         self,
@@ -315,11 +318,19 @@ class Pricer:
             inputs = make_inputs(items, vectors)
             return ItemFeatures(vectors, absent, inputs, self.search_vectorizer.vectors(inputs))
 
+    def _one_thread(self, items: int) -> AbstractContextManager[object]:
+        """A context in which few items are priced on one thread: several wait for each other longer than they work."""
+        return self._pools.limit(limits=1) if items <= FEW_ITEMS else nullcontext()
+
+    @cached_property
+    def _pools(self) -> ThreadpoolController:
+        from threadpoolctl import ThreadpoolController
+
+        return ThreadpoolController()  # of the libraries that are loaded: with the models, all are
+
     def _limited(self) -> AbstractContextManager[object]:
         """A context in which matrix products run on so many threads."""
         if self._threads is None:
             return nullcontext()
-        from threadpoolctl import threadpool_limits
-
-        limits: AbstractContextManager[object] = threadpool_limits(self._threads, "blas")
+        limits: AbstractContextManager[object] = self._pools.limit(limits=self._threads, user_api="blas")
         return limits
