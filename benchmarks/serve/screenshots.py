@@ -57,7 +57,7 @@ def _job(page: Any, address: str) -> str:
     page.goto(f"{address}/files")
     file = {"name": "stock.csv", "mimeType": "text/csv", "buffer": "\n".join(lines).encode()}
     page.locator("#file").set_input_files(file)
-    page.get_by_role("button").click()
+    page.get_by_role("button", name="See how").click()
     page.get_by_role("button", name="Price").wait_for(timeout=60_000)
     return str(page.url).removeprefix(address)
 

@@ -40,6 +40,12 @@ class Server:
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
     @property
+    def cpu_seconds(self) -> float:
+        """CPU seconds that the server has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
     def open_files(self) -> int:
         """Count of open files, sockets included."""
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
