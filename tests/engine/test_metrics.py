@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from engine import metrics
-from engine.metrics import bootstrap, coverage, median_ape, paired_bootstrap, r_squared, row_smape, smape
+from engine.metrics import (
+    bootstrap,
+    coverage,
+    interval_score,
+    median_ape,
+    paired_bootstrap,
+    r_squared,
+    row_smape,
+    smape,
+)
 
 
 def test_smape_is_the_full_definition():
@@ -147,3 +156,19 @@ def test_groups_and_pairs_of_another_length_are_our_mistake():
         bootstrap([1.0, 2.0], groups=[1], seed=0)
     with pytest.raises(AssertionError):
         paired_bootstrap([1.0, 2.0], [1.0], seed=0)
+
+
+def test_the_interval_score_is_the_width_and_for_what_lies_outside_ten_times_how_far():
+    low, high = np.array([1.0, 1.0, 1.0, 1.0]), np.array([2.0, 2.0, 3.0, 1.0])
+    values = np.array([1.5, 2.3, 0.9, 1.0])  # inside; above by 0.3; below by 0.1; on a point
+    assert interval_score(values, low, high, 0.8) == pytest.approx((1 + (1 + 3) + (2 + 1) + 0) / 4)
+    assert interval_score(values[:2], low[:2], high[:2], 0.5) == pytest.approx((1 + (1 + 4 * 0.3)) / 2)
+
+
+def test_no_interval_scores_better_on_average_than_the_quantiles():
+    values = np.random.default_rng(0).normal(size=4000)
+    least, most = np.quantile(values, [0.1, 0.9])
+    best = interval_score(values, np.full(4000, least), np.full(4000, most), 0.8)
+    for wider in (-0.3, 0.3):
+        other = interval_score(values, np.full(4000, least - wider), np.full(4000, most + wider), 0.8)
+        assert best < other

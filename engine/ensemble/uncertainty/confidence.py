@@ -62,11 +62,12 @@ class WithinShare:
         within = np.abs(np.expm1(-error)) <= CLOSE
         weight = np.ones(len(error)) if age_weight is None else age_weight
         steps = np.array_split(np.argsort(expected, kind="stable"), np.clip(len(error) // LEAST_ROWS, 1, MOST_STEPS))
-        middle = [float(np.median(expected[rows])) for rows in steps]
-        shares = [np.average(within[rows], weights=weight[rows]) for rows in steps]
-        counts = [weight[rows].sum() for rows in steps]
-        fitted = isotonic_regression(shares, weights=counts, increasing=False).x
-        return cls(tuple(middle), tuple(float(np.clip(share, 0, 1)) for share in fitted))
+        # Of many equal errors the first and the last are alike: steps with the same middle are one.
+        middle, step = np.unique([np.median(expected[rows]) for rows in steps], return_inverse=True)
+        counts = np.bincount(step, weights=[weight[rows].sum() for rows in steps])
+        close = np.bincount(step, weights=[weight[rows] @ within[rows] for rows in steps])
+        fitted = isotonic_regression(close / counts, weights=counts, increasing=False).x
+        return cls(tuple(middle.tolist()), tuple(np.clip(fitted, 0, 1).tolist()))
 
     def of_error(self, expected: Float64) -> Float64:
         """(n,) share for n expected errors; beyond the steps that of the outermost."""
@@ -79,4 +80,6 @@ class WithinShare:
         expect(len(within.error) == len(within.share) > 0, "the shares of close prices have other steps")
         expect(all(map(finite, (*within.error, *within.share))), "a share of close prices is no number")
         expect(list(within.error) == sorted(within.error), "the steps of the expected error do not rise")
+        falling = list(within.share) == sorted(within.share, reverse=True)
+        expect(falling and within.share[-1] >= 0 and within.share[0] <= 1, "the shares of close prices are no shares")
         return within

@@ -12,8 +12,9 @@ from engine.ensemble import cross_fit as room
 from engine.ensemble.blend import fit_weights
 from engine.ensemble.cross_fit import cross_fit
 from engine.ensemble.out_of_fold import OutOfFold, predict_out_of_fold
+from engine.ensemble.uncertainty import error_model
 from engine.ensemble.uncertainty.interval import fit_interval
-from engine.features.inputs import Inputs
+from engine.features.inputs import NUMBERS, Fields, Inputs
 from engine.features.training_set import TrainingSet
 from engine.metrics import row_smape, smape
 from engine.settings.schema import Blend, Correction, CorrectionParameters, Settings
@@ -25,6 +26,13 @@ FIXED = Settings(correction=Correction(k=5, band=0.6, decay=3.0, alpha=0.8), ble
 PARAMETERS = CorrectionParameters(5, 0.6, 3.0, 0.8)
 
 
+@pytest.fixture(autouse=True)
+def few_trees(monkeypatch):
+    """Of the error: none of these claims is about how well they fit."""
+    monkeypatch.setattr(error_model, "ROUNDS_OF_ERROR", 8)
+    monkeypatch.setattr(error_model, "ROUNDS_OF_ENDS", 16)
+
+
 @dataclass
 class World:
     """Rows whose neighbours by search vector are missed alike by every member."""
@@ -34,8 +42,14 @@ class World:
     vectors: np.ndarray
     fold: np.ndarray
 
+    @property
+    def fields(self):
+        rows = len(self.log_price)
+        numbers = np.random.default_rng(5).normal(size=(rows, len(NUMBERS))).astype(np.float32)
+        return Fields(numbers, np.arange(rows) % 3)
+
     def fit(self, settings=FIXED):
-        return cross_fit(self.oof, self.log_price, self.vectors, settings)
+        return cross_fit(self.oof, self.log_price, self.vectors, self.fields, settings)
 
 
 def world_of(rows=90, folds=3, *, spread=0.5, effect=0.5, seed=0) -> World:
@@ -180,24 +194,31 @@ def test_weights_are_the_best_on_every_row_and_for_a_score_the_best_on_rows_and_
         np.testing.assert_allclose(held.stages["blend"][here], slow, atol=1e-9)
 
 
-def test_the_interval_is_fitted_on_every_row_and_for_a_score_on_the_other_folds():
+def test_the_interval_by_level_is_for_a_score_fitted_on_the_other_folds():
     world = world_of(rows=300)
-    fitted, held = world.fit()
+    _, held = world.fit()
     answer = held.stages[ANSWER]
-    assert fitted.interval == fit_interval(answer, world.log_price, FIXED.coverage)
     for fold in range(3):
         here = world.fold == fold
         low, high = fit_interval(answer[~here], world.log_price[~here], FIXED.coverage).bounds(answer[here])
-        np.testing.assert_array_equal(held.low[here], low)
-        np.testing.assert_array_equal(held.high[here], high)
+        np.testing.assert_array_equal(held.plain[0][here], low)
+        np.testing.assert_array_equal(held.plain[1][here], high)
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.9])
 def test_held_prices_lie_within_their_interval_as_often_as_promised(coverage):
     world = world_of(rows=900)
     _, held = world.fit(replace(FIXED, coverage=coverage))
-    covered = (held.low <= world.log_price) & (world.log_price <= held.high)
+    covered = (held.spread.low <= world.log_price) & (world.log_price <= held.spread.high)
     assert covered.mean() == pytest.approx(coverage, abs=0.05)
+
+
+def test_the_likeness_is_that_of_the_nearest_row_of_another_fold_without_a_band():
+    world = world_of()
+    _, held = world.fit()
+    for row in range(len(world.log_price)):
+        ((cosine, _),) = neighbours(world, row, 0.0, 1, math.inf)
+        assert held.likeness[row] == pytest.approx(cosine, abs=1e-6)
 
 
 @pytest.mark.parametrize("stage", ["constant median", "neighbours alone", ANSWER])

@@ -16,7 +16,7 @@ from engine.ensemble.reference import SelectedRows
 from engine.ensemble.stacker import EVIDENCE as COLUMNS
 from engine.ensemble.stacker import Stacker, features
 from engine.ensemble.uncertainty.error_model import Known, Novelty, fit_error_model
-from engine.ensemble.uncertainty.evidence import width
+from engine.ensemble.uncertainty.evidence import NEAREST, Evidence, width
 from engine.ensemble.uncertainty.expected_price import MEAN, ExpectedPrice
 from engine.features.inputs import InputShape
 from engine.members.kernel.fits import Rows as KernelRows
@@ -131,6 +131,15 @@ def test_an_estimate_is_models_blend_correction_and_interval_row_by_row(model, r
         near = sorted(within, key=lambda j: -cosine[j])[:4]
         weight = np.exp([-2.0 * (1 - cosine[j]) for j in near])
         moved = 0.5 * np.average(rows["residual"][near], weights=weight) if near else 0.0
+        every = np.argsort(-cosine, kind="stable")[:NEAREST]
+        padded = np.full((1, NEAREST), -1), np.zeros((1, NEAREST), np.float32)
+        padded[0][0, : len(every)], padded[1][0, : len(every)] = every, cosine[every]
+        alone = {m: np.array([value]) for m, value in members.items()}
+        values = (np.array([value]) for value in (base, base, base + moved))
+        evidence = Evidence(
+            alone, *values, asked.fields, Neighbours(*padded), SimpleNamespace(**rows), rows["residual"]
+        )
+        np.testing.assert_allclose(estimate.evidence.table()[[row]], evidence.table(), atol=1e-5)
         spread = ERROR.spread(NOTHING_KNOWN, np.array([base + moved]), LIKE)
         assert {m: estimate.base.members[m][row] for m in members} == pytest.approx(members)
         assert estimate.base.blended[row] == pytest.approx(base)

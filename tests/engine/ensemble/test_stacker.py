@@ -53,11 +53,33 @@ def slow_evidence(row, blended, near, catalogue):
         adjusted.append(apart[-1] + (AMOUNT_SLOPE * more if fits else 0))
     alike = [float(catalogue.search_vectors[j] @ catalogue.search_vectors[row]) for j in near]
     if not near:
-        return [np.nan] * 9 + [0.0]
+        return [np.nan] * 9 + [0.0] + [np.nan] * 5
+    weight = [np.exp(-20.0 * (1 - cosine)) for cosine in alike]
+    equal = [n for n, j in enumerate(near) if is_same_amount(row, j, catalogue)]
+    second, third = ([*adjusted, np.nan, np.nan][place] for place in (1, 2))
     return [
         alike[0], np.mean(alike[:8]), apart[0], np.mean(apart[:4]), np.median(apart), np.std(apart),
         np.mean(adjusted[:4]), np.median(adjusted), np.std(adjusted), same / SMALL.k,
+        np.average(apart, weights=weight),
+        np.average([apart[n] for n in equal], weights=[weight[n] for n in equal]) if equal else np.nan,
+        middle_by_weight(adjusted, weight), second, third,
     ]  # fmt: skip
+
+
+def is_same_amount(row, j, catalogue):
+    """Whether both amounts are known, of one unit, and nearly the same."""
+    more = catalogue.inputs.log_amount[row] - catalogue.log_amount[j]
+    return catalogue.unit[j] == catalogue.inputs.unit[row] and bool(abs(more) < 0.05)
+
+
+def middle_by_weight(values, weight):
+    """The least value at which half of the weight is reached."""
+    reached = 0.0
+    for value, own in sorted(zip(values, weight, strict=True)):
+        reached += own
+        if reached >= sum(weight) / 2 - 1e-12:
+            return value
+    raise AssertionError
 
 
 def test_the_table_says_what_members_item_and_neighbours_say_row_by_row(catalogue, oof):

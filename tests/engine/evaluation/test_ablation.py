@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from engine.ensemble import train
 from engine.ensemble.cross_fit import answer_out_of_fold, cross_fit
 from engine.ensemble.out_of_fold import STACKER, OutOfFold
-from engine.ensemble.stacker import features
+from engine.ensemble.stacker import EVIDENCE, features
 from engine.ensemble.train import with_stacker
 from engine.evaluation import ablation
 from engine.evaluation import refit_ablation as refits
@@ -125,7 +125,8 @@ def test_prices_of_a_fold_change_nothing_in_how_refitted_members_price_that_fold
 
 def test_a_variant_that_leaves_nothing_out_is_the_index(inputs: Inputs) -> None:
     whole = whole_of(inputs, prices())
-    held_out = cross_fit(whole.oof, whole.rows.log_price, whole.search_vectors, whole.settings)[1]
+    log_price, fields = whole.rows.log_price, inputs.fields
+    held_out = cross_fit(whole.oof, log_price, whole.search_vectors, fields, whole.settings)[1]
     *_, uncorrected, answer = held_out.stages.values()
     np.testing.assert_array_equal(whole.answer(), answer)
     np.testing.assert_array_equal(whole.present.answer, answer)
@@ -244,9 +245,11 @@ def test_without_amounts_nothing_is_known_of_what_others_cost_by_amount(inputs: 
     np.testing.assert_array_equal(seen.unit, seen.inputs.unit)
     near = BandIndex(seen.search_vectors, seen.log_price).search(seen.search_vectors, prices(), k=5, band=9.0)
     table = features({"mlp": prices(1)}, prices(), seen.inputs, near, seen)
-    plain, at_amount, comparable = table[:, -7:-4], table[:, -4:-1], table[:, -1]
+    evidence = table[:, -EVIDENCE:]
+    plain, at_amount, comparable, same_amount = evidence[:, 3:6], evidence[:, 6:9], evidence[:, 9], evidence[:, 11]
     np.testing.assert_array_equal(at_amount, plain)
     np.testing.assert_array_equal(comparable, 0)
+    assert np.isnan(same_amount).all()
 
 
 @pytest.mark.parametrize("views", [("name", "words"), ("words",)])

@@ -1,13 +1,15 @@
 """Claims about the report: what it measures, against the measures themselves, and the keys that scripts rely on."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from engine.ensemble.cross_fit import HeldOutPredictions
+from engine.ensemble.uncertainty.confidence import Spread
 from engine.evaluation.report import LEAST_IN_SLICE, SLICES, Evaluation, evaluate
-from engine.metrics import bootstrap, coverage, median_ape, row_smape, smape
+from engine.metrics import bootstrap, coverage, interval_score, median_ape, row_smape, smape
 from engine.settings.schema import Settings
 
 ROWS = 250
@@ -22,11 +24,20 @@ def held_out_of(rows=ROWS, seed=0, **changed) -> tuple[HeldOutPredictions, np.nd
     parts = {
         "stages": {"constant median": np.full(rows, 2.7), "blend": log_price + error, "blend + correction": answer},
         "control": log_price + 1.1 * error,
-        "low": answer - 0.3,
-        "high": answer + 0.5,
+        "spread": spread_of(answer, random.permutation(np.linspace(0.05, 0.6, rows))),
+        "plain": (answer - 0.4, answer + 0.4),
         "similarity": random.random(rows),
+        "likeness": random.random(rows),
     }
     return HeldOutPredictions(**{**parts, **changed}), log_price
+
+
+def spread_of(answer, expected_error) -> Spread:
+    """Ends of one width; every tenth row unlike the catalogue, every seventh brief."""
+    place = np.arange(len(answer))
+    return Spread(
+        expected_error, answer - 0.3, answer + 0.5, place % 10 == 3, place % 7 == 5, np.full(len(answer), 0.5)
+    )
 
 
 def report(rows=ROWS, groups=None, **changed) -> Evaluation:
@@ -60,7 +71,7 @@ def test_the_answer_is_scored_by_median_ape_coverage_and_width_in_money():
     held_out, log_price = held_out_of()
     evaluation, price = report(), np.exp(log_price)
     assert evaluation.median_ape == pytest.approx(median_ape(price, np.exp(held_out.stages["blend + correction"])))
-    assert evaluation.coverage == coverage(price, np.exp(held_out.low), np.exp(held_out.high))
+    assert evaluation.coverage == coverage(price, np.exp(held_out.spread.low), np.exp(held_out.spread.high))
     assert 0.5 < evaluation.coverage < 1
     assert evaluation.width == pytest.approx(np.exp(0.8))
     assert (evaluation.n, evaluation.coverage_wanted, evaluation.method) == (ROWS, 0.8, "out of fold")
@@ -103,7 +114,9 @@ def test_near_duplicates_are_drawn_together():
     twice = np.tile(np.arange(ROWS), 2)
     held_out, log_price = held_out_of()
     double = {"stages": {name: np.tile(each, 2) for name, each in held_out.stages.items()}}
-    double |= {name: np.tile(getattr(held_out, name), 2) for name in ("control", "low", "high", "similarity")}
+    double |= {name: np.tile(getattr(held_out, name), 2) for name in ("control", "similarity", "likeness")}
+    twofold = {name: np.tile(values, 2) for name, values in vars(held_out.spread).items()}
+    double |= {"spread": Spread(**twofold), "plain": None}
     by_group = evaluate(HeldOutPredictions(**double), np.tile(log_price, 2), twice, SETTINGS, method="out of fold")
     alone = evaluate(
         HeldOutPredictions(**double), np.tile(log_price, 2), np.arange(2 * ROWS), SETTINGS, method="out of fold"
@@ -114,7 +127,7 @@ def test_near_duplicates_are_drawn_together():
         assert together.value == pytest.approx(singly.value)
 
 
-@pytest.mark.parametrize("by", ["by_price", "by_similarity"])
+@pytest.mark.parametrize("by", ["by_price", "by_similarity", "by_prediction", "by_expected_error", "by_likeness"])
 @pytest.mark.parametrize("rows", [1, LEAST_IN_SLICE, 2 * LEAST_IN_SLICE, 137, ROWS, 999])
 def test_slices_take_every_row_once(by, rows):
     evaluation = report(rows)
@@ -151,7 +164,7 @@ def test_a_slice_is_scored_on_its_own_rows():
     part = evaluation.by_price[-1]
     assert part.smape == pytest.approx(smape(price, np.exp(answer)))
     assert part.gain.value == pytest.approx(gain.mean())
-    assert part.coverage == coverage(price, np.exp(held_out.low[dearest]), np.exp(held_out.high[dearest]))
+    assert part.coverage == coverage(price, np.exp(held_out.spread.low[dearest]), np.exp(held_out.spread.high[dearest]))
     assert part.width == pytest.approx(np.exp(0.8))
     assert part.gain.low < part.gain.value < part.gain.high
 
@@ -161,6 +174,65 @@ def test_rows_without_a_neighbour_are_a_slice_like_any_other():
     evaluation = report(similarity=np.where(np.arange(ROWS) < 100, 0.0, held_out.similarity))
     assert sum(part.n for part in evaluation.by_similarity) == ROWS
     assert evaluation.by_similarity[0].label == "0.000 to 0.000"
+
+
+def test_slices_by_what_is_known_of_an_item_say_from_where_to_where_in_their_units():
+    held_out, _ = held_out_of()
+    evaluation = report()
+    answer = np.exp(held_out.stages["blend + correction"])
+    assert evaluation.by_prediction[0].label.startswith(f"{answer.min():.2f} to ")
+    assert evaluation.by_prediction[-1].label.endswith(f" to {answer.max():.2f}")
+    assert evaluation.by_expected_error[0].label.startswith("5% to ")
+    assert evaluation.by_expected_error[-1].label.endswith(" to 82%")  # exp(0.6) - 1
+    assert evaluation.by_likeness[-1].label.endswith(f" to {held_out.likeness.max():.3f}")
+
+
+def test_the_surest_rows_are_those_of_the_least_expected_error_and_scored_alone():
+    held_out, log_price = held_out_of()
+    evaluation, price = report(), np.exp(log_price)
+    answer = np.exp(held_out.stages["blend + correction"])
+    assert [part.covered for part in evaluation.sureness] == [0.1, 0.3, 0.6, 0.9, 1.0]
+    for part in evaluation.sureness:
+        rows = sorted(range(ROWS), key=lambda row: held_out.spread.expected_error[row])[: round(part.covered * ROWS)]
+        off = [abs(answer[row] - price[row]) / price[row] for row in rows]
+        for name, share in (("within_10", 0.1), ("within_20", 0.2), ("within_30", 0.3)):
+            assert getattr(part, name) == pytest.approx(sum(each <= share for each in off) / len(rows))
+        assert part.median_ape == pytest.approx(100 * np.median(off))
+        assert part.smape == pytest.approx(smape(price[rows], answer[rows]))
+    assert evaluation.sureness[-1].smape == pytest.approx(evaluation.smape.value)
+
+
+def test_rows_of_a_confidence_are_scored_alone_and_all_are_of_one():
+    held_out, log_price = held_out_of()
+    evaluation, price, spread = report(), np.exp(log_price), held_out.spread
+    answer = np.exp(held_out.stages["blend + correction"])
+    word = np.where(spread.expected_error > np.log(1.2), "medium", "high")
+    word = np.where((spread.expected_error > np.log(1.4)) | spread.unlike | spread.brief, "low", word)
+    assert [part.confidence for part in evaluation.by_confidence] == ["high", "medium", "low"]
+    for part in evaluation.by_confidence:
+        rows = np.flatnonzero(word == part.confidence)
+        assert part.n == len(rows) > 10
+        assert part.within_20 == pytest.approx(np.mean(np.abs(answer[rows] / price[rows] - 1) <= 0.2))
+        assert part.smape == pytest.approx(smape(price[rows], answer[rows]))
+        assert part.coverage == coverage(price[rows], np.exp(spread.low[rows]), np.exp(spread.high[rows]))
+
+
+def test_a_confidence_that_no_row_has_is_scored_as_nothing():
+    held_out, _ = held_out_of()
+    answer = held_out.stages["blend + correction"]
+    evaluation = report(spread=replace(held_out.spread, expected_error=np.full(len(answer), 0.9)))
+    high, medium, low = evaluation.by_confidence
+    assert (high.n, high.within_20, high.smape, high.coverage) == (0, None, None, None)
+    assert medium.n == 0 and low.n == ROWS
+    json.dumps(evaluation.to_json(), allow_nan=False)
+
+
+def test_the_interval_is_scored_beside_that_by_the_level_of_the_price_alone():
+    held_out, log_price = held_out_of()
+    evaluation, spread = report(), held_out.spread
+    assert evaluation.interval_score == pytest.approx(interval_score(log_price, spread.low, spread.high, 0.8))
+    assert evaluation.interval_score_by_level == pytest.approx(interval_score(log_price, *held_out.plain, 0.8))
+    assert report(plain=None).interval_score_by_level is None
 
 
 def test_json_has_exactly_the_keys_of_the_contract_first():

@@ -1,13 +1,17 @@
 """Claims about expected prices: the mean of what an item may cost, whatever the currency and however few the rows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from engine.ensemble.uncertainty.expected_price import Evidence, ExpectedPrice, require_answer
+from engine.ensemble.uncertainty.evidence import NEAREST, ComparedRows, Evidence
+from engine.ensemble.uncertainty.expected_price import ExpectedPrice, require_answer
+from engine.features.inputs import NUMBERS, Fields
 from index.arrays import Float64
 from index.errors import UsageError
+from index.search.neighbours import Neighbours
 
 ROWS = 600
 
@@ -18,7 +22,10 @@ def evidence(rows: int = ROWS, seed: int = 0) -> tuple[Evidence, Float64]:
     answer = random.normal(3, 0.5, rows)
     apart = random.choice([0.05, 1.0], rows) * random.uniform(0.9, 1.1, rows)
     members = {"one": answer - apart, "other": answer + apart}
-    known = Evidence(members, answer, answer, answer, answer, np.full(rows, 0.5))
+    fields = Fields(np.zeros((rows, len(NUMBERS)), np.float32), np.zeros(rows, np.int64))
+    nobody = Neighbours(np.full((rows, NEAREST), -1), np.zeros((rows, NEAREST), np.float32))
+    one = ComparedRows(np.zeros(1), np.zeros(1, np.int64), np.zeros(1))
+    known = Evidence(members, answer, answer, answer, fields, nobody, one, np.zeros(1))
     return known, answer + apart * random.normal(size=rows)
 
 
@@ -43,9 +50,7 @@ def test_the_currency_does_not_matter() -> None:
     known, log_price = evidence()
     one = ExpectedPrice.fit(known.table(), known.answer, log_price, seed=0).log_mean(known.table(), known.answer)
     more = {name: values + 5 for name, values in known.members.items()}
-    dear = Evidence(
-        more, *(values + 5 for values in (known.blended, known.base, known.answer, known.neighbours)), known.similarity
-    )
+    dear = replace(known, members=more, blended=known.blended + 5, base=known.base + 5, answer=known.answer + 5)
     other = ExpectedPrice.fit(dear.table(), dear.answer, log_price + 5, seed=0).log_mean(dear.table(), dear.answer)
     np.testing.assert_allclose(other, one + 5, atol=0.02)
 
