@@ -23,7 +23,7 @@ def known_of(rows: int, seed: int = 0, scale: float = 1.0) -> Known:
     error = scale * apart * (random.exponential(1.0, rows) - 0.7)
     fold = random.permutation(np.arange(rows) % 3).astype(np.int8)
     novelty = Novelty(random.uniform(0.3, 1, rows), random.uniform(2, 6, rows))
-    return Known(table, answer, novelty, answer + error, fold)
+    return Known(table, novelty, answer, answer + error, fold)
 
 
 @dataclass(frozen=True)
