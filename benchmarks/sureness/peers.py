@@ -32,8 +32,7 @@ from engine.ensemble.uncertainty.error_model import (
     LEAST_ERROR,
     OF_ENDS,
     OF_ERROR,
-    ROUNDS_OF_ENDS,
-    ROUNDS_OF_ERROR,
+    ROUNDS,
     Known,
 )
 from engine.ensemble.uncertainty.interval import fit_interval
@@ -56,18 +55,16 @@ class Errors:
 Peer = Callable[[Errors, Errors, Any, float], Ends]  # learned from, calibrated on, the table that is asked, level
 
 
-def trees(parameters: dict[str, Any], rounds: int, **more: Any) -> LGBMRegressor:
+def trees(parameters: dict[str, Any], **more: Any) -> LGBMRegressor:
     """An unfitted model with the settings of ours."""
     every = parameters | {"bagging_freq": 1, "verbose": -1, "seed": 0, "num_threads": 1} | more
-    return LGBMRegressor(n_estimators=rounds, **every)
+    return LGBMRegressor(n_estimators=ROUNDS, **every)
 
 
 def mapie(learned: Errors, calibrating: Errors, asked: Any, level: float) -> Ends:
     """Conformalised quantile regression."""
     quantiles = ((1 - level) / 2, (1 + level) / 2, 0.5)
-    fitted = [
-        trees(OF_ENDS, ROUNDS_OF_ENDS, alpha=quantile).fit(learned.table, learned.error) for quantile in quantiles
-    ]
+    fitted = [trees(OF_ENDS, alpha=quantile).fit(learned.table, learned.error) for quantile in quantiles]
     regressor = ConformalizedQuantileRegressor(fitted, confidence_level=level, prefit=True)
     ends = regressor.conformalize(calibrating.table, calibrating.error).predict_interval(asked)[1]
     return ends[:, 0, 0], ends[:, 1, 0]
@@ -77,7 +74,7 @@ def crepes(classes: int | None) -> Peer:
     """A conformal regressor normalised by the expected size of the error, by classes of that where there are any."""
 
     def ends(learned: Errors, calibrating: Errors, asked: Any, level: float) -> Ends:
-        size = trees(OF_ERROR, ROUNDS_OF_ERROR).fit(learned.table, np.abs(learned.error))
+        size = trees(OF_ERROR).fit(learned.table, np.abs(learned.error))
         known, new = (np.maximum(size.predict(table), LEAST_ERROR) for table in (calibrating.table, asked))
         bins: dict[str, Any] = {"of_known": None, "of_new": None}
         if classes:

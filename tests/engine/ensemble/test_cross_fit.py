@@ -29,8 +29,7 @@ PARAMETERS = CorrectionParameters(5, 0.6, 3.0, 0.8)
 @pytest.fixture(autouse=True)
 def few_trees(monkeypatch):
     """Of the error: none of these claims is about how well they fit."""
-    monkeypatch.setattr(error_model, "ROUNDS_OF_ERROR", 8)
-    monkeypatch.setattr(error_model, "ROUNDS_OF_ENDS", 16)
+    monkeypatch.setattr(error_model, "ROUNDS", 10)
 
 
 @dataclass

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def error_of(members):
     """A model of the error that says the same of every item."""
     table, nothing = np.zeros((60, width(members))), np.zeros(60)
-    known = Known(table, np.full(60, 2.0), Novelty(nothing, nothing), np.linspace(1, 3, 60), np.arange(60) % 2)
+    known = Known(table, Novelty(nothing, nothing), np.full(60, 2.0), np.linspace(1, 3, 60), np.arange(60) % 2)
     return fit_error_model(known, 0.8, 0)[0]
 
 

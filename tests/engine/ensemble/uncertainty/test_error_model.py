@@ -21,8 +21,7 @@ from tests.engine.ensemble.uncertainty.conftest import APART, COVERAGE, Fitted, 
 @pytest.fixture
 def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
     """For claims that hold whatever the trees say."""
-    monkeypatch.setattr(error_model, "ROUNDS_OF_ERROR", 40)
-    monkeypatch.setattr(error_model, "ROUNDS_OF_ENDS", 60)
+    monkeypatch.setattr(error_model, "ROUNDS", 50)
 
 
 def thirds(values: np.ndarray) -> list[np.ndarray]:
