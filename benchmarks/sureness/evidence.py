@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from engine.evaluation.scorable import ScorableRows, open_scorable_rows
 
 from engine.ensemble.cross_fit import answer_out_of_fold, fit_spread
 from engine.ensemble.uncertainty.confidence import Spread
 from engine.ensemble.uncertainty.error_model import Known
 from engine.metrics import coverage, interval_score
+from engine.serving.scorable import ScorableRows, open_scorable_rows
 from index.arrays import Float64
 
 

@@ -19,11 +19,11 @@ from sklearn.cluster import KMeans
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for `measure`, which all experiments share
 
 import measure
-from engine.evaluation.scorable import open_scorable_rows
 from evidence import figures
 
 from engine.ensemble.uncertainty.confidence import confidence
 from engine.serving.pricer import Pricer
+from engine.serving.scorable import open_scorable_rows
 from index.catalogue.items import read_catalogue
 from index.catalogue.settings import ReadSettings
 from index.photographs.source import Photographs
