@@ -157,3 +157,17 @@ def test_an_index_that_is_unknown_or_empty_is_refused_before_anything_is_kept(
         answer = files.post("/v1/files", files={"file": ("a.csv", ITEMS)}, data={"index": index})
         assert answer.status_code == status
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_price_list_is_reviewed_from_its_page(files: httpx2.Client) -> None:
+    priced = b'sku,title,price\n1,Olive oil 16.9 fl oz,9.99\n2,"Utility rope, 100 feet",3000\n'
+    page = files.post("/files", files={"file": ("list.csv", priced)}).headers["location"]
+    waited(lambda: files.get(f"/v1{page}").json())
+    assert "Review their prices" in files.get(page).text
+    files.post(page, data={"action": "review"})
+    told = waited(lambda: files.get(f"/v1{page}").json())
+    assert told["state"] == "done", told["detail"]
+    shown = files.get(page).text
+    assert "Download the review" in shown and "<li>1: too high</li>" in shown
+    rows = list(csv.reader(io.StringIO(files.get(told["result"]).text)))
+    assert len(rows) == 3 and any("flag" in cell.lower() for cell in rows[0])

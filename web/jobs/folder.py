@@ -32,6 +32,7 @@ class JobState:
     index_dir: str
     state: str = READING
     then_price: bool = False  # without being told again
+    review: bool = False  # the file is a price list that is reviewed
     stage: str = ""
     rows: int = 0
     rows_done: int = 0

@@ -103,8 +103,8 @@ async def change_job(request: Request, job_id: str, state: State) -> Response:
     job = found(state, job_id)
     async with request.form(max_files=0, max_fields=10) as fields:
         action = fields.get("action")
-    if action == "price" and job.state().state == READ:
-        job.change(state=PRICING)
+    if action in ("price", "review") and job.state().state == READ:
+        job.change(state=PRICING, review=action == "review")
         state.jobs.begin(job)
     elif action == "cancel":
         end(job)

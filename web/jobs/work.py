@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.serving.price_file import price_file
-from engine.serving.price_file_job import FULL, PriceFileSettings
+from engine.serving.price_file_job import FULL, PriceFileSettings, ReviewSettings
 from index.catalogue.inspection import Inspection, examples, inspect_file
 from index.catalogue.settings import FOUND
 from index.errors import DataRefused, PriceError
@@ -67,9 +67,11 @@ def price(job: JobFolder, index_dir: str) -> dict[str, Any]:
             progress = {"rows_done": done, "rows": total} if stage == "pricing" and total else {}
             job.change(stage=stage, **progress)
 
-    settings = PriceFileSettings(output=FULL, shard_rows=SHARD_ROWS, guard_formulas=True)
+    review = ReviewSettings() if job.state().review else None
+    settings = PriceFileSettings(output=FULL, shard_rows=SHARD_ROWS, guard_formulas=review is None, review=review)
     done = price_file(job.upload, job.prices, index_dir, settings, overwrite=True, on_progress=tell).to_json()
-    return {name: done[name] for name in ("rows", "priced", "rejected", "photographs_absent", "unseen", "seconds")}
+    left_out = ("resumed", "stages", "items_per_second", "output", "rejects")  # of the command line, or of this machine
+    return {name: value for name, value in done.items() if name not in left_out}
 
 
 def without_paths(job: JobFolder, sentence: str) -> str:
