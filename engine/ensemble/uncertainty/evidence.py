@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,6 +75,10 @@ class Evidence:
 
     def table(self) -> Float64:
         """(n, `width`) as trees read it."""
+        return self._table
+
+    @cached_property
+    def _table(self) -> Float64:
         return np.hstack(list(self.groups().values()))
 
     def _groups(self) -> dict[str, Float64]:
