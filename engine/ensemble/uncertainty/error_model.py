@@ -49,6 +49,7 @@ OF_ERROR = {
 }
 OF_ENDS = OF_ERROR | {"objective": "quantile", "num_leaves": 31, "min_data_in_leaf": 60}
 ROUNDS = 200
+LEAST_ROWS = 250  # of fewer trees learn noise: one expected error and one pair of ends is then all that is told
 
 
 @dataclass(frozen=True)
@@ -151,10 +152,14 @@ def fit_error_model(known: Known, coverage: float, seed: int) -> tuple[ErrorMode
     folds = [here for f in range(int(known.fold.max()) + 1) if (here := known.fold == f).any()]
 
     def fit(target: Float64, parameters: Mapping[str, Any], rows: Bool, place: int) -> Any:
+        if len(error) < LEAST_ROWS:
+            parameters = {**parameters, "min_data_in_leaf": len(error)}
         own_seed, weight = seed * 100 + place, rows_of(age_weight, rows)
         return fit_trees(table[rows], target[rows], parameters, ROUNDS, seed=own_seed, threads=1, weight=weight)
 
     def out_of_fold(target: Float64, parameters: Mapping[str, Any]) -> Float64:
+        if len(error) < LEAST_ROWS:
+            return np.full(len(target), np.quantile(target, parameters.get("alpha", 0.5)))
         predicted = np.zeros(len(target))
         for f, here in enumerate(folds):
             fitted = fit(target, parameters, ~here, f + 1)

@@ -10,7 +10,7 @@ import pytest
 
 from engine.ensemble.uncertainty import error_model
 from engine.ensemble.uncertainty.confidence import confidence
-from engine.ensemble.uncertainty.error_model import LEAST_ERROR, ErrorModel, Known, fit_error_model
+from engine.ensemble.uncertainty.error_model import LEAST_ERROR, LEAST_ROWS, ErrorModel, Known, fit_error_model
 from engine.ensemble.uncertainty.evidence import width, widths
 from engine.ensemble.uncertainty.interval import conformal_end, fit_interval
 from engine.metrics import interval_score
@@ -221,10 +221,24 @@ def test_the_model_follows_the_rows_that_count() -> None:
 
 
 def test_the_seed_decides_the_trees(few_trees: None) -> None:
-    known = known_of(120)
+    known = known_of(LEAST_ROWS)
     one, same, other = (fit_error_model(known, COVERAGE, seed=seed)[1] for seed in (0, 0, 1))
     np.testing.assert_array_equal(one.low, same.low)
     assert not np.array_equal(one.low, other.low)
+
+
+@pytest.mark.parametrize("rows", [60, LEAST_ROWS - 1])
+def test_of_few_rows_all_have_the_ends_of_the_errors_of_the_other_folds(rows: int) -> None:
+    known = known_of(rows)
+    spread = fit_error_model(known, COVERAGE, seed=0)[1]
+    alike = ~spread.unlike
+    assert len(np.unique(spread.expected_error)) == 1
+    for f in np.unique(known.fold):
+        here = known.fold == f
+        others = fit_interval(np.zeros((~here).sum()), (known.log_price - known.answer)[~here], COVERAGE)
+        low, high = others.bounds(known.answer[here & alike])
+        np.testing.assert_allclose(spread.low[here & alike], low, atol=1e-9)
+        np.testing.assert_allclose(spread.high[here & alike], high, atol=1e-9)
 
 
 @pytest.mark.parametrize("rows", [20, 57, 400])  # at 19 a rounding error of crepes takes one rank more
