@@ -18,6 +18,7 @@ from pathlib import Path
 from index.errors import IndexLocked
 
 PARTIAL = ".partial"  # the end of the name of what is not finished
+OLD = ".old"  # the end of the name of a folder that another is taking the place of
 
 
 class NotRegular(OSError):
@@ -92,6 +93,38 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
+
+
+@contextlib.contextmanager
+def replace_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`, which takes its place, flushed, when the block ends without an error.
+
+    An error leaves the old folder as it was. So does a kill, but for the moment between two renames, when the old one
+    lies beside `path`: the next call brings it back.
+    """
+    partial, old = path.with_name(f".{path.name}{PARTIAL}"), path.with_name(f".{path.name}{OLD}")
+    _bring_back(old, path)
+    for leftover in (partial, old):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    partial.mkdir()
+    try:
+        yield partial
+        fsync_tree(partial)
+        if path.exists():
+            path.rename(old)
+        partial.rename(path)
+        fsync(path.parent)
+    except BaseException:
+        _bring_back(old, path)
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)  # what cannot be removed now is removed by the next call
+
+
+def _bring_back(old: Path, path: Path) -> None:
+    if old.exists() and not path.exists():
+        old.rename(path)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -20,6 +20,7 @@ from index.files import (
     fsync_tree,
     link_or_copy,
     open_regular,
+    replace_folder,
     require_regular,
     sha256_file,
 )
@@ -229,3 +230,54 @@ def test_a_lock_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError) as caught, exclusive_lock(tmp_path / "lock", busy):
         pass
     assert caught.value.filename is not None
+
+
+def filled(folder: Path, text: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "file").write_text(text, encoding="ascii")
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    for text in ("first", "second"):
+        with replace_folder(tmp_path / "folder") as partial:
+            filled(partial, text)
+        assert (tmp_path / "folder" / "file").read_text(encoding="ascii") == text
+        assert names(tmp_path) == ["folder"]
+
+
+def test_an_error_leaves_the_folder_that_was_there(tmp_path: Path) -> None:
+    filled(tmp_path / "folder", "old")
+    with pytest.raises(KeyboardInterrupt), replace_folder(tmp_path / "folder") as partial:
+        filled(partial, "new")
+        raise KeyboardInterrupt
+    assert (names(tmp_path), (tmp_path / "folder" / "file").read_text(encoding="ascii")) == (["folder"], "old")
+
+
+@pytest.mark.parametrize("renames", [0, 1, 2])
+def test_a_kill_at_any_rename_leaves_an_old_or_a_new_folder_to_the_next_call(tmp_path: Path, renames: int) -> None:
+    filled(tmp_path / "folder", "old")
+    script = f"""
+import os, signal, sys
+from pathlib import Path
+from index.files import replace_folder
+left, rename = [{renames}], Path.rename
+def until_killed(path, target):
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left[0] -= 1
+    return rename(path, target)
+Path.rename = until_killed
+with replace_folder(Path(sys.argv[1])) as partial:
+    (partial / "file").write_text("new")
+    if {renames} == 2:
+        import index.files
+        index.files.fsync = lambda path: path == partial.parent and os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", script, tmp_path / "folder"], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    found = {path.read_text(encoding="ascii") for path in tmp_path.rglob("file")}
+    assert "old" in found
+    with pytest.raises(KeyboardInterrupt), replace_folder(tmp_path / "folder"):
+        raise KeyboardInterrupt
+    left = "new" if renames == 2 else "old"
+    assert (names(tmp_path), (tmp_path / "folder" / "file").read_text(encoding="ascii")) == (["folder"], left)
