@@ -73,6 +73,7 @@ for command in (
     catalogue.keep_command,
     catalogue.fetch_command,
     scoring.evaluate_command,
+    scoring.report_command,
     scoring.diff_command,
     scoring.tune_command,
     scoring.ablate_command,

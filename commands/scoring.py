@@ -1,4 +1,4 @@
-"""Commands that score an index, compare it with its past, search for better settings: evaluate, diff, tune, ablate."""
+"""Commands that score an index, compare it with its past, search for settings: evaluate, report, diff, tune, ablate."""
 
 from __future__ import annotations
 
@@ -57,6 +57,43 @@ def evaluate_command(labelled: Path | None, index_dir: Path, *, as_json: bool, a
         print_json(evaluation.to_json())
     else:
         render.scores.show_evaluation(render.open_console(), evaluation)
+
+
+@click.command("report", short_help="Write a report of the index: pages with plots.")
+@click.option("--output", "-o", type=PATH, required=True, help="Folder to write; a report that is there is replaced.")
+@index_option
+@json_option
+def report_command(output: Path, index_dir: Path, *, as_json: bool) -> None:
+    """Write how good the index is as a folder of pages with plots, to read in a browser or to send to somebody.
+
+    Scores by stage, price against truth, calibration, sureness, error by price, unit and category, the correction's
+    gain, the growth of the index, and the rows that are priced worst and best with their comparables; all out of fold,
+    as `price evaluate` has it. The pages need no server, no network and no script. Needs price-engine[report].
+
+    \b
+    price report -o report
+    """
+    require_libraries()
+    prepare()
+    from web.report.folder import write_report
+
+    with render.Progress() as progress:
+        done = write_report(index_dir, output, progress.update)
+    if as_json:
+        print_json(done.to_json())
+    else:
+        render.scores.show_report(done)
+
+
+def require_libraries() -> None:
+    """Raise UsageError where the libraries of the report are not installed."""
+    from index.errors import UsageError
+
+    try:
+        import jinja2  # noqa: F401
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"price report needs {error.name}: pip install 'price-engine[report]'.") from error
 
 
 @click.command("diff", short_help="Compare the prices of two generations.")

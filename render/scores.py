@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from engine.evaluation.ablation import Ablation
     from engine.evaluation.report import Evaluation, Score, Slice
     from engine.tuning.tune import TuneResult
+    from web.report.folder import ReportResult
 
 
 def show_evaluation(console: Console, result: Evaluation) -> None:
@@ -39,6 +40,18 @@ def show_evaluation(console: Console, result: Evaluation) -> None:
     _show_slices(console, "price", result.by_price)
     _show_slices(console, "nearest similarity", result.by_similarity)
     _show_slices(console, "expected error", result.by_expected_error)
+
+
+def show_report(done: ReportResult) -> None:
+    """Show where a report is, and the figures that stand first in it."""
+    evaluation = done.figures.evaluation
+    score = evaluation.smape
+    size = f"{done.size / 1e6:.1f} MB, {done.seconds:.0f} s"
+    show(f"Report of {evaluation.n:,} rows of {done.index} in {done.page}; {size}.")
+    if done.figures.added:
+        show(f"{done.figures.added:,} rows were added since the build, and are in no score before the next.")
+    show(f"SMAPE {score.value:.2f} ({score.low:.2f} to {score.high:.2f}) out of fold; the interval of")
+    show(f"{evaluation.coverage_wanted:.0%} holds {evaluation.coverage:.1%} of the prices.")
 
 
 def _show_sureness(console: Console, result: Evaluation) -> None:

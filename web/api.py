@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from engine.evaluation.report import read_report
 from engine.serving.pricer import Item, Quote
 from engine.serving.stored_rows import stored_row
+from web.described import describe_generation, head, plain_settings
 from web.json_bodies import StrictRoute
 from web.pricing.batches import Manner
 from web.problems import MEDIA_TYPE, Problem
@@ -24,7 +24,6 @@ from web.schemas import IndexName, IndexOut, ItemToPrice, ProblemOut, QuotesAnsw
 from web.served import Served
 
 if TYPE_CHECKING:
-    from engine.settings.schema import CorrectionParameters
     from web.pricing.indexes import ServedIndex
     from web.pricing.photographs import Pixels
 
@@ -115,17 +114,6 @@ async def with_photographs(state: Served, items: list[ItemToPrice]) -> tuple[lis
     )
 
 
-def head(name: str, pricer: Any) -> dict[str, str]:
-    """Return what an answer says of the index that it rests on."""
-    return {"index": name, "generation": pricer.folder.name, "currency": pricer.manifest.currency}
-
-
-def plain_settings(correction: CorrectionParameters) -> dict[str, float | None]:
-    """Return the parameters of the correction for JSON, which knows no infinity."""
-    band = correction.band if math.isfinite(correction.band) else None
-    return {"k": correction.k, "band": band, "lambda": correction.decay, "alpha": correction.alpha}
-
-
 def plain_quote(quote: Quote, index: str, state: Served) -> dict[str, Any]:
     """Return a quote for JSON; a comparable's photograph by its address here, never by a path."""
     shows = index in state.shown
@@ -148,19 +136,9 @@ def photograph_address(index: str, item_id: str) -> str:
 
 def describe_index(state: Served, index: ServedIndex) -> Mapping[str, Any]:
     """Return what an index holds, for JSON. IndexUnusable where its report cannot be read."""
-    pricer = index.pricer
-    manifest = pricer.manifest
     return {
-        **head(index.name, pricer),
-        "created": manifest.created,
-        "rows": len(pricer.reference.log_price),
-        "rejected": manifest.rejected,
-        "encoders": list(dict.fromkeys(record.name for record in manifest.encoders)),
-        "members": list(pricer.settings.members),
-        "further": list(manifest.further),
-        "settings": plain_settings(pricer.correction),
-        "coverage": pricer.settings.coverage,
+        **describe_generation(index.name, index.pricer),
         "indexes": list(state.indexes),
         "newer": index.trouble,
-        "evaluation": read_report(pricer.folder),
+        "evaluation": read_report(index.pricer.folder),
     }

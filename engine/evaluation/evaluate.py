@@ -15,7 +15,7 @@ from engine.ensemble.uncertainty.expected_price import MEDIAN, require_answer
 from engine.evaluation.caveats import caveats_on_file, caveats_out_of_fold
 from engine.evaluation.report import Evaluation, evaluate
 from engine.serving.pricer import Pricer
-from engine.serving.scorable import open_scorable_rows
+from engine.serving.scorable import ScorableRows, open_scorable_rows
 from index.catalogue.duplicates import duplicate_groups
 from index.catalogue.fields import name_key
 from index.catalogue.items import read_catalogue
@@ -35,6 +35,11 @@ def evaluate_index(index_dir: Path, on_progress: OnProgress = silent, *, answer:
     require_answer(answer)
     rows = open_scorable_rows(index_dir)
     on_progress("scoring out of fold", 0, None)
+    return score_out_of_fold(rows, answer=answer)[1]
+
+
+def score_out_of_fold(rows: ScorableRows, *, answer: str = MEDIAN) -> tuple[HeldOutPredictions, Evaluation]:
+    """Price and score rows as `evaluate_index` does."""
     held_out = cross_fit(
         rows.oof,
         rows.log_price,
@@ -45,7 +50,8 @@ def evaluate_index(index_dir: Path, on_progress: OnProgress = silent, *, answer:
         age_weight=rows.age_weight,
     )[1]
     caveats = caveats_out_of_fold(rows.folder, rows.manifest, rows.added)
-    return evaluate(held_out, rows.log_price, rows.groups, rows.settings, method="out of fold", notes=caveats)
+    scores = evaluate(held_out, rows.log_price, rows.groups, rows.settings, method="out of fold", notes=caveats)
+    return held_out, scores
 
 
 def evaluate_labelled(

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from engine.ensemble.reference import ReferenceSet
     from engine.features.inputs import Inputs
     from engine.serving.quote import Item
-    from index.arrays import Bool, Float32
+    from index.arrays import Bool, Float32, Float64
+    from index.search.neighbours import Neighbours
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def make_quotes(
         parts = {name: float(np.exp(values[row])) for name, values in stages.items()}
         median = float(np.exp(estimate.answer[row]))
         parts["shift"] = median - float(np.exp(base.last[row]))
-        comparables, further = _comparables(estimate, row, reference), []
+        comparables, further = make_comparables(estimate.near, estimate.weight, row, reference), []
         if not comparables:
             alone = "No neighbour lies within the band" if item.text.strip() else "Neighbours are found by words"
             further = [f"{alone}: the price is the models' alone."]
@@ -88,9 +89,9 @@ def make_quotes(
     return quotes
 
 
-def _comparables(estimate: Estimate, row: int, reference: ReferenceSet) -> tuple[Comparable, ...]:
-    """Neighbours that corrected a price, the nearest first."""
-    rows = estimate.near.rows[row]
+def make_comparables(near: Neighbours, weight: Float64, row: int, reference: ReferenceSet) -> tuple[Comparable, ...]:
+    """Neighbours that corrected the price at `row` of n, the nearest first; `weight` (n, k) of `near`."""
+    rows = near.rows[row]
     rows = rows[rows >= 0]
     prices = np.exp(reference.log_price[rows])
     per_unit = unit_prices(prices, reference.unit[rows], reference.log_amount[rows])
@@ -99,9 +100,9 @@ def _comparables(estimate: Estimate, row: int, reference: ReferenceSet) -> tuple
             item_id=shown["item_id"],
             name=shown["name"],
             price=float(prices[place]),
-            similarity=float(estimate.near.similarity[row, place]),
+            similarity=float(near.similarity[row, place]),
             residual=float(reference.residual[number]),
-            weight=float(estimate.weight[row, place]),
+            weight=float(weight[row, place]),
             image=shown["image"],
             per_unit=per_unit[place],
         )

@@ -20,6 +20,7 @@ COMMANDS = {  # with a catalogue and an index that are not there; the code that 
     "diff": (["1", "current", "missing.csv", "--index", "nowhere"], INDEX),
     "keep": (["spring", "--index", "nowhere"], INDEX),
     "evaluate": (["missing.csv", "--index", "nowhere"], INDEX),
+    "report": (["-o", "report", "--index", "nowhere"], INDEX),
     "tune": (["--index", "nowhere"], INDEX),
     "ablate": (["--index", "nowhere"], INDEX),
     "build-index": (["missing.csv", "--index", "nowhere"], DATA),
@@ -61,6 +62,7 @@ WRONG: dict[str, dict[str, tuple[str, ...]]] = {
         "--output": ("prices.xls", "prices"),
     },
     "evaluate": {**RUNTIME, **IMAGES, **ANSWER},
+    "report": {"--output": ("no/folder", ".")},
     "tune": {
         "--what": ("everything", "", "blend,blend", "blend,"),
         "--trials": ("0", "-1", HUGE, "many"),
@@ -174,6 +176,7 @@ SPECIAL = [  # a command with a FIFO where a file or a folder is meant, and its 
     ("build-index missing.csv --text-encoder minilm@FIFO", USAGE),
     ("finetune missing.csv -o encoder --image-encoder mobilenet-v2@FIFO", USAGE),
     ("predict missing.csv -o FIFO", USAGE),
+    ("report -o FIFO --index nowhere", USAGE),
     ("build-index missing.csv --index FIFO", USAGE),
     ("query coffee --index FIFO", INDEX),
     ("add missing.csv --index FIFO", INDEX),

@@ -76,7 +76,7 @@ def interval_plot(quote: Quote, before: float | None) -> dict[str, Any]:
 
 def score_plot(stages: Mapping[str, Sequence[float]], values: Mapping[str, float]) -> list[dict[str, Any]]:
     """Return a bar for each stage of an evaluation: SMAPE and its interval, as places from 0 to the largest."""
-    most = max([high for _, high in stages.values()] or [1.0])
+    most = max((high for _, high in stages.values()), default=0.0) or 1.0
     return [
         {
             "name": name,

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.requests import Request
-from starlette.responses import HTMLResponse
 
 from index.visible import money, visible
 
-TEMPLATES = Path(__file__).parent.parent / "templates"
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import HTMLResponse
+
+TEMPLATES, STATIC = (Path(__file__).parent.parent / name for name in ("templates", "static"))
+PAGES = (("/", "Price an item"), ("/files", "Price a file"), ("/index", "The index"), ("/docs", "API"))
 
 
 @cache
@@ -28,7 +31,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"money": money, "visible": visible, "figure": figure, "percent": percent}
-    made.globals |= {"version": version("price-engine")}
+    made.globals |= {"version": version("price-engine"), "static": "/static/", "pages": PAGES, "scripts": True}
     return made
 
 
@@ -40,7 +43,9 @@ def page(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
-    """Return a page made of a template."""
+    """Return a page of the server, made of a template."""
+    from starlette.responses import HTMLResponse
+
     text = environment().get_template(template).render(path=request.url.path, **values)
     return HTMLResponse(text, status, dict(headers or {}))
 
