@@ -8,7 +8,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from engine.serving.pricer import Item, with_overrides
+from engine.serving.pricer import Item
+from engine.settings.schema import with_overrides
 from web.pricing.indexes import ServedIndex
 from web.settings import MOST_ITEMS
 
