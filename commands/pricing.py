@@ -98,6 +98,7 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     explain = given.pop("explain")
     rules, current = rules_given(given), given.pop("current_price")
     require_overrides(**given)
+    _require_amount(current)
     text = _standard_input() if text == "-" else text
     if not text.strip() and not (image or "").strip():
         raise DataRefused("There is nothing to price: give the item's TEXT, its --image, or both.")
@@ -135,6 +136,14 @@ def _selection(given: dict[str, Any]) -> Selection:
     return Selection(
         without, tuple(item_id for ids in only for item_id in (next(csv.reader([ids]), []) or [""])), group
     )
+
+
+def _require_amount(current: str | None) -> None:
+    """Raise UsageError for a --current-price that is none in any currency, before an index is opened."""
+    from index.errors import UsageError
+
+    if current is not None and not any(character.isdigit() for character in current):
+        raise UsageError(f"--current-price is {current!r:.60}: give an amount of money, such as 4.99.")
 
 
 def _bounded(price: float, current: str | None, rules: Rules, currency: str) -> dict[str, float | str | None]:

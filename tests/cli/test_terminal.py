@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import render
-from engine.evaluation.report import Evaluation, Score, Slice
+import render.scores
+from engine.evaluation.report import Evaluation, OfConfidence, Score, Slice, Sureness
 from engine.serving.quote import Before, Comparable, Quote
 
 Price = Callable[..., Any]
@@ -67,9 +68,11 @@ def test_an_evaluation_shows_file_names_and_notes_as_data(shown: Callable[..., s
     result = Evaluation(
         method=NASTY, n=1, seed=0, stages={"blend": score, "blend + correction": score}, median_ape=1.0, r_squared=0.5,
         coverage=1.0, coverage_wanted=0.8, width=1.0, gain=score, control=score, beyond_control=score, by_price=(part,),
-        by_similarity=(part,), notes=(NASTY,),
+        by_similarity=(part,), by_prediction=(part,), by_expected_error=(part,), by_likeness=(part,), notes=(NASTY,),
+        interval_score=1.0, interval_score_by_level=None, sureness=(Sureness(1.0, 0.5, 0.5, 0.5, 1.0, 1.0),),
+        by_confidence=(OfConfidence("high", 1, 1.0, 1.0, 1.0), OfConfidence("low", 0, None, None, None)),
     )  # fmt: skip
-    text = shown(render.show_evaluation, render.open_console(), result)
+    text = shown(render.scores.show_evaluation, render.open_console(), result)
     assert harmless(text) and "[/b][red]" in text
 
 

@@ -14,7 +14,7 @@ import pytest
 from engine.evaluation.report import Score
 from engine.tuning.tune import TuneResult
 from index.storage.generations import writing
-from render import show_tune_result
+from render.scores import show_tune_result
 
 ROOT = Path(__file__).parent.parent.parent
 USAGE, INDEX, LOCKED = 2, 4, 75

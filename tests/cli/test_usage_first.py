@@ -39,6 +39,7 @@ CORRECTION = {
 }
 IMAGES = {"--image-dir": ("no-such-folder",)}
 ANSWER = {"--answer": ("mode", "")}
+RULES = {"--rule": ("", "floor", "floor=", "price=1", "margin=100"), "--config": ("no-such.toml", ".")}
 HUGE = f"1{'0' * 30}"
 WRONG: dict[str, dict[str, tuple[str, ...]]] = {
     "query": {
@@ -49,6 +50,8 @@ WRONG: dict[str, dict[str, tuple[str, ...]]] = {
         "--without": ("", " "),
         "--only": ("", ",", "1234,,1235"),
         "--exclude-group": ("", " "),
+        "--current-price": ("", "free"),
+        **RULES,
     },
     "diff": {**RUNTIME, **IMAGES, "--output": ("changes.xls", "changes")},
     "keep": {},
@@ -57,6 +60,8 @@ WRONG: dict[str, dict[str, tuple[str, ...]]] = {
         **CORRECTION,
         **IMAGES,
         **ANSWER,
+        **RULES,
+        "--min-confidence": ("low", "sure", ""),
         "--columns": ("cost", "price,price", "", "price,,low"),
         "--shard-rows": ("0", "-1", HUGE, "some"),
         "--output": ("prices.xls", "prices"),

@@ -25,7 +25,7 @@ from engine.features.inputs import NUMBERS
 from engine.members.lightgbm import fit_trees, read_booster
 from engine.metrics import weighted_quantile
 from index.arrays import Bool, Float64, Int8, rows_of
-from index.contents import expect, finite
+from index.contents import expect, finite, loading
 from index.storage.layout import model_file
 
 if TYPE_CHECKING:
@@ -120,8 +120,10 @@ class ErrorModel:
         """Load what `save` wrote. Raises WrongContents for what reads the evidence of another number of members."""
         boosters = {}
         for name in BOOSTERS:
-            boosters[name] = read_booster((folder / model_file(name, 0, "txt")).read_text(encoding="utf-8"))
-            expect(boosters[name].num_feature() == width(members), "the trees of the error read another table")
+            path = folder / model_file(name, 0, "txt")
+            with loading(path):
+                boosters[name] = read_booster(path.read_text(encoding="utf-8"))
+                expect(boosters[name].num_feature() == width(members), "its trees read another table")
         calibration = Calibration(**document["calibration"])
         expect(all(map(finite, asdict(calibration).values())), "the calibration of the interval is no number")
         expect(calibration.cheap <= calibration.dear, "the span of the prices is upside down")

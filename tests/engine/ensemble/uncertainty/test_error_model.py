@@ -15,6 +15,7 @@ from engine.ensemble.uncertainty.evidence import width, widths
 from engine.ensemble.uncertainty.interval import conformal_end, fit_interval
 from engine.metrics import interval_score
 from index.contents import WrongContents
+from index.errors import IndexUnusable
 from tests.engine.ensemble.uncertainty.conftest import APART, COVERAGE, Fitted, inside, known_of
 
 
@@ -176,13 +177,13 @@ def test_a_saved_model_says_what_it_said(fitted: Fitted, tmp_path: Path) -> None
     for field in dataclasses.fields(before):
         np.testing.assert_array_equal(getattr(after, field.name), getattr(before, field.name))
     np.testing.assert_array_equal(loaded.raised(unseen.table), fitted.model.raised(unseen.table))
-    with pytest.raises(WrongContents, match="read another table"):
+    with pytest.raises(IndexUnusable, match="read another table"):
         ErrorModel.load(tmp_path, document, members=3)
     for name in ("error", "low", "high"):
         (path,) = (path for path in (tmp_path / "models").iterdir() if path.name.startswith(name))
         whole = path.read_text()
         path.write_text(whole[: len(whole) // 2])
-        with pytest.raises(WrongContents, match="trees are cut short"):
+        with pytest.raises(IndexUnusable, match="trees are cut short"):
             ErrorModel.load(tmp_path, document, members=2)
         path.write_text(whole)
 

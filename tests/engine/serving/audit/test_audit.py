@@ -31,11 +31,12 @@ def rows(shop: Any) -> ScorableRows:
 def test_a_row_should_cost_what_an_evaluation_says(pricer: Pricer, rows: ScorableRows) -> None:
     fixed = replace(rows.settings.correction, **asdict(pricer.correction))
     settings = replace(rows.settings, correction=fixed)
-    scored = cross_fit(rows.oof, rows.log_price, rows.search_vectors, settings, age_weight=rows.age_weight)[1]
+    known = rows.log_price, rows.search_vectors, rows.fields()
+    scored = cross_fit(rows.oof, *known, settings, age_weight=rows.age_weight)[1]
     prices = held_out_prices(rows, pricer.correction)
     np.testing.assert_array_equal(prices.answer, list(scored.stages.values())[-1])
-    np.testing.assert_array_equal(prices.low, scored.low)
-    np.testing.assert_array_equal(prices.high, scored.high)
+    np.testing.assert_array_equal(prices.low, scored.spread.low)
+    np.testing.assert_array_equal(prices.high, scored.spread.high)
 
 
 def test_what_lies_outside_its_interval_is_listed_and_nothing_else(pricer: Pricer, rows: ScorableRows) -> None:
