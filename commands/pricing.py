@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engine.serving.arguing.selection import Selection
-    from engine.settings.rules import Rules
 
 STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
 
@@ -88,6 +87,7 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     from dataclasses import asdict, replace
 
     from engine.serving.pricer import Item, Pricer
+    from engine.serving.review.one_price import bound_price
     from engine.settings.schema import require_overrides, with_overrides
     from index.errors import DataRefused
     from index.photographs.source import Photographs
@@ -111,7 +111,7 @@ def query_command(text: str, image: str | None, index_dir: Path, *, as_json: boo
     quote = explanation.quote if explanation else pricer.price([item], **how)[0]
     currency, band = pricer.manifest.currency, math.inf if selection.only else correction.band
     settings = {"k": correction.k, "band": band, "lambda": correction.decay, "alpha": correction.alpha}
-    bounded = _bounded(quote.price, current, replace(pricer.settings.rules, **rules), currency)
+    bounded = bound_price(quote.price, current, replace(pricer.settings.rules, **rules), currency)
     if not as_json:
         console = render.open_console()
         render.show_quote(console, quote, currency, pricer.settings.coverage, settings)
@@ -144,32 +144,6 @@ def _require_amount(current: str | None) -> None:
 
     if current is not None and not any(character.isdigit() for character in current):
         raise UsageError(f"--current-price is {current!r:.60}: give an amount of money, such as 4.99.")
-
-
-def _bounded(price: float, current: str | None, rules: Rules, currency: str) -> dict[str, float | str | None]:
-    """Price to set by the rules, and what they say of it; nothing where there are none.
-
-    Those of columns are no rules for a query.
-    """
-    if not rules.given:
-        return {}
-    import numpy as np
-
-    from engine.serving.review.bounding import bound_prices
-    from engine.serving.review.own_cells import CURRENT, OwnColumns, facts_of_cells
-    from index.errors import UsageError
-
-    facts = facts_of_cells({CURRENT: [current]}, 1, OwnColumns(rules), currency)
-    if current is not None and np.isnan(facts.current[0]):
-        raise UsageError(f"--current-price is {current!r:.60}: give an amount of money, such as 4.99.")
-    bounded = bound_prices(np.array([price]), facts.current, facts.rules, currency)
-    to_set = None if np.isnan(bounded.price[0]) else float(bounded.price[0])
-    by_column = [f"{name} is of a column, and a query has none" for name in rules.columns]
-    return {
-        "price_to_set": to_set,
-        "bound_by": bounded.bound_by[0],
-        "rule_note": "; ".join([*filter(None, bounded.note), *by_column]),
-    }
 
 
 def _cells(given: Sequence[str]) -> dict[str, str | float | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote as quoted
 
@@ -15,7 +15,9 @@ from starlette.responses import JSONResponse, Response
 
 from engine.evaluation.report import read_report
 from engine.serving.pricer import Item, Quote
+from engine.serving.review.one_price import bound_price
 from engine.serving.stored_rows import stored_row
+from engine.settings.rules import require_rules, rules_of_options
 from web.described import describe_generation, head, plain_settings
 from web.json_bodies import StrictRoute
 from web.pricing.batches import Manner
@@ -72,16 +74,26 @@ async def price_quotes(body: QuotesRequest, state: State) -> Response:
     began = time.monotonic()
     index = chosen_index(state, body.index)
     state.log_items(lambda: [item.text for item in body.items])
+    rules = rules_of_options(body.rules)
+    require_rules(rules)
     items, photographs = await with_photographs(state, body.items)
     manner = Manner(index.name, body.answer, body.overrides(), tuple(body.without), tuple(body.only))
     answer = await state.batcher.price(manner, items, photographs)
+    own, currency = replace(answer.pricer.settings.rules, **rules), answer.pricer.manifest.currency
+    bounded = [
+        bound_price(quote.price, item.current_price, own, currency)
+        for item, quote in zip(body.items, answer.quotes, strict=True)
+    ]
     return JSONResponse(
         {
             **head(index.name, answer.pricer),
             "coverage": answer.pricer.settings.coverage,
             "settings": plain_settings(answer.correction),
             "seconds": time.monotonic() - began,
-            "quotes": [plain_quote(quote, index.name, state) for quote in answer.quotes],
+            "quotes": [
+                plain_quote(quote, index.name, state) | by_rules
+                for quote, by_rules in zip(answer.quotes, bounded, strict=True)
+            ],
         }
     )
 

@@ -13,7 +13,7 @@ from pydantic.types import JsonValue
 
 from engine.serving.arguing.selection import MOST_IDS
 from engine.settings.schema import MOST_ALPHA, MOST_NEIGHBOURS
-from web.settings import LONGEST_TEXT, MOST_FURTHER, MOST_ITEMS
+from web.settings import LONGEST_TEXT, MOST_FURTHER, MOST_ITEMS, MOST_RULES
 
 Text = Annotated[str, StringConstraints(max_length=LONGEST_TEXT)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -40,6 +40,10 @@ class ItemToPrice(BaseModel):
         default_factory=dict,
         max_length=MOST_FURTHER,
         description="What the item has in further columns of the catalogue, by name: brand, weight.",
+    )
+
+    current_price: Annotated[str, Field(max_length=100)] | None = Field(
+        None, description="What the item costs now, which the rule max_change is of: 4.99."
     )
 
     @model_validator(mode="after")
@@ -75,6 +79,14 @@ class QuotesRequest(BaseModel):
     )
     only: list[Name] = Field(
         default_factory=list, max_length=MOST_IDS, description="Ids of comparables that are pinned: no other counts."
+    )
+
+    rules: dict[Name, Annotated[str, Field(max_length=200)]] = Field(
+        default_factory=dict,
+        max_length=MOST_RULES,
+        description="Bounds of the price to set, by name as `price query --rule` takes them, in the place of the "
+        "index's own: floor, ceiling, cost, margin, map, max_change, ending.",
+        json_schema_extra={"examples": [{"floor": "3", "ending": ".99"}]},
     )
 
     def overrides(self) -> tuple[tuple[str, float], ...]:
@@ -127,6 +139,9 @@ class QuoteOut(BaseModel):
     confidence: Literal["high", "medium", "low"]
     within_20: float = Field(description="Share of such items that were within 20 % of their price.")
     why: list[str] = Field(description="What makes the price no surer, the weightiest first.")
+    price_to_set: float | None = Field(None, description="The price by the rules, where there are any.")
+    bound_by: str = Field("", description="The rules that bound it, with commas; empty where none did.")
+    rule_note: str = Field("", description="What the rules say of it.")
     before: BeforeOut | None = Field(description="By all comparables, where some were left out or pinned.")
 
 

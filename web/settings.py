@@ -18,6 +18,7 @@ from index.errors import UsageError
 MOST_ITEMS = 100  # of one request
 LONGEST_TEXT = 20_000  # characters of an item
 MOST_FURTHER = 64  # columns that an item may bring
+MOST_RULES = 7  # there are no more
 LEAST_TOKEN = 16  # characters
 ENVIRONMENT = "PRICE_SERVE_SETTINGS"  # where a worker process finds the settings
 TOKEN = "PRICE_TOKEN"  # noqa: S105  # the variable's name

@@ -54,6 +54,22 @@ def test_comparables_are_left_out_and_pinned_and_the_price_before_stands_beside(
     assert "left out as well" in refused(quotes(client, without=ids[:1], only=ids[:1]), 422)
 
 
+def test_rules_bound_the_price_to_set_and_leave_the_price(client: httpx2.Client) -> None:
+    (plain,) = quotes(client).json()["quotes"]
+    assert "price_to_set" not in plain
+    floor = round(2 * plain["price"])
+    (bounded,) = quotes(client, rules={"floor": str(floor), "ending": ".99"}).json()["quotes"]
+    assert bounded["price"] == pytest.approx(plain["price"], rel=1e-5)
+    assert bounded["price_to_set"] >= floor and f"{bounded['price_to_set']:.2f}".endswith(".99")
+    assert bounded["bound_by"] == "floor, ending"
+    item = {"text": TEXT, "current_price": "1.00"}
+    (moved,) = client.post("/v1/quotes", json={"items": [item], "rules": {"max_change": "10"}}).json()["quotes"]
+    assert (moved["price_to_set"], moved["bound_by"]) == (1.1, "max_change")
+    assert "no rule 'bottom'" in refused(quotes(client, rules={"bottom": "3"}), 422)
+    unread = client.post("/v1/quotes", json={"items": [{**item, "current_price": "free"}], "rules": {"floor": "3"}})
+    assert "current price is 'free'" in refused(unread, 422)
+
+
 def test_many_items_are_priced_in_their_order(client: httpx2.Client) -> None:
     texts = ["Olive oil, 16.9 fl oz", TEXT, "Utility rope, 100 feet"]
     together = client.post("/v1/quotes", json={"items": [{"text": text} for text in texts]}).json()["quotes"]
