@@ -152,6 +152,7 @@ def fit_error_model(known: Known, coverage: float, seed: int) -> tuple[ErrorMode
     likeness, length = known.novelty.likeness, known.novelty.length
     error = log_price - answer
     folds = [here for f in range(int(known.fold.max()) + 1) if (here := known.fold == f).any()]
+    every = np.ones(len(error), bool)
 
     def fit(target: Float64, parameters: Mapping[str, Any], rows: Bool, place: int) -> Any:
         if len(error) < LEAST_ROWS:
@@ -160,8 +161,8 @@ def fit_error_model(known: Known, coverage: float, seed: int) -> tuple[ErrorMode
         return fit_trees(table[rows], target[rows], parameters, ROUNDS, seed=own_seed, threads=1, weight=weight)
 
     def out_of_fold(target: Float64, parameters: Mapping[str, Any]) -> Float64:
-        if len(error) < LEAST_ROWS:
-            return np.full(len(target), np.quantile(target, parameters.get("alpha", 0.5)))
+        if len(error) < LEAST_ROWS:  # one value, from which calibration moves the ends to where they belong
+            return np.asarray(fit(target, parameters, every, 0).predict(table), np.float64)
         predicted = np.zeros(len(target))
         for f, here in enumerate(folds):
             fitted = fit(target, parameters, ~here, f + 1)
@@ -180,8 +181,8 @@ def fit_error_model(known: Known, coverage: float, seed: int) -> tuple[ErrorMode
         weight = rows_of(age_weight, rows)
         beyond = [conformal_end(missed[rows], coverage, weight) for missed in missing]
         least = [float(np.quantile(values[rows], LEAST_LIKE)) for values in (likeness, length)]
-        every = np.ones(rows.sum()) if weight is None else weight
-        span = weighted_quantile(log_price[rows], every, [tail, 1 - tail])
+        counts = np.ones(rows.sum()) if weight is None else weight
+        span = weighted_quantile(log_price[rows], counts, [tail, 1 - tail])
         within = WithinShare.fit(scale[rows], error[rows], weight)
         return Calibration(*beyond, *least, *map(float, span)), within
 
@@ -190,7 +191,6 @@ def fit_error_model(known: Known, coverage: float, seed: int) -> tuple[ErrorMode
         _spread(answer[here], _Trees(scale[here], low[here], high[here]), Novelty(likeness[here], length[here]), *part)
         for here, part in zip(folds, parts, strict=True)
     ]
-    every = np.ones(len(error), bool)
     boosters = {ERROR: fit(size, OF_ERROR, every, 0)}
     for end, parameters in ends_of.items():
         boosters[end] = fit(error, parameters, every, 0)
