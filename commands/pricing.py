@@ -151,8 +151,6 @@ def _bounded(price: float, current: str | None, rules: Rules, currency: str) -> 
 
     Those of columns are no rules for a query.
     """
-    if not rules.given:
-        return {}
     import numpy as np
 
     from engine.serving.review.bounding import bound_prices
@@ -161,7 +159,10 @@ def _bounded(price: float, current: str | None, rules: Rules, currency: str) -> 
 
     facts = facts_of_cells({CURRENT: [current]}, 1, OwnColumns(rules), currency)
     if current is not None and np.isnan(facts.current[0]):
-        raise UsageError(f"--current-price is {current!r:.60}: give an amount of money, such as 4.99.")
+        why = facts.fault[0].removeprefix(f"{CURRENT}: ")
+        raise UsageError(f"--current-price is {current!r:.60} ({why}): give an amount of {currency}, such as 4.99.")
+    if not rules.given:
+        return {}
     bounded = bound_prices(np.array([price]), facts.current, facts.rules, currency)
     to_set = None if np.isnan(bounded.price[0]) else float(bounded.price[0])
     by_column = [f"{name} is of a column, and a query has none" for name in rules.columns]
