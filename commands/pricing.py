@@ -143,7 +143,7 @@ def _require_amount(current: str | None) -> None:
     from index.errors import UsageError
 
     if current is not None and not any(character.isdigit() for character in current):
-        raise UsageError(f"--current-price is {current!r:.60}: give an amount of money, such as 4.99.")
+        raise UsageError(f"The current price is {current!r:.60}: give an amount of money, such as 4.99.")
 
 
 def _cells(given: Sequence[str]) -> dict[str, str | float | None]:

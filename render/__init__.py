@@ -89,9 +89,11 @@ def show_quote(console: Console, quote: Quote, currency: str, coverage: float, s
         console.print(f"Note: {visible(note)}")
     parts = {name: money(part) for name, part in quote.parts.items()}
     shift, blend, stacker = parts.pop("shift"), parts.pop("blend"), parts.pop("stacker", None)
+    median = parts.pop("median", None)  # where the price is the mean
     stacked = f", {stacker} with the neighbours' prices" if stacker else ""
     moved = f", moved by {shift} for what they missed on the neighbours" if quote.comparables else ""
-    console.print(f"Models: {', '.join(map(' '.join, parts.items()))}.\nTheir blend {blend}{stacked}{moved}.")
+    raised = f": the median is {median}, the price the mean" if median else ""
+    console.print(f"Models: {', '.join(map(' '.join, parts.items()))}.\nTheir blend {blend}{stacked}{moved}{raised}.")
     if quote.comparables:
         table = make_table("comparable", f"price, {currency}", "per unit", "similarity", "residual", "weight")
         for comparable in quote.comparables[:SHOWN_COMPARABLES]:

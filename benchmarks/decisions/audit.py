@@ -135,7 +135,7 @@ def score(folder: Path) -> None:
     held_out = held_out_prices(rows, pricer.correction)
     audit = audit_rows(rows, pricer.reference, pricer.correction)
     seconds = time.process_time() - started
-    scores = {"audit": severity(rows.log_price, held_out.answer, held_out.low, held_out.high)}
+    scores = {"audit": severity(rows.log_price, held_out.low, held_out.high)}
     scores |= simpler_scores(rows, np.array(items["unit"].to_pylist()))
     shares = {name: found(values, kinds) for name, values in scores.items()}
     listed = {row["item_id"]: row["reason"] for row in audit.table.to_pylist()}

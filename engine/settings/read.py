@@ -106,6 +106,8 @@ def _typed(value: Any, kind: Any, where: str) -> Any:
 
 def suggestion(given: str, known: Mapping[str, Any]) -> str:
     """The end of a sentence that refuses `given`."""
+    if not known:
+        return "; there is none to choose from"
     near = difflib.get_close_matches(given, known, n=1)
     return f"; did you mean {near[0]!r}" if near else f"; choose from {', '.join(known)}"
 

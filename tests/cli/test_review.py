@@ -71,6 +71,15 @@ def test_a_query_knows_rules_of_options_and_of_a_file(price: Price, shop: Any, t
     assert "Price to set: 450.99 USD (by max_change, ending)." in " ".join(answer.out.split())
 
 
+@pytest.mark.parametrize("rules", [[], ["--rule", "max_change=10"]])
+def test_a_current_price_that_is_none_in_the_indexs_currency_is_refused_for_what_it_is(
+    price: Price, shop: Any, rules: list[str]
+) -> None:
+    for given, why in (("20 EUR", "in EUR, and the index is in USD"), ("0", "price is not positive: 0")):
+        answer = price("query", "Green tea", "--index", shop.index, "--current-price", given, *rules)
+        assert answer.code == 2 and f"The current price is '{given}' ({why}" in answer.err
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [

@@ -62,6 +62,17 @@ def test_a_quote_shows_names_and_notes_as_data(shown: Callable[..., str]) -> Non
     assert sum("Cup" in line for line in text.splitlines()) == 3  # the reason, the note and the comparable, a line each
 
 
+def test_the_median_beside_a_mean_is_shown_as_no_model(shown: Callable[..., str]) -> None:
+    parts = {"mlp": 1.0, "blend": 1.0, "shift": 0.5, "median": 1.5}
+    quote = Quote(
+        price=2.5, low=1.0, high=4.0, confidence="low", within_20=0.5, why=(), parts=parts, comparables=(), notes=(),
+        per_unit=None,
+    )  # fmt: skip
+    text = shown(render.show_quote, render.open_console(), quote, "USD", 0.8, {"k": 1})
+    assert "Models: mlp 1.00.\n" in text
+    assert "Their blend 1.00: the median is 1.50, the price the mean." in text
+
+
 def test_an_evaluation_shows_file_names_and_notes_as_data(shown: Callable[..., str]) -> None:
     score = Score(1.0, 0.5, 1.5)
     part = Slice("1 to 2", 1, 1.0, score, 1.0, 1.0)

@@ -70,7 +70,8 @@ def test_the_pages_lead_from_a_file_to_its_prices_without_a_script(files: httpx2
     waited(lambda: {"state": "reading" if "being read" in files.get(page).text else "read"})
     understood = files.get(page).text
     assert "&lt;b&gt;stock" in understood and "<b>stock" not in understood
-    assert "Price 2 items" in understood and "title" in understood
+    assert "Price 3 rows" in understood and "title" in understood  # as many as are then looked at, priced or not
+    assert "Rows that no catalogue could take" in understood
     assert files.post(page, data={"action": "price"}).status_code == 303
     waited(lambda: {"state": "pricing" if "data-job" in files.get(page).text else "done"})
     assert "Download the prices" in files.get(page).text

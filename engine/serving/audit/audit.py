@@ -58,7 +58,7 @@ def audit_rows(rows: ScorableRows, reference: ReferenceSet, correction: Correcti
     import pyarrow as pa
 
     held_out = held_out_prices(rows, correction)
-    worst = severity(rows.log_price, held_out.answer, held_out.low, held_out.high)
+    worst = severity(rows.log_price, held_out.low, held_out.high)
     listed = np.flatnonzero(worst > 1)
     listed = listed[np.argsort(-worst[listed], kind="stable")]
     items = ItemStore.open(rows.folder, rows.manifest).items(["item_id", "name", "pack"]).take(rows.number)

@@ -26,6 +26,7 @@ PER_UNIT = {"gram": {"kg": 1000.0, "lb": 453.59, "100 g": 100.0}, "millilitre": 
 LEAST_FACTOR = 2.0  # a smaller one is within what items differ by
 LEAST_RATE = 5.0  # likewise, of a currency, of which there are many
 LEAST_PACK = 2
+LEAST_HALF = 1e-9  # of an interval: it may have no width
 FREEDOM = 4.0  # of Student's t, whose tails are as heavy as those of errors out of fold
 NINTH_DECILE = 1.533  # of that t: four fifths lie within it on either side
 SHARES = {"factor 10": 0.2, "factor 100": 0.1, "pack": 0.15, "unit": 0.1}  # of a fault, before a price is looked at
@@ -128,8 +129,11 @@ def _faults(row: Row, currency: str) -> Iterator[_Fault]:
         yield _Fault("currency", f"in another currency, such as {code}", rate, CURRENCIES / len(far))
 
 
-def severity(price: Float64, answer: Float64, low: Float64, high: Float64) -> Float64:
-    """Distance of each price (n,) from the answer, in parts of the way to that end of the interval; all log price."""
-    off = price - answer
-    far: Float64 = off / np.where(off > 0, np.maximum(high - answer, 1e-9), np.minimum(low - answer, -1e-9))
+def severity(price: Float64, low: Float64, high: Float64) -> Float64:
+    """Distance of each price (n,) from the middle of its interval, in halves of the interval; all log price.
+
+    Not from the answer in parts of the way to an end: an end may lie at the answer.
+    """
+    half = np.maximum((high - low) / 2, LEAST_HALF)
+    far: Float64 = np.abs(price - (low + high) / 2) / half
     return far

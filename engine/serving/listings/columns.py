@@ -65,8 +65,8 @@ REVIEW = (
         FLAG,
         "Flag",
         "too low, too high: the current price lies outside the interval. fine: inside. unsure: inside, but the "
-        "interval is so wide that this says little, or the item could not be priced. no price: the file has none that "
-        "can be read.",
+        "confidence is low, so that this says little, or the item could not be priced. no price: the file has none "
+        "that can be read.",
     ),
     _money("current_price", "Current price", "What the file says that the item costs now."),
     _money("suggested_price", "Suggestion", "What the item is worth by the catalogue, before any rule."),
@@ -84,7 +84,7 @@ REVIEW = (
     _money("high", "High", "Upper end of the interval."),
     _text("confidence", "Confidence", "high, medium or low: how sure the suggestion is.", 11),
     Column("within_20", Kind.SHARE, "Within 20%", "Share of such items whose price was within 20% of the suggestion."),
-    _text("why", "Why", "What makes the interval as wide as it is.", 30),
+    _text("why", "Why", "What makes the suggestion no surer.", 30),
     _money("current_per_unit", "Current per unit", "What a unit costs now, where the text says an amount."),
     _money("per_unit", "Suggestion per unit", "What a unit costs at the suggestion."),
     _text("unit", "Unit", "The unit: kg, litre, piece, metre or square metre.", 8),

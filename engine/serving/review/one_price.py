@@ -20,11 +20,12 @@ def bound_price(price: float, current: str | None, rules: Rules, currency: str) 
     `current`: what the item costs now, as it is written. Rules of columns do not count, and are told so. Raises
     UsageError for a current price that is none.
     """
-    if not rules.given:
-        return {}
     facts = facts_of_cells({CURRENT: [current]}, 1, OwnColumns(rules), currency)
     if current is not None and np.isnan(facts.current[0]):
-        raise UsageError(f"The current price is {current!r:.60}: give an amount of money, such as 4.99.")
+        why = facts.fault[0].removeprefix(f"{CURRENT}: ")
+        raise UsageError(f"The current price is {current!r:.60} ({why}): give an amount of {currency}, such as 4.99.")
+    if not rules.given:
+        return {}
     bounded = bound_prices(np.array([price]), facts.current, facts.rules, currency)
     to_set = None if np.isnan(bounded.price[0]) else float(bounded.price[0])
     by_column = [f"{name} is of a column, and a query has none" for name in rules.columns]

@@ -6,6 +6,7 @@ A cell that cannot be read leaves its row in place, with the reason. What the ce
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -17,8 +18,9 @@ from engine.serving.review.bounding import RowRules
 from engine.settings.read import suggestion
 from engine.settings.rules import ENDING, PERCENT_RULES, Rules, column_of, read_ending
 from index.catalogue.money import HIGHEST_PRICE
-from index.catalogue.money.prices import PriceConvention, PriceEvidence
-from index.catalogue.shops.headings import CATEGORY_WORDS, normalised
+from index.catalogue.money.price_cells import split_price
+from index.catalogue.money.prices import PriceConvention, PriceEvidence, amount_of
+from index.catalogue.shops.headings import GROUP_WORDS, normalised
 from index.catalogue.shops.values import read_number
 from index.errors import DataRefused, UsageError
 from index.visible import excerpt
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from index.catalogue.formats.records import Record
     from index.catalogue.reading import Reading
 
+_THREE_PLACES = re.compile(r"-?\d+\.\d{3}")  # 1.299 of a frame is no 1299, as it may be in a file
 OWN = "own:"
 CURRENT, WEIGHT, GROUP = "current", "weight", "group"
 PRICE_FAULT, RULE_FAULT = "price_fault", "rule_fault"
@@ -64,19 +67,17 @@ class OwnColumns:
 
 
 class CellReader:
-    """Cells of a row -> values: money of rules by a convention of each column."""
+    """Cells of a row -> values: money of rules, and weights, by a convention of each column."""
 
     def __init__(self, named: Mapping[str, str], currency: str, *, several_currencies: bool = False) -> None:
         self._named = named
         self._currency = currency
         self._several = several_currencies
-        self._evidence = {
-            name: PriceEvidence() for name in named if name not in (*PERCENT_RULES, WEIGHT, GROUP, ENDING)
-        }
+        self._evidence = {name: PriceEvidence() for name in named if name not in (*PERCENT_RULES, GROUP, ENDING)}
         self._conventions: dict[str, PriceConvention] = {}
 
     def survey(self, name: str, cells: Mapping[str, int]) -> None:
-        """Take note of how a column writes its money; only of money."""
+        """Take note of how a column writes its money, or its weights; nothing of others."""
         if name in self._evidence:
             self._evidence[name].add(cells)
 
@@ -106,16 +107,16 @@ class CellReader:
             for text in cell.split(","):
                 read_ending(text)
             return cell
-        if name == WEIGHT or name in PERCENT_RULES:
+        if name == WEIGHT:
+            return self._weight(cell)
+        if name in PERCENT_RULES:
             number = read_number(cell.removesuffix("%"))
             if number is None or not math.isfinite(number):
                 raise ValueError(f"no number: {excerpt(cell)}")
-            if name == WEIGHT:
-                return number
             within: dict[str, Any] = {"cost": 1.0, name: number}
             Rules(**within)  # or it is refused
             return number
-        if read_number(cell) == 0:
+        if name != CURRENT and read_number(cell) == 0:
             return 0.0
         money = self._convention(name).read(cell)
         if money.currency is not None and money.currency != self._currency:
@@ -123,6 +124,19 @@ class CellReader:
         if money.currency is None and self._several:
             raise ValueError(f"states no currency, and the file has several: {excerpt(cell)}")
         return money.amount
+
+    def _weight(self, cell: str) -> float:
+        """The number in a cell such as 3, 0.5, or 1,200. ValueError for none, and for one below 0."""
+        try:
+            parts = split_price(cell)
+        except ValueError:
+            raise ValueError(f"no number: {excerpt(cell)}") from None
+        amount = None if parts.currencies else amount_of(parts, self._convention(WEIGHT).decimal)
+        if amount is None or not math.isfinite(amount):
+            raise ValueError(f"no number: {excerpt(cell)}")
+        if parts.negative and amount:
+            raise ValueError(f"below 0: {excerpt(cell)}")
+        return amount
 
     def _convention(self, name: str) -> PriceConvention:
         if name not in self._conventions:
@@ -179,8 +193,7 @@ def _place(reading: Reading, column: str) -> int:
 
 def _group_place(header: Sequence[str]) -> int | None:
     """The column that a summary is by where nobody names one: a category, by its heading."""
-    words = [word for word in CATEGORY_WORDS if "categor" in word or "kategor" in word or word == "department"]
-    return next((at for at, name in enumerate(header) if normalised(name) in words), None)
+    return next((at for at, name in enumerate(header) if normalised(name) in GROUP_WORDS), None)
 
 
 def own_table(rows: Sequence[Mapping[str, Any]]) -> dict[str, pa.Array]:
@@ -243,4 +256,7 @@ def facts_of_cells(cells: Mapping[str, Sequence[Any]], rows: int, own: OwnColumn
 def _text(value: Any) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
-    return f"{value:.15g}" if isinstance(value, float) and abs(value) < HIGHEST_PRICE else str(value)
+    if not isinstance(value, float) or abs(value) >= HIGHEST_PRICE:
+        return str(value)
+    text = f"{value:.15g}"
+    return f"{text}0" if _THREE_PLACES.fullmatch(text) else text

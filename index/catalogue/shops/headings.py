@@ -124,13 +124,20 @@ OPTION_WORDS = (
 ATTRIBUTES = frozenset("size color colour flavor flavour scent material format pack count weight volume".split())
 """Names of further attributes in one cell, as Magento has them, that tell variants apart."""
 
-CATEGORY_WORDS = (
-    "brand|brands|brand name|vendor|manufacturer|maker|label|category|categories|product category|product type|"
-    "google product category|category name|type|department|condition|item condition|gender|age group|season|style|"
-    "marke|hersteller|kategorie|kategorien|warengruppe|zustand|marque|marques|fabricant|catégorie|catégories|état|"
-    "marca|marcas|fabricante|categoría|categorías|categoria|categorie|produttore|merk|fabrikant|producent|kategoria|"
-    "品牌|分类|类目|ブランド|カテゴリ"
+GROUP_WORDS = (
+    "category|categories|product category|product type|google product category|category name|department|kategorie|"
+    "kategorien|warengruppe|catégorie|catégories|categoría|categorías|categoria|categorie|kategoria|分类|类目|カテゴリ"
 ).split("|")
+"""Headings of columns by which a shop sorts its items."""
+
+CATEGORY_WORDS = (
+    *GROUP_WORDS,
+    *(
+        "brand|brands|brand name|vendor|manufacturer|maker|label|type|condition|item condition|gender|age group|season|"
+        "style|marke|hersteller|zustand|marque|marques|fabricant|état|marca|marcas|fabricante|produttore|merk|"
+        "fabrikant|producent|品牌|ブランド"
+    ).split("|"),
+)
 """Headings of columns whose values are kinds of item."""
 
 NO_FEATURE = re.compile(

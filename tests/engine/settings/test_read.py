@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.settings.presets import PRESETS
-from engine.settings.read import read_settings, settings_from
+from engine.settings.read import read_settings, settings_from, suggestion
 from engine.settings.rules import Rules
 from engine.settings.schema import Blend, Correction, DeepTrees, Fit, Settings
 from index.catalogue.settings import ReadSettings
@@ -343,3 +343,8 @@ def test_a_knob_that_the_correction_would_refuse_is_refused_before_anything_runs
 
     with pytest.raises(UsageError):
         Correction(**wrong)
+
+
+def test_where_nothing_is_known_nothing_is_suggested() -> None:
+    assert suggestion("weight", {}) == "; there is none to choose from"
+    assert suggestion("colour", dict.fromkeys(["color", "size"])) == "; did you mean 'color'"

@@ -3,9 +3,10 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
-from engine.serving.audit.reasons import Reason, Row, likely_reason
+from engine.serving.audit.reasons import Reason, Row, likely_reason, severity
 from index.catalogue.units import UNITS
 
 GRAM, NONE = UNITS.index("gram"), UNITS.index("none")
@@ -69,3 +70,15 @@ def test_of_two_factors_that_of_a_near_duplicate_counts() -> None:
     beside = reason(200.0, width=2.5, pack=8, duplicates=[("x7", 25.0)])
     assert alone is not None and alone.kind == "factor"
     assert beside is not None and (beside.kind, math.exp(beside.would_be)) == ("pack", pytest.approx(25.0))
+
+
+def test_severity_is_one_at_the_ends_of_the_interval_and_two_twice_as_far_from_its_middle() -> None:
+    low, high = np.log([[5.0] * 4, [20.0] * 4])
+    assert severity(np.log([5.0, 20.0, 40.0, 10.0]), low, high) == pytest.approx([1, 1, 2, 0])
+
+
+def test_a_price_just_outside_is_hardly_severe_wherever_the_answer_lies_in_the_interval() -> None:
+    """An interval ends at the answer where the trees would have it end before."""
+    just_outside, far = severity(np.log([20.1, 200.0]), np.log([10.0, 10.0]), np.log([20.0, 20.0]))
+    assert 1 < just_outside < 1.1 < far
+    assert np.isfinite(severity(np.zeros(1), np.ones(1), np.ones(1))).all()

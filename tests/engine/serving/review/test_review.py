@@ -266,3 +266,10 @@ def test_an_id_column_of_any_name_is_taken(shop: Any, tmp_path: Path) -> None:
     reading = ReadSettings(id="unit")
     review(tmp_path / "list.csv", tmp_path / "r.csv", shop.index, {}, None, reading=reading)
     assert (tmp_path / "r.csv").read_text(encoding="utf-8").startswith("item_id,name,flag")
+
+
+def test_a_list_is_summed_up_by_a_category_in_the_language_of_its_shop(shop: Any, tmp_path: Path) -> None:
+    text = "sku,title,price,Warengruppe\n1,Green tea,3,Tee\n2,Utility rope,4,Seile\n"
+    (tmp_path / "list.csv").write_text(text, encoding="utf-8")
+    done = review(tmp_path / "list.csv", tmp_path / "r.csv", shop.index, {}, None)
+    assert {group["category"] for group in done.summary["groups"]} == {"Tee", "Seile"}
