@@ -226,7 +226,8 @@ def show_review(console: Console, done: PriceFileResult) -> None:
 def show_audit(console: Console, done: AuditResult) -> None:
     """Show what an audit found, the worst first, and where the whole is."""
     audit = done.audit
-    show(f"{audit.table.num_rows:,} of {audit.rows:,} rows look wrong, in {done.output}; {done.seconds:.0f} s.")
+    rows = f"{audit.table.num_rows:,} of {audit.rows:,} rows"
+    show(f"{rows} lie outside their interval, the worst first, in {done.output}; {done.seconds:.0f} s.")
     if audit.added:
         show(f"{audit.added:,} rows were added since the build, and cannot be audited before the next.")
     table = make_table("item", f"price, {visible(audit.currency)}", "should be", "likely reason")

@@ -103,7 +103,7 @@ def test_an_audit_is_written_as_any_kind_of_file(price: Price, shop: Any, tmp_pa
     out = tmp_path / "audit.xlsx"
     answer = price("audit", "-o", out, "--index", shop.index)
     assert answer.code == 0, answer.err
-    assert "rows look wrong, in" in answer.out and "likely reasons" in answer.out
+    assert "rows lie outside their interval, the worst first, in" in answer.out and "likely reasons" in answer.out
     refused = price("audit", "-o", out, "--index", shop.index)
     assert refused.code == 2 and "exists already" in refused.err
     listed = {}
