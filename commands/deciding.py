@@ -23,8 +23,8 @@ from commands.options import (
     runtime,
     runtime_options,
 )
+from commands.pricing import run_price_file
 from commands.reading import read_settings_of, reading_options
-from commands.streams import tell_notes
 
 OUTPUT = "File to write: .xlsx, .csv, .parquet or .html."
 OVERWRITE = "Replace the output, and drop an unfinished job of other work."
@@ -59,7 +59,6 @@ def review_command(items: Path, output: Path, index_dir: str, *, as_json: bool, 
     price review shop.csv -o review.csv --rule "ending=.99 below 20, nearest 5"
     """
     prepare()
-    from engine.serving.price_file import price_file
     from engine.serving.price_file_job import PriceFileSettings, ReviewSettings
 
     given = {name: options.pop(name) for name in ("k", "band", "decay", "alpha")}
@@ -73,16 +72,7 @@ def review_command(items: Path, output: Path, index_dir: str, *, as_json: bool, 
         rules=tuple(rules_given(options).items()),
         review=ReviewSettings(options["weight_column"], options["group_column"]),
     )
-    pool = None
-    if options["ray"] is not None:
-        from engine.serving.ray_pool import ray_pool
-
-        pool = ray_pool(options["ray"])
-    with render.Progress() as progress:
-        done = price_file(
-            items, output, index_dir, settings, overwrite=options["overwrite"], pool=pool, on_progress=progress.update
-        )
-    tell_notes(done.reading_notes)
+    done = run_price_file(items, output, index_dir, settings, options)
     if as_json:
         print_json(done.to_json())
     else:

@@ -34,9 +34,11 @@ from commands.reading import read_settings_of, reading_options
 from commands.streams import tell_notes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from engine.serving.arguing.selection import Selection
+    from engine.serving.price_file import PriceFileResult
+    from engine.serving.price_file_job import PriceFileSettings
 
 STDIN_LIMIT = 10**6  # bytes: a catalogue's cell may hold no more characters
 
@@ -223,7 +225,6 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
     price predict shop.parquet -o prices.parquet --full --ray local
     """
     prepare()
-    from engine.serving.price_file import price_file
     from engine.serving.price_file_job import PriceFileSettings
 
     given, rules = {name: options.pop(name) for name in ("k", "band", "decay", "alpha")}, rules_given(options)
@@ -239,6 +240,19 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
         shard_rows=options["shard_rows"],
         guard_formulas=options["guard_formulas"],
     )
+    done = run_price_file(items, output, index_dir, settings, options)
+    if as_json:
+        print_json(done.to_json())
+    else:
+        render.show_price_file(done)
+
+
+def run_price_file(
+    items: Path, output: Path, index_dir: str, settings: PriceFileSettings, options: Mapping[str, Any]
+) -> PriceFileResult:
+    """Price a file as `options` have it, here or on a Ray cluster, with progress and what the file was taken for."""
+    from engine.serving.price_file import price_file
+
     pool = None
     if options["ray"] is not None:
         from engine.serving.ray_pool import ray_pool
@@ -249,10 +263,7 @@ def predict_command(items: Path, output: Path, index_dir: str, *, as_json: bool,
             items, output, index_dir, settings, overwrite=options["overwrite"], pool=pool, on_progress=progress.update
         )
     tell_notes(done.reading_notes)
-    if as_json:
-        print_json(done.to_json())
-    else:
-        render.show_price_file(done)
+    return done
 
 
 def _output_columns(names: str | None, *, full: bool, bounded: bool) -> tuple[str, ...]:

@@ -44,6 +44,15 @@ def weighted_quantile(values: Float64, weight: Float64, share: ArrayLike) -> Flo
     return quantile
 
 
+def weighted_quantiles(values: Float64, weight: Float64, shares: tuple[float, ...]) -> Float64:
+    """(n, shares) quantiles of each row of (n, k), whose weights add up to 1, or are all 0: NaN there."""
+    order = np.argsort(values, axis=1)
+    reached = np.cumsum(np.take_along_axis(weight, order, axis=1), axis=1)
+    places = np.stack([np.argmax(reached >= share, axis=1) for share in shares], axis=1)
+    quantiles: Float64 = np.take_along_axis(values, np.take_along_axis(order, places, axis=1), axis=1)
+    return quantiles
+
+
 def median_ape(price: ArrayLike, predicted: ArrayLike) -> float:
     """The median of 100 |p - y| / |y|, y the true price; 0 where both are 0, infinite where only the price is."""
     price, predicted = _pair(price, predicted)

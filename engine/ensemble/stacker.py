@@ -24,14 +24,15 @@ from engine.ensemble.correction import weights
 from engine.ensemble.out_of_fold import STACKER, OutOfFold
 from engine.features.inputs import NUMBERS
 from engine.members.lightgbm import fit_l1, read_booster
-from index.arrays import Float64, Int64, rows_of
+from engine.metrics import weighted_quantiles
+from index.arrays import Bool, Float64, Int64, rows_of
 from index.contents import expect
 from index.progress import OnProgress, silent
 from index.search.neighbours import BandIndex, Neighbours
 
 if TYPE_CHECKING:
     from engine.ensemble.blend import Weights
-    from engine.features.inputs import Inputs
+    from engine.features.inputs import Fields, Inputs
     from engine.features.training_set import TrainingSet
     from engine.settings.schema import StackerSettings
 
@@ -120,11 +121,7 @@ def _evidence(blended: Float64, inputs: Inputs, near: Neighbours, rows: PricedRo
     Statistics leave out the neighbours that were not found; NaN where that leaves none.
     """
     found = near.found
-    difference = np.where(found, rows.log_price[near.rows] - blended[:, None], np.nan)
-    more = inputs.log_amount[:, None] - rows.log_amount[near.rows]
-    comparable = found & (rows.unit[near.rows] == inputs.unit[:, None]) & np.isfinite(more)
-    more = np.where(comparable, more, 0)
-    at_amount = difference + AMOUNT_SLOPE * more
+    difference, at_amount, comparable, more = compared(blended, inputs.fields, near, rows)
     similarity = np.where(found, near.similarity, np.nan).astype(np.float64)
     weight = weights(near, EVIDENCE_DECAY)
     columns = [
@@ -140,10 +137,24 @@ def _evidence(blended: Float64, inputs: Inputs, near: Neighbours, rows: PricedRo
         comparable[:, :NEAR].mean(axis=1),
         _weighted_mean(difference, weight),
         _weighted_mean(difference, weight * (comparable & (np.abs(more) < SAME_AMOUNT))),
-        _weighted_median(at_amount, weight),
+        weighted_quantiles(at_amount, weight, (0.5,))[:, 0],
         *(at_amount[:, place] if place < at_amount.shape[1] else np.full(len(found), np.nan) for place in (1, 2)),
     ]
     return np.column_stack(columns)
+
+
+def compared(
+    level: Float64, fields: Fields, near: Neighbours, rows: PricedRows
+) -> tuple[Float64, Float64, Bool, Float64]:
+    """Log prices of n items' neighbours less the `level` (n,), (n, k) each: as they are, and at the item's amount.
+
+    And which have an amount to compare with, and by how much the item's log amount is larger: 0 where there is none.
+    """
+    difference = np.where(near.found, rows.log_price[near.rows] - level[:, None], np.nan)
+    more = fields.log_amount[:, None] - rows.log_amount[near.rows]
+    comparable: Bool = near.found & (rows.unit[near.rows] == fields.unit[:, None]) & np.isfinite(more)
+    more = np.where(comparable, more, 0)
+    return difference, difference + AMOUNT_SLOPE * more, comparable, more
 
 
 def _weighted_mean(values: Float64, weight: Float64) -> Float64:
@@ -152,15 +163,6 @@ def _weighted_mean(values: Float64, weight: Float64) -> Float64:
     summed = (np.where(np.isnan(values), 0, values) * weight).sum(axis=1)
     mean: Float64 = np.divide(summed, total, out=np.full(len(total), np.nan), where=total > 0)
     return mean
-
-
-def _weighted_median(values: Float64, weight: Float64) -> Float64:
-    """(n,) of (n, k), rows of `weight` adding up to 1 or all 0: NaN there."""
-    order = np.argsort(values, axis=1)
-    reached = np.cumsum(np.take_along_axis(weight, order, axis=1), axis=1)
-    middle = np.argmax(reached >= 0.5, axis=1)[:, None]
-    median: Float64 = np.take_along_axis(values, np.take_along_axis(order, middle, axis=1), axis=1)[:, 0]
-    return median
 
 
 def _over(statistic: Any, values: Float64) -> Float64:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.ensemble.correction import weights
+from engine.ensemble.reference import OtherFolds
 from engine.ensemble.uncertainty.confidence import confidence
 from engine.evaluation.evaluate import score_out_of_fold
 from engine.evaluation.report import LEAST_IN_SLICE, Evaluation, Score
@@ -137,13 +138,8 @@ def _held_out_rows(
     """Price some rows as the scores have it, each with comparables of other folds than its own."""
     reference, correction, spread = pricer.reference, pricer.correction, held_out.spread
     *_, answer = held_out.stages.values()
-    near = reference.index.search(
-        rows.search_vectors[listed],
-        answer[listed],
-        k=correction.k,
-        band=correction.band,
-        exclude_group=rows.oof.fold[listed],
-    )
+    others = OtherFolds(reference, rows.oof.fold[listed])
+    near = others.search(rows.search_vectors[listed], answer[listed], k=correction.k, band=correction.band)
     weight = weights(near, correction.decay, reference.age_weight)
     words, shown = confidence(spread), reference.shown(rows.number[listed])
     found = []

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.ensemble.correction import weights
-from engine.ensemble.stacker import AMOUNT_SLOPE
+from engine.ensemble.stacker import compared
 from engine.features.inputs import NUMBERS
+from engine.metrics import weighted_quantiles
 from index.arrays import Float64, Int64
 
 if TYPE_CHECKING:
@@ -93,10 +94,7 @@ class Evidence:
                 np.ptp(predicted, axis=1),
             ]
         )
-        difference = np.where(found, self.rows.log_price[near.rows] - self.answer[:, None], np.nan)
-        more = fields.log_amount[:, None] - self.rows.log_amount[near.rows]
-        comparable = found & (self.rows.unit[near.rows] == fields.unit[:, None]) & np.isfinite(more)
-        at_amount = difference + AMOUNT_SLOPE * np.where(comparable, more, 0)
+        difference, at_amount, comparable, _ = compared(self.answer, fields, near, self.rows)
         weight = weights(near, DECAY)
         similarity = np.where(found, near.similarity, np.nan).astype(np.float64)
         residual = np.where(found, self.residual[near.rows], np.nan)
@@ -159,11 +157,3 @@ def _means(values: Float64, *first: int) -> list[Float64]:
 def _spreads(values: Float64, *first: int) -> list[Float64]:
     """(n,) standard deviations, as `_means`."""
     return [np.nanstd(values[:, :columns], axis=1) for columns in first]
-
-
-def weighted_quantiles(values: Float64, weight: Float64, shares: tuple[float, ...]) -> Float64:
-    """(n, shares) quantiles of each row of (n, k), whose weights add up to 1, or are all 0: NaN there."""
-    order = np.argsort(values, axis=1)
-    reached = np.cumsum(np.take_along_axis(weight, order, axis=1), axis=1)
-    places = np.stack([np.argmax(reached >= share, axis=1) for share in shares], axis=1)
-    return np.take_along_axis(values, np.take_along_axis(order, places, axis=1), axis=1)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.ensemble.correction import weights
+from engine.ensemble.reference import OtherFolds
 from engine.serving.audit.held_out import HeldOutPrices, held_out_prices
 from engine.serving.audit.reasons import Reason, Row, likely_reason, severity
 from engine.serving.listings.columns import AUDIT, TOO_HIGH, TOO_LOW
@@ -93,13 +94,8 @@ def _comparables(
     rows: ScorableRows, answer: Float64, listed: Int64, reference: ReferenceSet, correction: CorrectionParameters
 ) -> list[list[tuple[str, float]]]:
     """Comparables of the rows listed, from other folds than their own: what a build without these would show."""
-    near = reference.index.search(
-        rows.search_vectors[listed],
-        answer[listed],
-        k=correction.k,
-        band=correction.band,
-        exclude_group=rows.oof.fold[listed],
-    )
+    others = OtherFolds(reference, rows.oof.fold[listed])
+    near = others.search(rows.search_vectors[listed], answer[listed], k=correction.k, band=correction.band)
     return loudest_comparables(near.rows, weights(near, correction.decay, reference.age_weight), reference)
 
 
