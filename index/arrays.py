@@ -14,9 +14,10 @@ UInt8 = NDArray[np.uint8]
 Int16 = NDArray[np.int16]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
-Float16 = NDArray[np.float16]
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+
+MOST_INT8 = 127
 
 
 def chunks(rows: int, size: int) -> Iterator[slice]:
@@ -34,3 +35,10 @@ def unit_rows(vectors: Float32, least: float = 0.0) -> Float32:
     norm = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: Float32 = np.divide(vectors, norm, out=np.zeros_like(vectors), where=norm > least)
     return unit
+
+
+def int8_rows(values: Float32) -> tuple[Int8, Float32]:
+    """Round (n, dim) rows to whole parts of a scale (n,) of their own: a quarter of the bytes, within half a scale."""
+    most = np.abs(values).max(axis=1, initial=0)
+    scale = np.where(most > 0, most / np.float32(MOST_INT8), np.float32(1))
+    return np.rint(values / scale[:, None]).astype(np.int8), scale

@@ -26,8 +26,8 @@ import numpy as np
 sys.path.insert(1, str(Path(__file__).parents[1]))  # measure.py
 import measure
 
+from engine.ensemble.held_out import HeldOutPrices
 from engine.serving.audit.audit import audit_rows
-from engine.serving.audit.held_out import held_out_prices
 from engine.serving.audit.reasons import severity
 from engine.serving.pricer import Pricer
 from engine.serving.scorable import ScorableRows, open_scorable_rows, scorable_rows
@@ -132,7 +132,7 @@ def score(folder: Path) -> None:
     ids = items["item_id"].to_pylist()
     kinds = np.array([faults[item]["kind"] if item in faults else "" for item in ids])
     started = time.process_time()
-    held_out = held_out_prices(rows, pricer.correction)
+    held_out = HeldOutPrices.read(rows.folder, rows.number)
     audit = audit_rows(rows, pricer.reference, pricer.correction)
     seconds = time.process_time() - started
     scores = {"audit": severity(rows.log_price, held_out.low, held_out.high)}

@@ -1,11 +1,12 @@
-"""Growth of a build with its catalogue: CPU seconds, memory and size of the index, from thousands of rows on.
+"""Growth of a build with its catalogue: CPU seconds by stage, memory and size of the index, from thousands of rows on.
 
     python benchmarks/scale/builds.py CATALOGUE WORK [--rows 7051 15000 ...] [--words 20] [--seed 0] [-o RESULTS.json]
 
-Makes a catalogue of each size out of the real one (`make_catalogue.py`), builds an index of it in a process of its own,
-twice: cold, and with the encodings of the first build. Prints a line for each, and how the warm build grows: the
-exponent between one size and the next. A size that has been measured is not measured again while WORK and the results
-are there. `--svg FIGURE.svg` draws what the results hold. Of accuracy the made catalogue says nothing.
+Makes a catalogue of each size out of the real one (`make_catalogue.py`) and builds an index of it with default
+settings, in a process of its own and without anything from a build before. Prints a line for each, its stages, and how
+the build without its encoding grows: the exponent between one size and the next. A size that has been measured is not
+measured again while the results are there. `--svg FIGURE.svg` draws what the results hold. Of accuracy the made
+catalogue says nothing.
 """
 
 import argparse
@@ -13,35 +14,65 @@ import json
 import math
 import os
 import shutil
+import subprocess
 import sys
 import time
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from make_catalogue import make_catalogue
 
-PRICE = Path(sys.executable).parent / "price"
+ROOT = Path(__file__).resolve().parents[2]
+ENCODING = ("texts", "photographs")  # stages
 WIDTH, HEIGHT, MARGIN = 640, 400, 60
+# As the command line sets them before a library starts its threads.
+AS_COMMANDS = {"OMP_WAIT_POLICY": "PASSIVE", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "PYTHONPATH": str(ROOT)}
 
 
-def build(catalogue: Path, index: Path, log: Path) -> dict[str, float]:
-    """Build an index, and say what it took."""
+class StageClock:
+    """CPU seconds of this process, all threads together, by the stage that last reported."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._stage, self._began = "opening", 0.0  # of all that the process has done
+
+    def update(self, stage: str, done: int = 0, total: int | None = None) -> None:
+        """Give what has passed to the stage before, and what comes to `stage` (`index.progress`)."""
+        if stage != self._stage:
+            now = time.process_time()
+            self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._began
+            self._stage, self._began = stage, now
+
+
+def build_here(catalogue: Path, index: Path) -> None:
+    """Build an index in this process, and print as JSON what each stage took."""
+    from engine.lifecycle.build import build_index
+    from engine.settings.read import read_settings
+
+    clock = StageClock()
+    build_index(catalogue, index, read_settings(), on_progress=clock.update)
+    clock.update("end")
+    print(json.dumps(clock.seconds))
+
+
+def build(catalogue: Path, index: Path) -> dict[str, Any]:
+    """Build an index in a process of its own, and say what it took."""
     started = time.monotonic()
-    with log.open("wb") as file:
-        child = os.posix_spawn(
-            PRICE,
-            [str(PRICE), "build-index", str(catalogue), "--index", str(index)],
-            os.environ,
-            file_actions=[(os.POSIX_SPAWN_DUP2, file.fileno(), 1), (os.POSIX_SPAWN_DUP2, file.fileno(), 2)],
-        )
-        _, status, used = os.wait4(child, 0)
+    command = [sys.executable, __file__, str(catalogue), str(index), "--build"]
+    with subprocess.Popen(command, env={**os.environ, **AS_COMMANDS}, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        printed = child.stdout.read()
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
     if status:
-        raise SystemExit(f"the build failed: {log.read_text(errors='replace')[-2000:]}")
+        raise SystemExit(f"the build of {catalogue} failed")
     return {
         "wall_seconds": time.monotonic() - started,
         "cpu_seconds": used.ru_utime + used.ru_stime,
         "peak_mb": used.ru_maxrss / 1024,
+        "stages": json.loads(printed),
     }
 
 
@@ -52,27 +83,32 @@ def index_mb(index: Path) -> float:
 
 
 def measure_size(given: argparse.Namespace, rows: int) -> dict[str, Any]:
-    """One size, cold and warm."""
+    """Build an index of one size."""
     folder = given.work / str(rows)
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # fits of a build that was stopped would be used again
+    folder.mkdir(parents=True)
     catalogue, index = folder / "catalogue.csv", folder / "index"
     make_catalogue(given.catalogue, catalogue, rows, seed=given.seed, words=given.words)
-    cold = build(catalogue, index, folder / "cold.log")
-    warm = build(catalogue, index, folder / "warm.log")
-    found = {"rows": rows, "cold": cold, "warm": warm, "index_mb": index_mb(index)}
+    found = build(catalogue, index)
+    found |= {"rows": rows, "index_mb": index_mb(index)}
     if not given.keep:
         shutil.rmtree(folder)
     return found
 
 
-def exponent(less: dict[str, Any], more: dict[str, Any], figure: str) -> float:
-    """The power of the rows with which a figure of the warm build grows from one size to the next."""
-    return math.log(more["warm"][figure] / less["warm"][figure]) / math.log(more["rows"] / less["rows"])
+def without_encoding(size: dict[str, Any]) -> float:
+    """CPU seconds of a build whose encodings are at hand."""
+    return float(size["cpu_seconds"] - sum(size["stages"].get(stage, 0.0) for stage in ENCODING))
+
+
+def exponent(less: dict[str, Any], more: dict[str, Any]) -> float:
+    """The power of the rows with which the CPU seconds grow, encoding left out, from one size to the next."""
+    return math.log(without_encoding(more) / without_encoding(less)) / math.log(more["rows"] / less["rows"])
 
 
 def draw(sizes: list[dict[str, Any]], path: Path) -> None:
-    """CPU seconds of the warm builds over the rows, both in powers of ten, and what growth in proportion would be."""
-    points = [(size["rows"], size["warm"]["cpu_seconds"]) for size in sizes]
+    """CPU seconds without encoding over the rows, both in powers of ten, and what growth in proportion would be."""
+    points = [(size["rows"], without_encoding(size)) for size in sizes]
     low, high = ([math.log10(ends(column)) for column in zip(*points, strict=True)] for ends in (min, max))
     span = [max(top - bottom, 0.1) for bottom, top in zip(low, high, strict=True)]
 
@@ -94,7 +130,7 @@ def draw(sizes: list[dict[str, Any]], path: Path) -> None:
         f'<polyline points="{" ".join(place(*point) for point in points)}" fill="none" stroke="black"/>'
         f'<polyline points="{place(*first)} {even}" fill="none" stroke="grey" stroke-dasharray="4"/>{marks}{labels}'
         f'<text x="{WIDTH / 2}" y="{HEIGHT - 12}" text-anchor="middle">rows and CPU seconds of a build with its '
-        "encodings at hand, both in powers of ten; dashed: in proportion to the rows</text></svg>\n",
+        "encoding, both in powers of ten; dashed: in proportion to the rows</text></svg>\n",
         encoding="utf-8",
     )
 
@@ -109,7 +145,11 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="leave catalogues and indexes in WORK")
     parser.add_argument("-o", "--results", type=Path, default=Path(__file__).parent.parent / "results" / "builds.json")
     parser.add_argument("--svg", type=Path)
+    parser.add_argument("--build", action="store_true", help=argparse.SUPPRESS)  # of CATALOGUE into WORK, here
     given = parser.parse_args()
+    if given.build:
+        build_here(given.catalogue, given.work)
+        return
     kept = json.loads(given.results.read_text()) if given.results.exists() else {"sizes": []}
     sizes: dict[int, dict[str, Any]] = {size["rows"]: size for size in kept["sizes"]}
     for rows in sorted(given.rows):
@@ -118,15 +158,17 @@ def main() -> None:
             in_order = [sizes[own] for own in sorted(sizes)]
             given.results.write_text(json.dumps({"sizes": in_order}, indent=1) + "\n", encoding="utf-8")
         found = sizes[rows]
-        cold, warm = found["cold"], found["warm"]
         print(
-            f"{rows:>9,} rows: CPU seconds {cold['cpu_seconds']:,.0f} cold, {warm['cpu_seconds']:,.0f} warm; "
-            f"peak {warm['peak_mb']:,.0f} MB, index {found['index_mb']:,.0f} MB",
+            f"{rows:>9,} rows: {found['cpu_seconds']:,.0f} CPU seconds ({without_encoding(found):,.0f} without "
+            f"encoding), {found['wall_seconds']:,.0f} s; peak {found['peak_mb']:,.0f} MB, index "
+            f"{found['index_mb']:,.0f} MB",
             flush=True,
         )
+        for stage, took in sorted(found["stages"].items(), key=itemgetter(1), reverse=True)[:8]:
+            print(f"{took:>19,.0f} {stage}", flush=True)
     in_order = [sizes[own] for own in sorted(sizes)]
     for less, more in pairwise(in_order):
-        print(f"{less['rows']:,} to {more['rows']:,} rows: CPU grows with n^{exponent(less, more, 'cpu_seconds'):.2f}")
+        print(f"{less['rows']:,} to {more['rows']:,} rows: CPU grows with n^{exponent(less, more):.2f}")
     if given.svg:
         draw(in_order, given.svg)
 

@@ -15,10 +15,9 @@ import numpy as np
 
 from engine.features.inputs import FURTHER, WORD_KINDS, known_columns
 from engine.features.tfidf import Words, weigh_words, word_table
-from index.arrays import Float16, Float32, unit_rows
-from index.contents import AGAIN, expect, loading
+from index.arrays import Float32, Int8, int8_rows, unit_rows
+from index.contents import expect, loading
 from index.encoders.device import torch_threads
-from index.errors import IndexUnusable
 from index.storage.layout import LSA
 from index.tensors import map_tensors
 
@@ -38,7 +37,8 @@ class Lsa:
     """Words of an item to a unit vector."""
 
     words: dict[str, Words]
-    directions: Float16  # (columns of all kinds, dim); those of an index stay in its file, mapped
+    directions: Int8  # (columns of all kinds, dim), in parts of `scale`; those of an index stay in its file, mapped
+    scale: Float32  # (columns of all kinds,)
 
     @classmethod
     def fit(cls, words: csr_matrix, seed: int) -> Self:
@@ -50,7 +50,7 @@ class Lsa:
         weighed = weigh_words(words, KINDS)
         table = word_table(words, weighed)
         if not table.nnz:
-            return cls(weighed, np.zeros((table.shape[1], 1), np.float16))
+            return cls(weighed, np.zeros((table.shape[1], 1), np.int8), np.zeros(table.shape[1], np.float32))
         here = np.vstack(table.tocoo().coords).astype(np.int64)
         sparse = torch.sparse_coo_tensor(
             torch.from_numpy(here), torch.from_numpy(table.data), table.shape, check_invariants=True
@@ -59,29 +59,24 @@ class Lsa:
         with torch.random.fork_rng(devices=[]), torch_threads(1):
             torch.manual_seed(seed)
             *_, directions = torch.svd_lowrank(sparse, q=min(DIRECTIONS, *table.shape), niter=3)
-        return cls(weighed, directions.half().numpy())  # in which a cosine moves by less than 0.001
+        return cls(weighed, *int8_rows(directions.numpy()))  # a cosine moves by 0.0003, at most 0.002
 
     def vectors(self, words: csr_matrix) -> Float32:
-        """(n, dim) unit rows; zero for an item with no word that is known.
-
-        Raises IndexUnusable where directions that were read from an index are no numbers: they are too many to be
-        looked at before.
-        """
+        """(n, dim) unit rows; zero for an item with no word that is known."""
         from scipy.sparse import csr_matrix
 
         table = word_table(words, self.words)
         columns, place = np.unique(table.indices, return_inverse=True)  # so that no other direction is read
-        known = csr_matrix((table.data, place, table.indptr), shape=(table.shape[0], len(columns)))
+        scaled = table.data * self.scale[table.indices]
+        known = csr_matrix((scaled, place, table.indptr), shape=(table.shape[0], len(columns)))
         seen = np.asarray(known @ self.directions[columns].astype(np.float32), np.float32)
-        if not np.isfinite(seen).all():
-            raise IndexUnusable(f"The index's {LSA} is damaged (a direction is no number): {AGAIN}.")
         return unit_rows(seen, least=1e-6)
 
     def save(self, folder: Path) -> None:
         """Write into a generation."""
         from safetensors.numpy import save_file
 
-        tensors: dict[str, NDArray[Any]] = {"directions": self.directions}
+        tensors: dict[str, NDArray[Any]] = {"directions": self.directions, "scale": self.scale}
         for kind, words in self.words.items():
             tensors |= {f"columns.{kind}": words.columns, f"weight.{kind}": words.weight}
         save_file(tensors, folder / LSA)
@@ -96,9 +91,11 @@ class Lsa:
             for kind, known in words.items():
                 expect(known_columns(known.columns, WORD_KINDS[kind]), "a word's column is out of range")
                 expect(known.weight.shape == known.columns.shape, "a word has no weight")
-            directions = tensors["directions"]
+            directions, scale = tensors["directions"], tensors["scale"]
             rows = sum(len(known.columns) for known in words.values())
-            expect(directions.dtype == np.float16, "its directions are not in half precision")
+            expect(directions.dtype == np.int8, "its directions are not in int8")
             expect(directions.ndim == 2 and len(directions) == rows, "it has a vocabulary of another size")
-            expect(all(np.isfinite(known.weight).all() for known in words.values()), "a weight is no number")
-            return cls(words, directions)
+            expect(scale.shape == (rows,) and scale.dtype == np.float32, "a direction has no scale")
+            numbers = [scale, *(known.weight for known in words.values())]
+            expect(all(np.isfinite(kind).all() for kind in numbers), "a weight is no number")
+            return cls(words, directions, scale)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.ensemble.finished_fits import FinishedFits
+from engine.ensemble.held_out import HeldOutPrices
 from engine.ensemble.reference import ReferenceSet
 from engine.ensemble.train import TrainedEnsemble, train_ensemble
 from engine.evaluation.caveats import caveats_out_of_fold
 from engine.evaluation.report import Evaluation, evaluate
-from engine.features.inputs import make_inputs
+from engine.features.inputs import Inputs, make_inputs
 from engine.features.search_vectors import SearchVectorizer
 from engine.features.tabular import save_categories
 from engine.features.training_set import TrainingSet
@@ -29,7 +30,7 @@ from engine.lifecycle.generation import finish, new_manifest, write_ensemble, wr
 from engine.lifecycle.whole_build import WRITING, as_a_whole, expected_seconds
 from engine.members.registry import require_members
 from engine.settings.schema import DEFAULT_CURRENCY, Settings
-from index.arrays import Float64, Int8, Int64
+from index.arrays import Float32, Float64, Int8, Int64
 from index.catalogue.duplicates import LINKS, duplicate_groups, with_duplicate_keys
 from index.catalogue.items import Catalogue, read_catalogue
 from index.cluster import Cluster, connected
@@ -93,8 +94,7 @@ def build_index(
         records = mark_finetuned(records, items, items["fingerprint"].to_pylist(), groups)
         vectors, absent = encoders.encode(items, photographs, index_dir / CACHE, on_progress, fingerprints)
         del encoders  # some hundred megabytes that the models need now
-        inputs = make_inputs(items, vectors)
-        vectorizer = SearchVectorizer.fit(inputs, settings)
+        inputs, vectorizer = _represented(items, vectors, settings, on_progress)
         of_same_age = TrainingSet(inputs, log_price, vectorizer.vectors(inputs), groups, fold)
         training, settings, age_notes = weighted_by_age(of_same_age, items["date"], settings, on_progress)
         whole = as_a_whole(on_progress, expected_seconds(items.num_rows, settings))
@@ -106,6 +106,7 @@ def build_index(
         whole(WRITING, 0, None)
         write_items(folder, items.append_column("group", [groups]), vectors)
         write_ensemble(folder, trained, evaluation)
+        HeldOutPrices.of(trained.held_out).write(folder)
         vectorizer.save(folder)
         save_categories(folder, inputs.tabular)
         write_rows(folder, trained, ReferenceSet.build(items, training, trained.residual(log_price)), settings.search)
@@ -123,6 +124,15 @@ def build_index(
         seconds=time.monotonic() - started,
         reading_notes=(*read.reading_notes, *age_notes, *cluster_notes(cluster)),
     )
+
+
+def _represented(
+    items: pa.Table, vectors: dict[str, Float32], settings: Settings, on_progress: OnProgress
+) -> tuple[Inputs, SearchVectorizer]:
+    """Make what the models read of the items, and their search vectors."""
+    on_progress("counting words", 0, None)
+    inputs = make_inputs(items, vectors)
+    return inputs, SearchVectorizer.fit(inputs, settings)
 
 
 def _as_read(catalogue: Path, read: Catalogue, settings: Settings) -> Settings:

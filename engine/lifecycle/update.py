@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine.ensemble.held_out import HeldOutPrices
 from engine.ensemble.out_of_fold import STACKER, OutOfFold
 from engine.ensemble.parts import expect_reference, expect_rows, index_columns, index_settings
 from engine.ensemble.reference import ReferenceSet
@@ -291,6 +292,8 @@ def _write(
     if added:
         oof = oof.extended(added.reference.fold, added.oof)
     oof.write(folder)
+    held_out = HeldOutPrices.read_all(old.folder).take(np.flatnonzero(stays))
+    held_out.among(np.arange(stays.sum()), len(oof.fold)).write(folder)
     leaving = old.known.append_column("fold", [old.reference.fold]).filter(~stays & old.oof.trained)
     write_removed(folder, read_removed(old.folder), leaving)
     rejected = {}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from engine.networks.batch import Batch, HeadShape
 from engine.networks.fused_head import Dropout
 from engine.networks.scaling import FARTHEST, FurtherColumns, PriceRange, Standardise
-from index.arrays import chunks
+from index.arrays import chunks, int8_rows
 
 if TYPE_CHECKING:
     from engine.features.inputs import Inputs
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 UNIT_DIM = 8  # of the learned embedding of the unit
 FIRST_SPREAD = 0.02  # of a word's weights before it has taught anything
 LAST_WIDTH = 64
-MOST_INT8 = 127
 ITEMS_AT_ONCE = 8  # some 400 words each: their rows as floats stay in the cache
 
 
@@ -88,9 +87,8 @@ class Int8WordTable(nn.Module):
     def of(cls, learned: Tensor) -> Int8WordTable:
         """Round a table (words, width): a network's price moves by 0.03 %, 1 in 100 by 0.1 %, ten networks' by less."""
         table = cls(0, 0)
-        most = learned.abs().amax(dim=1, keepdim=True)
-        table.scale = torch.where(most > 0, most / MOST_INT8, 1.0)
-        table.weight = (learned / table.scale).round().to(torch.int8)
+        weight, scale = int8_rows(learned.numpy())
+        table.weight, table.scale = torch.from_numpy(weight), torch.from_numpy(scale)[:, None]
         return table
 
     def forward(self, batch: Batch) -> Tensor:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.ensemble.cross_fit import cross_fit
+from engine.ensemble.held_out import HeldOutPrices
 from engine.ensemble.price_model import load_models
 from engine.ensemble.reference import ReferenceSet
 from engine.ensemble.train import TrainedEnsemble, train_ensemble, train_on_members
@@ -66,6 +67,8 @@ def activate(
             notes=caveats_out_of_fold(folder, rows.manifest),
         )
         write_ensemble(folder, trained, evaluation)
+        held_out = HeldOutPrices.of(trained.held_out)
+        held_out.among(rows.number, rows.manifest.rows).write(folder)
         finish(folder, rows.manifest, rows.folder, settings=asdict(settings))
 
 

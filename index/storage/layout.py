@@ -32,6 +32,7 @@ REFERENCE = "reference.arrow"
 FAISS_INDEX = "search.faiss"
 LANCE_INDEX = "search.lance/"
 OUT_OF_FOLD = "out_of_fold.parquet"
+HELD_OUT = "held_out.parquet"
 REMOVED_ROWS = "removed_rows.parquet"
 LSA = "lsa.safetensors"
 CATEGORIES = "categories.safetensors"
@@ -72,6 +73,7 @@ GENERATION = (
     Entry(FAISS_INDEX, "FAISS's lists of the search vectors, where that backend was chosen", OF_ROWS | {Step.TUNE}),
     Entry(LANCE_INDEX, "a Lance table of the search vectors, where that backend was chosen", OF_ROWS | {Step.TUNE}),
     Entry(OUT_OF_FOLD, "what models that never saw a row predicted for it", OF_ROWS | {Step.TUNE}),
+    Entry(HELD_OUT, "what each row was priced at without its fold, with its interval", OF_ROWS | OF_SETTINGS),
     Entry(REMOVED_ROWS, "rows that the models were trained on and that were removed", OF_ROWS),
     Entry(LSA, "the projection of words to search vectors, where they are searched by words", frozenset()),
     Entry(CATEGORIES, "hashes of the categories' values that the build has seen, where there are any", frozenset()),

@@ -26,7 +26,7 @@ from index.files import open_regular, sha256_file
 from index.shortage import shortage
 from index.storage.layout import MANIFEST, entry_of, is_file_of_generation
 
-FORMAT = 7
+FORMAT = 8
 MOST_ROWS = 2**31 - 1
 MOST_NUMBERS = 2**20  # of a vector
 _SHA256 = re.compile(r"[0-9a-f]{64}")

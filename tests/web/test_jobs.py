@@ -160,7 +160,7 @@ def test_an_index_that_is_unknown_or_empty_is_refused_before_anything_is_kept(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_price_list_is_reviewed_from_its_page(files: httpx2.Client) -> None:
+def test_a_price_list_is_reviewed_from_its_page_and_by_a_program(files: httpx2.Client) -> None:
     priced = b'sku,title,price\n1,Olive oil 16.9 fl oz,9.99\n2,"Utility rope, 100 feet",3000\n'
     page = files.post("/files", files={"file": ("list.csv", priced)}).headers["location"]
     waited(lambda: files.get(f"/v1{page}").json())
@@ -172,3 +172,14 @@ def test_a_price_list_is_reviewed_from_its_page(files: httpx2.Client) -> None:
     assert "Download the review" in shown and "<li>1: too high</li>" in shown
     rows = list(csv.reader(io.StringIO(files.get(told["result"]).text)))
     assert len(rows) == 3 and any("flag" in cell.lower() for cell in rows[0])
+    sent = files.post("/v1/files", files={"file": ("list.csv", priced)}, data={"review": "true"})
+    by_api = waited(lambda: files.get(sent.headers["location"]).json())
+    assert by_api["state"] == "done" and files.get(by_api["result"]).text == files.get(told["result"]).text
+
+
+def test_a_review_of_a_file_without_prices_is_refused_in_one_sentence(files: httpx2.Client) -> None:
+    sent = files.post("/v1/files", files={"file": ("list.csv", ITEMS)}, data={"review": "true"})
+    told = waited(lambda: files.get(sent.headers["location"]).json())
+    assert told["state"] == "refused" and told["detail"].count(".") >= 1 and "price" in told["detail"]
+    refused = files.post("/v1/files", files={"file": ("list.csv", ITEMS)}, data={"review": "perhaps"})
+    assert refused.status_code == 422

@@ -8,8 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
+from index.errors import DataRefused
 from index.visible import money
-from web.pricing.indexes import ServedIndex
+from web.pricing.indexes import MOST_WORST, ServedIndex
 
 TEXT = "Fauxberry Reserve Ground Coffee, Smoky Hazelnut, 12 oz (Pack of 2)"
 
@@ -135,6 +136,26 @@ def test_the_page_of_the_index_shows_its_scores_and_coverage(client: httpx2.Clie
         assert (f'<th scope="row">{part["confidence"]}</th>' in page) is bool(part["n"])
     assert page.count("of the items") and all(f"{part['median_ape']:.1f} %" in page for part in evaluation["sureness"])
     assert f"{opened.pricer.manifest.rows:,}" in page
+
+
+def test_the_page_of_the_index_shows_the_worst_rows_of_its_audit(client: httpx2.Client, opened: ServedIndex) -> None:
+    page, frame = client.get("/index").text, opened.pricer.audit()
+    assert len(frame) > MOST_WORST and f"The own price of {len(frame):,} rows lies outside" in page
+    worst = page.split("The worst rows</caption>")[1].split("</table>")[0]
+    ids = re.findall(r'<span class="help">([^<]+)</span>', worst)
+    assert ids == frame["item_id"].tolist()[:MOST_WORST]
+    assert client.get("/index").text == page and opened.worst_rows() is opened.worst_rows()  # audited once
+
+
+def test_the_page_of_an_index_stands_where_too_few_rows_are_left_to_audit(
+    client: httpx2.Client, opened: ServedIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: ServedIndex) -> None:
+        raise DataRefused("Only 3 <b>rows</b> are left.")
+
+    monkeypatch.setattr(ServedIndex, "worst_rows", refuse)
+    page = client.get("/index")
+    assert page.status_code == 200 and "Only 3 &lt;b&gt;rows&lt;/b&gt; are left." in page.text
 
 
 def test_the_page_of_the_api_names_every_route_of_its_document(client: httpx2.Client) -> None:

@@ -31,11 +31,15 @@ async def post_file(
     state: State,
     file: Annotated[UploadFile, File()],
     index: Annotated[IndexName | None, Form()] = None,
+    review: Annotated[bool, Form()] = False,
 ) -> Response:
-    """Take a file of items (CSV, Excel, JSON, Parquet, exports of shops) and price it. The job is kept for an hour."""
+    """Take a file of items (CSV, Excel, JSON, Parquet, exports of shops) and price it, or review its own prices.
+
+    The job is kept for an hour.
+    """
     if (await request.form()).get("index") == "":  # which the framework takes for none
         raise Problem(422, "index is empty: name an index, or leave it out.")
-    job = await taken(state, file, index, then_price=True)
+    job = await taken(state, file, index, then_price=True, review=review)
     return JSONResponse(state_document(job), 202, headers={"Location": f"/v1/files/{job.id}"})
 
 
@@ -124,7 +128,7 @@ async def without_price_csv(job_id: str, state: State) -> Response:
     return rejects(found(state, job_id))
 
 
-async def taken(state: Served, file: Any, index: str | None, *, then_price: bool) -> JobFolder:
+async def taken(state: Served, file: Any, index: str | None, *, then_price: bool, review: bool = False) -> JobFolder:
     """Take an upload into a folder of its own and begin to read it. Problem where there is no room or no index."""
     chosen = chosen_index(state, index)
     state.jobs.require_room()
@@ -133,7 +137,7 @@ async def taken(state: Served, file: Any, index: str | None, *, then_price: bool
         while block := await file.read(BLOCK):
             await asyncio.to_thread(upload.write, block)
     name = (file.filename or "the file")[-LONGEST_NAME:]
-    job.write(JobState(name=name, index=chosen.name, index_dir=str(chosen.folder), then_price=then_price))
+    job.write(JobState(name, chosen.name, str(chosen.folder), then_price=then_price, review=review))
     state.jobs.begin(job)
     return job
 

@@ -1,4 +1,7 @@
-"""The page of an index: what it holds, its score, and how well its intervals hold; and the page of the API."""
+"""The page of an index: what it holds, its score, how well its intervals hold, and which of its own prices look wrong.
+
+And the page of the API.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from index.errors import PriceError
 from web.api import State, chosen_index, describe_index
 from web.pages.plots import score_plot
 from web.pages.templating import page
@@ -24,7 +28,12 @@ async def index_page(request: Request, state: State, index: str | None = None) -
     held = dict(await asyncio.to_thread(describe_index, state, chosen))
     evaluation = held["evaluation"]
     scores = score_plot(evaluation.get("stage_intervals", {}), evaluation.get("stages", {}))
-    return page(request, "index.html", {"held": held, "evaluation": evaluation, "scores": scores})
+    try:
+        audit, unaudited = await asyncio.to_thread(chosen.worst_rows), ""
+    except PriceError as error:  # the rest of the page stands without it
+        audit, unaudited = None, str(error)
+    values = {"held": held, "evaluation": evaluation, "scores": scores, "audit": audit, "unaudited": unaudited}
+    return page(request, "index.html", values)
 
 
 @router.get("/docs")

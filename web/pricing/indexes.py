@@ -6,9 +6,12 @@ once for a batch, so that no batch is of two generations.
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from engine.serving.pricer import Item, Pricer
 from engine.serving.stored_rows import finds_a_row_of_its_own
@@ -16,7 +19,17 @@ from index.errors import PriceError
 from index.storage.generations import current_generation
 
 TRIED_AGAIN = 30.0  # seconds after which a generation that could not be opened is tried again
+MOST_WORST = 10  # rows of an audit that are shown
 WARMING = Item("An item to open the encoders with, 12 oz (pack of 2)")
+
+
+@dataclass(frozen=True)
+class WorstRows:
+    """Rows of a generation whose own price lies outside what such items cost."""
+
+    generation: str
+    listed: int
+    worst: tuple[dict[str, Any], ...]  # the first of them, by the names of an audit's columns; None where empty
 
 
 @dataclass
@@ -31,6 +44,8 @@ class ServedIndex:
     swaps: int = 0
     _refused: str = ""  # the generation that could not be opened
     _tried: float = field(default=0.0)
+    _audited: WorstRows | None = None
+    _auditing: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def open(cls, name: str, folder: str) -> ServedIndex:
@@ -42,6 +57,20 @@ class ServedIndex:
     def generation(self) -> str:
         """Name of the generation that answers."""
         return self.pricer.folder.name
+
+    def worst_rows(self) -> WorstRows:
+        """Audit the generation that answers, once. Raises DataRefused where too few rows are left to score.
+
+        For a thread of its own: it may take seconds.
+        """
+        with self._auditing:
+            pricer = self.pricer
+            if self._audited is None or self._audited.generation != pricer.folder.name:
+                frame = pricer.audit()
+                rows = frame.head(MOST_WORST).to_dict("records")
+                worst = [{str(name): _or_none(cell) for name, cell in row.items()} for row in rows]
+                self._audited = WorstRows(pricer.folder.name, len(frame), tuple(worst))
+            return self._audited
 
     def newer(self) -> tuple[Pricer, bool] | None:
         """Open the generation that is current where it is not the one that answers; None where there is none.
@@ -65,6 +94,11 @@ class ServedIndex:
         """Let another generation answer from the next batch on."""
         self.pricer, self.ready, self.trouble, self._refused = pricer, ready, "", ""
         self.swaps += 1
+
+
+def _or_none(cell: Any) -> Any:
+    """A cell of a frame, None where it is empty."""
+    return None if cell == "" or (isinstance(cell, float) and math.isnan(cell)) else cell
 
 
 def opened(folder: Path) -> tuple[Pricer, bool]:

@@ -1,6 +1,6 @@
 """Audit a catalogue: its rows whose own price lies outside what models say that never saw it, the worst first.
 
-All of it is made of what the index keeps; nothing is encoded.
+All of it is made of what the index keeps; nothing is encoded, and no row is priced.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.ensemble.correction import weights
+from engine.ensemble.held_out import HeldOutPrices
 from engine.ensemble.reference import OtherFolds
-from engine.serving.audit.held_out import HeldOutPrices, held_out_prices
 from engine.serving.audit.reasons import Reason, Row, likely_reason, severity
 from engine.serving.listings.columns import AUDIT, TOO_HIGH, TOO_LOW
 from engine.serving.review.decisions import comparable_columns, loudest_comparables, short
@@ -58,7 +58,7 @@ def audit_rows(rows: ScorableRows, reference: ReferenceSet, correction: Correcti
     """Audit the rows of a generation; `reference` is its own, `correction` what it corrects queries by."""
     import pyarrow as pa
 
-    held_out = held_out_prices(rows, correction)
+    held_out = HeldOutPrices.read(rows.folder, rows.number)
     worst = severity(rows.log_price, held_out.low, held_out.high)
     listed = np.flatnonzero(worst > 1)
     listed = listed[np.argsort(-worst[listed], kind="stable")]

@@ -102,7 +102,7 @@ def test_with_as_many_directions_as_rows_lsa_keeps_every_cosine():
     there = np.linalg.norm(table, axis=1) > 0
     unit = table[there] / np.linalg.norm(table[there], axis=1, keepdims=True)
     seen = Lsa.fit(words, seed=0).vectors(words)[there]
-    np.testing.assert_allclose(seen @ seen.T, unit @ unit.T, atol=2e-3)
+    np.testing.assert_allclose(seen @ seen.T, unit @ unit.T, atol=1e-2)  # in int8, of few words
 
 
 def test_an_item_without_known_words_has_no_vector_of_words():

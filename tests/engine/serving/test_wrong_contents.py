@@ -232,6 +232,7 @@ AT_OPENING: dict[str, tuple[Damage, str]] = {
         "stacker-0",
     ),
     "a NaN among the words' weights": (tensors("lsa.safetensors", spoil("weight.text", np.nan)), "lsa"),
+    "a scale of a direction is no number": (tensors("lsa.safetensors", spoil("scale", np.nan)), "lsa"),
     "a direction too few": (tensors("lsa.safetensors", shorten("directions")), "lsa"),
     "alpha out of range": (document("correction", "alpha", to=-1), "price_model"),
     "k out of range": (document("correction", "k", to=0), "price_model"),
@@ -386,7 +387,6 @@ def test_a_record_of_a_search_that_is_none_is_refused(record: str, written: Call
 
 
 NEVER_BELIEVED: dict[str, Damage] = {
-    "the words' directions": tensors("lsa.safetensors", lambda values: values["directions"].fill(np.nan)),
     "a word's weights": tensors("models/lexical-0.safetensors", _all_words),
     "a landmark's vector": tensors("models/kernel-0.safetensors", spoil("vectors.minilm_name", np.nan)),
     "a leaf of the trees": lambda folder: _spoil_leaves(folder / "models" / "gbdt-0.txt"),

@@ -106,7 +106,7 @@ def test_another_format_is_refused_before_anything_else_is_looked_at(folder: Pat
         write_manifest(folder, made())
         edit(folder, format=other, novelty="of another format")
         with pytest.raises(
-            IndexUnusable, match=r"is of format .* this version reads format 7: .*price build-index"
+            IndexUnusable, match=r"is of format .* this version reads format 8: .*price build-index"
         ) as caught:
             read_manifest(folder)
         assert "\x1b" not in str(caught.value)

@@ -1,6 +1,6 @@
 """Claims about an audit: the rows that lie outside what models say that never saw them, and no others; frames of it."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from engine.ensemble.cross_fit import cross_fit
+from engine.ensemble.held_out import HeldOutPrices
 from engine.serving.audit.audit import audit_rows
-from engine.serving.audit.held_out import held_out_prices
 from engine.serving.listings.columns import AUDIT, REVIEW
 from engine.serving.pricer import Pricer
 from engine.serving.scorable import ScorableRows, open_scorable_rows
@@ -28,20 +28,18 @@ def rows(shop: Any) -> ScorableRows:
     return open_scorable_rows(shop.index)
 
 
-def test_a_row_should_cost_what_an_evaluation_says(pricer: Pricer, rows: ScorableRows) -> None:
-    fixed = replace(rows.settings.correction, **asdict(pricer.correction))
-    settings = replace(rows.settings, correction=fixed)
+def test_a_row_should_cost_what_an_evaluation_says(rows: ScorableRows) -> None:
     known = rows.log_price, rows.search_vectors, rows.fields()
-    scored = cross_fit(rows.oof, *known, settings, age_weight=rows.age_weight)[1]
-    prices = held_out_prices(rows, pricer.correction)
-    np.testing.assert_array_equal(prices.answer, list(scored.stages.values())[-1])
-    np.testing.assert_array_equal(prices.low, scored.spread.low)
-    np.testing.assert_array_equal(prices.high, scored.spread.high)
+    scored = cross_fit(rows.oof, *known, rows.settings, age_weight=rows.age_weight)[1]
+    prices = HeldOutPrices.read(rows.folder, rows.number)
+    np.testing.assert_allclose(prices.answer, list(scored.stages.values())[-1], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(prices.low, scored.spread.low, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(prices.high, scored.spread.high, rtol=0, atol=1e-9)
 
 
 def test_what_lies_outside_its_interval_is_listed_and_nothing_else(pricer: Pricer, rows: ScorableRows) -> None:
     audit = audit_rows(rows, pricer.reference, pricer.correction)
-    prices, ids = held_out_prices(rows, pricer.correction), pricer.reference.ids()
+    prices, ids = HeldOutPrices.read(rows.folder, rows.number), pricer.reference.ids()
     expected = {
         ids[number]
         for number, log_price, low, high in zip(rows.number, rows.log_price, prices.low, prices.high, strict=True)
@@ -57,7 +55,7 @@ def test_what_lies_outside_its_interval_is_listed_and_nothing_else(pricer: Price
 
 
 def test_a_price_with_a_slipped_point_comes_first_and_is_told(pricer: Pricer, rows: ScorableRows) -> None:
-    prices = held_out_prices(rows, pricer.correction)
+    prices = HeldOutPrices.read(rows.folder, rows.number)
     row = int(np.argmin(np.abs(rows.log_price - prices.answer)))
     log_price = rows.log_price.copy()
     log_price[row] += np.log(100)
