@@ -36,6 +36,7 @@ from web.metrics import Measured, Metrics
 from web.pages import index_page, photographs, quotes
 from web.pages.templating import page
 from web.pricing.indexes import ServedIndex
+from web.pricing.memory import give_back_now_and_then
 from web.served import served
 from web.settings import ServeSettings
 
@@ -54,7 +55,8 @@ def create_app(settings: ServeSettings, indexes: Mapping[str, ServedIndex] | Non
         with jobs_folder(settings) as jobs:
             state = app.state.served = served(settings, opened, metrics, jobs)
             state.batcher.start()
-            tasks = [asyncio.create_task(task) for task in (follow(opened), state.jobs.sweep())]
+            work = (follow(opened), state.jobs.sweep(), give_back_now_and_then())
+            tasks = [asyncio.create_task(task) for task in work]
             yield
             for task in tasks:
                 task.cancel()
