@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from commands.libraries import prepare
-from commands.options import image_dir_option
+from commands.options import image_dir_option, runtime, runtime_options
 from commands.streams import show, tell
 
 
@@ -32,6 +32,7 @@ from commands.streams import show, tell
 @click.option("--open", "to_all", is_flag=True, help="Let everyone in who reaches the port: no token is needed.")
 @click.option("--allow-fetch", is_flag=True, help="Fetch photographs whose address a request names.")
 @image_dir_option
+@runtime_options
 @click.option("--log-items", is_flag=True, help="Texts of items, and words of errors, may stand in the log.")
 @click.option("--timeout", type=click.FloatRange(0.1, 3600), default=30.0, help="Seconds that an answer may take.")
 @click.option(
@@ -55,6 +56,7 @@ def serve_command(
     from web.serve import serve
     from web.settings import TOKEN, Limits, ServeSettings, named_indexes, required_token
 
+    encoders = runtime(options)
     settings = ServeSettings(
         indexes=named_indexes(indexes),
         host=host,
@@ -64,6 +66,8 @@ def serve_command(
         allow_fetch=options["allow_fetch"],
         image_dir=str(image_dir.absolute()) if image_dir else None,
         log_items=options["log_items"],
+        device=encoders.device,
+        precision=encoders.precision,
         limits=Limits(seconds=options["timeout"], waiting_items=options["most_waiting"]),
     )
 

@@ -51,7 +51,9 @@ def create_app(settings: ServeSettings, indexes: Mapping[str, ServedIndex] | Non
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        opened = indexes or {name: ServedIndex.open(name, folder) for name, folder in settings.indexes}
+        opened = indexes or {
+            name: ServedIndex.open(name, folder, settings.runtime) for name, folder in settings.indexes
+        }
         with jobs_folder(settings) as jobs:
             state = app.state.served = served(settings, opened, metrics, jobs)
             state.batcher.start()

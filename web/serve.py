@@ -57,7 +57,7 @@ def serve(settings: ServeSettings, workers: int, on_ready: Callable[[str], None]
     from web.app import create_app
     from web.pricing.indexes import ServedIndex
 
-    opened = {name: ServedIndex.open(name, folder) for name, folder in settings.indexes}
+    opened = {name: ServedIndex.open(name, folder, settings.runtime) for name, folder in settings.indexes}
     server = uvicorn.Server(_config(create_app(settings, opened)))
     on_ready(address)
     server.run(sockets=[listener])

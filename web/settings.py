@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from index.encoders.device import Runtime
 from index.errors import UsageError
 
 MOST_ITEMS = 100  # of one request
@@ -56,6 +57,8 @@ class ServeSettings:
     allow_fetch: bool = False  # photographs by URL
     image_dir: str | None = None  # of the comparables
     log_items: bool = False  # texts of items may stand in the log
+    device: str = "auto"  # of the encoders, as `index.encoders.device.Runtime` has them
+    precision: str = "auto"
     jobs_dir: str | None = None  # where uploaded files lie; a folder of its own where None
     limits: Limits = field(default_factory=Limits)
 
@@ -63,6 +66,11 @@ class ServeSettings:
     def default_index(self) -> str:
         """Name of the index that is meant where none is named."""
         return self.indexes[0][0]
+
+    @property
+    def runtime(self) -> Runtime:
+        """Device and precision of the encoders."""
+        return Runtime(self.device, self.precision)
 
     def to_environment(self) -> None:
         """Leave the settings to worker processes. The token is not among them: they have the variable itself."""

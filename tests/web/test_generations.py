@@ -9,6 +9,8 @@ import httpx2
 import pytest
 
 from engine.lifecycle.update import remove_items
+from engine.serving.pricer import Pricer
+from index.encoders.device import Runtime
 from index.storage.generations import current_generation
 from web.pricing.indexes import ServedIndex
 
@@ -70,3 +72,17 @@ def test_an_error_of_a_library_at_a_new_generation_does_not_end_the_following(
             time.sleep(0.01)
         assert client.get("/v1/index").json()["newer"] == "ZeroDivisionError"
     assert len(tries) >= 3
+
+
+def test_encoders_run_as_told_also_for_a_newer_generation(own_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, seen, opened = Runtime("cpu", "fp32"), [], Pricer.open
+
+    def watched(folder: Path, runtime: Runtime) -> Pricer:
+        seen.append(runtime)
+        return opened(folder, runtime)
+
+    monkeypatch.setattr(Pricer, "open", watched)
+    index = ServedIndex.open("shop", str(own_index), told)
+    remove_items(index.pricer.reference.ids()[:1], own_index)
+    assert index.newer() is not None
+    assert seen == [told, told]

@@ -12,6 +12,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from engine.serving.price_file_job import PriceFileSettings
+from index.encoders.device import Runtime
 from web.jobs import runner, work
 from web.jobs.folder import AT_WORK, DONE, READ, JobFolder, JobFolders, JobState
 
@@ -183,3 +185,19 @@ def test_a_review_of_a_file_without_prices_is_refused_in_one_sentence(files: htt
     assert told["state"] == "refused" and told["detail"].count(".") >= 1 and "price" in told["detail"]
     refused = files.post("/v1/files", files={"file": ("list.csv", ITEMS)}, data={"review": "perhaps"})
     assert refused.status_code == 422
+
+
+def test_encoders_of_a_file_run_as_those_of_the_server(
+    serve: Callable[..., Any], here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Runtime] = []
+    price_file = work.price_file
+
+    def watched(items: Path, out: Path, index: str, settings: PriceFileSettings, **how: Any) -> Any:
+        seen.append(settings.runtime)
+        return price_file(items, out, index, settings, **how)
+
+    monkeypatch.setattr(work, "price_file", watched)
+    with serve(jobs_dir=str(tmp_path), device="cpu", precision="fp32") as client:
+        assert upload(client, ITEMS)["state"] == "done"
+    assert seen == [Runtime("cpu", "fp32")]

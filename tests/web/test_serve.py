@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from index.encoders.device import Runtime
+from web.settings import Limits, ServeSettings
+
 
 def test_a_missing_index_ends_it_with_4(price: Callable[..., Any], tmp_path: Path) -> None:
     answer = price("serve", "--index", tmp_path / "none", "--port", "0")
@@ -40,3 +43,19 @@ def test_without_its_libraries_the_extra_is_named(price: Callable[..., Any], mon
         2,
         "price: price serve needs uvicorn: pip install 'price-engine[serve]'.\n",
     )
+
+
+@pytest.mark.parametrize("option", [("--precision", "fp7"), ("--device", "tpu")])
+def test_encoders_that_cannot_run_so_are_refused_before_a_port_is_taken(
+    option: tuple[str, str], price: Callable[..., Any], shop: Any
+) -> None:
+    answer = price("serve", "--index", shop.index, "--port", "0", *option)
+    assert answer.code == 2 and option[1] in answer.err and answer.err.count("\n") == 1
+
+
+def test_settings_come_to_worker_processes_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRICE_SERVE_SETTINGS", "")
+    settings = ServeSettings((("a", "/a"),), hosts=("b",), device="cpu", precision="fp32", limits=Limits(seconds=3))
+    settings.to_environment()
+    assert ServeSettings.from_environment() == settings
+    assert settings.runtime == Runtime("cpu", "fp32")

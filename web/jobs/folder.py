@@ -33,6 +33,8 @@ class JobState:
     state: str = READING
     then_price: bool = False  # without being told again
     review: bool = False  # the file is a price list that is reviewed
+    device: str = "auto"  # of the encoders
+    precision: str = "auto"
     stage: str = ""
     rows: int = 0
     rows_done: int = 0

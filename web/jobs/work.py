@@ -14,6 +14,7 @@ from engine.serving.price_file import price_file
 from engine.serving.price_file_job import FULL, PriceFileSettings, ReviewSettings
 from index.catalogue.inspection import Inspection, examples, inspect_file
 from index.catalogue.settings import FOUND
+from index.encoders.device import Runtime
 from index.errors import DataRefused, PriceError
 from web.jobs.folder import DONE, PRICING, READ, READING, REFUSED, JobFolder
 
@@ -67,8 +68,11 @@ def price(job: JobFolder, index_dir: str) -> dict[str, Any]:
             progress = {"rows_done": done, "rows": total} if stage == "pricing" and total else {}
             job.change(stage=stage, **progress)
 
-    review = ReviewSettings() if job.state().review else None
-    settings = PriceFileSettings(output=FULL, shard_rows=SHARD_ROWS, guard_formulas=review is None, review=review)
+    state = job.state()
+    review, runtime = ReviewSettings() if state.review else None, Runtime(state.device, state.precision)
+    settings = PriceFileSettings(
+        output=FULL, runtime=runtime, shard_rows=SHARD_ROWS, guard_formulas=review is None, review=review
+    )
     done = price_file(job.upload, job.prices, index_dir, settings, overwrite=True, on_progress=tell).to_json()
     left_out = ("resumed", "stages", "items_per_second", "output", "rejects")  # of the command line, or of this machine
     return {name: value for name, value in done.items() if name not in left_out}

@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.serving.pricer import Item, Pricer
 from engine.serving.stored_rows import finds_a_row_of_its_own
+from index.encoders.device import AUTO, Runtime
 from index.errors import PriceError
 from index.storage.generations import current_generation
 
@@ -40,6 +41,7 @@ class ServedIndex:
     folder: Path
     pricer: Pricer
     ready: bool  # whether a row of the index found itself when it was opened
+    runtime: Runtime = AUTO
     trouble: str = ""  # why a newer generation is not served
     swaps: int = 0
     _refused: str = ""  # the generation that could not be opened
@@ -48,10 +50,10 @@ class ServedIndex:
     _auditing: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def open(cls, name: str, folder: str) -> ServedIndex:
+    def open(cls, name: str, folder: str, runtime: Runtime = AUTO) -> ServedIndex:
         """Open the current generation. Raises IndexUnusable."""
-        pricer, ready = opened(Path(folder))
-        return cls(name, Path(folder), pricer, ready)
+        pricer, ready = opened(Path(folder), runtime)
+        return cls(name, Path(folder), pricer, ready, runtime)
 
     @property
     def generation(self) -> str:
@@ -85,7 +87,7 @@ class ServedIndex:
             if current == self._refused and time.monotonic() - self._tried < TRIED_AGAIN:
                 return None
             self._refused, self._tried = current, time.monotonic()
-            return opened(self.folder)
+            return opened(self.folder, self.runtime)
         except (PriceError, OSError) as error:
             self.trouble = f"{error}"
             return None
@@ -101,8 +103,8 @@ def _or_none(cell: Any) -> Any:
     return None if cell == "" or (isinstance(cell, float) and math.isnan(cell)) else cell
 
 
-def opened(folder: Path) -> tuple[Pricer, bool]:
+def opened(folder: Path, runtime: Runtime) -> tuple[Pricer, bool]:
     """Return an open pricer that has priced an item, so that the first to ask does not wait for encoders."""
-    pricer = Pricer.open(folder)
+    pricer = Pricer.open(folder, runtime)
     pricer.price([WARMING])
     return pricer, finds_a_row_of_its_own(pricer)
