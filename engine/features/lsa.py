@@ -17,7 +17,6 @@ from engine.features.inputs import FURTHER, WORD_KINDS, known_columns
 from engine.features.tfidf import Words, weigh_words, word_table
 from index.arrays import Float32, Int8, int8_rows, unit_rows
 from index.contents import expect, loading
-from index.encoders.device import torch_threads
 from index.storage.layout import LSA
 from index.tensors import map_tensors
 
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 
     from engine.features.inputs import InputShape
 
+ROUNDS = 3  # of the power iteration
+LEAST_ENERGY = 1e-10  # of a direction, as a share of the first one's; what is less is noise
 KINDS = ("name", "text", FURTHER)  # the last where there are further columns
 DIRECTIONS = 256
 MOST_ROWS = 20_000  # that it is fitted on: more move no direction that matters
@@ -43,23 +44,11 @@ class Lsa:
     @classmethod
     def fit(cls, words: csr_matrix, seed: int) -> Self:
         """`words` (n, all columns) 0/1, as in Inputs. The same directions for the same rows and seed."""
-        import torch
-
         if words.shape[0] > MOST_ROWS:
             words = words[np.sort(np.random.default_rng(seed).choice(words.shape[0], MOST_ROWS, replace=False))]
         weighed = weigh_words(words, KINDS)
-        table = word_table(words, weighed)
-        if not table.nnz:
-            return cls(weighed, np.zeros((table.shape[1], 1), np.int8), np.zeros(table.shape[1], np.float32))
-        here = np.vstack(table.tocoo().coords).astype(np.int64)
-        sparse = torch.sparse_coo_tensor(
-            torch.from_numpy(here), torch.from_numpy(table.data), table.shape, check_invariants=True
-        )
-        # On one thread, for the same directions whatever their number; it is 1% of a build.
-        with torch.random.fork_rng(devices=[]), torch_threads(1):
-            torch.manual_seed(seed)
-            *_, directions = torch.svd_lowrank(sparse, q=min(DIRECTIONS, *table.shape), niter=3)
-        return cls(weighed, *int8_rows(directions.numpy()))  # a cosine moves by 0.0003, at most 0.002
+        directions = main_directions(word_table(words, weighed), DIRECTIONS, seed)
+        return cls(weighed, *int8_rows(directions))  # a cosine moves by 0.0003, at most 0.002
 
     def vectors(self, words: csr_matrix) -> Float32:
         """(n, dim) unit rows; zero for an item with no word that is known."""
@@ -99,3 +88,26 @@ class Lsa:
             numbers = [scale, *(known.weight for known in words.values())]
             expect(all(np.isfinite(kind).all() for kind in numbers), "a weight is no number")
             return cls(words, directions, scale)
+
+
+def main_directions(table: csr_matrix, most: int, seed: int) -> Float32:
+    """The first `most` right singular vectors of `table` (n, columns), as (columns, at most `most`); zero for noise.
+
+    Randomised power iteration (Halko, Martinsson and Tropp, SIAM Review, 2011) on the side of the rows, of which there
+    are fewer than columns: what is made orthonormal in each round is (n, most). On one thread, for the same directions
+    whatever their number.
+    """
+    from threadpoolctl import threadpool_limits
+
+    count, transposed = max(1, min(most, *table.shape)), table.T.tocsr()
+    start = np.random.default_rng(seed).standard_normal((table.shape[1], count), dtype=np.float32)
+    with threadpool_limits(1):
+        rows = table @ start
+        for _ in range(ROUNDS):
+            rows = table @ (transposed @ np.linalg.qr(rows)[0])
+        seen = transposed @ np.linalg.qr(rows)[0]
+        energy, turn = np.linalg.eigh(seen.T.astype(np.float64) @ seen)
+        found = energy > LEAST_ENERGY * max(energy[-1], 1.0e-30)
+        lengths = np.where(found, np.sqrt(np.where(found, energy, 1.0)), np.inf)
+        directions: Float32 = (seen @ (turn / lengths)[:, ::-1]).astype(np.float32)
+    return directions
