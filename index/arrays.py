@@ -38,7 +38,11 @@ def unit_rows(vectors: Float32, least: float = 0.0) -> Float32:
 
 
 def int8_rows(values: Float32) -> tuple[Int8, Float32]:
-    """Round (n, dim) rows to whole parts of a scale (n,) of their own: a quarter of the bytes, within half a scale."""
+    """Round (n, dim) rows to whole parts of a scale (n,) of their own: a quarter of the bytes, within half a scale.
+
+    The scale of a row that holds what is no number is none either.
+    """
     most = np.abs(values).max(axis=1, initial=0)
-    scale = np.where(most > 0, most / np.float32(MOST_INT8), np.float32(1))
-    return np.rint(values / scale[:, None]).astype(np.int8), scale
+    scale = np.where(most == 0, np.float32(1), most / np.float32(MOST_INT8))
+    with np.errstate(invalid="ignore"):
+        return np.rint(values / scale[:, None]).astype(np.int8), scale
