@@ -12,6 +12,7 @@ and yet knows the price of the row that it would be shown to (docs/experiments.m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 AMOUNT_SLOPE = 0.6  # log price per log amount among like items: twice as much costs about half as much again
 EVIDENCE = 15  # columns of the table that tell of neighbours
-WIDE = 2  # times k: neighbours that are searched for at once, for all choices of folds that are left out
+LEFT = 1.8  # times k: neighbours that a search for all choices of folds has left without one fold more
 MOST_SPREAD = 0.99  # of the rows, whose predictions by all choices of folds one band is to hold
 CLOSEST, CLOSE, NEAR = 4, 8, 16  # neighbours that the evidence's plain statistics are over
 EVIDENCE_DECAY = 20.0  # of those that are over all k: weight = exp(-decay * distance)
@@ -249,9 +250,9 @@ class _WithoutFold:
 class NearRows:
     """Nearest rows of every row, of which those of some folds may be left out: searched once for all choices of folds.
 
-    The nearest of other folds, `WIDE` times as many as are read, are searched for in a band that holds those of all
-    choices. What is left of them without some folds, and in the band of a choice, begins with the nearest of what would
-    be found in it; where too few are left, a search of its own is made.
+    The nearest of other folds, so many that `LEFT` times as many as are read are left without one fold more, are
+    searched for in a band that holds those of all choices. What is left of them without some folds, and in the band of
+    a choice, begins with the nearest of what would be found in it; where too few are left, a search of its own is made.
     """
 
     def __init__(self, oof: OutOfFold, weights: Weights, training: TrainingSet, settings: StackerSettings) -> None:
@@ -264,9 +265,8 @@ class NearRows:
         # A row whose predictions differ by more is searched for anew wherever its band goes beyond.
         self._low, self._high = (low + high) / 2 - reach, (low + high) / 2 + reach
         index = BandIndex(training.search_vectors, training.log_price, groups=oof.fold)
-        self._near = index.search(
-            training.search_vectors, (low + high) / 2, k=WIDE * settings.k, band=reach, exclude_group=oof.fold
-        )
+        wide = math.ceil(LEFT * settings.k * (oof.folds - 1) / (oof.folds - 2))
+        self._near = index.search(training.search_vectors, (low + high) / 2, k=wide, band=reach, exclude_group=oof.fold)
 
     def search(self, rows: Int64, centre: Float64, out: frozenset[int]) -> Neighbours:
         """The k nearest of each of some `rows` in the band around its `centre` (rows,), of neither `out` nor its fold.
