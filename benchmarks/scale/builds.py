@@ -25,36 +25,23 @@ from typing import Any
 from make_catalogue import make_catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
-ENCODING = ("texts", "photographs")  # stages
+ENCODING = ("texts (", "photographs (")  # how the stages begin, each of an encoder
 WIDTH, HEIGHT, MARGIN = 640, 400, 60
 # As the command line sets them before a library starts its threads.
 AS_COMMANDS = {"OMP_WAIT_POLICY": "PASSIVE", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "PYTHONPATH": str(ROOT)}
 
 
-class StageClock:
-    """CPU seconds of this process, all threads together, by the stage that last reported."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._stage, self._began = "opening", 0.0  # of all that the process has done
-
-    def update(self, stage: str, done: int = 0, total: int | None = None) -> None:
-        """Give what has passed to the stage before, and what comes to `stage` (`index.progress`)."""
-        if stage != self._stage:
-            now = time.process_time()
-            self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._began
-            self._stage, self._began = stage, now
-
-
 def build_here(catalogue: Path, index: Path) -> None:
     """Build an index in this process, and print as JSON what each stage took."""
+    from engine.serving.stopwatch import Stopwatch
+
+    clock = Stopwatch("opening", time.process_time)
     from engine.lifecycle.build import build_index
     from engine.settings.read import read_settings
 
-    clock = StageClock()
     build_index(catalogue, index, read_settings(), on_progress=clock.update)
-    clock.update("end")
-    print(json.dumps(clock.seconds))
+    clock.turn("")
+    print(json.dumps(clock.taken()))
 
 
 def build(catalogue: Path, index: Path) -> dict[str, Any]:
@@ -98,7 +85,7 @@ def measure_size(given: argparse.Namespace, rows: int) -> dict[str, Any]:
 
 def without_encoding(size: dict[str, Any]) -> float:
     """CPU seconds of a build whose encodings are at hand."""
-    return float(size["cpu_seconds"] - sum(size["stages"].get(stage, 0.0) for stage in ENCODING))
+    return float(size["cpu_seconds"] - sum(took for name, took in size["stages"].items() if name.startswith(ENCODING)))
 
 
 def exponent(less: dict[str, Any], more: dict[str, Any]) -> float:
@@ -129,7 +116,7 @@ def draw(sizes: list[dict[str, Any]], path: Path) -> None:
         f'font-size="11"><rect width="100%" height="100%" fill="white"/>'
         f'<polyline points="{" ".join(place(*point) for point in points)}" fill="none" stroke="black"/>'
         f'<polyline points="{place(*first)} {even}" fill="none" stroke="grey" stroke-dasharray="4"/>{marks}{labels}'
-        f'<text x="{WIDTH / 2}" y="{HEIGHT - 12}" text-anchor="middle">rows and CPU seconds of a build with its '
+        f'<text x="{WIDTH / 2}" y="{HEIGHT - 12}" text-anchor="middle">rows and CPU seconds of a build without its '
         "encoding, both in powers of ten; dashed: in proportion to the rows</text></svg>\n",
         encoding="utf-8",
     )

@@ -67,6 +67,12 @@ class HeldOutPredictions:
     similarity: Float64  # (n,) of the nearest neighbour in the band; 0 where there is none
     likeness: Float64  # (n,) of the nearest neighbour of all
 
+    @property
+    def answer(self) -> Float64:
+        """(n,) log price of the last stage."""
+        *_, answer = self.stages.values()
+        return answer
+
 
 def cross_fit(
     oof: OutOfFold,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HeldOutPrices:
-    """Prices of n rows, each (n,) log price; NaN for a row added since the models were fitted."""
+    """Prices of n rows that the models were fitted on, each (n,) log price."""
 
     answer: Float64
     low: Float64
@@ -33,8 +33,7 @@ class HeldOutPrices:
     @classmethod
     def of(cls, scored: HeldOutPredictions) -> Self:
         """The last stage of an evaluation and its interval."""
-        *_, answer = scored.stages.values()
-        return cls(answer, scored.spread.low, scored.spread.high)
+        return cls(scored.answer, scored.spread.low, scored.spread.high)
 
     def take(self, rows: NDArray[np.integer]) -> HeldOutPrices:
         """The prices of some rows, in that order."""
@@ -47,32 +46,23 @@ class HeldOutPrices:
         return HeldOutPrices(*whole)
 
     def write(self, folder: Path) -> None:
-        """Write into the folder of a generation."""
+        """Write into the folder of a generation; of all its rows, those without a price as NaN."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         pq.write_table(pa.table(asdict(self)), folder / HELD_OUT)
 
     @classmethod
-    def read(cls, folder: Path, rows: Int64) -> HeldOutPrices:
+    def read(cls, folder: Path, rows: Int64) -> Self:
         """Read the prices of `rows` (n,), which have some. IndexUnusable for contents that no build writes."""
-        whole = cls.read_all(folder)
-        with loading(folder / HELD_OUT):
-            expect(len(whole.answer) > rows.max(initial=-1), "it has fewer rows than the index")
-            prices = whole.take(rows)
-            expect(np.isfinite(astuple(prices)).all(), "a price is no number")
-        return prices
-
-    @classmethod
-    def read_all(cls, folder: Path) -> Self:
-        """Read what `write` wrote: the prices of all rows. IndexUnusable for contents that no build writes."""
         import pyarrow.parquet as pq
 
         with loading(folder / HELD_OUT):
             table = pq.read_table(folder / HELD_OUT)
-            columns = [table[name].to_numpy() for name in ("answer", "low", "high")]
+            expect(table.num_rows > rows.max(initial=-1), "it has fewer rows than the index")
+            columns = [table[name].to_numpy()[rows] for name in ("answer", "low", "high")]
             expect(all(column.dtype == np.float64 for column in columns), "a price is no number")
+            expect(np.isfinite(columns).all(), "a price is no number")
             answer, low, high = columns
-            bounded = np.isfinite(columns).all(axis=0) & (low <= high)
-            expect((bounded | np.isnan(columns).all(axis=0)).all(), "an interval has no ends")
+            expect((low <= high).all(), "an interval has no ends")
             return cls(answer, low, high)

@@ -90,12 +90,6 @@ class IndexFigures:
     worst: tuple[HeldOutRow, ...]
     best: tuple[HeldOutRow, ...]
 
-    @property
-    def answer(self) -> Float64:
-        """(n,) log price of the last stage."""
-        *_, answer = self.held_out.stages.values()
-        return answer
-
     def to_json(self) -> dict[str, Any]:
         """Plain values, for scripts."""
         return {
@@ -115,8 +109,7 @@ def index_figures(index_dir: Path, on_progress: OnProgress = silent) -> IndexFig
     rows, pricer = scorable_rows(lease), Pricer(lease.folder)
     on_progress("scoring out of fold", 0, None)
     held_out, evaluation = score_out_of_fold(rows)
-    *_, answer = held_out.stages.values()
-    order = np.argsort(-np.abs(answer - rows.log_price), kind="stable")
+    order = np.argsort(-np.abs(held_out.answer - rows.log_price), kind="stable")
     most = min(MOST_ROWS, len(order) // 2)
     chosen = _held_out_rows(rows, held_out, np.concatenate([order[:most], order[::-1][:most]]), pricer)
     return IndexFigures(
@@ -136,8 +129,8 @@ def _held_out_rows(
     rows: ScorableRows, held_out: HeldOutPredictions, listed: Int64, pricer: Pricer
 ) -> tuple[HeldOutRow, ...]:
     """Price some rows as the scores have it, each with comparables of other folds than its own."""
-    reference, correction, spread = pricer.reference, pricer.correction, held_out.spread
-    *_, answer = held_out.stages.values()
+    reference, correction = pricer.reference, pricer.correction
+    answer, spread = held_out.answer, held_out.spread
     others = OtherFolds(reference, rows.oof.fold[listed])
     near = others.search(rows.search_vectors[listed], answer[listed], k=correction.k, band=correction.band)
     weight = weights(near, correction.decay, reference.age_weight)
@@ -179,8 +172,7 @@ def _groups(cells: Sequence[str], rows: ScorableRows, held_out: HeldOutPredictio
     """Scores of the largest groups of rows with one cell, and last of all others where these are enough."""
     labels, group, counts = np.unique(np.array(cells, dtype=object), return_inverse=True, return_counts=True)
     largest = [label for label in np.argsort(-counts, kind="stable")[:MOST_GROUPS] if counts[label] >= LEAST_IN_SLICE]
-    *_, answer = held_out.stages.values()
-    price, predicted = np.exp(rows.log_price), np.exp(answer)
+    price, predicted = np.exp(rows.log_price), np.exp(held_out.answer)
     low, high = np.exp(held_out.spread.low), np.exp(held_out.spread.high)
     smape, seed = row_smape(price, predicted), rows.settings.seed
 

@@ -151,8 +151,8 @@ def evaluate(
     control = uncorrected - row_smape(price, np.exp(held_out.control))
     spread = held_out.spread
     low, high = np.exp(spread.low), np.exp(spread.high)
-    *_, final = held_out.stages.values()
-    ape = np.abs(np.exp(final) - price) / price
+    predicted = np.exp(held_out.answer)
+    ape = np.abs(predicted - price) / price
 
     def score(values: Float64, rows: Int64 | None = None) -> Score:
         part = slice(None) if rows is None else rows
@@ -174,8 +174,8 @@ def evaluate(
         n=len(price),
         seed=seed,
         stages={name: score(values) for name, values in loss.items()},
-        median_ape=median_ape(price, np.exp(final)),
-        r_squared=r_squared(price, np.exp(final)),
+        median_ape=median_ape(price, predicted),
+        r_squared=r_squared(price, predicted),
         coverage=coverage(price, low, high),
         coverage_wanted=settings.coverage,
         width=float(np.median(high / low)),
@@ -186,7 +186,7 @@ def evaluate(
         interval_score_by_level=held_out.plain and interval_score(log_price, *held_out.plain, settings.coverage),
         by_price=_slices(price, "{:.2f} to {:.2f}", part),
         by_similarity=_slices(held_out.similarity, "{:.3f} to {:.3f}", part),
-        by_prediction=_slices(np.exp(final), "{:.2f} to {:.2f}", part),
+        by_prediction=_slices(predicted, "{:.2f} to {:.2f}", part),
         by_expected_error=_slices(100 * np.expm1(spread.expected_error), "{:.0f}% to {:.0f}%", part),
         by_likeness=_slices(held_out.likeness, "{:.3f} to {:.3f}", part),
         sureness=_sureness(spread, ape, answer),

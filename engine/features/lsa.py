@@ -47,7 +47,7 @@ class Lsa:
         if words.shape[0] > MOST_ROWS:
             words = words[np.sort(np.random.default_rng(seed).choice(words.shape[0], MOST_ROWS, replace=False))]
         weighed = weigh_words(words, KINDS)
-        directions = main_directions(word_table(words, weighed), DIRECTIONS, seed)
+        directions = right_singular_vectors(word_table(words, weighed), DIRECTIONS, seed)
         return cls(weighed, *int8_rows(directions))  # a cosine moves by 0.0003, at most 0.002
 
     def vectors(self, words: csr_matrix) -> Float32:
@@ -90,7 +90,7 @@ class Lsa:
             return cls(words, directions, scale)
 
 
-def main_directions(table: csr_matrix, most: int, seed: int) -> Float32:
+def right_singular_vectors(table: csr_matrix, most: int, seed: int) -> Float32:
     """The first `most` right singular vectors of `table` (n, columns), as (columns, at most `most`); zero for noise.
 
     Randomised power iteration (Halko, Martinsson and Tropp, SIAM Review, 2011) on the side of the rows, of which there
@@ -107,7 +107,6 @@ def main_directions(table: csr_matrix, most: int, seed: int) -> Float32:
             rows = table @ (transposed @ np.linalg.qr(rows)[0])
         seen = transposed @ np.linalg.qr(rows)[0]
         energy, turn = np.linalg.eigh(seen.T.astype(np.float64) @ seen)
-        found = energy > LEAST_ENERGY * max(energy[-1], 1.0e-30)
-        lengths = np.where(found, np.sqrt(np.where(found, energy, 1.0)), np.inf)
+        lengths = np.sqrt(np.where(energy > LEAST_ENERGY * energy[-1], energy, np.inf))
         directions: Float32 = (seen @ (turn / lengths)[:, ::-1]).astype(np.float32)
     return directions

@@ -97,6 +97,7 @@ class _Old:
     reference: ReferenceSet
     known: pa.Table  # (m,) KNOWN_BY
     oof: OutOfFold
+    held_out: HeldOutPrices  # of the rows that are trained
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest, reference: ReferenceSet) -> _Old:
@@ -104,7 +105,8 @@ class _Old:
         expect_reference(folder, reference, manifest, settings)
         known, oof = ItemStore.open(folder, manifest).items(KNOWN_BY), OutOfFold.read(folder)
         expect_rows(folder, settings, reference, oof, known)
-        return cls(folder, manifest, settings, reference, known, oof)
+        held_out = HeldOutPrices.read(folder, np.flatnonzero(oof.trained))
+        return cls(folder, manifest, settings, reference, known, oof, held_out)
 
     def numbers(self, ids: Iterable[str]) -> Int64:
         """The numbers of the rows with these ids, rising; unknown ids are passed over."""
@@ -292,8 +294,8 @@ def _write(
     if added:
         oof = oof.extended(added.reference.fold, added.oof)
     oof.write(folder)
-    held_out = HeldOutPrices.read_all(old.folder).take(np.flatnonzero(stays))
-    held_out.among(np.arange(stays.sum()), len(oof.fold)).write(folder)
+    held_out = old.held_out.take(np.flatnonzero(stays[old.oof.trained]))
+    held_out.among(np.flatnonzero(oof.trained), len(oof.fold)).write(folder)
     leaving = old.known.append_column("fold", [old.reference.fold]).filter(~stays & old.oof.trained)
     write_removed(folder, read_removed(old.folder), leaving)
     rejected = {}

@@ -123,12 +123,14 @@ def test_groups_are_scored_as_their_rows_alone_would_be(figures: IndexFigures) -
     for group in groups:
         here = units == group.label if group.label != OTHERS else ~np.isin(units, [other.label for other in groups])
         assert group.n == here.sum()
-        assert group.smape.value == pytest.approx(smape(np.exp(figures.log_price[here]), np.exp(figures.answer[here])))
+        assert group.smape.value == pytest.approx(
+            smape(np.exp(figures.log_price[here]), np.exp(figures.held_out.answer[here]))
+        )
         assert group.smape.low <= group.smape.value <= group.smape.high
 
 
 def test_the_worst_rows_are_farthest_off_and_their_comparables_are_of_other_folds(figures: IndexFigures) -> None:
-    off = np.sort(np.abs(figures.answer - figures.log_price))
+    off = np.sort(np.abs(figures.held_out.answer - figures.log_price))
     for rows, expected in ((figures.worst, off[::-1]), (figures.best, off)):
         distances = [abs(np.log(row.quote.price / row.price)) for row in rows]
         np.testing.assert_allclose(distances, expected[: len(rows)], atol=1e-12)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -138,8 +137,17 @@ async def taken(state: Served, file: Any, index: str | None, *, then_price: bool
         while block := await file.read(BLOCK):
             await asyncio.to_thread(upload.write, block)
     name = (file.filename or "the file")[-LONGEST_NAME:]
-    begun = JobState(name, chosen.name, str(chosen.folder), then_price=then_price, review=review)
-    job.write(replace(begun, device=state.settings.device, precision=state.settings.precision))
+    how = state.settings
+    begun = JobState(
+        name,
+        chosen.name,
+        str(chosen.folder),
+        then_price=then_price,
+        review=review,
+        device=how.device,
+        precision=how.precision,
+    )
+    job.write(begun)
     state.jobs.begin(job)
     return job
 

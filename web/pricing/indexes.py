@@ -6,7 +6,6 @@ once for a batch, so that no batch is of two generations.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ class WorstRows:
 
     generation: str
     listed: int
-    worst: tuple[dict[str, Any], ...]  # the first of them, by the names of an audit's columns; None where empty
+    worst: list[dict[Any, Any]]  # the first of them, by the names of an audit's columns
 
 
 @dataclass
@@ -69,9 +68,8 @@ class ServedIndex:
             pricer = self.pricer
             if self._audited is None or self._audited.generation != pricer.folder.name:
                 frame = pricer.audit()
-                rows = frame.head(MOST_WORST).to_dict("records")
-                worst = [{str(name): _or_none(cell) for name, cell in row.items()} for row in rows]
-                self._audited = WorstRows(pricer.folder.name, len(frame), tuple(worst))
+                worst = frame.head(MOST_WORST).to_dict("records")
+                self._audited = WorstRows(pricer.folder.name, len(frame), worst)
             return self._audited
 
     def newer(self) -> tuple[Pricer, bool] | None:
@@ -96,11 +94,6 @@ class ServedIndex:
         """Let another generation answer from the next batch on."""
         self.pricer, self.ready, self.trouble, self._refused = pricer, ready, "", ""
         self.swaps += 1
-
-
-def _or_none(cell: Any) -> Any:
-    """A cell of a frame, None where it is empty."""
-    return None if cell == "" or (isinstance(cell, float) and math.isnan(cell)) else cell
 
 
 def opened(folder: Path, runtime: Runtime) -> tuple[Pricer, bool]:

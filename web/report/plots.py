@@ -103,7 +103,7 @@ def _price(figures: IndexFigures, axes: Axes) -> None:
     from matplotlib.patches import Rectangle
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    own, answer = figures.log_price, figures.answer
+    own, answer = figures.log_price, figures.held_out.answer
     low, high = min(own.min(), answer.min()), max(own.max(), answer.max())
     edges = np.linspace(low - 0.02, max(high, low + 0.1) + 0.02, BINS + 1)
     counts = np.histogram2d(own, answer, bins=[edges, edges])[0]
@@ -166,7 +166,7 @@ def _gain(figures: IndexFigures, axes: Axes) -> None:
 
 
 def _within(figures: IndexFigures, axes: Axes) -> None:
-    off = np.abs(np.expm1(figures.answer - figures.log_price))
+    off = np.abs(np.expm1(figures.held_out.answer - figures.log_price))
     for close, (line, colour, _) in zip((0.3, CLOSE, 0.1), LINES, strict=True):
         covered, share = _of_surest(figures, 100 * (off <= close))
         axes.plot(covered, share, color=colour, linestyle=line, label=f"within {close:.0%}")
@@ -175,7 +175,7 @@ def _within(figures: IndexFigures, axes: Axes) -> None:
 
 
 def _smape(figures: IndexFigures, axes: Axes) -> None:
-    smape = row_smape(np.exp(figures.log_price), np.exp(figures.answer))
+    smape = row_smape(np.exp(figures.log_price), np.exp(figures.held_out.answer))
     covered, mean = _of_surest(figures, smape)
     axes.plot(covered, mean, color=ACCENT)
     axes.set(xlabel="% of the rows, the surest first", ylabel="SMAPE", xlim=(0, 100), ylim=(0, None))

@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from engine.features.inputs import WORD_KINDS, Inputs, InputShape, hash_words
-from engine.features.lsa import KINDS, Lsa, main_directions
+from engine.features.lsa import KINDS, Lsa, right_singular_vectors
 from engine.features.search_vectors import SearchVectorizer, joined
 from engine.features.tfidf import weigh_words, word_table
 from engine.settings.schema import Correction, Settings
@@ -106,24 +106,24 @@ def test_with_as_many_directions_as_rows_lsa_keeps_every_cosine():
     np.testing.assert_allclose(seen @ seen.T, unit @ unit.T, atol=1e-2)  # in int8, of few words
 
 
-def test_the_main_directions_hold_as_much_of_a_table_as_those_of_a_whole_decomposition():
+def test_the_right_singular_vectors_hold_as_much_of_a_table_as_those_of_a_whole_decomposition():
     random = np.random.default_rng(0)
     table = csr_matrix(np.where(random.random((120, 300)) < 0.1, random.random((120, 300)), 0).astype(np.float32))
     exact = np.linalg.svd(table.toarray())[1]
     for most in (1, 30, 500):
-        directions = main_directions(table, most, seed=0)
+        directions = right_singular_vectors(table, most, seed=0)
         count = min(most, 120)
         np.testing.assert_allclose(directions.T @ directions, np.eye(count), atol=1e-4)
         held = np.linalg.norm(table @ directions) ** 2
         assert held == pytest.approx((exact[:count] ** 2).sum(), rel=0.03)
-    np.testing.assert_array_equal(main_directions(table, 30, seed=0), main_directions(table, 30, seed=0))
+    np.testing.assert_array_equal(right_singular_vectors(table, 30, seed=0), right_singular_vectors(table, 30, seed=0))
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (3, 5), (1, 1)])
 def test_directions_of_nothing_are_zero_and_so_are_those_beyond_the_rank(shape: tuple[int, int]):
-    assert not main_directions(csr_matrix(shape, dtype=np.float32), 256, seed=0).any()
+    assert not right_singular_vectors(csr_matrix(shape, dtype=np.float32), 256, seed=0).any()
     one = csr_matrix(np.eye(1, shape[0]).T @ np.eye(1, shape[1]), dtype=np.float32)
-    directions = main_directions(one, 256, seed=0)
+    directions = right_singular_vectors(one, 256, seed=0)
     assert np.linalg.norm(directions[:, 0]) == pytest.approx(1, abs=1e-5) and not directions[:, 1:].any()
 
 

@@ -147,9 +147,9 @@ def column(name: str, change: Callable[[Any], Any]) -> Callable[[pa.Table], pa.T
     return changed
 
 
-def parquet(change: Callable[[pa.Table], pa.Table]) -> Damage:
+def parquet(change: Callable[[pa.Table], pa.Table], name: str = "out_of_fold.parquet") -> Damage:
     def damage(folder: Path) -> None:
-        path = folder / "out_of_fold.parquet"
+        path = folder / name
         table = change(pq.read_table(path).combine_chunks())
         path.unlink()
         pq.write_table(table, path)
@@ -367,6 +367,16 @@ def test_rows_that_do_not_fit_are_refused_by_whoever_reads_them_and_change_no_an
             read(index)
     if kind in ("a prediction that is NaN", "groups of another index"):  # of every file that no query reads, one
         assert Pricer.open(index).price(QUERIES) == Pricer.open(shop.index).price(QUERIES)
+
+
+@pytest.mark.parametrize("change", [lambda table: table.slice(1), column("low", at(2, np.nan))])
+def test_held_out_prices_that_do_not_fit_are_refused_by_whoever_reads_them(
+    change: Callable[[pa.Table], pa.Table], written: Callable[..., Path]
+) -> None:
+    index = written(parquet(change, "held_out.parquet"))
+    for read in (compact_index, lambda index: Pricer.open(index).audit()):
+        with pytest.raises(IndexUnusable, match=r"held_out\.parquet is damaged \(.+\): build the index again"):
+            read(index)
 
 
 def test_encoded_vectors_that_have_another_length_are_refused_when_they_are_read(written: Callable[..., Path]) -> None:
