@@ -39,8 +39,9 @@ def main() -> NoReturn:
         from commands import streams
 
         streams.prepare()
-        # OpenMP threads that spin while they wait slow each other down a hundredfold on a busy machine.
+        # Threads that spin while they wait slow each other down, with OpenMP a hundredfold on a busy machine.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # spin for 2^4 cycles and not, as it does, for 2^28
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")  # one for every length of text fills 300 MB
         code = run(sys.argv[1:])
     except KeyboardInterrupt:

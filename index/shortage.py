@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from index.errors import PriceError
+from index.threads import own_cores
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NO_MEMORY = frozenset({errno.ENOMEM})
@@ -71,8 +72,7 @@ def require_memory(loaded: int = 0, mapped: int = 0, *, training: bool = False) 
     Beside the libraries, in bytes: what will be `loaded`, and what will be `mapped`, which takes addresses alone.
     `training`: models are fitted, or many rows encoded. Nothing is refused where the system does not say what there is.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    needed = LIBRARIES + PER_CORE * cores + TRAINING * training + loaded + mapped
+    needed = LIBRARIES + PER_CORE * own_cores() + TRAINING * training + loaded + mapped
     for there, needs, what in (
         (resource.getrlimit(resource.RLIMIT_AS)[0], needed, "may take {} of address space (ulimit -v)"),
         (_free_memory(), RESIDENT + loaded, "can have {} of memory"),

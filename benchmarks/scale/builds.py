@@ -28,7 +28,12 @@ ROOT = Path(__file__).resolve().parents[2]
 ENCODING = ("texts (", "photographs (")  # how the stages begin, each of an encoder
 WIDTH, HEIGHT, MARGIN = 640, 400, 60
 # As the command line sets them before a library starts its threads.
-AS_COMMANDS = {"OMP_WAIT_POLICY": "PASSIVE", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "PYTHONPATH": str(ROOT)}
+AS_COMMANDS = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "OPENBLAS_THREAD_TIMEOUT": "4",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
+    "PYTHONPATH": str(ROOT),
+}
 
 
 def build_here(catalogue: Path, index: Path) -> None:

@@ -9,8 +9,9 @@ fitted, come from models that did see the fold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from engine.ensemble.uncertainty.expected_price import MEDIAN, ExpectedPrice
 from engine.ensemble.uncertainty.interval import fit_interval
 from engine.metrics import row_smape
 from engine.settings.schema import CorrectionParameters
-from index.arrays import Bool, Float32, Float64, Int8, rows_of
+from index.arrays import Bool, Float32, Float64, Int8, Int64, rows_of
 from index.search.neighbours import BandIndex, Neighbours
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ GRID_K = (4, 8, 16, 32, 64)
 GRID_BAND = (0.2, 0.35, 0.6, 1.0, 1.5, 2.5)
 GRID_DECAY = (1.0, 2.0, 5.0, 10.0, 20.0)
 GRID_ALPHA = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
+ALL = slice(None)
+MOST_TRIED_ON = 20_000  # rows: to try a band takes a search for each
 
 
 @dataclass(frozen=True)
@@ -125,19 +128,18 @@ def fit_spread(best: Answer, oof: OutOfFold, fields: Fields, settings: Settings)
 def _evidence(best: Answer, oof: OutOfFold, fields: Fields) -> tuple[Float64, Novelty]:
     """The evidence of every row, (n, features), without its fold; and what tells that nothing is like it."""
     task, nested, n = best.task, oof.nested(), len(oof.fold)
-    table = np.empty((n, width(len(oof.members))))
-    novelty = Novelty(np.empty(n), np.empty(n))
-    for fold in task.folds():
-        here, there = fold.here, fields.take(fold.there)
+    table, rows = np.empty((n, width(len(oof.members)))), ComparedRows(task.log_price, fields.unit, fields.log_amount)
+    novelty, near = Novelty(np.empty(n), np.empty(n)), task.search(NEAREST, np.inf)
+    for f, here in enumerate(task.folds()):
         evidence = Evidence(
             {member: nested[member][here] for member in oof.members},
             best.blended[here],
             task.base[here],
             best.answer[here],
             fields.take(here),
-            fold.search(NEAREST, np.inf),
-            ComparedRows(task.log_price[fold.there], there.unit, there.log_amount),
-            fold.residual,
+            near.of(here),
+            rows,
+            task.residual[f],
         )
         of_fold = Novelty.of(evidence)
         table[here], novelty.likeness[here], novelty.length[here] = evidence.table(), of_fold.likeness, of_fold.length
@@ -213,49 +215,43 @@ class CorrectionTask:
         order = np.random.default_rng(seed).permutation(len(self.search_vectors))
         return replace(self, search_vectors=self.search_vectors[order])
 
-    def folds(self) -> Iterator[Fold]:
-        """Every fold as queries, the other folds as the index."""
-        for f in range(len(self.residual)):
-            yield Fold(self, f)
+    def folds(self) -> list[Int64]:
+        """The rows of every fold, rising."""
+        return [np.flatnonzero(self.fold == f) for f in range(len(self.residual))]
+
+    def search(self, k: int, band: float, rows: Int64 | slice = ALL) -> Neighbours:
+        """Neighbours of these rows among the rows of other folds than each one's own."""
+        queries, base, fold = self.search_vectors[rows], self.base[rows], self.fold[rows]
+        return self._index.search(queries, base, k=k, band=band, exclude_group=fold)
+
+    @cached_property
+    def _index(self) -> BandIndex:
+        return BandIndex(self.search_vectors, self.log_price, groups=self.fold)
 
     def corrected(self, by_fold: list[CorrectionParameters]) -> tuple[Float64, Float64]:
         """(n,) base plus shift by each fold's own parameters, and (n,) the nearest neighbour's similarity."""
         answer, similarity = self.base.copy(), np.zeros(len(self.base))
-        for fold, own in zip(self.folds(), by_fold, strict=True):
-            near = fold.search(own.k, own.band)
-            answer[fold.here] += self.move(near, fold.residual, own, fold.age_weight)
-            similarity[fold.here] = near.similarity[:, 0]
+        for f, (here, own) in enumerate(zip(self.folds(), by_fold, strict=True)):
+            near = self.search(own.k, own.band, here)
+            answer[here] += self.move(near, self.residual[f], own, self.age_weight)
+            similarity[here] = near.similarity[:, 0]
         return answer, similarity
 
     def neighbours_alone(self, by_fold: list[CorrectionParameters]) -> Float64:
         """(n,) the weighted mean of the nearest rows' log prices, without a model and so without a band."""
         answer = np.zeros(len(self.base))
-        for fold, own in zip(self.folds(), by_fold, strict=True):
-            near = fold.search(own.k, np.inf)
-            mean = (weights(near, own.decay, fold.age_weight) * self.log_price[fold.there][near.rows]).sum(axis=1)
-            answer[fold.here] = np.where(near.found[:, 0], mean, np.median(self.log_price[fold.there]))
+        for f, (here, own) in enumerate(zip(self.folds(), by_fold, strict=True)):
+            near = self.search(own.k, np.inf, here)
+            mean = (weights(near, own.decay, self.age_weight) * self.log_price[near.rows]).sum(axis=1)
+            answer[here] = np.where(near.found[:, 0], mean, np.median(self.log_price[self.fold != f]))
         return answer
 
 
-class Fold:
-    """One fold as queries, the others as the index."""
-
-    def __init__(self, task: CorrectionTask, f: int) -> None:
-        self.here = np.flatnonzero(task.fold == f)
-        self.there = np.flatnonzero(task.fold != f)
-        self.residual = task.residual[f, self.there]
-        self.age_weight = rows_of(task.age_weight, self.there)
-        self.base = task.base[self.here]
-        self._queries = task.search_vectors[self.here]
-        self._index = BandIndex(task.search_vectors[self.there], task.log_price[self.there])
-
-    def search(self, k: int, band: float) -> Neighbours:
-        """Neighbours of the fold's rows, as row numbers within `there`."""
-        return self._index.search(self._queries, self.base, k=k, band=band)
-
-
 def fit_correction(task: CorrectionTask, fixed: Correction) -> tuple[CorrectionParameters, list[CorrectionParameters]]:
-    """The parameters with the least SMAPE on every row, and for each fold those with the least on the other folds."""
+    """The parameters with the least SMAPE on every row, and for each fold those with the least on the other folds.
+
+    Of more than MOST_TRIED_ON rows, so many at random tell: each still has all rows of other folds for neighbours.
+    """
     bands = GRID_BAND if fixed.band is None else (fixed.band,)
     ks = GRID_K if fixed.k is None else (fixed.k,)
     decays = GRID_DECAY if fixed.decay is None else (fixed.decay,)
@@ -265,19 +261,24 @@ def fit_correction(task: CorrectionTask, fixed: Correction) -> tuple[CorrectionP
     ]
     if len(tried) == 1:
         return tried[0], tried * len(task.residual)
-    loss = np.zeros((len(task.residual), len(tried)))
-    for f, fold in enumerate(task.folds()):
-        price, counts = np.exp(task.log_price[fold.here]), rows_of(task.age_weight, fold.here)
-        column = 0
-        for band in bands:
-            widest = fold.search(max(ks), band)
-            for k, decay in product(ks, decays):
-                near = Neighbours(widest.rows[:, :k], widest.similarity[:, :k])
-                delta = task.move(near, fold.residual, CorrectionParameters(k, band, decay, 1.0), fold.age_weight)
-                for alpha in alphas:
-                    rows = row_smape(price, np.exp(fold.base + alpha * delta))
-                    loss[f, column] = rows.sum() if counts is None else rows @ counts
-                    column += 1
+    rows = np.arange(len(task.fold))
+    if len(rows) > MOST_TRIED_ON:
+        rows = np.sort(np.random.default_rng(0).choice(rows, MOST_TRIED_ON, replace=False))
+    of_fold = [np.flatnonzero(task.fold[rows] == f) for f in range(len(task.residual))]
+    loss = np.zeros((len(of_fold), len(tried)))
+    column = 0
+    for band in bands:
+        widest = task.search(max(ks), band, rows)
+        for k, decay in product(ks, decays):
+            parameters, near = CorrectionParameters(k, band, decay, 1.0), widest.first(k)
+            for f, here in enumerate(of_fold):
+                own, counts = rows[here], rows_of(task.age_weight, rows[here])
+                delta = task.move(near.of(here), task.residual[f], parameters, task.age_weight)
+                price = np.exp(task.log_price[own])
+                for at, alpha in enumerate(alphas, column):
+                    missed = row_smape(price, np.exp(task.base[own] + alpha * delta))
+                    loss[f, at] = missed.sum() if counts is None else missed @ counts
+            column += len(alphas)
     total = loss.sum(axis=0)
     return tried[int(total.argmin())], [tried[int(others.argmin())] for others in total - loss]
 

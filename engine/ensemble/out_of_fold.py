@@ -14,7 +14,7 @@ F folds take F models to keep and F (F - 1) / 2 to score with.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -28,6 +28,7 @@ from index.arrays import Bool, Float64, Int8, Int64, rows_of
 from index.contents import expect, loading
 from index.progress import OnProgress, silent
 from index.storage.layout import OUT_OF_FOLD
+from index.threads import thread_pool
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -157,8 +158,7 @@ def predict_out_of_fold(
     def tell() -> None:
         on_progress("fitting models", done + sum(future.done() for *_, future in waiting), total)
 
-    pool = ThreadPoolExecutor(1)
-    try:
+    with thread_pool(1) as pool:  # an interrupt does not wait for a fit that may take minutes
         for out in work.outs:
             lagging = [future for *_, future in waiting if not future.done()]
             if len(lagging) > MOST_LAGGING:  # each holds the models that it may read
@@ -177,8 +177,6 @@ def predict_out_of_fold(
         for member, out, future in waiting:
             work.keep(member, out, future.result())
             tell()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # an interrupt does not wait for a fit that may take minutes
     return OutOfFold(training.fold, work.oof, work.nested_oof), work.fold_models()
 
 

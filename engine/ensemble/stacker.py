@@ -30,6 +30,7 @@ from index.arrays import Bool, Float64, Int64, rows_of
 from index.contents import expect
 from index.progress import OnProgress, silent
 from index.search.neighbours import BandIndex, Neighbours
+from index.threads import own_threads, thread_pool
 
 if TYPE_CHECKING:
     from engine.ensemble.blend import Weights
@@ -196,19 +197,19 @@ def stacker_out_of_fold(
     """
     own, nested = np.zeros(len(oof.fold)), np.zeros((oof.folds, len(oof.fold)))
     stackers, near = [], NearRows(oof, weights, training, settings)
-    for f in range(oof.folds):
-        on_progress("fitting the stacker", f, oof.folds)
-        without_f = _WithoutFold(f, oof, weights.by_fold[f], training, settings, seed, near)
-        stacker = without_f.fit(frozenset({f}))
-        here = np.flatnonzero(oof.fold == f)
-        members = {member: values[here] for member, values in oof.oof.items()}
-        own[here] = stacker.predict(*without_f.read(here, frozenset({f}), members))
-        stackers.append(stacker)
-        for g in range(oof.folds):
-            if g != f:
-                one_less, there = without_f.fit(frozenset({f, g})), np.flatnonzero(oof.fold == g)
-                nested[f, there] = one_less.predict(*without_f.read(there, frozenset({f, g})))
-                nested[f, here] += one_less.predict(*without_f.read(here, frozenset({f}))) / (oof.folds - 1)
+    with thread_pool(own_threads()) as pool:  # each fit takes one thread, and lets go of the interpreter
+        for f in range(oof.folds):
+            on_progress("fitting the stacker", f, oof.folds)
+            without_f = _WithoutFold(f, oof, weights.by_fold[f], training, settings, seed, near)
+            others = [g for g in range(oof.folds) if g != f]
+            one_less = pool.map(without_f.without_one_more, others)
+            stacker, here = without_f.fit(frozenset({f})), np.flatnonzero(oof.fold == f)
+            members = {member: values[here] for member, values in oof.oof.items()}
+            own[here] = stacker.predict(*without_f.read(here, frozenset({f}), members))
+            stackers.append(stacker)
+            for g, (of_here, of_there) in zip(others, one_less, strict=True):
+                nested[f, here] += of_here / len(others)
+                nested[f, oof.fold == g] = of_there
     on_progress("fitting the stacker", oof.folds, oof.folds)
     return OutOfFold(oof.fold, {**oof.oof, STACKER: own}, {**oof.nested_oof, STACKER: nested}), stackers
 
@@ -232,6 +233,12 @@ class _WithoutFold:
         weight = rows_of(training.age_weight, rows)
         table, blended = self.read(rows, out)
         return Stacker.fit(table, blended, training.log_price[rows], self.settings, seed=seed, age_weight=weight)
+
+    def without_one_more(self, g: int) -> tuple[Float64, Float64]:
+        """What a stacker without fold g too predicts of the rows of f, and of those of g."""
+        stacker, out = self.fit(frozenset({self.f, g})), frozenset({self.f})
+        here, there = (np.flatnonzero(self.oof.fold == fold) for fold in (self.f, g))
+        return stacker.predict(*self.read(here, out)), stacker.predict(*self.read(there, out | {g}))
 
     def read(
         self, rows: Int64, out: frozenset[int], members: dict[str, Float64] | None = None

@@ -5,7 +5,6 @@ It also keeps what the trained whole says of rows that it was not trained on, by
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from engine.members.registry import MEMBERS, member_fits
 from index.arrays import Float64
 from index.encoders.device import torch_threads
 from index.progress import OnProgress, silent
+from index.threads import own_cores
 
 if TYPE_CHECKING:
     from engine.ensemble.cross_fit import HeldOutPredictions, QueryParameters
@@ -56,9 +56,9 @@ def train_ensemble(
     return train_on_members(oof, members, training, settings, on_progress=on_progress)
 
 
-def own_threads() -> tuple[int, int]:
+def shared_cores() -> tuple[int, int]:
     """Threads of this machine that grow trees, and those beside them for the other members."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = own_cores()
     return max(1, cores // 2), max(1, cores - cores // 2)
 
 
@@ -73,7 +73,7 @@ def predict_members(
 
     Half of the cores grow trees, beside the other members on the other half.
     """
-    for_trees, for_networks = own_threads()
+    for_trees, for_networks = shared_cores()
     beside = frozenset(name for name, spec in MEMBERS.items() if spec.beside)
     fits = member_fits(settings, for_trees, training.inputs)
     with torch_threads(for_networks):

@@ -12,7 +12,8 @@ import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, repeat
+from functools import lru_cache
+from itertools import accumulate, chain, repeat
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -39,6 +40,7 @@ NUMBERS = (
     "log_lines",
 )
 _WORD = re.compile(r"\w+")
+_SEPARATOR = "\n"  # which no word and no run of characters holds
 # Scripts that are written without blanks: Thai, Lao, Burmese, Khmer, kana, Han.
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -224,7 +226,7 @@ def hash_words(names: list[str], texts: list[str], further: list[list[str]] | No
     for name, text, words in zip(names, texts, further or repeat([], len(names)), strict=True):
         for kind, features in {**_features(name, text), FURTHER: words}.items():
             start = WORD_KINDS[kind].start
-            columns.extend(sorted({start + _bucket(feature, _BUCKETS[kind]) for feature in features}))
+            columns.extend(start + bucket for bucket in _buckets(features, _BUCKETS[kind]))
         starts.append(len(columns))
     ones = np.ones(len(columns), np.float32)
     shape = len(names), _ENDS["opening" if further is None else FURTHER]
@@ -265,12 +267,22 @@ def _character_ngrams(text: str) -> Iterator[str]:
     """Runs of 3 to 5 characters within a word and the blanks around it; no blank parts a script without blanks."""
     if not text.isascii() and _UNSPACED_CHARACTER.search(text):
         text = _UNSPACED_BLANK.sub("", text)
-    for word in text.lower().split():
-        padded = f" {word} "
-        for size in range(3, 6):
-            yield from (padded[at : at + size] for at in range(max(1, len(padded) - size + 1)))
+    return chain.from_iterable(map(_ngrams_of_word, text.lower().split()))
 
 
-def _bucket(feature: str, buckets: int) -> int:
-    """Bucket of a word: the same on every machine and in every process, which Python's own hash is not."""
-    return zlib.crc32(feature.encode("utf-8", "surrogatepass")) % buckets
+@lru_cache(maxsize=2**16)  # few words make most of a catalogue's names
+def _ngrams_of_word(word: str) -> list[str]:
+    padded = f" {word} "
+    return [padded[at : at + size] for size in range(3, 6) for at in range(max(1, len(padded) - size + 1))]
+
+
+def _buckets(features: Iterable[str], buckets: int) -> list[int]:
+    """Buckets of words, each once and rising: the same on every machine, and in every process.
+
+    Which Python's own hash is not.
+    """
+    words = list(features)
+    coded = _SEPARATOR.join(words).encode("utf-8", "surrogatepass").split(_SEPARATOR.encode())
+    if len(coded) != len(words):  # a value of a further column may hold anything; and no word at all is one cut
+        coded = [word.encode("utf-8", "surrogatepass") for word in words]
+    return sorted({code % buckets for code in map(zlib.crc32, coded)})

@@ -17,7 +17,7 @@ import numpy as np
 
 from engine.ensemble.finished_fits import COMPUTED_BY, FinishedFits
 from engine.ensemble.out_of_fold import all_outs, fit_without
-from engine.ensemble.train import own_threads
+from engine.ensemble.train import shared_cores
 from engine.members.member import CrossFit
 from engine.members.registry import member_fits
 from index.encoders.device import torch_threads
@@ -86,7 +86,7 @@ def cluster_notes(cluster: Cluster | None) -> tuple[str, ...]:
 
     if cluster is None:
         return ()
-    threads = [own_threads()[1], *(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")]
+    threads = [shared_cores()[1], *(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")]
     same = "the same to the byte" if max(threads) == 1 else "another in the fifth decimal of log prices, by rounding"
     return (f"Members were fitted on the cluster, on one core each: without --ray, the index is {same}.",)
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -24,12 +25,20 @@ if TYPE_CHECKING:
     from engine.settings.schema import Gbdt, StackerSettings
 
 
-@cache
+_one_importer = Lock()
+
+
 def lightgbm() -> Any:
     """The library without scikit-learn and pandas, which it would import to wrap itself for them.
 
     They take a third of a cold query's time, for nothing here.
     """
+    with _one_importer:  # while it imports, what is hidden is hidden from all threads
+        return _imported()
+
+
+@cache
+def _imported() -> Any:
     hidden = [name for name in ("sklearn", "pandas") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: importing it is an ImportError
     try:

@@ -36,6 +36,14 @@ class Neighbours:
         """Mask of the neighbours that exist, (n, k)."""
         return self.rows >= 0
 
+    def of(self, queries: Int64) -> Neighbours:
+        """Those of some of the queries."""
+        return Neighbours(self.rows[queries], self.similarity[queries])
+
+    def first(self, k: int) -> Neighbours:
+        """The k nearest of them."""
+        return Neighbours(self.rows[:, :k], self.similarity[:, :k])
+
     def without(self, rows: Int64, k: int) -> Neighbours:
         """The k nearest that are none of these rows; there must have been k + len(rows) to choose from."""
         stays = self.found & ~np.isin(self.rows, rows)

@@ -27,6 +27,7 @@ from engine.metrics import weighted_quantile
 from index.arrays import Bool, Float64, Int8, rows_of
 from index.contents import expect, finite, loading
 from index.storage.layout import model_file
+from index.threads import own_threads, thread_pool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -164,9 +165,14 @@ def fit_error_model(known: Known, coverage: float, seed: int) -> tuple[ErrorMode
         if len(error) < LEAST_ROWS:  # one value, from which calibration moves the ends to where they belong
             return np.asarray(fit(target, parameters, every, 0).predict(table), np.float64)
         predicted = np.zeros(len(target))
-        for f, here in enumerate(folds):
-            fitted = fit(target, parameters, ~here, f + 1)
-            predicted[here] = fitted.predict(table[here])
+
+        def predict(f: int) -> Float64:
+            here = folds[f]
+            return np.asarray(fit(target, parameters, ~here, f + 1).predict(table[here]), np.float64)
+
+        with thread_pool(own_threads()) as pool:  # each of one thread, which lets go of the interpreter
+            for here, values in zip(folds, pool.map(predict, range(len(folds))), strict=True):
+                predicted[here] = values
         return predicted
 
     tail = (1 - coverage) / 2

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from engine.features.inputs import places_of_known
 from index.arrays import Float32, Int32, Int64
+from index.threads import thread_pool
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,24 +68,39 @@ class Postings:
             np.divide(shares[kind], norm, out=factor[row], where=norm > 0, casting="unsafe")
         return Weighing(weight, factor)
 
-    def cosines(self, words: csr_matrix, weighings: Sequence[Weighing], upto: int | None = None) -> Float32:
+    def cosines(
+        self, words: csr_matrix, weighings: Sequence[Weighing], upto: int | None = None, threads: int = 1
+    ) -> Float32:
         """(weighings, n, m) sum over the kinds of share times cosine; `words` (n, all columns) with sorted indices.
 
-        Of the first `upto` landmarks alone, if given.
+        Of the first `upto` landmarks alone, if given. Each of the `threads` takes some of the items, if they are many.
         """
         count = self.count if upto is None else upto
         at, starts = places_of_known(words, self.columns)
         summed = np.zeros((len(weighings), words.shape[0], count), np.float32)
         if words.shape[0] > FEW:
-            from engine.members.kernel.loops import add_cosines
-
-            ends = np.array([of.stop for of in self.kinds.values()], np.int64)
-            for weighing, out in zip(weighings, summed, strict=True):
-                add_cosines(starts, at, ends, weighing.weight, weighing.factor, self.starts, self.landmarks, out)
+            self._add_many(summed, at, starts, weighings, threads)
             return summed
         for row in range(words.shape[0]):
             self._add(summed[:, row], at[starts[row] : starts[row + 1]], weighings)
         return summed
+
+    def _add_many(self, summed: Float32, at: Int32, starts: Int64, weighings: Sequence[Weighing], threads: int) -> None:
+        """Add the cosines of n items to (weighings, n, m); `at` their known words, which begin at `starts` (n + 1,)."""
+        from engine.members.kernel.loops import add_cosines
+
+        ends = np.array([of.stop for of in self.kinds.values()], np.int64)
+        cuts = np.linspace(0, summed.shape[1], threads + 1).astype(int).tolist()
+        with thread_pool(threads) as pool:
+            tasks = [
+                pool.submit(
+                    add_cosines, starts[begin : end + 1], at, ends, weighing.weight, weighing.factor, self.starts,
+                    self.landmarks, out[begin:end],
+                )
+                for weighing, out in zip(weighings, summed, strict=True) for begin, end in pairwise(cuts)
+            ]  # fmt: skip
+            for task in tasks:
+                task.result()
 
     def _add(self, summed: Float32, at: Int32, weighings: Sequence[Weighing]) -> None:
         """Add one item's cosines to (weighings, m); `at` its known words, rising."""

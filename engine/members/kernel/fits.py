@@ -13,6 +13,7 @@ from engine.members.kernel.leave_out import InverseKernel, SumsByFold
 from engine.members.outliers import without_outliers
 from engine.metrics import weighted_quantile
 from index.arrays import Bool, Float32, Float64, Int8, Int64, chunks, rows_of
+from index.threads import own_threads
 
 if TYPE_CHECKING:
     from engine.features.inputs import Inputs
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from engine.members.member import Out
 
 ROWS_AT_ONCE = 1024
-BLOCKS = 4  # of folds, of which every two are left out together when words are weighed
+BLOCKS = 3  # of folds, of which every two are left out together when words are weighed
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,20 @@ class Rows:
         """(n,) rows that a model without the folds `out` learns."""
         inside = np.flatnonzero(~np.isin(self.fold, list(out)))
         learned = np.zeros(len(self.fold), bool)
+        if not len(inside):
+            return learned
         learned[inside[without_outliers(self.log_price[inside], self.outliers)]] = True
         return learned
 
+    def take(self, rows: Int64) -> Rows:
+        """Some of the rows."""
+        age_weight = rows_of(self.age_weight, rows)
+        return Rows(self.inputs.take(rows), self.log_price[rows], self.fold[rows], age_weight, self.outliers)
+
     def level(self, learned: Bool) -> float:
-        """The median log price of some rows, by their age."""
+        """The median log price of some rows, by their age; 0 of none."""
+        if not learned.any():
+            return 0.0
         if self.age_weight is None:
             return float(np.median(self.log_price[learned]))
         return float(weighted_quantile(self.log_price[learned], self.age_weight[learned], 0.5))
@@ -75,17 +85,17 @@ class KernelFits:
     def __init__(self, rows: Rows, landmarks: Landmarks, chosen: Int64) -> None:
         self._rows, self._landmarks, self._chosen = rows, landmarks, chosen
 
-    def solve(self, weighing: Weighing, outs: Sequence[Out], *, predict: bool = True) -> dict[Out, KernelFit]:
-        """A fit without each of `outs`; where not `predict`, its predictions may be missing."""
+    def solve(self, weighing: Weighing, outs: Sequence[Out]) -> dict[Out, KernelFit]:
+        """A fit without each of `outs`."""
         if len(self._chosen) == len(self._rows.inputs):
             return self._solve_exactly(weighing, outs)
-        return self._solve_by_landmarks(weighing, outs, predict=predict)
+        return self._solve_by_landmarks(weighing, outs)
 
     def _solve_exactly(self, weighing: Weighing, outs: Sequence[Out]) -> dict[Out, KernelFit]:
         rows, n = self._rows, len(self._rows.inputs)
         kernel = np.empty((n, n), np.float32)
         for part in chunks(n, ROWS_AT_ONCE):  # of which the lower triangle is enough
-            kernel[part, : part.stop] = self._landmarks.kernels(rows.inputs.take(part), [weighing], part.stop)[0]
+            kernel[part, : part.stop] = self._kernel(weighing, rows.inputs.take(part), part.stop)
         ridge = np.float32(self._landmarks.settings.ridge)
         noise = np.full(n, ridge) if rows.age_weight is None else ridge / rows.age_weight.astype(np.float32)
         inverse = InverseKernel(kernel, noise)
@@ -100,7 +110,7 @@ class KernelFits:
             fits[out] = KernelFit(coefficients, level, short[unseen] + level)
         return fits
 
-    def _solve_by_landmarks(self, weighing: Weighing, outs: Sequence[Out], *, predict: bool) -> dict[Out, KernelFit]:
+    def _solve_by_landmarks(self, weighing: Weighing, outs: Sequence[Out]) -> dict[Out, KernelFit]:
         rows, folds = self._rows, int(self._rows.fold.max()) + 1
         place = np.full(len(rows.fold), -1)
         place[self._chosen] = np.arange(len(self._chosen))
@@ -117,7 +127,7 @@ class KernelFits:
             coefficients = sums.solve(out, level, ridge, learned[self._chosen])
             self._without(sums, weighing, dropped, -1)
             fits[out] = KernelFit(coefficients, level, np.empty(0))
-        return self._predicted(weighing, fits) if predict else fits
+        return self._predicted(weighing, fits)
 
     def _without(self, sums: SumsByFold, weighing: Weighing, dropped: Int64, sign: int) -> None:
         """Take rows out of the sums, or with a sign of -1 put them back."""
@@ -143,4 +153,8 @@ class KernelFits:
         """Runs of the rows `numbers`, each with its kernel (rows, m)."""
         for part in chunks(len(numbers), ROWS_AT_ONCE):
             here = numbers[part]
-            yield here, self._landmarks.kernels(self._rows.inputs.take(here), [weighing])[0]
+            yield here, self._kernel(weighing, self._rows.inputs.take(here))
+
+    def _kernel(self, weighing: Weighing, inputs: Inputs, upto: int | None = None) -> Float32:
+        kernel: Float32 = self._landmarks.kernels(inputs, [weighing], upto, own_threads())[0]
+        return kernel

@@ -7,9 +7,9 @@ divided by its weight.
 
 Nothing that a model without a fold, or without two, is made of has seen a price of these. The first fits differ in
 their coefficients alone, which come from one inverse (`engine.members.kernel.leave_out`). What words weigh is learned
-without half of the folds: the folds are cut into four blocks, every two blocks are left out together, and the words'
-weights that result serve each fold and each pair of folds within those two blocks. That makes six kernels, each with an
-inverse of its own, for any number of folds.
+from a third of the folds: the folds are cut into three blocks, every two blocks are left out together, and the words'
+weights that result serve each fold and each pair of folds within those two blocks. That makes three kernels, each with
+an inverse of its own, for any number of folds.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ class KernelRidge:
         directions = main_directions(landmarks.quantity_factor(probes))
         plan = word_plan(outs, int(rows.fold.max()) + 1)
         by_rarity = landmarks.weighing(rarity)
-        first = fits.solve(by_rarity, [out for out, _ in plan], predict=False)
+        # Words are weighed by the landmarks alone: what moves the price needs no more rows to be seen.
+        among = KernelFits(rows.take(chosen), landmarks, np.arange(len(chosen)))
+        first = among.solve(by_rarity, [out for out, _ in plan])
         kept: dict[Out, tuple[int, Float64, float]] = {}
         predicted: dict[Out, Float64] = {}
         weighings: list[Weighing] = []

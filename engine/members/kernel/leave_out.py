@@ -73,7 +73,7 @@ class SumsByFold:
     """Sums over the rows of each fold that a fit of m landmarks' coefficients needs."""
 
     def __init__(self, landmarks: int, folds: int) -> None:
-        self._products = np.zeros((folds, landmarks, landmarks), np.float32)
+        self._products = np.zeros((folds, landmarks, landmarks), np.float32)  # the lower triangle of each
         self._targets = np.zeros((folds, landmarks))
         self._ones = np.zeros((folds, landmarks))
         self._among = np.zeros((landmarks, landmarks), np.float32)
@@ -95,9 +95,11 @@ class SumsByFold:
         self._change(fold, kernel, target, weight, 1)
 
     def _change(self, fold: int, kernel: Float32, target: Float64, weight: Float64 | None, sign: int) -> None:
+        from scipy.linalg.blas import ssyrk
+
         heavy = kernel if weight is None else kernel * np.sqrt(weight, dtype=np.float32)[:, None]
-        product = heavy.T @ heavy
-        self._products[fold] += product if sign > 0 else -product
+        # Added in place to the lower triangle, in Fortran's order the upper one.
+        ssyrk(sign, heavy.T, beta=1, c=self._products[fold].T, lower=0, overwrite_c=1)
         counts = np.ones(len(target)) if weight is None else weight
         self._targets[fold] += sign * (kernel.T @ (counts * target).astype(np.float32))
         self._ones[fold] += sign * (kernel.T @ counts.astype(np.float32))
@@ -106,6 +108,9 @@ class SumsByFold:
         """(m,) coefficients of targets less `level`, of the folds not in `out`; 0 of a landmark that is not usable."""
         from scipy.linalg import cho_factor, cho_solve
 
+        coefficients = np.zeros(len(usable))
+        if not usable.any():
+            return coefficients
         left: NDArray[np.float32] = np.float32(ridge) * self._among
         right = np.zeros(len(left))
         for fold in range(len(self._products)):
@@ -116,6 +121,5 @@ class SumsByFold:
             left, right = left[np.ix_(usable, usable)], right[usable]
         left.flat[:: len(left) + 1] += JITTER * left.diagonal().mean()
         factor = cho_factor(left, lower=True, overwrite_a=True, check_finite=False)
-        coefficients = np.zeros(len(usable))
         coefficients[usable] = cho_solve(factor, right.astype(np.float32), check_finite=False)
         return coefficients

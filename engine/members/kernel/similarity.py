@@ -83,10 +83,12 @@ class Landmarks:
         """Weighing of words that weigh so much, (known words,)."""
         return self.postings.weighing(weight, {kind: getattr(self.settings, kind) for kind in self.postings.kinds})
 
-    def kernels(self, inputs: Inputs, weighings: Sequence[Weighing], upto: int | None = None) -> Float32:
+    def kernels(
+        self, inputs: Inputs, weighings: Sequence[Weighing], upto: int | None = None, threads: int = 1
+    ) -> Float32:
         """(weighings, n, m) the kernel of n items and the landmarks, or the first `upto` of them."""
         factor = self.quantity_factor(inputs, upto)
-        kernels = self.postings.cosines(inputs.words, weighings, upto)
+        kernels = self.postings.cosines(inputs.words, weighings, upto, threads)
         kernels += self._vectors_kernel(inputs, factor.shape[1])
         kernels *= factor
         factor -= 1

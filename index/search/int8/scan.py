@@ -8,7 +8,6 @@ the same integers.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from index.arrays import Float32, Float64, Int8, Int64
 from index.search.int8.codes import LARGEST, LARGEST_INT16, LONGEST, SLACK, Codes, Level, encode_rows
 from index.search.price_order import PriceOrder, tiles
 from index.search.similarity import no_neighbours
+from index.threads import own_threads
 
 if TYPE_CHECKING:
     from index.search.int8.levels import Levels
@@ -53,7 +53,7 @@ class Scan:
         nothing: Levels = _unwritable(levels.NO_LEVELS)
         self._no_levels = (nothing, *nothing.encode(np.zeros((1, 0)), np.zeros(1)))
         self._directions = np.zeros((0, rows.vectors.shape[1])) if coarse is None else coarse.directions.astype(float)
-        self._threads = threads or available_threads()
+        self._threads = threads or own_threads()
         self._pool = ThreadPoolExecutor(max(1, self._threads - 1), thread_name_prefix="scan")
         self._product: _Product | None = None
 
@@ -253,13 +253,6 @@ def multiplies_bytes() -> bool:
     import torch
 
     return bool(torch.cpu._is_vnni_supported() and torch._C._has_mkldnn)
-
-
-def available_threads() -> int:
-    """The cores that this process may use, or fewer where OMP_NUM_THREADS says so."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    requested = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(requested)) if requested.isdigit() and int(requested) else cores
 
 
 def capacity_for(k: int) -> int:

@@ -179,6 +179,20 @@ def test_parameters_are_the_best_on_every_row_and_for_a_score_the_best_on_the_ot
         np.testing.assert_allclose(held.stages[ANSWER][here], answers[best][here], atol=1e-5)
 
 
+def test_of_many_rows_some_tell_the_parameters_and_each_has_all_rows_of_other_folds_for_neighbours(monkeypatch):
+    tried, world = few_parameters(monkeypatch), world_of(rows=60)
+    monkeypatch.setattr(room, "MOST_TRIED_ON", 24)
+    fitted, held = world.fit(replace(FIXED, correction=Correction()))
+    rows = np.sort(np.random.default_rng(0).choice(60, 24, replace=False))
+    answers = {own: np.array([priced(world, row, WEIGHTS, own) for row in range(60)]) for own in tried}
+    loss = {own: row_smape(np.exp(world.log_price), np.exp(answer))[rows] for own, answer in answers.items()}
+    assert loss[fitted.correction].mean() == pytest.approx(min(lost.mean() for lost in loss.values()))
+    for fold in range(3):
+        best = min(tried, key=lambda own: loss[own][world.fold[rows] != fold].mean())
+        here = world.fold == fold
+        np.testing.assert_allclose(held.stages[ANSWER][here], answers[best][here], atol=1e-5)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_weights_are_the_best_on_every_row_and_for_a_score_the_best_on_rows_and_models_without_the_fold(seed):
     world = world_of(rows=36, seed=seed)

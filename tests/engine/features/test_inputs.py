@@ -121,6 +121,14 @@ def hashed(term: str, buckets: int) -> int:
     return zlib.crc32(term.encode()) % buckets
 
 
+def test_a_value_with_a_line_break_is_hashed_as_one_word_and_alike_words_once():
+    words = [[], ["care: cold\nwash", "care: cold\nwash", ""], ["a\n"], ["plain", "also"]]
+    columns = WORD_KINDS["further"]
+    for row, own in zip(hash_words([""] * 4, [""] * 4, words).toarray(), words, strict=True):
+        expected = {hashed(word, columns.stop - columns.start) for word in own}
+        assert set(np.flatnonzero(row[columns])) == expected
+
+
 def words_and_pairs(text: str) -> set[str]:
     words = re.findall(r"\w+", text.lower())
     return {*words, *(f"{one} {other}" for one, other in itertools.pairwise(words))}
