@@ -25,6 +25,7 @@ from engine.features.training_set import TrainingSet
 from engine.finetune.provenance import mark_finetuned
 from engine.folds import FEW_FOLDS, LEAST_GROUPS_PER_FOLD, assign_folds, folds_for, refuse_too_few_groups
 from engine.lifecycle.ages import read_as_of, weighted_by_age, with_as_of
+from engine.lifecycle.bounded import bounded_notes
 from engine.lifecycle.cluster_fits import cluster_notes, fit_on_cluster
 from engine.lifecycle.generation import finish, new_manifest, write_ensemble, write_rejected, write_rows
 from engine.lifecycle.whole_build import WRITING, as_a_whole, expected_seconds
@@ -122,7 +123,12 @@ def build_index(
         encoders=list(dict.fromkeys(record.name for record in records)),
         evaluation=evaluation,
         seconds=time.monotonic() - started,
-        reading_notes=(*read.reading_notes, *age_notes, *cluster_notes(cluster)),
+        reading_notes=(
+            *read.reading_notes,
+            *age_notes,
+            *bounded_notes(items.num_rows, settings),
+            *cluster_notes(cluster),
+        ),
     )
 
 
