@@ -1,4 +1,4 @@
-"""How many cores and threads this process has, as the system and the user say; and work for the threads."""
+"""Number of cores and threads that this process has, as the system and the user say; and work for the threads."""
 
 from __future__ import annotations
 

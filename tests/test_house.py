@@ -22,8 +22,7 @@ PRODUCT += [ROOT / "cli.py"]
 CODE = PRODUCT + sorted(path for folder in ("examples", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 FLOORS = (  # from the ground; what stands on one line shares a floor
     "index.cluster index.compiled index.errors index.shortage index.contents index.arrays index.files index.tensors "
-    "index.progress "
-    "index.visible",
+    "index.progress index.threads index.visible",
     "index.catalogue index.photographs index.encoders",
     "index.embedding index.search",
     "index.storage",

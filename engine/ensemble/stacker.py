@@ -235,7 +235,7 @@ class _WithoutFold:
         return Stacker.fit(table, blended, training.log_price[rows], self.settings, seed=seed, age_weight=weight)
 
     def without_one_more(self, g: int) -> tuple[Float64, Float64]:
-        """What a stacker without fold g too predicts of the rows of f, and of those of g."""
+        """Predictions of the rows of f, and of those of g, by a stacker without fold g too."""
         stacker, out = self.fit(frozenset({self.f, g})), frozenset({self.f})
         here, there = (np.flatnonzero(self.oof.fold == fold) for fold in (self.f, g))
         return stacker.predict(*self.read(here, out)), stacker.predict(*self.read(there, out | {g}))

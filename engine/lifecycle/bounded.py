@@ -1,4 +1,4 @@
-"""What a build of a large catalogue does by some of its rows, where all would take time with their square: in words."""
+"""Notes of what a build of a large catalogue does by a part of its rows, lest it take time with their square."""
 
 from __future__ import annotations
 

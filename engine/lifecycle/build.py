@@ -123,12 +123,7 @@ def build_index(
         encoders=list(dict.fromkeys(record.name for record in records)),
         evaluation=evaluation,
         seconds=time.monotonic() - started,
-        reading_notes=(
-            *read.reading_notes,
-            *age_notes,
-            *bounded_notes(items.num_rows, settings),
-            *cluster_notes(cluster),
-        ),
+        reading_notes=(*read.reading_notes, *age_notes, *bounded_notes(len(fold), settings), *cluster_notes(cluster)),
     )
 
 

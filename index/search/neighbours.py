@@ -37,11 +37,11 @@ class Neighbours:
         return self.rows >= 0
 
     def of(self, queries: Int64) -> Neighbours:
-        """Those of some of the queries."""
+        """Neighbours of a part of the queries."""
         return Neighbours(self.rows[queries], self.similarity[queries])
 
     def first(self, k: int) -> Neighbours:
-        """The k nearest of them."""
+        """Neighbours as of a search for the k nearest."""
         return Neighbours(self.rows[:, :k], self.similarity[:, :k])
 
     def without(self, rows: Int64, k: int) -> Neighbours:
