@@ -21,7 +21,8 @@ KERNEL, MODELS, STACKER, CORRECTION, WRITING = (
     "writing the index",
 )
 # CPU seconds on one machine, of which the ratios matter: see `expected_seconds`.
-OF_PAIR, OF_CUBE, OF_FIT, OF_STACKER, OF_CORRECTION, OF_WRITING = 1.4e-7, 1e-11, 8e-4, 3e-5, 2e-4, 3e-4
+OF_PAIR, OF_CUBE, OF_FIT, OF_STACKER, OF_CORRECTION, OF_WRITING = 1.4e-7, 1e-11, 1.1e-3, 7e-5, 6e-3, 3e-4
+OF_SEARCH = 5.5e-8  # of a row among all
 
 
 def expected_seconds(rows: int, settings: Settings) -> dict[str, float]:
@@ -33,8 +34,8 @@ def expected_seconds(rows: int, settings: Settings) -> dict[str, float]:
     return {
         KERNEL: kernels if "kernel" in settings.members else 0.0,
         MODELS: OF_FIT * rows * folds * (folds + 1) / 2 * len(alone) / 3,
-        STACKER: OF_STACKER * rows * folds**2 if settings.stacker.rounds else 0.0,
-        CORRECTION: OF_CORRECTION * rows * folds,
+        STACKER: OF_STACKER * rows * folds**2 + OF_SEARCH * rows**2 if settings.stacker.rounds else 0.0,
+        CORRECTION: OF_CORRECTION * rows + OF_SEARCH * rows**2,
         WRITING: OF_WRITING * rows,
     }
 
