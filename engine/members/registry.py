@@ -131,7 +131,8 @@ _KERNEL = {
     "numbers": Range(0.0, 6.0),
 }
 _TREES = {"rounds": Range(100, 1000, log=True, whole=True), "learning_rate": Range(0.02, 0.2, log=True)}
-KERNELS = 4  # that are inverted for all folds: one before words are weighed, and one for each two blocks of folds
+KERNELS = 7  # that are inverted for all folds: one before words are weighed, and one for each two blocks of folds
+KERNELS_OF_MANY = 4  # where there are more rows than landmarks
 _DEEP_TREES = {**_TREES, "depth": Range(3, 10, whole=True)}
 
 MEMBERS: dict[str, MemberSpec] = {

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from engine.members.member import Out
 
 ROWS_AT_ONCE = 1024
-BLOCKS = 3  # of folds, of which every two are left out together when words are weighed
+# Of folds, of which every two are left out together when words are weighed. Of four there are six choices of weights to
+# average for a query, of three there are three; beyond the landmarks each costs sums over all rows.
+BLOCKS, BLOCKS_OF_MANY = 4, 3
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,10 @@ class Rows:
         return float(weighted_quantile(self.log_price[learned], self.age_weight[learned], 0.5))
 
 
-def word_plan(outs: Sequence[Out], folds: int) -> list[tuple[Out, list[Out]]]:
+def word_plan(outs: Sequence[Out], folds: int, blocks: int = BLOCKS) -> list[tuple[Out, list[Out]]]:
     """Folds that are left out when words are weighed, and the choices of `outs` that those weights may serve."""
-    blocks = [tuple(block.tolist()) for block in np.array_split(np.arange(folds), min(BLOCKS, folds)) if len(block)]
-    unions = [tuple(sorted(a + b)) for a, b in combinations(blocks, 2)] or blocks
+    parts = [tuple(block.tolist()) for block in np.array_split(np.arange(folds), min(blocks, folds)) if len(block)]
+    unions = [tuple(sorted(a + b)) for a, b in combinations(parts, 2)] or parts
     plan: dict[Out, list[Out]] = {}
     for out in outs:
         fitting = [union for union in unions if set(out) <= set(union)] if out else [()]

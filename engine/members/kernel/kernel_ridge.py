@@ -7,9 +7,9 @@ divided by its weight.
 
 Nothing that a model without a fold, or without two, is made of has seen a price of these. The first fits differ in
 their coefficients alone, which come from one inverse (`engine.members.kernel.leave_out`). What words weigh is learned
-from a third of the folds: the folds are cut into three blocks, every two blocks are left out together, and the words'
-weights that result serve each fold and each pair of folds within those two blocks. That makes three kernels, each with
-an inverse of its own, for any number of folds.
+without half of the folds: the folds are cut into four blocks, every two blocks are left out together, and the words'
+weights that result serve each fold and each pair of folds within those two blocks. That makes six kernels, each with an
+inverse of its own, for any number of folds. Of more rows than landmarks three blocks are cut, which makes three.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 
 from engine.features.inputs import NUMBERS, WORD_KINDS, known_columns
 from engine.members.kernel.cosines import Postings, Weighing, kinds_of
-from engine.members.kernel.fits import ROWS_AT_ONCE, KernelFits, Rows, word_plan
+from engine.members.kernel.fits import BLOCKS, BLOCKS_OF_MANY, ROWS_AT_ONCE, KernelFits, Rows, word_plan
 from engine.members.kernel.relevance import main_directions, relevance_of, relevant_weights
 from engine.members.kernel.similarity import Landmarks, PresentVectors
 from engine.settings.schema import Kernel as KernelSettings
@@ -94,7 +94,8 @@ class KernelRidge:
         fits = KernelFits(rows, landmarks, chosen)
         probes = rows.inputs.take(random.permutation(n)[:PROBES])
         directions = main_directions(landmarks.quantity_factor(probes))
-        plan = word_plan(outs, int(rows.fold.max()) + 1)
+        blocks = BLOCKS if len(chosen) == n else BLOCKS_OF_MANY
+        plan = word_plan(outs, int(rows.fold.max()) + 1, blocks)
         by_rarity = landmarks.weighing(rarity)
         # Words are weighed by the landmarks alone: what moves the price needs no more rows to be seen.
         among = KernelFits(rows.take(chosen), landmarks, np.arange(len(chosen)))
