@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 FAULT, USAGE, INTERRUPTED, READER_LEFT = 1, 2, 130, 141  # the last two as shells make them of SIGINT and SIGPIPE
 INTERRUPT = b"price: Interrupted; what was finished is kept.\n"
 
+FOR_LIBRARIES = {  # that they read before they start threads, unless the user has set them
+    # Threads that spin while they wait slow each other down, with OpenMP a hundredfold on a busy machine.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "OPENBLAS_THREAD_TIMEOUT": "4",  # spin for 2^4 cycles and not, as it does, for 2^28
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",  # one for every length of text fills 300 MB
+}
+
 _first_to_tell = _thread.allocate_lock()
 
 
@@ -39,10 +46,8 @@ def main() -> NoReturn:
         from commands import streams
 
         streams.prepare()
-        # Threads that spin while they wait slow each other down, with OpenMP a hundredfold on a busy machine.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # spin for 2^4 cycles and not, as it does, for 2^28
-        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")  # one for every length of text fills 300 MB
+        for name, value in FOR_LIBRARIES.items():
+            os.environ.setdefault(name, value)
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
         end_interrupted()

@@ -24,16 +24,11 @@ from typing import Any
 
 from make_catalogue import make_catalogue
 
+from cli import FOR_LIBRARIES
+
 ROOT = Path(__file__).resolve().parents[2]
 ENCODING = ("texts (", "photographs (")  # how the stages begin, each of an encoder
 WIDTH, HEIGHT, MARGIN = 640, 400, 60
-# As the command line sets them before a library starts its threads.
-AS_COMMANDS = {
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "OPENBLAS_THREAD_TIMEOUT": "4",
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
-    "PYTHONPATH": str(ROOT),
-}
 
 
 def build_here(catalogue: Path, index: Path) -> None:
@@ -53,7 +48,9 @@ def build(catalogue: Path, index: Path) -> dict[str, Any]:
     """Build an index in a process of its own, and say what it took."""
     started = time.monotonic()
     command = [sys.executable, __file__, str(catalogue), str(index), "--build"]
-    with subprocess.Popen(command, env={**os.environ, **AS_COMMANDS}, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        command, env={**os.environ, **FOR_LIBRARIES, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
+    ) as child:
         assert child.stdout is not None
         printed = child.stdout.read()
         _, status, used = os.wait4(child.pid, 0)

@@ -39,12 +39,13 @@ if TYPE_CHECKING:
 # As `engine.ensemble.correction.shift`.
 Shift = Callable[[Neighbours, Float64, CorrectionParameters, Float64 | None], Float64]
 
+ALL = slice(None)  # rows
+
 # What is tried for a parameter that is not fixed.
 GRID_K = (4, 8, 16, 32, 64)
 GRID_BAND = (0.2, 0.35, 0.6, 1.0, 1.5, 2.5)
 GRID_DECAY = (1.0, 2.0, 5.0, 10.0, 20.0)
 GRID_ALPHA = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
-ALL = slice(None)
 MOST_TRIED_ON = 20_000  # rows: to try a band takes a search for each
 
 
@@ -129,7 +130,7 @@ def _evidence(best: Answer, oof: OutOfFold, fields: Fields) -> tuple[Float64, No
     """The evidence of every row, (n, features), without its fold; and what tells that nothing is like it."""
     task, nested, n = best.task, oof.nested(), len(oof.fold)
     table, rows = np.empty((n, width(len(oof.members)))), ComparedRows(task.log_price, fields.unit, fields.log_amount)
-    novelty, near = Novelty(np.empty(n), np.empty(n)), task.search(NEAREST, np.inf)
+    novelty = Novelty(np.empty(n), np.empty(n))
     for f, here in enumerate(task.folds()):
         evidence = Evidence(
             {member: nested[member][here] for member in oof.members},
@@ -137,7 +138,7 @@ def _evidence(best: Answer, oof: OutOfFold, fields: Fields) -> tuple[Float64, No
             task.base[here],
             best.answer[here],
             fields.take(here),
-            near.of(here),
+            task.nearest.of(here),
             rows,
             task.residual[f],
         )
@@ -225,6 +226,11 @@ class CorrectionTask:
         return self._index.search(queries, base, k=k, band=band, exclude_group=fold)
 
     @cached_property
+    def nearest(self) -> Neighbours:
+        """The NEAREST neighbours of every row, without a band."""
+        return self.search(NEAREST, np.inf)
+
+    @cached_property
     def _index(self) -> BandIndex:
         return BandIndex(self.search_vectors, self.log_price, groups=self.fold)
 
@@ -241,7 +247,8 @@ class CorrectionTask:
         """(n,) the weighted mean of the nearest rows' log prices, without a model and so without a band."""
         answer = np.zeros(len(self.base))
         for f, (here, own) in enumerate(zip(self.folds(), by_fold, strict=True)):
-            near = self.search(own.k, np.inf, here)
+            known = own.k <= NEAREST
+            near = self.nearest.of(here).first(own.k) if known else self.search(own.k, np.inf, here)
             mean = (weights(near, own.decay, self.age_weight) * self.log_price[near.rows]).sum(axis=1)
             answer[here] = np.where(near.found[:, 0], mean, np.median(self.log_price[self.fold != f]))
         return answer
@@ -265,16 +272,15 @@ def fit_correction(task: CorrectionTask, fixed: Correction) -> tuple[CorrectionP
     if len(rows) > MOST_TRIED_ON:
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST_TRIED_ON, replace=False))
     of_fold = [np.flatnonzero(task.fold[rows] == f) for f in range(len(task.residual))]
+    known = [(rows[here], np.exp(task.log_price[rows[here]]), rows_of(task.age_weight, rows[here])) for here in of_fold]
     loss = np.zeros((len(of_fold), len(tried)))
     column = 0
     for band in bands:
         widest = task.search(max(ks), band, rows)
         for k, decay in product(ks, decays):
             parameters, near = CorrectionParameters(k, band, decay, 1.0), widest.first(k)
-            for f, here in enumerate(of_fold):
-                own, counts = rows[here], rows_of(task.age_weight, rows[here])
+            for f, (here, (own, price, counts)) in enumerate(zip(of_fold, known, strict=True)):
                 delta = task.move(near.of(here), task.residual[f], parameters, task.age_weight)
-                price = np.exp(task.log_price[own])
                 for at, alpha in enumerate(alphas, column):
                     missed = row_smape(price, np.exp(task.base[own] + alpha * delta))
                     loss[f, at] = missed.sum() if counts is None else missed @ counts

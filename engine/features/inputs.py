@@ -40,7 +40,6 @@ NUMBERS = (
     "log_lines",
 )
 _WORD = re.compile(r"\w+")
-_SEPARATOR = "\n"  # which no word and no run of characters holds
 # Scripts that are written without blanks: Thai, Lao, Burmese, Khmer, kana, Han.
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -276,13 +275,6 @@ def _ngrams_of_word(word: str) -> list[str]:
     return [padded[at : at + size] for size in range(3, 6) for at in range(max(1, len(padded) - size + 1))]
 
 
-def _buckets(features: Iterable[str], buckets: int) -> list[int]:
-    """Buckets of words, each once and rising: the same on every machine, and in every process.
-
-    Which Python's own hash is not.
-    """
-    words = list(features)
-    coded = _SEPARATOR.join(words).encode("utf-8", "surrogatepass").split(_SEPARATOR.encode())
-    if len(coded) != len(words):  # a value of a further column may hold anything; and no word at all is one cut
-        coded = [word.encode("utf-8", "surrogatepass") for word in words]
-    return sorted({code % buckets for code in map(zlib.crc32, coded)})
+def _buckets(words: Iterable[str], buckets: int) -> list[int]:
+    """Buckets of words, rising: the same on every machine and in every process, which Python's own hash is not."""
+    return sorted({zlib.crc32(word.encode("utf-8", "surrogatepass")) % buckets for word in words})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.members.registry import KERNELS, KERNELS_OF_MANY
+from engine.members.kernel.fits import kernels_for
 from engine.settings.schema import Settings
 from index.progress import OnProgress
 
@@ -29,8 +29,7 @@ def expected_seconds(rows: int, settings: Settings) -> dict[str, float]:
     """Seconds of each stage, in their order, of a build of so many rows."""
     folds = settings.folds or 0
     landmarks = min(rows, settings.kernel.landmarks)
-    seconds = OF_PAIR * rows * landmarks + OF_CUBE * rows * landmarks**2
-    kernels = seconds * (KERNELS if rows <= landmarks else KERNELS_OF_MANY)
+    kernels = kernels_for(rows, landmarks) * (OF_PAIR * rows * landmarks + OF_CUBE * rows * landmarks**2)
     alone = [name for name in settings.members if name != "kernel"]
     return {
         KERNEL: kernels if "kernel" in settings.members else 0.0,

@@ -17,5 +17,7 @@ if TYPE_CHECKING:
 def without_outliers(log_price: Float64, share: float) -> Int64:
     """The rows of (n,) log prices, in their order, but for the `share` of them that is farthest from the median."""
     dropped = int(share * len(log_price))
+    if not dropped:
+        return np.arange(len(log_price))
     far = np.abs(log_price - np.median(log_price))
     return np.sort(np.argsort(far, kind="stable")[: len(log_price) - dropped])

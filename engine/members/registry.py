@@ -131,8 +131,7 @@ _KERNEL = {
     "numbers": Range(0.0, 6.0),
 }
 _TREES = {"rounds": Range(100, 1000, log=True, whole=True), "learning_rate": Range(0.02, 0.2, log=True)}
-KERNELS = 7  # that are inverted for all folds: one before words are weighed, and one for each two blocks of folds
-KERNELS_OF_MANY = 4  # where there are more rows than landmarks
+AS_LONG = 3.5  # times as long as a fit for one pair of folds, the kernels of all folds take
 _DEEP_TREES = {**_TREES, "depth": Range(3, 10, whole=True)}
 
 MEMBERS: dict[str, MemberSpec] = {
@@ -169,7 +168,7 @@ def _fit_together(spec: MemberSpec, settings: Settings) -> CrossFit:
         assert spec.cross_fit is not None
         return spec.cross_fit(training, outs, settings, seed, on_progress)
 
-    return CrossFit(fit, KERNELS / 2)
+    return CrossFit(fit, AS_LONG)
 
 
 def _fit_alone(name: str, spec: MemberSpec, settings: Settings, make_context: Callable[..., FitContext]) -> Fit:

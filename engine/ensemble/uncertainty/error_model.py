@@ -165,14 +165,10 @@ def fit_error_model(known: Known, coverage: float, seed: int) -> tuple[ErrorMode
         if len(error) < LEAST_ROWS:  # one value, from which calibration moves the ends to where they belong
             return np.asarray(fit(target, parameters, every, 0).predict(table), np.float64)
         predicted = np.zeros(len(target))
-
-        def predict(f: int) -> Float64:
-            here = folds[f]
-            return np.asarray(fit(target, parameters, ~here, f + 1).predict(table[here]), np.float64)
-
-        with thread_pool(own_threads()) as pool:  # each of one thread, which lets go of the interpreter
-            for here, values in zip(folds, pool.map(predict, range(len(folds))), strict=True):
-                predicted[here] = values
+        with thread_pool(own_threads()) as pool:  # each fit takes one thread, and lets go of the interpreter
+            fitted = pool.map(lambda f: fit(target, parameters, ~folds[f], f + 1), range(len(folds)))
+            for here, trees in zip(folds, fitted, strict=True):
+                predicted[here] = trees.predict(table[here])
         return predicted
 
     tail = (1 - coverage) / 2

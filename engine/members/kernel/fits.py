@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
+from math import comb
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from engine.members.member import Out
 
 ROWS_AT_ONCE = 1024
-# Of folds, of which every two are left out together when words are weighed. Of four there are six choices of weights to
-# average for a query, of three there are three; beyond the landmarks each costs sums over all rows.
-BLOCKS, BLOCKS_OF_MANY = 4, 3
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,6 @@ class Rows:
         """(n,) rows that a model without the folds `out` learns."""
         inside = np.flatnonzero(~np.isin(self.fold, list(out)))
         learned = np.zeros(len(self.fold), bool)
-        if not len(inside):
-            return learned
         learned[inside[without_outliers(self.log_price[inside], self.outliers)]] = True
         return learned
 
@@ -60,7 +56,21 @@ class Rows:
         return float(weighted_quantile(self.log_price[learned], self.age_weight[learned], 0.5))
 
 
-def word_plan(outs: Sequence[Out], folds: int, blocks: int = BLOCKS) -> list[tuple[Out, list[Out]]]:
+def blocks_for(rows: int, landmarks: int) -> int:
+    """Number of blocks of folds, of which every two are left out together when words are weighed.
+
+    Of four there are six choices of weights to average for a query, of three there are three; where there are more rows
+    than landmarks, each costs sums over all rows.
+    """
+    return 4 if rows <= landmarks else 3
+
+
+def kernels_for(rows: int, landmarks: int) -> int:
+    """Number of kernels that all folds take: one before words are weighed, and one for each two blocks of folds."""
+    return 1 + comb(blocks_for(rows, landmarks), 2)
+
+
+def word_plan(outs: Sequence[Out], folds: int, blocks: int) -> list[tuple[Out, list[Out]]]:
     """Folds that are left out when words are weighed, and the choices of `outs` that those weights may serve."""
     parts = [tuple(block.tolist()) for block in np.array_split(np.arange(folds), min(blocks, folds)) if len(block)]
     unions = [tuple(sorted(a + b)) for a, b in combinations(parts, 2)] or parts
@@ -120,7 +130,7 @@ class KernelFits:
         for f in range(folds):
             for here, kernel in self._kernels(weighing, np.flatnonzero(rows.fold == f)):
                 sums.add(f, kernel, rows.log_price[here], rows_of(rows.age_weight, here), place[here])
-        fits, ridge = {}, self._landmarks.settings.ridge
+        solved, ridge = {}, self._landmarks.settings.ridge
         for out in outs:
             learned = rows.learned(out)
             level = rows.level(learned)
@@ -128,8 +138,9 @@ class KernelFits:
             self._without(sums, weighing, dropped, 1)
             coefficients = sums.solve(out, level, ridge, learned[self._chosen])
             self._without(sums, weighing, dropped, -1)
-            fits[out] = KernelFit(coefficients, level, np.empty(0))
-        return self._predicted(weighing, fits)
+            solved[out] = coefficients, level
+        predicted = self._predicted(weighing, solved)
+        return {out: KernelFit(*found, predicted[out]) for out, found in solved.items()}
 
     def _without(self, sums: SumsByFold, weighing: Weighing, dropped: Int64, sign: int) -> None:
         """Take rows out of the sums, or with a sign of -1 put them back."""
@@ -138,18 +149,16 @@ class KernelFits:
             for here, kernel in self._kernels(weighing, dropped[self._rows.fold[dropped] == f]):
                 change(int(f), kernel, self._rows.log_price[here], rows_of(self._rows.age_weight, here))
 
-    def _predicted(self, weighing: Weighing, fits: dict[Out, KernelFit]) -> dict[Out, KernelFit]:
-        """The fits with what they predict of the rows that they have not seen."""
-        rows, predicted = self._rows, {out: np.zeros(len(self._rows.fold)) for out in fits}
-        for f in sorted({fold for out in fits for fold in out}):
-            blind = [out for out in fits if f in out]
-            coefficients = np.stack([fits[out].coefficients for out in blind], axis=1).astype(np.float32)
+    def _predicted(self, weighing: Weighing, solved: dict[Out, tuple[Float64, float]]) -> dict[Out, Float64]:
+        """Predictions of the rows that a fit has not seen, by its coefficients and level."""
+        rows, predicted = self._rows, {out: np.zeros(len(self._rows.fold)) for out in solved}
+        for f in sorted({fold for out in solved for fold in out}):
+            blind = [out for out in solved if f in out]
+            coefficients = np.stack([solved[out][0] for out in blind], axis=1).astype(np.float32)
             for here, kernel in self._kernels(weighing, np.flatnonzero(rows.fold == f)):
                 for out, values in zip(blind, (kernel @ coefficients).T, strict=True):
-                    predicted[out][here] = values + fits[out].level
-        for out, fit in fits.items():
-            fits[out] = replace(fit, predicted=predicted[out][np.isin(rows.fold, out)])
-        return fits
+                    predicted[out][here] = values + solved[out][1]
+        return {out: values[np.isin(rows.fold, out)] for out, values in predicted.items()}
 
     def _kernels(self, weighing: Weighing, numbers: Int64) -> Iterable[tuple[Int64, Float32]]:
         """Runs of the rows `numbers`, each with its kernel (rows, m)."""

@@ -24,7 +24,7 @@ import numpy as np
 
 from engine.features.inputs import NUMBERS, WORD_KINDS, known_columns
 from engine.members.kernel.cosines import Postings, Weighing, kinds_of
-from engine.members.kernel.fits import BLOCKS, BLOCKS_OF_MANY, ROWS_AT_ONCE, KernelFits, Rows, word_plan
+from engine.members.kernel.fits import ROWS_AT_ONCE, KernelFits, Rows, blocks_for, word_plan
 from engine.members.kernel.relevance import main_directions, relevance_of, relevant_weights
 from engine.members.kernel.similarity import Landmarks, PresentVectors
 from engine.settings.schema import Kernel as KernelSettings
@@ -94,11 +94,10 @@ class KernelRidge:
         fits = KernelFits(rows, landmarks, chosen)
         probes = rows.inputs.take(random.permutation(n)[:PROBES])
         directions = main_directions(landmarks.quantity_factor(probes))
-        blocks = BLOCKS if len(chosen) == n else BLOCKS_OF_MANY
-        plan = word_plan(outs, int(rows.fold.max()) + 1, blocks)
+        plan = word_plan(outs, int(rows.fold.max()) + 1, blocks_for(n, len(chosen)))
         by_rarity = landmarks.weighing(rarity)
         # Words are weighed by the landmarks alone: what moves the price needs no more rows to be seen.
-        among = KernelFits(rows.take(chosen), landmarks, np.arange(len(chosen)))
+        among = fits if len(chosen) == n else KernelFits(rows.take(chosen), landmarks, np.arange(len(chosen)))
         first = among.solve(by_rarity, [out for out, _ in plan])
         kept: dict[Out, tuple[int, Float64, float]] = {}
         predicted: dict[Out, Float64] = {}
