@@ -142,6 +142,15 @@ class Known:
     fold: Int8  # (n,)
     age_weight: Float64 | None = None  # (n,) what each counts for; None: all the same
 
+    @property
+    def error(self) -> Float64:
+        """(n,) log price less the answer."""
+        return self.log_price - self.answer
+
+    def folds(self) -> list[Bool]:
+        """(n,) which rows each fold holds; a fold without rows is left out."""
+        return [here for f in range(int(self.fold.max()) + 1) if (here := self.fold == f).any()]
+
 
 def fit_error_model(known: Known, coverage: float, seed: int) -> tuple[ErrorModel, Spread]:
     """Fit on answers that are out of fold, for queries; and the spread of these rows, each without its own fold.
@@ -149,34 +158,11 @@ def fit_error_model(known: Known, coverage: float, seed: int) -> tuple[ErrorMode
     What the ends are calibrated by is of trees that did not see the row's fold; a fold is then measured by calibration
     on the others.
     """
-    table, answer, log_price, age_weight = known.table, known.answer, known.log_price, known.age_weight
+    answer, log_price, age_weight = known.answer, known.log_price, known.age_weight
     likeness, length = known.novelty.likeness, known.novelty.length
-    error = log_price - answer
-    folds = [here for f in range(int(known.fold.max()) + 1) if (here := known.fold == f).any()]
-    every = np.ones(len(error), bool)
-
-    def fit(target: Float64, parameters: Mapping[str, Any], rows: Bool, place: int) -> Any:
-        if len(error) < LEAST_ROWS:
-            parameters = {**parameters, "min_data_in_leaf": len(error)}
-        own_seed, weight = seed * 100 + place, rows_of(age_weight, rows)
-        return fit_trees(table[rows], target[rows], parameters, ROUNDS, seed=own_seed, threads=1, weight=weight)
-
-    def out_of_fold(target: Float64, parameters: Mapping[str, Any]) -> Float64:
-        if len(error) < LEAST_ROWS:  # one value, from which calibration moves the ends to where they belong
-            return np.asarray(fit(target, parameters, every, 0).predict(table), np.float64)
-        predicted = np.zeros(len(target))
-        with thread_pool(own_threads()) as pool:  # each fit takes one thread, and lets go of the interpreter
-            fitted = pool.map(lambda f: fit(target, parameters, ~folds[f], f + 1), range(len(folds)))
-            for here, trees in zip(folds, fitted, strict=True):
-                predicted[here] = trees.predict(table[here])
-        return predicted
-
-    tail = (1 - coverage) / 2
-    ends_of = {LOW: OF_ENDS | {"alpha": tail}, HIGH: OF_ENDS | {"alpha": 1 - tail}}
-    size = np.abs(error)
-    scale = np.maximum(out_of_fold(size, OF_ERROR), LEAST_ERROR)
-    low, high = (out_of_fold(error, ends_of[end]) for end in (LOW, HIGH))
-
+    error, folds, tail = known.error, known.folds(), (1 - coverage) / 2
+    boosters, predicted = _fit_boosters(known, tail, seed)
+    scale, low, high = np.maximum(predicted[ERROR], LEAST_ERROR), predicted[LOW], predicted[HIGH]
     missing = (low - error) / scale, (error - high) / scale
 
     def calibrated(rows: Bool) -> tuple[Calibration, WithinShare]:
@@ -193,10 +179,39 @@ def fit_error_model(known: Known, coverage: float, seed: int) -> tuple[ErrorMode
         _spread(answer[here], _Trees(scale[here], low[here], high[here]), Novelty(likeness[here], length[here]), *part)
         for here, part in zip(folds, parts, strict=True)
     ]
-    boosters = {ERROR: fit(size, OF_ERROR, every, 0)}
-    for end, parameters in ends_of.items():
-        boosters[end] = fit(error, parameters, every, 0)
-    return ErrorModel(boosters, *calibrated(every)), _joined(folds, spreads)
+    return ErrorModel(boosters, *calibrated(np.ones(len(error), bool))), _joined(folds, spreads)
+
+
+def _fit_boosters(known: Known, tail: float, seed: int) -> tuple[dict[str, Any], dict[str, Float64]]:
+    """The trees that learned from all rows, and (n,) what trees that did not see a row's fold say of the row."""
+    table, error, folds = known.table, known.error, known.folds()
+    every, few = np.ones(len(error), bool), len(error) < LEAST_ROWS
+    learned: dict[str, tuple[Float64, dict[str, Any]]] = {
+        ERROR: (np.abs(error), OF_ERROR),
+        LOW: (error, OF_ENDS | {"alpha": tail}),
+        HIGH: (error, OF_ENDS | {"alpha": 1 - tail}),
+    }
+
+    def fit(name: str, rows: Bool, place: int) -> Any:
+        target, parameters = learned[name]
+        if few:
+            parameters = {**parameters, "min_data_in_leaf": len(error)}
+        own_seed, weight = seed * 100 + place, rows_of(known.age_weight, rows)
+        return fit_trees(table[rows], target[rows], parameters, ROUNDS, seed=own_seed, threads=1, weight=weight)
+
+    with thread_pool(own_threads()) as pool:  # each fit takes one thread, and lets go of the interpreter
+        fits = {name: pool.submit(fit, name, every, 0) for name in BOOSTERS}
+        # Of few rows one value is told, from which calibration moves the ends to where they belong.
+        parts = [] if few else folds
+        fits_without = {
+            name: [pool.submit(fit, name, ~here, place) for place, here in enumerate(parts, 1)] for name in BOOSTERS
+        }
+        boosters = {name: fitted.result() for name, fitted in fits.items()}
+        predicted = {name: boosters[name].predict(table) if few else np.zeros(len(error)) for name in BOOSTERS}
+        for name, fitted in fits_without.items():
+            for here, trees in zip(parts, fitted, strict=True):
+                predicted[name][here] = trees.result().predict(table[here])
+    return boosters, predicted
 
 
 def _spread(answer: Float64, trees: _Trees, novelty: Novelty, calibration: Calibration, within: WithinShare) -> Spread:

@@ -8,12 +8,17 @@ vectors within 1e-4 of fp32 ones.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from index.encoders.bert.shape import BertShape
+
+KEYS = 16
+"""Attention on a CPU is given keys in multiples of this: torch's kernel takes up to twice as long for any other number,
+and hiding a neighbour's costs next to nothing (docs/scale.md, "Where the time of a build goes")."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +122,27 @@ def attend_by_text(joint: Tensor, spans: Spans) -> Tensor:
     joint (tokens, 3, heads, d) of queries, keys and values to (tokens, heads, d).
     """
     mixed = []
-    for part in torch.split(joint, spans.lengths):
-        query, key, value = part.permute(1, 2, 0, 3).unsqueeze(1)  # (1, heads, t, d) each
-        mixed.append(F.scaled_dot_product_attention(query, key, value)[0].transpose(0, 1))
+    for start, length in zip(accumulate(spans.lengths, initial=0), spans.lengths, strict=False):
+        rows, bias = _whole_block(start, length, joint)
+        query = joint[start : start + length, 0].transpose(0, 1)  # (heads, t, d)
+        key, value = joint[rows, 1:].permute(1, 2, 0, 3)
+        alone = F.scaled_dot_product_attention(query[None], key[None], value[None], attn_mask=bias)
+        mixed.append(alone[0].transpose(0, 1))
     return torch.cat(mixed)
+
+
+def _whole_block(start: int, length: int, joint: Tensor) -> tuple[slice, Tensor | None]:
+    """Rows that hold one text's keys and make whole blocks of `KEYS`, and what hides its neighbours' among them.
+
+    A batch with fewer rows than that leaves the text's own rows.
+    """
+    keys = -(-length // KEYS) * KEYS
+    if keys == length or keys > len(joint):
+        return slice(start, start + length), None
+    first = min(start, len(joint) - keys)
+    bias = joint.new_full((1, keys), -torch.inf)
+    bias[:, start - first : start - first + length] = 0
+    return slice(first, first + keys), bias
 
 
 def attend_padded(joint: Tensor, spans: Spans) -> Tensor:

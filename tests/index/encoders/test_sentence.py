@@ -308,14 +308,14 @@ def test_a_checkpoint_saved_with_its_writing_head_is_read_without_it(
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_attention_text_by_text_agrees_with_the_librarys_over_padding(precision: str) -> None:
+@pytest.mark.parametrize("lengths", [[5, 1, 9], [16], [5, 1, 16, 20, 33, 3]], ids=["short", "one block", "blocks"])
+def test_attention_text_by_text_agrees_with_the_librarys_over_padding(lengths: list[int], precision: str) -> None:
     import torch
 
     from index.encoders.bert.network import Spans, attend_by_text, attend_padded
 
     torch.manual_seed(6)
-    lengths = [5, 1, 9]
-    present = torch.arange(9).expand(3, 9) < torch.tensor(lengths)[:, None]
+    present = torch.arange(max(lengths)).expand(len(lengths), -1) < torch.tensor(lengths)[:, None]
     joint = torch.randn(sum(lengths), 3, 4, 8).to(getattr(torch, precision))
     spans = Spans(lengths, present)
     tolerance = 1e-5 if precision == "float32" else 2e-2
