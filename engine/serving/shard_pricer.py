@@ -129,8 +129,9 @@ class ShardPricer:
         if self._settings.review is not None:
             part |= self._reviewed(rows, items, result, usable, reasons)
         else:
-            answers = self._answers(result) if result.estimate else {}
-            answered = self._sure_enough(result, usable, columns, reasons)
+            whys = self._whys(result)
+            answers = self._answers(result, whys) if result.estimate else {}
+            answered = self._sure_enough(result, usable, whys, columns, reasons)
             if self._own is not None and answers:
                 answers |= self._bounded(rows, np.array(answers[PRICE]), usable[result.priced])
             for name in self._settings.output:
@@ -140,8 +141,18 @@ class ShardPricer:
                 part[name] = pa.array(cells, _type_of(name))
         return pa.table({**part, LINE: rows[LINE], COLUMN: columns, REASON: reasons})
 
+    def _whys(self, result: PricedItems) -> list[tuple[str, ...]]:
+        """Why each priced row is no surer, where that is asked for; else nothing."""
+        needed = WHY in self._settings.output or self._settings.min_confidence is not None
+        return self._pricer.model.reasons(result.estimate) if result.estimate and needed else []
+
     def _sure_enough(
-        self, result: PricedItems, usable: Int64, columns: list[str], reasons: list[str]
+        self,
+        result: PricedItems,
+        usable: Int64,
+        whys: list[tuple[str, ...]],
+        columns: list[str],
+        reasons: list[str],
     ) -> dict[int, bool]:
         """Tell of each priced row whether it is sure enough to be answered; the others get that as their reason."""
         least, estimate = self._settings.min_confidence, result.estimate
@@ -149,7 +160,6 @@ class ShardPricer:
         if least is None or estimate is None:
             return dict.fromkeys(rows, True)
         answered, words = {}, confidence(estimate.spread)
-        whys = self._pricer.model.reasons(estimate)
         for row, word, why in zip(rows, words, whys, strict=True):
             answered[row] = CONFIDENCES.index(word) <= CONFIDENCES.index(least)
             if not answered[row]:
@@ -181,7 +191,7 @@ class ShardPricer:
         assert self._own is not None, "nothing was read beside the items"
         return facts_of({name: rows[name] for name in rows.column_names if name.startswith(OWN)}, self._own)
 
-    def _answers(self, result: PricedItems) -> dict[str, list[Any]]:
+    def _answers(self, result: PricedItems, whys: list[tuple[str, ...]]) -> dict[str, list[Any]]:
         """The columns of OUT, in money; a shift is what the correction added."""
         estimate, inputs = result.estimate, result.features.inputs.take(np.flatnonzero(result.priced))
         assert estimate is not None, "no row was priced"
@@ -198,7 +208,7 @@ class ShardPricer:
         answers[UNIT] = [of_one and of_one.unit for of_one in per_unit]
         answers[CONFIDENCE], answers[WITHIN] = confidence(estimate.spread), estimate.spread.within.tolist()
         if WHY in self._settings.output:
-            answers[WHY] = list(map(" ".join, self._pricer.model.reasons(estimate)))
+            answers[WHY] = list(map(" ".join, whys))
         near, reference = estimate.near.rows, self._pricer.reference
         found = near[near >= 0]
         if COMPARABLES in self._settings.output:

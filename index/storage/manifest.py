@@ -7,7 +7,6 @@ itself, because a setting can be flipped as well. JSON alone: nothing is execute
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,12 +24,13 @@ from index.errors import IndexUnusable
 from index.files import open_regular, sha256_file
 from index.shortage import shortage
 from index.storage.layout import MANIFEST, entry_of, is_file_of_generation
+from index.threads import own_cores
 
 FORMAT = 8
 MOST_ROWS = 2**31 - 1
 MOST_NUMBERS = 2**20  # of a vector
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_HASHERS = min(8, os.cpu_count() or 1)
+_MOST_HASHERS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +191,8 @@ def _files(folder: Path) -> list[str]:
 
 
 def _hash_files(folder: Path, paths: list[str]) -> dict[str, str]:
-    with ThreadPoolExecutor(_HASHERS) as pool:  # hashlib lets go of the interpreter while it hashes
+    # hashlib lets go of the interpreter while it hashes.
+    with ThreadPoolExecutor(min(_MOST_HASHERS, own_cores())) as pool:
         return dict(zip(paths, pool.map(lambda path: sha256_file(folder / path), paths), strict=True))
 
 
