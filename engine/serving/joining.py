@@ -22,7 +22,7 @@ from engine.serving.shards import (
     sweep,
     system_refusals,
 )
-from index.catalogue.formats.parquet import plain_number
+from index.catalogue.formats.records import plain_number
 from index.catalogue.items import Reject, write_rejects
 from index.files import PARTIAL, fsync, sha256_file
 from index.visible import without_formula

@@ -19,9 +19,11 @@ _TAGS = (
 )
 _MARKUP = re.compile(rf"</?(?:{_TAGS}|style|script|iframe)(?:\s[^<>]{{0,2000}})?/?>", re.IGNORECASE)
 # What no reader of HTML could take for anything else than one of these tags.
-_PLAIN_TAG = re.compile(rf'</?({_TAGS})(?:[ \t\n]+[a-z-]+="[^"<>]*+")*+[ \t\n]*+/?>', re.IGNORECASE | re.ASCII)
+_PLAIN_TAG = re.compile(rf'<(/?(?:{_TAGS}))(?:[ \t\n]+[a-z-]+="[^"<>]*+")*+[ \t\n]*+/?>', re.IGNORECASE | re.ASCII)
 _CHARACTER = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});", re.IGNORECASE)
 _LINES = frozenset("p br div ul ol li table tr h1 h2 h3 h4 h5 h6 hr section article blockquote dl dt dd".split())
+_CELLS = frozenset(("td", "th"))
+_RAISED = frozenset(("sup", "sub"))
 _UNREAD = frozenset(("script", "style"))
 _SMALL = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -58,12 +60,20 @@ def _plain_parts(text: str) -> list[str]:
     parts: list[str] = []
     for place, piece in enumerate(pieces):
         if place % 2:
-            if piece.lower() in _LINES:
-                parts.append("\n")
+            name = piece.removeprefix("/").lower()
+            parts += _between(name, parts, opens=name == piece.lower())
         elif piece:
             words = html.unescape(piece)
             parts.append(words.replace("\n", " ") if parts else words)
     return parts
+
+
+def _between(tag: str, before: list[str], *, opens: bool) -> list[str]:
+    """What a tag leaves between words: the end of a line, or a blank, as 1<sup>1</sup>/<sub>2</sub> needs."""
+    if tag in _LINES:
+        return ["\n"]
+    raised = tag in _RAISED and opens and before and before[-1][-1:].isdigit()
+    return [" "] if tag in _CELLS or raised else []
 
 
 def _parts(text: str) -> list[str]:
@@ -84,13 +94,11 @@ class _MarkupReader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._unread += tag in _UNREAD
-        if tag in _LINES:
-            self.parts.append("\n")
+        self.parts += _between(tag, self.parts, opens=True)
 
     def handle_endtag(self, tag: str) -> None:
         self._unread -= tag in _UNREAD and self._unread > 0
-        if tag in _LINES:
-            self.parts.append("\n")
+        self.parts += _between(tag, self.parts, opens=False)
 
     def handle_data(self, data: str) -> None:
         if not self._unread:

@@ -58,7 +58,6 @@ _DAY_NAME = re.compile(
 _NAME_DAY = re.compile(_WEEKDAY + r"([^\W\d_]{3,10})\.?[- ]+([0-9]{1,2})(?:st|nd|rd|th)?[-, ]+([0-9]{4})" + _TIME)
 _NAME_YEAR = re.compile(r"([^\W\d_]{3,10})\.?(?: de |[-/, ]+)([0-9]{4})")
 _CHINESE = str.maketrans({"年": "-", "月": "-", "日": None})
-_LAST_SECOND = 253_402_300_799  # of the year 9999
 
 
 @dataclass(frozen=True)

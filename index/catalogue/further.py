@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from index.catalogue.formats.records import plain_number
 from index.errors import UsageError
 
 CATEGORY, NUMBER = "category:", "number:"
@@ -34,7 +35,9 @@ def further_cell(column: str, cell: str | float | None) -> str | float | None:
     if cell is None or (isinstance(cell, str) and not cell.strip()):
         return None
     if column.startswith(CATEGORY):
-        return cell if isinstance(cell, str) else f"{cell:g}"
+        if isinstance(cell, bool):
+            return str(cell).lower()
+        return str(cell) if isinstance(cell, (str, int)) else plain_number(float(cell))
     try:
         return float(cell) if math.isfinite(float(cell)) else None
     except ValueError:

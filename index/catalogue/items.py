@@ -19,6 +19,7 @@ from index.catalogue.dates import DateReader
 from index.catalogue.formats.records import NOT_UTF8, Record
 from index.catalogue.further import further_type
 from index.catalogue.item_table import make_items
+from index.catalogue.money.sale_days import SaleDays
 from index.catalogue.reading import PriceReader, Reading, understand
 from index.catalogue.settings import IndexColumns, ReadSettings
 from index.catalogue.shared_lines import SharedLines, find_shared_lines, notes_on
@@ -33,6 +34,7 @@ CELL_LIMIT = 1_000_000  # characters
 UNDECODED_LIMIT = 0.01  # share of rows with bytes that are not text, above which the file as a whole is none
 OLDER_PRICE = "an older price of an item"
 AFTER_AS_OF = "a price after as-of"
+NO_DAYS = NO_DISCOUNT = ("", "")
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,10 @@ def _unnamed_note(unnamed: int) -> tuple[str, ...]:
     return (f"{unnamed:,} items have no id: they are named by their line, as in line-2.",) if unnamed else ()
 
 
+def _number(cell: str | None, decimal_commas: bool) -> float | None:
+    return read_number(cell, decimal_commas=decimal_commas) if cell else None
+
+
 def _are_whole(batch: Sequence[Record]) -> bool:
     """Tell whether no cell of a batch is at fault: many at once, where looking at each takes as long as reading it."""
     if any(record.fault for record in batch):
@@ -203,6 +209,7 @@ class ItemReader:
         self._priced = priced
         self._unique = unique
         self._prices = PriceReader(reading) if reading.convention else None
+        self._sale_days = SaleDays(reading.survey.sale_dates, reading.as_of or dt.date.today())
         self._seen: set[str] = set()
         self._kinds: Counter[tuple[str, str]] = Counter()  # of rejects: column, kind of reason
         self._first_reject = 0  # its line
@@ -271,7 +278,7 @@ class ItemReader:
             self.passed_over[article] += 1
             return None
         assert isinstance(article, Article)
-        item_id, text, image, cell, sale, currency, date, parent, categories, numbers, discount, several = article
+        item_id, text, image, cell, sale, currency, date, parent, categories, numbers, discount, days, several = article
         day = self._dates.read(date) if date and self._dates else None
         if isinstance(day, str):
             if self._dates_matter:
@@ -281,6 +288,8 @@ class ItemReader:
             self.passed_over[why] += 1
             return None
         role = reason = ""
+        if cell and days != NO_DAYS and not self._sale_days.hold(*days):
+            sale, discount = "", NO_DISCOUNT
         price = self._price(cell, sale, currency, discount)
         if self._unique and item_id in self._seen:
             role, reason = "id", "an id seen before"
@@ -296,7 +305,7 @@ class ItemReader:
             self.unnamed += item_id == f"line-{record.line}"
         if several:
             self.several += 1
-        read = tuple([read_number(cell) if cell else None for cell in numbers]) if numbers else ()
+        read = tuple(map(_number, numbers, self._reading.decimal_commas)) if numbers else ()
         return _new_item((item_id, text, image, price, parent, day, categories, read))
 
     def _price(self, cell: str, sale: str, currency: str, discount: tuple[str, str]) -> float | None:

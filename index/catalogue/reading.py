@@ -24,6 +24,7 @@ from index.catalogue.shops.articles import Articles
 from index.catalogue.shops.columns import find_column, find_roles, shop_of
 from index.catalogue.shops.headings import WITHOUT_TAX, normalised
 from index.catalogue.shops.roles import Roles
+from index.catalogue.shops.values import has_decimal_commas
 from index.errors import DataRefused
 from index.progress import OnProgress, silent
 from index.visible import excerpt
@@ -47,6 +48,7 @@ class Survey:
     prices: Counter[str] = field(default_factory=Counter)  # cells of prices and sale prices
     currencies: Counter[str] = field(default_factory=Counter)  # cells of the column of currencies
     dates: Counter[str] = field(default_factory=Counter)
+    sale_dates: Counter[str] = field(default_factory=Counter)  # the first and last days of sales
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Reading:
     as_of: dt.date | None  # later prices are passed over
     newest: Mapping[str, int]  # id -> line of its newest price, of ids with several
     survey: Survey
+    decimal_commas: tuple[bool, ...]  # of each column of numbers
     shared: SharedLines | None  # first lines that are no names, as an index knows them; None where there is none
 
     @property
@@ -89,8 +92,9 @@ class Reading:
         for at in self.roles.left_out:
             name = self.roles.header[at]
             notes.append(f"{name!r} follows the price as a cost does and is not read: --number-column reads it.")
+        days = self.heading("sale_days") or self.heading("sale_end") or self.heading("sale_start")
         if sale := self.heading("sale_price"):
-            notes.append(f"What is paid is {sale!r} where it is filled.")
+            notes.append(f"What is paid is {sale!r} where it is filled{f', on the days of {days!r}' if days else ''}.")
         return tuple(notes)
 
     @property
@@ -150,7 +154,7 @@ def understand(
     survey = _survey(source, articles, on_progress) if whole or articles.needs_survey else Survey()
     known = [code for code in (settings.currency, *survey.currencies) if code]
     convention = decide_convention(survey.prices, known) if whole and roles.places("price") else None
-    rates = Rates.read(Path(settings.rates)) if settings.rates else None
+    rates = Rates.read(Path(settings.rates), as_of) if settings.rates else None
     currency, note = settings.currency, ""
     if convention is not None:
         counts = _stated_currencies(survey, convention) or _stated_beside(source, roles, survey)
@@ -175,6 +179,7 @@ def understand(
         as_of=as_of,
         newest=_newest(source, articles, dates, as_of or dt.date.max) if dates else {},
         survey=survey,
+        decimal_commas=tuple(has_decimal_commas(row[at] or "" for row in sample) for at in roles.numbers),
         shared=index.shared if index else None,
     )
 
@@ -220,6 +225,7 @@ def _survey(source: Source, articles: Articles, on_progress: OnProgress) -> Surv
         (survey.prices, (*articles.at("price"), *articles.at("sale_price"))),
         (survey.currencies, articles.at("currency")),
         (survey.dates, articles.at("date")),
+        (survey.sale_dates, (*articles.at("sale_start"), *articles.at("sale_end"))),
     ]
     needed = range(len(articles.columns)) if articles.needs_survey else sorted({at for _, ats in counted for at in ats})
     place = {at: number for number, at in enumerate(needed)}

@@ -6,7 +6,6 @@ A cell that cannot be read leaves its row in place, with the reason. What the ce
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -17,6 +16,7 @@ import numpy as np
 from engine.serving.review.bounding import RowRules
 from engine.settings.read import suggestion
 from engine.settings.rules import ENDING, PERCENT_RULES, Rules, column_of, read_ending
+from index.catalogue.formats.records import unmistakable
 from index.catalogue.money import HIGHEST_PRICE
 from index.catalogue.money.price_cells import split_price
 from index.catalogue.money.prices import PriceConvention, PriceEvidence, amount_of
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from index.catalogue.formats.records import Record
     from index.catalogue.reading import Reading
 
-_THREE_PLACES = re.compile(r"-?\d+\.\d{3}")  # 1.299 of a frame is no 1299, as it may be in a file
 OWN = "own:"
 CURRENT, WEIGHT, GROUP = "current", "weight", "group"
 PRICE_FAULT, RULE_FAULT = "price_fault", "rule_fault"
@@ -258,5 +257,4 @@ def _text(value: Any) -> str:
         return ""
     if not isinstance(value, float) or abs(value) >= HIGHEST_PRICE:
         return str(value)
-    text = f"{value:.15g}"
-    return f"{text}0" if _THREE_PLACES.fullmatch(text) else text
+    return unmistakable(f"{value:.15g}")

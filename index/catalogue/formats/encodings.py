@@ -10,7 +10,6 @@ from index.errors import DataRefused
 
 SURVEYED = 64 << 20  # bytes that are looked at to tell UTF-8 from Windows-1252
 BROKEN_SHARE = 0.01  # of lines: up to it, bytes that are not UTF-8 are damage of a UTF-8 file
-UNDECODED = re.compile(r"[\udc80-\udcff]")  # what `surrogateescape` makes of a byte that the encoding does not have
 
 _MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 _NAMES = {"utf-8": "UTF-8", "cp1252": "Windows-1252", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from index.catalogue.formats.encodings import TextFile
-from index.catalogue.formats.records import LINE_LIMIT, Record, Source, in_batches, picker
+from index.catalogue.formats.encodings import TextFile, is_broken
+from index.catalogue.formats.records import LINE_LIMIT, NOT_UTF8, Record, Source, in_batches, picker, unmistakable
 from index.errors import DataRefused
 
 MOST_COLUMNS = 2_000
@@ -23,7 +23,10 @@ _LISTS = {"products", "items", "data", "results", "records", "rows", "entries", 
 _BEFORE_LIST = re.compile(r"\ufeff?\s*\[\s*")
 _BETWEEN = re.compile(r"[\s,]+")
 _NOT_PAID = re.compile(r"Strikethrough|ListPrice|MSRP|SRP|InvoicePrice|RegularPrice|MinimumAdvertised", re.IGNORECASE)
-_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
+_DECODER = json.JSONDecoder(parse_float=unmistakable, parse_int=str, parse_constant=str)
+# What is left where a program cut a text in the middle of a character: half of the pair that JSON escapes it as. (The
+# others, from DC80 to DCFF, stand for bytes that are not UTF-8.)
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 class _Value(NamedTuple):
@@ -68,7 +71,12 @@ def _records(
             yield Record(entry.line, nothing, fault)
         for found in _objects(entry.value):
             cells = _flat(found)
-            yield Record(entry.line, pick([cells.get(name) for name in header]), "")
+            picked = pick([cells.get(name) for name in header])
+            fault = ""
+            if any(cell and is_broken(cell) for cell in picked):
+                picked = tuple(cell and _HALF.sub("", cell) for cell in picked)
+                fault = NOT_UTF8 if any(cell and is_broken(cell) for cell in picked) else ""
+            yield Record(entry.line, picked, fault)
 
 
 def _layout(text: TextFile) -> tuple[str, Callable[[], Iterator[_Value]]]:

@@ -5,7 +5,7 @@ from itertools import count, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from index.catalogue.formats.records import BATCH, Record, Source, as_record
+from index.catalogue.formats.records import BATCH, Record, Source, as_record, plain_number, unmistakable
 from index.errors import DataRefused
 
 if TYPE_CHECKING:
@@ -53,11 +53,6 @@ def parquet_files(path: Path) -> list[Path]:
 def is_hidden(file: Path) -> bool:
     """Tell whether a file of a folder is none of the data, by its name."""
     return file.name.startswith((".", "_"))
-
-
-def plain_number(value: float) -> str:
-    """Return how a number is written: a whole one without ".0"."""
-    return repr(value).removesuffix(".0")
 
 
 def _schema(path: Path) -> "pa.Schema":
@@ -124,7 +119,7 @@ def _cells(path: Path, name: str, column: "pa.ChunkedArray", every: bool) -> lis
 
 
 def _as_text(kind: "pa.DataType") -> Callable[[Any], str] | None:
-    """Return how a value of a type is written; None where that is not plain. Whole floats lose their ".0"."""
+    """Return how a value of a type is written; None where that is not plain."""
     import pyarrow as pa
 
     types = pa.types
@@ -136,7 +131,8 @@ def _as_text(kind: "pa.DataType") -> Callable[[Any], str] | None:
         (types.is_floating, plain_number),
         (types.is_boolean, lambda value: "true" if value else "false"),
         (types.is_temporal, lambda value: value.isoformat() if hasattr(value, "isoformat") else str(value)),
-        *((is_kind, str) for is_kind in (types.is_integer, types.is_decimal, types.is_string, types.is_large_string)),
+        (types.is_decimal, lambda value: unmistakable(str(value))),
+        *((is_kind, str) for is_kind in (types.is_integer, types.is_string, types.is_large_string)),
         *((is_kind, str) for is_kind in (types.is_null, types.is_binary, types.is_large_binary)),
     ]
     return next((as_text for is_kind, as_text in plain if is_kind(kind)), None)

@@ -1,5 +1,6 @@
 """Records of a file, and the source that reads them; no kind of file is known here, and no column's meaning."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,6 +11,7 @@ from typing import NamedTuple
 BATCH = 4_096  # records
 BATCH_CHARACTERS = 32_000_000  # a batch ends here too, where cells are huge
 LINE_LIMIT = 16_000_000  # characters that a line, or a record over many lines, may have
+_THREE_PLACES = re.compile(r"-?\d+\.\d{3}")
 NOT_UTF8 = "not UTF-8"  # the fault of a record whose bytes are no text
 
 Cells = tuple[str | None, ...]
@@ -18,7 +20,7 @@ Cells = tuple[str | None, ...]
 class Record(NamedTuple):
     """One record of a file."""
 
-    line: int  # where it starts, the file's first line being 1; in Parquet and workbooks the row's number
+    line: int  # where it starts, the file's first line being 1; in Parquet and workbooks the row's number; no two alike
     cells: Cells  # of the columns asked for, in their order; None for one that the record does not have
     fault: str  # why the record could not be cut into cells, "" if it could
 
@@ -97,6 +99,16 @@ class Source:
             yield batch
 
 
+def plain_number(value: float) -> str:
+    """Return how a typed number is written as a cell: a whole one without ".0", and never as if it were thousands."""
+    return unmistakable(repr(value).removesuffix(".0"))
+
+
+def unmistakable(number: str) -> str:
+    """Return a number with a point for decimals so that 1.299 is not taken for 1299, as it may be in a file of text."""
+    return f"{number}0" if _THREE_PLACES.fullmatch(number) else number
+
+
 def picker(columns: Sequence[int] | None) -> Callable[[Sequence[str | None]], Cells]:
     """Return the function that takes the cells of these columns (all, if None) out of a row as long as the header."""
     if columns is None:
@@ -110,11 +122,15 @@ def picker(columns: Sequence[int] | None) -> Callable[[Sequence[str | None]], Ce
 
 
 def in_batches(records: Iterable[Record]) -> Iterator[list[Record]]:
-    """Gather records in batches of at most BATCH, and of about BATCH_CHARACTERS."""
+    """Gather records in batches of at most BATCH, and of about BATCH_CHARACTERS.
+
+    Records that stand on one line are numbered on from it: by its line a record without an id is named.
+    """
     batch: list[Record] = []
-    characters = 0
+    characters = line = 0
     for record in records:
-        batch.append(record)
+        line = max(line + 1, record.line)
+        batch.append(record if record.line == line else record._replace(line=line))
         characters += sum(len(cell) for cell in record.cells if cell)
         if len(batch) >= BATCH or characters > BATCH_CHARACTERS:
             yield batch

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from index.catalogue.formats.dialect import HEADER_WITHIN, find_header
-from index.catalogue.formats.records import Record, Source, Tally, in_batches, picker
+from index.catalogue.formats.records import Record, Source, Tally, in_batches, picker, plain_number
 from index.catalogue.formats.workbook_facts import TORN, SheetFacts, examine_sheets
 from index.errors import DataRefused
 
@@ -183,7 +183,7 @@ def _text(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else plain_number(value)
     if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
         return value.isoformat()
     return str(value)

@@ -257,8 +257,3 @@ def _such_as(rows: int, cell: str) -> str:
 
 def _listed(codes: Iterable[str]) -> str:
     return " and ".join(sorted(codes))
-
-
-def read_price(cell: str | None) -> float:
-    """Read the price of one cell that stands alone, in money. Raises ValueError with the reason for what is none."""
-    return decide_convention([cell or ""]).read(cell).amount

@@ -48,6 +48,7 @@ class Article(NamedTuple):
     categories: tuple[str | None, ...]
     numbers: tuple[str | None, ...]
     discount: tuple[str, str]  # percent, amount
+    sale_days: tuple[str, str]  # of the sale price and the discount: the first, the last
     several: bool  # variants in one row, at one price
 
 
@@ -160,8 +161,15 @@ class Articles:
             categories=self._further(cells, self._categories),
             numbers=self._further(cells, self._numbers),
             discount=(self._cell(cells, "discount_percent"), self._cell(cells, "discount_amount")),
+            sale_days=self._sale_days(cells),
             several=several,
         )
+
+    def _sale_days(self, cells: Cells) -> tuple[str, str]:
+        if interval := self._cell(cells, "sale_days"):
+            start, _, end = interval.partition("/")
+            return start.strip(), end.strip()
+        return self._cell(cells, "sale_start"), self._cell(cells, "sale_end")
 
     def _read_plainly(self, cells: Cells, line: int) -> Article | str:
         """Read a row of a file whose rows stand by themselves, with one column for each of few roles."""
@@ -182,6 +190,7 @@ class Articles:
                 "",
                 self._further(cells, self._categories) if self._categories else (),
                 self._further(cells, self._numbers) if self._numbers else (),
+                ("", ""),
                 ("", ""),
                 False,
             )

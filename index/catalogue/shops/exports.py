@@ -48,12 +48,14 @@ SHOPS = (
     Shop(
         "Meta catalogue",
         ("id|title|price|image link|fb product category/quantity to sell on facebook/product tags 0",),
+        {"sale_days": "sale price effective date"},
         parent="shared",
         categories="brand|google product category|fb product category|condition|gender|age group|color|material",
     ),
     Shop(
         "Google Merchant",
         ("id|title|price|image link|availability", "id|title|price|image link|link"),
+        {"sale_days": "sale price effective date"},
         parent="shared",
         categories="brand|google product category|product type|condition|gender|age group|color|material",
     ),
@@ -70,6 +72,10 @@ SHOPS = (
             "id": "sku|artikelnummer|ugs|cod|ref|referencia|referência|artikelnummer sku|id",
             "title": "name|nom|nombre|nome|naam|nazwa|namn|navn",
             "kind": "type|typ|tipo|rodzaj",
+            "sale_start": "date sale price starts|datum an dem angebotspreis beginnt|date de début de promo|"
+            "día en que empieza el precio rebajado",
+            "sale_end": "date sale price ends|datum an dem angebotspreis endet|date de fin de promo|"
+            "día en que termina el precio rebajado",
         },
         parent="reference",
         categories="brands|categories|marken|kategorien|marques|catégories|marcas|categorías|categorie|brand|marchi|"
@@ -90,6 +96,8 @@ SHOPS = (
             "image": "main image url|main product image locator media location",
             "kind": "parent child|parentage level|parentage",
             "price": "standard price|purchasable offer our price schedule value with tax|your price",
+            "sale_start": "sale from date",
+            "sale_end": "sale end date",
         },
         parent="reference",
         categories="brand name|brand|manufacturer|feed product type|product type|item type|item type keyword",
@@ -164,7 +172,10 @@ SHOPS = (
     ),
     Shop(
         "Etsy",
-        ("title|description|price|currency code|sku", "title|description|price|tags|materials"),
+        (
+            "title|description|price|currency code|sku|materials/image1/variation 1 type",
+            "title|description|price|tags|materials",
+        ),
         {"id": "sku|listing id", "image": "image1|image 1"},
     ),
     Shop(
@@ -210,6 +221,8 @@ SHOPS = (
             "discount_amount": "discount amount|discount value|rabattbetrag|rabattwert|montant de la réduction|"
             "montant de la remise|montant de remise|importe de descuento|importe del descuento|valor del descuento|"
             "importo dello sconto",
+            "sale_start": "discount from yyyy mm dd",
+            "sale_end": "discount to yyyy mm dd",
         },
         categories="manufacturer|brand|hersteller|marke|marque|fabricante|marca|categories x y z|category|"
         "kategorien x y z|kategorie|catégories x y z|catégorie|categorías x y z|categoría|condition|zustand|état|"
@@ -230,6 +243,8 @@ SHOPS = (
             "image": "base image|image|small image|thumbnail image",
             "store_view": "store view code|store",
             "sale_price": "special price",
+            "sale_start": "special price from date|special from date",
+            "sale_end": "special price to date|special to date",
         },
         parent="listed",
         categories="categories|category|manufacturer",

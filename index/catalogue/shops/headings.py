@@ -93,7 +93,10 @@ ROLES: dict[str, tuple[str, ...]] = {
 """role -> its headings, split at |, in one string for the page's sake."""
 
 WORDS = {role: tuple("".join(words).casefold().split("|")) for role, words in ROLES.items()}  # größe is grösse
-SHOP_ROLES = ("kind", "children", "attributes", "store_view", "discount_percent", "discount_amount")
+SHOP_ROLES = (
+    *("kind", "children", "attributes", "store_view", "discount_percent", "discount_amount"),
+    *("sale_start", "sale_end", "sale_days"),
+)
 """Roles that only a shop's export has: elsewhere such headings mean other things."""
 
 WITHOUT_TAX = re.compile(

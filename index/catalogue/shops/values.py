@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from index.catalogue.dates import decide_dates
 
@@ -14,17 +14,34 @@ HIGHEST_NUMBER = 1e30
 PRICE_CORRELATION, LEAST_PAIRS = 0.985, 20
 LEAST_IDS = 20  # distinct whole numbers, with none twice, that are numbers of items and no property
 
+_THOUSANDS = {
+    ",": re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?"),
+    ".": re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+(?:,\d*)?"),
+}
+_DECIMAL_COMMA = re.compile(r"[+-]?(?:\d+|[1-9]\d{0,2}(?:\.\d{3})+),\d+")
 _PHOTOGRAPH = re.compile(r"(?:https?:)?//\S+|[^\s,;|]+\.(?:jpe?g|png|webp|gif|avif|bmp|tiff?)\b", re.IGNORECASE)
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.{0,30}|(?:19|20)\d{6}|\d{4}-\d\d-\d\dT.{5,30}")
 
 
-def read_number(cell: str) -> float | None:
-    """Return the number in a cell, with a point or a comma for decimals; None for what is no number."""
+def read_number(cell: str, *, decimal_commas: bool = False) -> float | None:
+    """Return the number in a cell; None for what is no number.
+
+    A comma stands before decimals, but in 1,234 and 1,234.5 between thousands. Where the column `has_decimal_commas`
+    it is the other way round: 1.234 and 1.234,5 are over a thousand.
+    """
+    text, between = cell.strip(), "." if decimal_commas else ","
+    if between in text and _THOUSANDS[between].fullmatch(text):
+        text = text.replace(between, "")
     try:
-        value = float(cell.strip().replace(",", "."))
+        value = float(text.replace(",", "."))
     except ValueError:
         return None
     return value if abs(value) < HIGHEST_NUMBER else None
+
+
+def has_decimal_commas(cells: Iterable[str]) -> bool:
+    """Tell whether any cell of a column has a comma that stands before decimals beyond doubt: 12,5 or 0,375."""
+    return any(_DECIMAL_COMMA.fullmatch(cell) and not _THOUSANDS[","].fullmatch(cell) for cell in map(str.strip, cells))
 
 
 def are_numbers(cells: Sequence[str]) -> bool:

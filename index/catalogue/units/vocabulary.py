@@ -81,10 +81,10 @@ WRAPPED = frozenset(  # pieces that each are a pack of their own
     "bar bars stick sticks roll rolls carton cartons sachet sachets cup cups set sets pack packs case cases bun buns "
     "riegel rollen rouleaux rollos rotoli item items stem stems candles".split()
 )
-INNER = frozenset(  # pieces that a pack holds, and that are no packs themselves: "pack of 60 tabletstablet "
-    "tablets capsule capsules caplet caplets softgel softgels pill pills lozenge lozenges gummies teabag teabags "
-    "wipe wipes diaper diapers nappies sheet sheets tissues napkins pads card cards envelope envelopes egg eggs "
-    "straws labels stickers cookies pods gloves masks screws nails bolts plates count ct counts cts cnt "
+INNER = frozenset(  # pieces that a pack holds, and that are no packs themselves: "pack of 60 tablets"
+    "tablet tablets capsule capsules caplet caplets softgel softgels pill pills lozenge lozenges gummies teabag "
+    "teabags wipe wipes diaper diapers nappies sheet sheets tissues napkins pads card cards envelope envelopes egg "
+    "eggs straws labels stickers cookies pods gloves masks screws nails bolts plates count ct counts cts cnt "
     "tabletten kapseln teebeutel teebeuteln blatt tücher windeln eier comprimés gélules feuilles lingettes "
     "couches cápsulas comprimidos tabletas pastillas hojas toallitas pañales huevos bustine fogli compresse "
     "pannolini uova tabletek kapsułek arkuszy pieluch jaj vellen doekjes luiers таблеток капсул листов салфеток "

@@ -81,6 +81,7 @@ def test_an_index_reads_its_own_columns_whatever_the_items_have():
     [
         ("number:weight", " 12.5", 12.5), ("number:weight", 3, 3.0), ("number:weight", None, None),
         ("number:weight", " ", None), ("number:weight", float("nan"), None), ("number:weight", "inf", None),
+        ("category:size", 1234567, "1234567"), ("category:size", 1234567.0, "1234567"), ("category:size", True, "true"),
         ("category:size", 12.0, "12"), ("category:size", "XL", "XL"), ("category:size", "", None),
     ],
 )  # fmt: skip

@@ -93,9 +93,23 @@ def test_no_text_makes_it_slow(text):
 
 
 def test_plain_tags_are_read_as_the_parser_of_html_reads_them():
-    tags = ["<p>", "</p>", "<br/>", "<BR />", '<b class="x">', '<a href="x" title="y z">', "<h1>", "<p\n>", "<p/ >"]
+    tags = [
+        "<p>",
+        "</p>",
+        "<td>",
+        "</td>",
+        "<sup>",
+        "</sup>",
+        "<br/>",
+        "<BR />",
+        '<b class="x">',
+        '<a href="x" title="y z">',
+        "<h1>",
+        "<p\n>",
+        "<p/ >",
+    ]
     odd = ["< p>", "<hr\x0b>", '<b a="1"b="2">', "<p a=b>", "<td a='x'>", "<p\u2003>", "<p", "a<b", "<3", "<script>"]
-    pieces = [*tags, *odd, "<!-- c -->", "&amp;", "&lt", "&#39;", "&", "\n", " ", "word", "é", "\x00"]
+    pieces = [*tags, *odd, "<!-- c -->", "&amp;", "&lt", "&#39;", "&", "\n", " ", "word", "12", "é", "\x00"]
     source, plain = random.Random(0), 0  # noqa: S311
     for _ in range(10_000):
         text = "".join(source.choices(pieces, k=source.randrange(1, 8)))
@@ -106,3 +120,18 @@ def test_plain_tags_are_read_as_the_parser_of_html_reads_them():
                 line.split() for line in expected if line.strip()
             ], text
     assert plain > 1_000
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "<table><tr><th>Net weight</th><td>500 g</td></tr><tr><td>Packs</td><td>2</td></tr></table>",
+            "Net weight 500 g",
+        ),
+        ("<p>1<sup>1</sup>/<sub>2</sub> lb</p>", "1 1/2 lb"),
+        ("<p>12 m<sup>2</sup> of H<sub>2</sub>O</p>", "12 m2 of H2O"),
+    ],
+)
+def test_markup_leaves_numbers_apart_that_stand_apart_on_the_page(text, words):
+    assert cleaning.without_markup(text).split("\n")[0] == words

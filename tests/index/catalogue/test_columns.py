@@ -185,3 +185,26 @@ def test_two_columns_of_one_name_are_refused_only_where_one_is_needed(tmp_path: 
         read(tmp_path, "id,title,price,price\n1,Tea,2,3\n")
     with pytest.raises(DataRefused, match="more than one column 'title'"):
         read(tmp_path, "id,title,title,price\n1,Tea,Oil,3\n")
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        (("12", "987", "1,234", "2,345.5"), [12, 987, 1234, 2345.5]),
+        (("12,5", "0,375", "1.234", "1.234,5"), [12.5, 0.375, 1234, 1234.5]),
+        (("12.5", "1.234", "0.375", "7"), [12.5, 1.234, 0.375, 7]),
+    ],
+    ids=["America", "Europe", "points"],
+)
+def test_a_column_of_numbers_says_what_its_commas_mean(
+    tmp_path: Path, cells: Sequence[str], numbers: list[float]
+) -> None:
+    rows = "".join(f'A{row},Tea no {row},4.99,"{cell}"\n' for row, cell in enumerate(cells))
+    found = read(tmp_path, f"id,title,price,reviews\n{rows}", ReadSettings(number=("reviews",)))
+    assert found.items["number:reviews"].to_pylist() == numbers
+
+
+def test_headings_that_many_shops_have_do_not_make_a_file_an_etsy_export(tmp_path: Path) -> None:
+    rows = "".join(f"S{n},Tea {n},leaves,{BRANDS[n % 4]},{n}.50,USD\n" for n in range(1, ROWS))
+    found = read(tmp_path, f"sku,title,description,brand,price,currency_code\n{rows}")
+    assert found.reading.roles.shop is None and further_columns(found.items) == ("category:brand",)

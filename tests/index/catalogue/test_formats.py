@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import random
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ import zstandard
 
 from index.catalogue.formats import compression
 from index.catalogue.formats.opening import open_source
-from index.catalogue.formats.records import Record, Source
+from index.catalogue.formats.records import NOT_UTF8, Record, Source
 from index.errors import DataRefused
 
 FILES = Path(__file__).parent / "files"
@@ -268,6 +269,44 @@ def test_a_group_of_variants_gives_each_with_the_words_of_the_group(tmp_path: Pa
     assert [tuple(row[column] for column in columns) for row in cells_of(source)] == [
         ("Tea", "1", "S"), ("Tea", "2", "L"), ("Soap", "3", None),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"a": "x"}, {"a": "y"},\n\n{"a": "z"}]',
+        '{"@graph": [{"a": "x"}, {"a": "y"}]}\n\n\n{"a": "z"}',
+        "<rss><item><a>x</a></item><item><a>y</a></item>\n\n\n<item><a>z</a></item></rss>",
+    ],
+    ids=["a list", "a graph on one line", "a feed"],
+)
+def test_records_on_one_line_have_lines_of_their_own(tmp_path: Path, content: str) -> None:
+    records = records_of(source_of(tmp_path, content))
+    assert [record.cells[0] for record in records] == ["x", "y", "z"]
+    lines = [record.line for record in records]
+    assert lines[0] == 1 and lines[1] == 2 and lines[2] in (3, 4)
+
+
+def test_half_a_character_of_json_is_dropped_and_its_record_stays(tmp_path: Path) -> None:
+    content = '[{"a": "Tea \\ud83c"}, {"a": "Tea \\ud83c\\udf75"}, {"a": "\\udf75Oil"}]'
+    assert cells_of(source_of(tmp_path, content)) == [("Tea ",), ("Tea 🍵",), ("Oil",)]
+
+
+def test_bytes_of_json_that_are_not_utf8_are_a_fault_of_their_record_alone(tmp_path: Path) -> None:
+    content = b"".join(b'{"a": "Caf\xc3\xa9 %d"}\n' % number for number in range(200)) + b'{"a": "Caf\xe9"}\n'
+    records = records_of(source_of(tmp_path, content))
+    assert [record.line for record in records if record.fault] == [201] and records[-1].fault == NOT_UTF8
+
+
+def test_a_typed_number_is_never_taken_for_thousands(tmp_path: Path) -> None:
+    table = pa.table({"typed": [1.659, 2.0], "exact": pa.array([Decimal("1.659"), Decimal("-2.125")])})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert cells_of(open_source(tmp_path / "t.parquet")) == [("1.6590", "1.6590"), ("2", "-2.1250")]
+    assert cells_of(source_of(tmp_path, '[{"a": 1.659}, {"a": 2.0}, {"a": "1.659"}]')) == [
+        ("1.6590",),
+        ("2.0",),
+        ("1.659",),
+    ]
 
 
 def test_a_line_of_json_that_is_cut_off_is_a_fault_of_its_record_alone(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Prices with dates: claims about which of several prices of an id is the item's."""
 
 import datetime as dt
+import json
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,22 @@ def test_prices_after_as_of_are_passed_over_by_name_and_the_newest_before_it_is_
 def test_a_file_of_later_prices_alone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataRefused, match=r"has no item: all 2 rows are a price after as-of"):
         read(tmp_path, "1,Tea,2,2024-05-01", "2,Oil,3,2024-06-01", as_of=dt.date(2024, 4, 30))
+
+
+def test_the_newest_price_is_found_in_json_without_line_breaks(tmp_path: Path) -> None:
+    path = tmp_path / "history.json"
+    days = ("2026-01-01", "2026-02-01", "2025-12-01")
+    entries = [{"sku": "1", "title": "Tea", "price": str(n), "date": day} for n, day in enumerate(days, 2)]
+    path.write_text(json.dumps(entries))
+    found = read_catalogue(path, ReadSettings(), priced=True)
+    assert prices_of(found) == {"1": 3} and found.passed_over == {OLDER_PRICE: 2}
+
+
+def test_prices_as_of_a_day_are_converted_by_the_rates_of_that_day(tmp_path: Path) -> None:
+    rates = tmp_path / "rates.csv"
+    rates.write_text("code,rate,date\nEUR,1.10,2024-04-01\nEUR,1.50,2024-06-01\n")
+    settings = ReadSettings(currency="USD", rates=str(rates))
+    rows = ("1,Tea,€10,2024-04-15",)
+    assert prices_of(read(tmp_path, *rows, heading="date", settings=settings)) == {"1": pytest.approx(15)}
+    of_then = read(tmp_path, *rows, heading="date", settings=settings, as_of=dt.date(2024, 5, 1))
+    assert prices_of(of_then) == {"1": pytest.approx(11)}

@@ -1,6 +1,7 @@
 """Exports of shops in their true layouts: claims about which rows are items, at which price, with which words."""
 
 import csv
+import datetime as dt
 import io
 import random
 from pathlib import Path
@@ -131,6 +132,10 @@ WOO = {
 }
 """Headings of WooCommerce's own export, by the language of the shop."""
 
+WOO_DAYS = {
+    "en": ("Date sale price starts", "Date sale price ends"),
+    "de": ("Datum, an dem Angebotspreis beginnt", "Datum, an dem Angebotspreis endet"),
+}
 WOO_PLACES = {  # (type, id of the article, name, regular, sale, parent, value, photographs, description) by language
     "en": "Type|SKU|Name|Regular price|Sale price|Parent|Attribute 1 value(s)|Images|Short description|ID",
     "de": "Typ|Artikelnummer|Name|Regulärer Preis|Angebotspreis|Übergeordnetes Produkt|Attribut 1 Wert(e)|Bilder|"
@@ -583,6 +588,62 @@ def test_an_export_of_a_shop_is_read_as_its_shop_means_it(tmp_path: Path, export
     assert found.reading.currency == export.currency
     assert found.items.num_rows + len(found.rejects) + found.passed_over.total() == len(export.rows)
     assert not any("<" in text or "&amp;" in text for text in texts.values())
+
+
+# Sales that are over, or yet to come
+
+OVER, OPEN = ("2001-01-01", "2001-12-31"), ("2001-01-01", "2999-12-31")
+TO_COME = ((dt.date.today() + dt.timedelta(days=30)).isoformat(), "")
+
+
+@pytest.mark.parametrize(
+    "sale",  # header, row, the headings of its days
+    [
+        (WOO["en"], {"Type": "simple", "Name": "Tea", "Regular price": "20", "Sale price": "15"}, WOO_DAYS["en"]),
+        (WOO["de"], {"Typ": "simple", "Name": "Tea", "Regulärer Preis": "20", "Angebotspreis": "15"}, WOO_DAYS["de"]),
+        (
+            "sku,store_view_code,name,price,special_price,special_price_from_date,special_price_to_date",
+            {"sku": "T", "name": "Tea", "price": "20", "special_price": "15"},
+            ("special_price_from_date", "special_price_to_date"),
+        ),
+        (
+            "Product ID,Name *,Price tax excluded,Discount percent,Discount from (yyyy-mm-dd),Discount to (yyyy-mm-dd)",
+            {"Product ID": "1", "Name *": "Tea", "Price tax excluded": "20", "Discount percent": "25"},
+            ("Discount from (yyyy-mm-dd)", "Discount to (yyyy-mm-dd)"),
+        ),
+        (
+            "id,title,price,sale_price,sale_price_effective_date,image_link,availability",
+            {"id": "1", "title": "Tea", "price": "20 USD", "sale_price": "15 USD"},
+            "sale_price_effective_date",
+        ),
+    ],
+    ids=["WooCommerce", "WooCommerce in German", "Magento", "PrestaShop", "Google Merchant"],
+)
+@pytest.mark.parametrize(("period", "paid"), [(OVER, 20), (OPEN, 15), (TO_COME, 20), (("", ""), 15)])
+def test_a_sale_counts_on_its_days_alone(
+    tmp_path: Path, sale: tuple[str, dict[str, str], tuple[str, str] | str], period: tuple[str, str], paid: float
+) -> None:
+    header, row, days = sale
+    if isinstance(days, str):
+        filled = {days: "T00:00+0100/".join(period) if any(period) else ""}
+    else:
+        filled = dict(zip(days, period, strict=True))
+    found = read(tmp_path, written(Export("", header, [row | filled], {})))
+    assert found.prices.to_pylist() == [paid]
+
+
+def test_a_sale_counts_as_of_a_day_and_its_days_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "export.csv"
+    row = {"Type": "simple", "Name": "Tea", "Regular price": "20", "Sale price": "15"}
+    path.write_text(written(Export("", WOO["en"], [row | dict(zip(WOO_DAYS["en"], OVER, strict=True))], {})))
+    found = read_catalogue(path, ReadSettings(), priced=True, as_of=dt.date(2001, 12, 31))
+    assert found.prices.to_pylist() == [15]
+    assert any(note.endswith("where it is filled, on the days of 'Date sale price ends'.") for note in found.notes)
+
+
+def test_a_sale_is_what_is_paid_where_there_is_no_other_price(tmp_path: Path) -> None:
+    row = {"Type": "simple", "Name": "Tea", "Sale price": "15"} | dict(zip(WOO_DAYS["en"], OVER, strict=True))
+    assert read(tmp_path, written(Export("", WOO["en"], [row], {}))).prices.to_pylist() == [15]
 
 
 # Headers
