@@ -20,14 +20,13 @@ from engine.serving.stored_rows import stored_row
 from engine.settings.rules import require_rules, rules_of_options
 from web.described import describe_generation, head, plain_settings
 from web.json_bodies import StrictRoute
-from web.pricing.batches import Manner
+from web.pricing.batches import Answer, Manner
 from web.problems import MEDIA_TYPE, Problem
 from web.schemas import IndexName, IndexOut, ItemToPrice, ProblemOut, QuotesAnswer, QuotesRequest, RowOut
 from web.served import Served
 
 if TYPE_CHECKING:
     from web.pricing.indexes import ServedIndex
-    from web.pricing.photographs import Pixels
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemOut, "description": what, "content": {MEDIA_TYPE: {}}}
@@ -76,9 +75,8 @@ async def price_quotes(body: QuotesRequest, state: State) -> Response:
     state.log_items(lambda: [item.text for item in body.items])
     rules = rules_of_options(body.rules)
     require_rules(rules)
-    items, photographs = await with_photographs(state, body.items)
     manner = Manner(index.name, body.answer, body.overrides(), tuple(body.without), tuple(body.only))
-    answer = await state.batcher.price(manner, items, photographs)
+    answer = await price_with_photographs(state, manner, body.items)
     own, currency = replace(answer.pricer.settings.rules, **rules), answer.pricer.manifest.currency
     bounded = [
         bound_price(quote.price, item.current_price, own, currency)
@@ -104,7 +102,7 @@ async def get_index(state: State, index: IndexName | None = None) -> Response:
     return JSONResponse(await asyncio.to_thread(describe_index, state, chosen_index(state, index)))
 
 
-@router.get("/comparables/{item_id}", response_model=RowOut, summary="A row of the catalogue")
+@router.get("/comparables/{item_id:path}", response_model=RowOut, summary="A row of the catalogue")
 async def get_comparable(item_id: str, state: State, index: IndexName | None = None) -> Response:
     """Say what an index knows of a row by its id."""
     chosen = chosen_index(state, index)
@@ -116,14 +114,19 @@ async def get_comparable(item_id: str, state: State, index: IndexName | None = N
     return JSONResponse({**head(chosen.name, pricer), **asdict(row), "image": image})
 
 
-async def with_photographs(state: Served, items: list[ItemToPrice]) -> tuple[list[Item], dict[str, Pixels]]:
-    """Return the items with references to their photographs, and the pixels by reference. Raises Problem."""
-    images = list(dict.fromkeys(item.image for item in items if item.image and item.image.strip()))
-    read = dict(zip(images, await asyncio.gather(*map(state.photographs.read, images)), strict=True))
-    return (
-        [Item(item.text, read[item.image][0] if item.image in read else None, item.further) for item in items],
-        dict(read.values()),
-    )
+async def price_with_photographs(
+    state: Served, manner: Manner, items: list[ItemToPrice], upload: bytes | None = None
+) -> Answer:
+    """Price items by their words and photographs; an `upload` in the place of all of these. Raises Problem."""
+    images = [upload or item.image for item in items]
+    given: list[str | bytes] = [image for image in dict.fromkeys(images) if image and image.strip()]
+    with state.photographs.room(len(given)):
+        read = dict(zip(given, await asyncio.gather(*map(state.photographs.read, given)), strict=True))
+        priced = [
+            Item(item.text, read[image][0] if image in read else None, item.further)
+            for item, image in zip(items, images, strict=True)
+        ]
+        return await state.batcher.price(manner, priced, dict(read.values()))
 
 
 def plain_quote(quote: Quote, index: str, state: Served) -> dict[str, Any]:

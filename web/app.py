@@ -141,7 +141,7 @@ def allowed_methods(request: Request) -> list[str]:
     documented = [
         methods
         for template, methods in request.app.openapi()["paths"].items()
-        if re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", template), path)
+        if re.fullmatch(re.sub(r"\{[^}]*\}", ".+", template), path)
     ]
     return sorted({method.upper() for methods in documented for method in methods}) or ["GET", "POST"]
 

@@ -38,6 +38,7 @@ class Limits:
     waiting_items: int = 256  # that wait for a batch
     batch_items: int = 32  # priced together
     fetches: int = 8  # photographs fetched or decoded at a time
+    photographs: int = 128  # that are decoded and not priced yet: some 3 MB each
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

@@ -154,10 +154,12 @@ def _hash(items: Path) -> str:
 
 
 def _header(items: Path, job: PriceFileJob) -> dict[str, Any]:
+    rates = job.settings.reading.rates
     return {
         "items": _hash(items),
         "index": job.generation,
         "engine_version": version("price-engine"),
+        "rates": rates and _hash(Path(rates)),
         "settings": job.described(),
     }
 

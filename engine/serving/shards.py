@@ -254,11 +254,19 @@ def _read_journal(parts: Path) -> ShardJournal | None:
     return journal
 
 
+_CHANGES = {
+    "items": "other items",
+    "index": "another index",
+    "engine_version": "another version of price",
+    "rates": "other rates",
+}
+
+
 def _first_change(before: dict[str, Any], now: dict[str, Any]) -> str:
     """A phrase that says what is not as it was; empty where all is."""
-    for key in ("items", "index", "engine_version"):
+    for key, phrase in _CHANGES.items():
         if before.get(key) != now[key]:
-            return {"items": "other items", "index": "another index"}.get(key, "another version of price")
+            return phrase
     settings = before["settings"].keys() | now["settings"].keys()
     for key in sorted(settings):
         was, given = before["settings"].get(key), now["settings"].get(key)

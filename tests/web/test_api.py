@@ -176,6 +176,12 @@ def test_a_row_is_found_by_its_id_and_its_photograph_shown_small(client: httpx2.
     assert {answer.status_code for answer in statuses.values()} <= {200, 404}
 
 
+def test_an_id_with_a_slash_reaches_its_row(client: httpx2.Client) -> None:
+    answer = client.get("/v1/comparables/tea%3AGreen%2FL")
+    assert refused(answer, 404) == "The index shop has no row 'tea:Green/L': check the id."
+    assert client.post("/v1/comparables/tea%3AGreen%2FL").headers["allow"] == "GET"
+
+
 @pytest.mark.parametrize("row", ["nobody", "..%2F..%2Fetc", "%00"])
 def test_an_unknown_row_is_a_problem(row: str, client: httpx2.Client) -> None:
     refused(client.get(f"/v1/comparables/{row}"), 404)

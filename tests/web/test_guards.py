@@ -11,6 +11,8 @@ import httpx2
 import pytest
 
 from index.errors import UsageError
+from web.pricing.photographs import PhotographReader
+from web.problems import Busy
 from web.settings import Limits, named_indexes, required_token
 
 BODY = {"items": [{"text": "green tea, 20 bags"}]}
@@ -114,6 +116,18 @@ def test_indexes_are_named_once_each() -> None:
         named_indexes(["a=x", "y/a"])
     with pytest.raises(UsageError, match="gives no name"):
         named_indexes(["b c=x"])
+
+
+def test_photographs_that_wait_to_be_priced_have_an_end() -> None:
+    reader = PhotographReader(Limits(photographs=3), None)
+    with reader.room(4):  # where none is here, one request always has room
+        with pytest.raises(Busy) as busy, reader.room(1):
+            pass
+        assert busy.value.status_code == 429
+    with reader.room(2), reader.room(1), pytest.raises(Busy), reader.room(1):
+        pass
+    with reader.room(3):
+        pass
 
 
 SMALL = Limits(body_bytes=2_000, file_bytes=2_000, arriving_bytes=5_000, seconds=0.4, concurrent=2)

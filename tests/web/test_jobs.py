@@ -141,6 +141,25 @@ def test_jobs_whose_hour_is_over_are_gone_and_those_at_work_are_not(tmp_path: Pa
     assert {path.name for path in tmp_path.iterdir()} == {kept.id, at_work.id}
 
 
+def test_a_job_that_another_removes_meanwhile_does_not_end_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = JobFolders(tmp_path)
+    jobs = [folders.make() for _ in range(3)]
+    find = folders.find
+
+    def found(job_id: str) -> JobFolder | None:
+        if job_id == jobs[1].id:
+            jobs[1].folder.rmdir()
+        return find(job_id)
+
+    monkeypatch.setattr(folders, "find", found)
+    for job in jobs:
+        os.utime(job.folder, (0, 0))
+    folders.sweep()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_more_files_than_are_kept_are_turned_away(files: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "MOST_JOBS", 0)
     answer = files.post("/v1/files", files={"file": ("a.csv", ITEMS)})
@@ -150,7 +169,7 @@ def test_more_files_than_are_kept_are_turned_away(files: httpx2.Client, monkeypa
 
 def test_a_file_of_too_many_rows_is_refused(files: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "MOST_ROWS", 2)
-    assert "3 rows" in upload(files, ITEMS)["detail"]
+    assert "more than 2 rows" in upload(files, ITEMS)["detail"]
 
 
 def test_an_index_that_is_unknown_or_empty_is_refused_before_anything_is_kept(

@@ -5,6 +5,7 @@ The state is a file, so that every worker process of a server can tell of a job,
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
@@ -119,7 +120,8 @@ class JobFolders:
     def sweep(self, kept: float = KEPT) -> None:
         """Remove jobs that are older than `kept` seconds, and whose work has ended."""
         for folder in self.root.iterdir():
-            job = self.find(folder.name)
-            old = time.time() - folder.stat().st_mtime > kept
-            if old and (job is None or job.state().state not in AT_WORK):
-                shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError, ValueError):  # another may remove it meanwhile
+                job = self.find(folder.name)
+                old = time.time() - folder.stat().st_mtime > kept
+                if old and (job is None or job.state().state not in AT_WORK):
+                    shutil.rmtree(folder, ignore_errors=True)

@@ -38,15 +38,19 @@ def work(job: JobFolder) -> None:
 
 def read(job: JobFolder) -> dict[str, Any]:
     """Return how the file is understood, as changes of the state. Raises DataRefused."""
-    found = inspect_file(job.upload, FOUND)
-    if found.rows > MOST_ROWS:
-        raise DataRefused(f"The file has {found.rows:,} rows: send at most {MOST_ROWS:,} at a time.")
+    found = inspect_file(job.upload, FOUND, on_progress=_refuse_too_many)
     document = found.to_json()
     del document["command"]
     document["notes"] = [without_paths(job, note) for note in document["notes"]]
     document["warnings"] = [without_paths(job, warning) for warning in document["warnings"]]
     state = PRICING if job.state().then_price else READ
     return {"state": state, "reading": document | {"examples": shown_examples(found)}, "rows": found.rows}
+
+
+def _refuse_too_many(_: str, rows: int, __: int | None) -> None:
+    """Raise DataRefused on the way through a file, before all that it unpacks to is in memory."""
+    if rows > MOST_ROWS:
+        raise DataRefused(f"The file has more than {MOST_ROWS:,} rows: send at most so many at a time.")
 
 
 def shown_examples(found: Inspection) -> list[dict[str, Any]]:

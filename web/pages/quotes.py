@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from engine.serving.stored_rows import stored_row
 from index.errors import PriceError
-from web.api import State, chosen_index, photograph_address, with_photographs
+from web.api import State, chosen_index, photograph_address, price_with_photographs
 from web.pages.forms import QuoteForm, read_form, sliders
 from web.pages.plots import interval_plot
 from web.pages.templating import page
@@ -77,15 +77,7 @@ async def _form_of(request: Request) -> QuoteForm:
 
 async def _priced(state: Served, index: ServedIndex, form: QuoteForm) -> Answer:
     state.log_items(lambda: [form.text])
-    photographs = {}
-    if form.upload:
-        reference, pixels = await state.photographs.read(form.upload)
-        photographs[reference] = pixels
-        (item,), _ = await with_photographs(state, [form.item().model_copy(update={"image": None})])
-        items = [replace(item, image=reference)]
-    else:
-        items, photographs = await with_photographs(state, [form.item()])
-    return await state.batcher.price(form.manner(index.name), items, photographs)
+    return await price_with_photographs(state, form.manner(index.name), [form.item()], form.upload)
 
 
 def _shown(state: Served, index: ServedIndex, form: QuoteForm, answer: Answer) -> dict[str, Any]:

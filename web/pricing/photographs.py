@@ -11,7 +11,8 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,13 +21,14 @@ import numpy.typing as npt
 from index.photographs.decode import decode
 from index.photographs.formats import ImageRefused, Reason
 from index.photographs.source import Photographs
-from web.problems import Problem
+from web.problems import Busy, Problem
 
 if TYPE_CHECKING:
     from web.settings import Limits
 
 Pixels = npt.NDArray[np.uint8]  # (height, width, 3)
 NOT_FETCHED = "The photograph could not be fetched."
+HELD = 2.0  # seconds after which those that are here may be priced
 _DATA = re.compile(r"data:[A-Za-z0-9.+/-]*;base64,", re.ASCII)
 _ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 
@@ -50,6 +52,18 @@ class PhotographReader:
 
     def __init__(self, limits: Limits, open_web: Photographs | None) -> None:
         self._web, self._places = open_web, asyncio.Semaphore(limits.fetches)
+        self._here, self._most = 0, limits.photographs
+
+    @contextmanager
+    def room(self, photographs: int) -> Iterator[None]:
+        """Keep room for the pixels of so many photographs until they are priced; Busy where there is none."""
+        if self._here and self._here + photographs > self._most:
+            raise Busy(HELD)
+        self._here += photographs
+        try:
+            yield
+        finally:
+            self._here -= photographs
 
     async def read(self, image: str | bytes) -> tuple[str, Pixels]:
         """Return a reference for the item and its pixels. Raises Problem with one sentence."""

@@ -419,6 +419,19 @@ def test_other_work_is_not_continued(run: Any, items: Path, out: Path, tmp_path:
     assert run().resumed == 10
 
 
+def test_work_with_other_rates_is_not_continued(run: Any, tmp_path: Path) -> None:
+    rates = tmp_path / "rates.csv"
+    rates.write_text("code,rate\nEUR,1.1\n")
+    reading = ReadSettings(rates=str(rates))
+    with pytest.raises(KeyboardInterrupt):
+        run(pool=stopped(2), reading=reading)
+    rates.write_text("code,rate\nEUR,1.2\n")
+    with pytest.raises(UsageError, match=r"other rates.*--overwrite"):
+        run(reading=reading)
+    rates.write_text("code,rate\nEUR,1.1\n")
+    assert run(reading=reading).resumed == 10
+
+
 def test_the_same_items_by_another_path_are_continued(run: Any, items: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(pool=stopped(2))
