@@ -30,6 +30,11 @@ def rows_of(values: Float64 | None, rows: Bool | Int64) -> Float64 | None:
     return None if values is None else values[rows]
 
 
+def around_one(weight: Float64 | None) -> Float64 | None:
+    """Scale (n,) weights, which may be None, to a mean of 1: what regularises a fit is as many rows as it says."""
+    return None if weight is None else weight / weight.mean()
+
+
 def unit_rows(vectors: Float32, least: float = 0.0) -> Float32:
     """Scale (n, dim) rows to length 1; rows no longer than `least` become zero."""
     norm = np.linalg.norm(vectors, axis=1, keepdims=True)

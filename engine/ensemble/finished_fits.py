@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +21,7 @@ import numpy as np
 
 from engine.features.inputs import InputShape
 from engine.members.registry import MEMBERS, load_member
+from index.encoders import open_encoder
 from index.errors import IndexUnusable
 from index.files import atomic_write
 from index.storage.manifest import FORMAT
@@ -115,11 +117,28 @@ def _name(out: Out) -> str:
     return "-".join(map(str, out))
 
 
+def computed_by(settings: Settings) -> dict[str, str]:
+    """Versions of all that members are computed by, and the weights that `finetuned` begins with."""
+    versions = {package: version(package) for package in COMPUTED_BY}
+    for package in filter(None, (MEMBERS[name].package for name in settings.members)):
+        versions[package] = import_module(package).__version__
+    if "finetuned" in settings.members:
+        from engine.finetune.network import encoder_names
+
+        versions |= {name: open_encoder(name).identity for name in encoder_names(settings.finetuned).values()}
+    return versions
+
+
 def _digest(training: TrainingSet, settings: Settings) -> str:
     """Hex sha256 of everything that members are learned from."""
     members = {name: asdict(getattr(settings, name)) for name in settings.members}
-    made_by = {package: version(package) for package in COMPUTED_BY}
-    plain = {"members": members, "seed": settings.seed, "outliers": settings.outliers, "by": made_by, "format": FORMAT}
+    plain = {
+        "members": members,
+        "seed": settings.seed,
+        "outliers": settings.outliers,
+        "by": computed_by(settings),
+        "format": FORMAT,
+    }
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
     for name, values in _arrays(training):
         digest.update(f"{name} {values.dtype} {values.shape}".encode())

@@ -27,9 +27,10 @@ def caveats_out_of_fold(folder: Path, manifest: Manifest, added: int = 0) -> tup
 def _on_age(manifest: Manifest) -> tuple[str, ...]:
     if manifest.settings.get("half_life") is None:
         return ()
+    besides = ", but for the member finetuned" if "finetuned" in manifest.settings.get("members", ()) else ""
     return (
-        f"With a half-life of {manifest.settings['half_life']:g} days, old prices count less in all that is fitted; in "
-        "this score and its coverage all rows count the same.",
+        f"With a half-life of {manifest.settings['half_life']:g} days, old prices count less in all that is fitted"
+        f"{besides}; in this score and its coverage all rows count the same.",
     )
 
 

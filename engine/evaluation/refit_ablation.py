@@ -92,12 +92,9 @@ def refits_of(settings: Settings) -> list[Refit]:
             Refit("modalities", f"mlp alone, of {IMAGE}", ("mlp",), IMAGE, words=False, quantities=False),
             Refit("modalities", f"mlp alone, of {BOTH}", ("mlp",), BOTH),
         ]
-    wordless = tuple(member for member in settings.members if not MEMBERS[member].words_only)
-    return [
-        *found,
-        Refit("words", "without words, but for encoders", wordless, words=False),
-        Refit("quantities", "without amount, pack and unit", settings.members, quantities=False),
-    ]
+    if wordless := tuple(member for member in settings.members if not MEMBERS[member].words_only):
+        found.append(Refit("words", "without words, but for encoders", wordless, words=False))
+    return [*found, Refit("quantities", "without amount, pack and unit", settings.members, quantities=False)]
 
 
 def fitting_seconds(training: TrainingSet, settings: Settings, refits: Sequence[Refit]) -> float:
@@ -108,9 +105,8 @@ def fitting_seconds(training: TrainingSet, settings: Settings, refits: Sequence[
     folds = int(training.fold.max()) + 1
     seconds: dict[str, float] = {}
     before: dict[str, Member] = {}
-    for member, fit in member_fits(settings).items():
-        if not any(member in refit.members for refit in refits):
-            continue
+    needed = tuple(dict.fromkeys(member for refit in refits for member in refit.members))
+    for member, fit in member_fits(replace(settings, members=needed, blend=Blend())).items():
         started = time.monotonic()
         if isinstance(fit, CrossFit):
             fit.fit(training, [(0,), (0, 1)], settings.seed, silent)

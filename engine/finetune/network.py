@@ -149,11 +149,17 @@ def require_encoders(settings: FinetuneSettings) -> None:
         raise UsageError("train lora needs peft, which is not installed: pip install 'price-engine[finetune]'.")
 
 
-def open_encoders(settings: FinetuneSettings, device: str) -> Encoders:
-    """The encoders as they are published, with all but what is to be trained frozen."""
+def encoder_names(settings: FinetuneSettings) -> dict[str, str]:
+    """Names of the encoders that are trained, by what they read."""
     names = {TEXT: settings.encoder}
     if find_spec(settings.image_encoder).family != "none":
         names[PHOTOGRAPH] = settings.image_encoder
+    return names
+
+
+def open_encoders(settings: FinetuneSettings, device: str) -> Encoders:
+    """The encoders as they are published, with all but what is to be trained frozen."""
+    names = encoder_names(settings)
     encoders = {kind: open_trainable(name, device) for kind, name in names.items()}
     if settings.train == "last":
         for kind, name in names.items():

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 LEAST_WEIGHT = 1e-3
 TRIED = (7.0, 14.0, 30.0, 90.0, 180.0, 365.0, 1095.0, 3650.0)  # days
 SHORTEST, LONGEST = 1 / 20, 2.0  # of what is tried, as a share of the span of the dates
+SPAN = (0.01, 0.99)  # quantiles between which the dates' span lies: a placeholder such as 1970-01-01 is no price's date
 RECENT = 1 / 3  # of the dated rows, the newest, by which a half-life is chosen
 LEAST_RECENT = 20  # rows that tell a half-life
 MOST_ROWS, MOST_LANDMARKS = 4096, 1024  # of the fits by which it is chosen
@@ -111,7 +112,8 @@ def choose_half_life(
     None where no half-life is better than none by more than chance: the 95% interval of its gain must lie above 0.
     """
     dated = np.isfinite(age)
-    span = float(np.ptp(age[dated]))
+    newest, oldest = np.quantile(age[dated], SPAN)
+    span = float(oldest - newest)
     tried = [days for days in TRIED if SHORTEST * span <= days <= LONGEST * span]
     rows = np.sort(np.random.default_rng(settings.seed).permutation(len(age))[:MOST_ROWS])
     recent = rows[age[rows] <= weighted_quantile(age[dated], np.ones(dated.sum()), RECENT)]

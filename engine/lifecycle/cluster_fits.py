@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from engine.ensemble.finished_fits import COMPUTED_BY, FinishedFits
+from engine.ensemble.finished_fits import FinishedFits, computed_by
 from engine.ensemble.out_of_fold import all_outs, fit_without
 from engine.ensemble.train import shared_cores
 from engine.members.member import CrossFit
@@ -72,7 +71,7 @@ def fit_on_cluster(
     total = sum(len(task.members) for task in tasks)
     done, stage = 0, "fitting models on the cluster"
     on_progress(stage, done, total)
-    given = (training, settings, _versions())
+    given = (training, settings, computed_by(settings))
     for task, saved in cluster.share_out(_open_worker, given, tasks, most=len(tasks), lost="one fit"):
         for fit in saved:
             finished.keep_saved(fit.member, task.out, fit.model, fit.predicted)
@@ -109,15 +108,11 @@ def _are_finished(finished: FinishedFits, members: Sequence[str], out: Out) -> b
     return True
 
 
-def _versions() -> dict[str, str]:
-    return {package: version(package) for package in COMPUTED_BY}
-
-
 def _open_worker(
     training: TrainingSet, settings: Settings, versions: dict[str, str]
 ) -> Callable[[FitTask], list[SavedFit]]:
     """Return what a worker does with a task. UsageError if its machine computes with other versions."""
-    for package, own in _versions().items():
+    for package, own in computed_by(settings).items():
         if own != versions[package]:
             raise UsageError(
                 f"A worker of the cluster has {package} {own}, and this machine {versions[package]}: install the same "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from engine.members.tree_features import TreeTable
-from index.arrays import Float64
+from index.arrays import Float64, around_one
 from index.errors import DataRefused
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ class CatBoost:
         table = TreeTable.fit(inputs, settings, context)
         model, columns = catboost.CatBoost(parameters), table.of(inputs, one_hot=True)
         try:
-            model.fit(catboost.Pool(columns, log_price, weight=context.age_weight, thread_count=context.threads))
+            model.fit(
+                catboost.Pool(columns, log_price, weight=around_one(context.age_weight), thread_count=context.threads)
+            )
         except catboost.CatBoostError as error:
             reason = str(error).splitlines()[0].rpartition(": ")[2].rstrip(".")
             raise DataRefused(f"catboost cannot learn from these rows ({reason}): leave it out of members.") from error

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from engine.members.tree_features import TreeTable
-from index.arrays import Float64
+from index.arrays import Float64, around_one
 from index.contents import expect
 
 if TYPE_CHECKING:
@@ -78,7 +78,11 @@ def fit_l1(
 def fit_trees(
     table: Any, target: Float64, parameters: Mapping[str, Any], rounds: int, *, seed: int, threads: int, **data: Any
 ) -> Any:
-    """A booster of (n,) targets; `data` goes with the table. The same trees whatever the number of threads."""
+    """A booster of (n,) targets; `data` goes with the table, weights as shares of their mean.
+
+    The same trees whatever the number of threads.
+    """
+    data |= {"weight": around_one(data.get("weight"))}
     repeatable = {
         "bagging_fraction": max(parameters["bagging_fraction"], min(1.0, 2 / len(target))),  # of no rows grows no tree
         "bagging_freq": 1,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from engine.members.tree_features import TreeTable
-from index.arrays import Float64
+from index.arrays import Float64, around_one
 from index.contents import expect
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class XgBoost:
             "verbosity": 0,
         }
         table = TreeTable.fit(inputs, settings, context)
-        columns, weight = table.of(inputs, one_hot=True), context.age_weight
+        columns, weight = table.of(inputs, one_hot=True), around_one(context.age_weight)
         data = xgboost.DMatrix(columns, log_price, weight=weight, nthread=context.threads)
         booster = xgboost.train(parameters, data, settings.rounds)
         booster.set_attr(**{TABLE: table.to_json()})

@@ -8,6 +8,7 @@ else, so that a search that was stopped goes on as if it had not been.
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from index.arrays import Float64
-from index.errors import IndexUnusable, UsageError
+from index.errors import IndexLocked, IndexUnusable, UsageError
 from index.files import atomic_write, exclusive_lock
 
 if TYPE_CHECKING:
@@ -45,6 +46,15 @@ def require_optuna() -> None:
         import optuna  # noqa: F401
     except ModuleNotFoundError:
         raise UsageError('`price tune` needs Optuna: install it with pip install "price-engine[tune]".') from None
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove searches beside one, of other generations, which cannot go on: but for those that are at work."""
+    generation, _, _ = folder.name.partition("-")
+    for other in folder.parent.iterdir() if folder.parent.is_dir() else ():
+        if other.is_dir() and not other.name.startswith(f"{generation}-"):
+            with contextlib.suppress(IndexLocked, OSError), exclusive_lock(other / LOCK, lambda _: ""):
+                shutil.rmtree(other, ignore_errors=True)
 
 
 class Journal:

@@ -42,7 +42,7 @@ from engine.tuning.parameter_space import (
     require_parts,
     settings_at,
 )
-from engine.tuning.trials import Journal, Trial, loss_without, require_optuna
+from engine.tuning.trials import Journal, Trial, loss_without, remove_stale, require_optuna
 from index.arrays import Float64
 from index.errors import DataRefused, UsageError
 from index.progress import OnProgress, silent
@@ -103,7 +103,8 @@ def tune(
     searched = ranges(what, rows.settings)
     parts = tuple(part for part in PARTS if part in what)
     _refuse(rows, parts)
-    folder = tuning_cache(index_dir) / _digest(rows, parts, seed)
+    folder = tuning_cache(index_dir) / _name(rows, parts, seed)
+    remove_stale(folder)
     search = Search(folder, rows, parts, searched, seed=seed, on_progress=on_progress)
     with contextlib.closing(search):
         search.run(trials, started + 60 * minutes)
@@ -288,7 +289,9 @@ class Pricing:
         return self._rows.training_set()  # reading it takes longer than a trial of the correction alone
 
 
-def _digest(rows: ScorableRows, parts: tuple[str, ...], seed: int) -> str:
-    """Hash of all that a search depends on: another hash begins another search."""
-    of = [rows.manifest.files, asdict(rows.settings), parts, seed, version("price-engine")]
-    return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:16]
+def _name(rows: ScorableRows, parts: tuple[str, ...], seed: int) -> str:
+    """Name of a search: a hash of its generation, and one of all else that it depends on."""
+    of = [asdict(rows.settings), parts, seed, version("price-engine")]
+    return "-".join(
+        hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:16] for part in (rows.manifest.files, of)
+    )

@@ -14,6 +14,7 @@ from engine.members.kernel.leave_out import InverseKernel, SumsByFold
 from engine.members.outliers import without_outliers
 from engine.metrics import weighted_quantile
 from index.arrays import Bool, Float32, Float64, Int8, Int64, chunks, rows_of
+from index.errors import UsageError
 from index.threads import own_threads
 
 if TYPE_CHECKING:
@@ -98,10 +99,15 @@ class KernelFits:
         self._rows, self._landmarks, self._chosen = rows, landmarks, chosen
 
     def solve(self, weighing: Weighing, outs: Sequence[Out]) -> dict[Out, KernelFit]:
-        """A fit without each of `outs`."""
-        if len(self._chosen) == len(self._rows.inputs):
-            return self._solve_exactly(weighing, outs)
-        return self._solve_by_landmarks(weighing, outs)
+        """A fit without each of `outs`. UsageError where the ridge is too small for that."""
+        exact = len(self._chosen) == len(self._rows.inputs)
+        try:
+            return self._solve_exactly(weighing, outs) if exact else self._solve_by_landmarks(weighing, outs)
+        except np.linalg.LinAlgError as error:
+            raise UsageError(
+                f"[kernel] ridge is {self._landmarks.settings.ridge:g}, too small for items that are nearly the same: "
+                "the kernel's equations cannot be solved. Give more, such as 0.1."
+            ) from error
 
     def _solve_exactly(self, weighing: Weighing, outs: Sequence[Out]) -> dict[Out, KernelFit]:
         rows, n = self._rows, len(self._rows.inputs)

@@ -24,7 +24,9 @@ from index.arrays import Bool, Float32, Float64, Int64
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-JITTER = 1e-5  # of the diagonal: landmarks that are duplicates are no basis
+JITTERS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+"""Shares of the mean diagonal that are added to it, of which the first that serves is taken: landmarks that are
+duplicates are no basis, and the more of them are nearly so, the more the rounding of float32 weighs."""
 
 
 class InverseKernel:
@@ -106,20 +108,31 @@ class SumsByFold:
 
     def solve(self, out: Sequence[int], level: float, ridge: float, usable: Bool) -> Float64:
         """(m,) coefficients of targets less `level`, of the folds not in `out`; 0 of a landmark that is not usable."""
-        from scipy.linalg import cho_factor, cho_solve
+        from scipy.linalg import cho_solve
 
         coefficients = np.zeros(len(usable))
         if not usable.any():
             return coefficients
-        left: NDArray[np.float32] = np.float32(ridge) * self._among
-        right = np.zeros(len(left))
-        for fold in range(len(self._products)):
-            if fold not in out:
-                left += self._products[fold]
-                right += self._targets[fold] - level * self._ones[fold]
-        if not usable.all():
-            left, right = left[np.ix_(usable, usable)], right[usable]
-        left.flat[:: len(left) + 1] += JITTER * left.diagonal().mean()
-        factor = cho_factor(left, lower=True, overwrite_a=True, check_finite=False)
-        coefficients[usable] = cho_solve(factor, right.astype(np.float32), check_finite=False)
+        kept = [fold for fold in range(len(self._products)) if fold not in out]
+        right = sum((self._targets[fold] - level * self._ones[fold] for fold in kept), np.zeros(len(usable)))
+        factor = self._factor(kept, ridge, usable)
+        coefficients[usable] = cho_solve(factor, right[usable].astype(np.float32), check_finite=False)
         return coefficients
+
+    def _factor(self, kept: Sequence[int], ridge: float, usable: Bool) -> tuple[Float32, bool]:
+        """Cholesky factor of the equations of some folds. LinAlgError where no jitter makes them solvable."""
+        from scipy.linalg import LinAlgError, cho_factor
+
+        for jitter in JITTERS:
+            left: NDArray[np.float32] = np.float32(ridge) * self._among
+            for fold in kept:
+                left += self._products[fold]
+            if not usable.all():
+                left = left[np.ix_(usable, usable)]
+            left.flat[:: len(left) + 1] += jitter * left.diagonal().mean()
+            try:
+                factor: tuple[Float32, bool] = cho_factor(left, lower=True, overwrite_a=True, check_finite=False)
+            except LinAlgError:  # a try overwrites the sums, so they are added up anew
+                continue
+            return factor
+        raise LinAlgError("the sums over rows are no positive definite matrix")

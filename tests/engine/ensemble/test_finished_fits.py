@@ -116,6 +116,18 @@ def test_nothing_is_used_again_where_anything_that_was_learned_from_is_another(t
     assert not list(tmp_path.rglob("*.npy"))  # what is stale is removed
 
 
+def test_fits_of_another_version_of_a_members_own_package_are_not_used_again(training, tmp_path, monkeypatch):
+    xgboost = pytest.importorskip("xgboost")
+    settings = replace(SETTINGS, members=("gbdt", "xgboost"))
+    names = {FinishedFits(tmp_path, training, settings)._folder.name}
+    monkeypatch.setattr(xgboost, "__version__", "0.0.1")
+    names.add(FinishedFits(tmp_path, training, settings)._folder.name)
+    assert len(names) == 2
+    without = replace(SETTINGS, members=("gbdt",))
+    monkeypatch.delattr(xgboost, "__version__")
+    assert FinishedFits(tmp_path, training, without)
+
+
 def test_settings_that_no_member_reads_let_finished_fits_stand(training, tmp_path):
     settings = replace(SETTINGS, members=("gbdt",))
     predict_members(training, settings, finished=FinishedFits(tmp_path, training, settings))

@@ -17,7 +17,7 @@ from engine.evaluation import ablation
 from engine.evaluation import refit_ablation as refits
 from engine.evaluation.ablation import PARTS, Variant, Whole, ablate, median_shift, variants
 from engine.evaluation.evaluate import evaluate_index
-from engine.evaluation.refit_ablation import Refit, refits_of
+from engine.evaluation.refit_ablation import Refit, fitting_seconds, refits_of
 from engine.features.inputs import NUMBERS, WORD_KINDS, Inputs, make_inputs
 from engine.features.training_set import TrainingSet
 from engine.metrics import smape
@@ -268,6 +268,14 @@ def test_without_words_none_is_searched_by_them(inputs: Inputs, views: tuple[str
 
 def test_an_index_without_photographs_has_no_variants_of_them() -> None:
     assert {each.part for each in refits_of(replace(SETTINGS, image_encoder=("none",)))} == {"words", "quantities"}
+    assert "words" not in {each.part for each in refits_of(Settings(members=("lexical",)))}
+
+
+def test_the_time_of_refits_is_told_for_members_that_the_index_lacks(inputs: Inputs) -> None:
+    settings = replace(SETTINGS, members=("gbdt",), blend=Blend(gbdt=1.0))
+    refits = refits_of(settings)
+    assert any(refit.members == ("mlp",) for refit in refits)
+    assert fitting_seconds(whole_of(inputs, prices(), settings).training_set, settings, refits) > 0
 
 
 def test_what_an_index_has_one_of_is_not_left_out() -> None:

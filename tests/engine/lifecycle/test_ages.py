@@ -224,3 +224,17 @@ def test_a_reference_set_without_the_weights_that_the_settings_ask_for_is_refuse
     reference, manifest = ReferenceSet.open(folder), read_manifest(folder)
     with pytest.raises(IndexUnusable, match="its rows count by their age, or are to"):
         expect_reference(folder, reference, manifest, replace(settings, folds=3))
+
+
+def test_a_placeholder_among_the_dates_does_not_say_which_half_lives_are_tried(settings: Settings) -> None:
+    rows = rows_of(220, factor=1.0)
+    ids, texts, prices, days = zip(*rows, strict=True)
+    items = make_items(ids, texts, [None] * len(rows), [float(price) for price in prices])
+    fold = (np.arange(items.num_rows) % 3).astype(np.int8)
+    log_price = items["log_price"].to_numpy().astype(np.float64)
+    vectors, groups = np.zeros((items.num_rows, 1), np.float32), np.arange(items.num_rows)
+    training = TrainingSet(make_inputs(items, {}), log_price, vectors, groups, fold)
+    age = ages(dates_of(*days), LAST.isoformat())
+    odd = np.where(np.arange(len(age)) == 7, 46_000.0, age)
+    told, told_of_odd = (choose_half_life(training, given, settings)[1] for given in (age, odd))
+    assert told.split(" none is")[0] == told_of_odd.split(" none is")[0] and "of 90" in told

@@ -37,10 +37,11 @@ def mlp(make_items):
     return NeuralMember.fit(*make_items(300, seed=1), settings, 0)
 
 
-def fit(kind, inputs, log_price, mlp=None, *, seed=0, threads=1, **changes):
+def fit(kind, inputs, log_price, mlp=None, *, seed=0, threads=1, age_weight=None, **changes):
     of, settings, _ = KINDS[kind]
     fitted = {} if mlp is None else {"mlp": mlp}
-    return of.fit(inputs, log_price, replace(settings, **changes), FitContext(kind, seed, threads, fitted, {}))
+    context = FitContext(kind, seed, threads, fitted, {}, age_weight)
+    return of.fit(inputs, log_price, replace(settings, **changes), context)
 
 
 @every
@@ -151,6 +152,15 @@ def test_the_median_is_predicted_and_not_the_mean(make_items, kind):
 def test_prices_that_are_all_alike_are_predicted(make_items, kind):
     inputs, _ = make_items(60)
     np.testing.assert_allclose(fit(kind, inputs, np.full(60, 2.5)).predict(inputs), 2.5, atol=1e-4)
+
+
+@every
+def test_prices_that_are_all_old_alike_teach_as_much_as_new_ones(make_items, kind):
+    inputs, log_price = make_items(200, seed=1)
+    unseen = make_items(50, seed=2)[0]
+    new, old = (fit(kind, inputs, log_price, age_weight=np.full(200, weight)) for weight in (1.0, 2.0**-10))
+    assert np.ptp(new.predict(unseen)) > 0.5
+    np.testing.assert_allclose(old.predict(unseen), new.predict(unseen), rtol=1e-5)
 
 
 @every

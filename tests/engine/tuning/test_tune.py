@@ -29,7 +29,7 @@ from engine.settings.schema import Settings, StackerSettings
 from engine.tuning import tune as room
 from engine.tuning.activate import activate
 from engine.tuning.parameter_space import OF_CORRECTION, key_of, ranges, require_parts, settings_at
-from engine.tuning.trials import Journal, Trial, loss_without
+from engine.tuning.trials import Journal, Trial, loss_without, remove_stale
 from engine.tuning.tune import Search, tune
 from index.errors import DataRefused, IndexLocked, IndexUnusable, UsageError
 from index.progress import silent
@@ -399,6 +399,17 @@ def test_two_searches_of_the_same_do_not_work_at_once(tmp_path: Path) -> None:
         Journal(tmp_path / "search", {"x": Range(0, 1)})
     journal.close()
     Journal(tmp_path / "search", {"x": Range(0, 1)}).close()
+
+
+def test_searches_of_other_generations_are_removed_but_for_those_at_work(tmp_path: Path) -> None:
+    names = ("a-1", "a-2", "b-1", "b-2", "0123456789abcdef")
+    journals = [Journal(tmp_path / name, {"x": Range(0, 1)}) for name in names]
+    for journal in (*journals[:3], journals[4]):
+        journal.close()
+    remove_stale(tmp_path / "a-3")
+    assert {path.name for path in tmp_path.iterdir()} == {"a-1", "a-2", "b-2"}
+    journals[3].close()
+    remove_stale(tmp_path / "none" / "a-3")
 
 
 @pytest.mark.parametrize("damage", ["trials.sqlite", "000000.npy"])

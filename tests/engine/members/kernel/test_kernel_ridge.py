@@ -9,6 +9,7 @@ from scipy.sparse import csr_matrix, hstack
 
 from engine.features.inputs import NUMBERS, WORD_KINDS, Inputs, hash_words
 from engine.features.tfidf import Words, weigh_words
+from engine.members.kernel import leave_out
 from engine.members.kernel.fits import Rows, word_plan
 from engine.members.kernel.kernel_ridge import KernelRidge
 from engine.members.kernel.leave_out import InverseKernel, SumsByFold
@@ -16,6 +17,7 @@ from engine.members.kernel.similarity import REACH, SHARPNESS
 from engine.metrics import weighted_quantile
 from engine.settings.schema import Kernel as KernelSettings
 from index.arrays import rows_of
+from index.errors import UsageError
 
 SETTINGS = KernelSettings(ridge=0.5)
 SORTS, SIZES = ("tea", "soap", "rope", "wine"), ("small", "large")
@@ -312,6 +314,32 @@ def test_sums_by_fold_are_those_of_all_rows_at_once_and_what_is_taken_away_comes
         slow = np.linalg.solve(normal, across.T @ (heavy[left] * (target[left] - 0.3)))
         np.testing.assert_allclose(sums.solve(out, 0.3, 0.5, usable), slow, rtol=1e-3, atol=1e-4)
         sums.put_back(0, kernel[gone], target[gone], rows_of(weight, gone))
+
+
+def test_landmarks_that_are_nearly_the_same_are_solved_with_as_much_jitter_as_they_need(monkeypatch):
+    random, usable = np.random.default_rng(0), np.ones(200, bool)
+    like = random.normal(size=(400, 3)) * [1, 0.3, 0.1] + [3, 0, 0]
+    kernel, target = (like @ like[:200].T).astype(np.float32), like @ [0.5, 1.0, -2.0]  # of rank three
+    sums = SumsByFold(200, 1)
+    sums.add(0, kernel, target, None, np.where(np.arange(400) < 200, np.arange(400), -1))
+    across = kernel.astype(float)
+    normal = across.T @ across + 1e-3 * across[:200]
+    normal += 1e-4 * np.diagonal(normal).mean() * np.eye(200)
+    slow = across @ np.linalg.solve(normal, across.T @ target)
+    for jitters in ((1e-4,), (1e-12, 1e-4)):
+        monkeypatch.setattr(leave_out, "JITTERS", jitters)
+        np.testing.assert_allclose(kernel @ sums.solve((), 0.0, 1e-3, usable), slow, rtol=1e-2, atol=1e-2)
+    monkeypatch.setattr(leave_out, "JITTERS", (1e-12,))
+    with pytest.raises(np.linalg.LinAlgError):
+        sums.solve((), 0.0, 1e-3, usable)
+
+
+@pytest.mark.parametrize("landmarks", [40, 8192])
+def test_a_ridge_too_small_for_items_that_are_nearly_the_same_is_refused_by_name(landmarks, monkeypatch):
+    monkeypatch.setattr(leave_out, "JITTERS", (-1.0,))  # as if none served
+    rows = in_folds(75).take(np.repeat(np.arange(15), 5))
+    with pytest.raises(UsageError, match=r"^\[kernel\] ridge is 1e-06, too small .*\. Give more, such as 0\.1\.$"):
+        KernelRidge.cross_fit(rows, OUTS, replace(SETTINGS, ridge=1e-6, landmarks=landmarks), seed=0)
 
 
 def test_of_a_kernel_the_lower_triangle_alone_is_read():
