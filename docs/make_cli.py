@@ -50,8 +50,9 @@ def row(option: click.Option) -> str:
     text, _, default = (option.help or "").partition(" [default: ")
     if option.required:
         default = "required"
-    elif isinstance(option.default, (str, int, float)) and not option.is_flag:
-        default = str(option.default)
+    elif isinstance(option.default, (str, int, float, tuple)) and not option.is_flag:
+        given = option.default if isinstance(option.default, tuple) else (option.default,)
+        default = ", ".join(map(str, given)) or default
     if option.envvar:
         default += f", or what {option.envvar} says"
     cells = f"`{', '.join(option.opts)}{kind}`", text, default.removesuffix("]")
