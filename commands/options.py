@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,16 @@ private_option = click.option(
     "--allow-private-addresses", is_flag=True, help="Let photographs come from addresses that are not public."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
+def listed(option: str, given: str) -> list[str]:
+    """Names that an option gives with commas between them, one that holds a comma in quotes."""
+    from index.errors import UsageError
+
+    try:
+        return next(csv.reader([given]), []) or [""]
+    except csv.Error as error:
+        raise UsageError(f"{option} {given!r:.60} is no list of names ({error}): put commas between them.") from None
 
 
 def days_or_word(_context: click.Context, _option: click.Parameter, given: str | None) -> float | str | None:

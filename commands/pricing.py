@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import sys
@@ -23,6 +22,7 @@ from commands.options import (
     index_option,
     index_uri_option,
     json_option,
+    listed,
     print_json,
     private_option,
     rule_options,
@@ -135,9 +135,7 @@ def _selection(given: dict[str, Any]) -> Selection:
     without, only, group = given.pop("without"), given.pop("only"), given.pop("exclude_group")
     if only and given["band"] is not None:
         raise UsageError("--only counts comparables whatever they cost, and --band says how far off: give one of them.")
-    return Selection(
-        without, tuple(item_id for ids in only for item_id in (next(csv.reader([ids]), []) or [""])), group
-    )
+    return Selection(without, tuple(item_id for ids in only for item_id in listed("--only", ids)), group)
 
 
 def _require_amount(current: str | None) -> None:
@@ -156,7 +154,7 @@ def _cells(given: Sequence[str]) -> dict[str, str | float | None]:
     for option in given:
         try:
             document = json.loads(option) if option.lstrip().startswith("{") else None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"--set {option!r:.60} is no JSON ({error}): give NAME=VALUE, or a JSON object.") from None
         if document is None:
             name, sign, value = option.partition("=")

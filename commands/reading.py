@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 import render
-from commands.options import PATH, json_option, print_json
+from commands.options import PATH, json_option, listed, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +57,7 @@ def read_settings_of(options: dict[str, Any], currency: str | None = None) -> Re
 
     given = {name: options.pop(name) for _, name, _ in READING_OPTIONS}
     given |= {name: options.pop(name, ()) for name in ("category", "number", "ignore")}
-    given["text"] = given["text"] and tuple(map(str.strip, next(csv.reader([given["text"]]))))
+    given["text"] = given["text"] and tuple(map(str.strip, listed("--text-column", given["text"])))
     rates = options.pop("rates")
     return ReadSettings(**given, rates=rates and str(rates), currency=currency)
 

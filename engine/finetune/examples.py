@@ -36,6 +36,7 @@ class Examples:
 
     texts: list[str]  # in the view that is read
     images: list[str | None]  # references
+    contents: list[str | None]  # hashes of the photographs' bytes, where they are known
     numbers: Float32  # (n, len(NUMBERS))
     unit: Int64  # (n,)
     log_price: Float64  # (n,)
@@ -46,8 +47,8 @@ class Examples:
     def digest(self) -> str:
         """Hash of all that is trained on, so that a run is not resumed on another catalogue."""
         digest = hashlib.sha256()
-        for text, image in zip(self.texts, self.images, strict=True):
-            digest.update(f"{len(text)} {text}\0{image}\0".encode("utf-8", "surrogatepass"))
+        for text, content in zip(self.texts, self.contents, strict=True):
+            digest.update(f"{len(text)} {text}\0{content}\0".encode("utf-8", "surrogatepass"))
         for numbers in (self.numbers, self.unit, self.log_price):
             digest.update(np.ascontiguousarray(numbers).tobytes())
         return digest.hexdigest()

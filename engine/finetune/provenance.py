@@ -13,7 +13,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +20,11 @@ import numpy as np
 from engine.finetune.workspace import FINETUNE
 from index.catalogue.duplicates import duplicate_keys
 from index.catalogue.fields import name_key
+from index.encoders import weights_path
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
 
     from index.arrays import Int64
@@ -67,10 +69,9 @@ def row_keys(items: pa.Table, fingerprints: Sequence[str | None] | None = None) 
 
 def read_provenance(encoder: str) -> Provenance | None:
     """Read the provenance of NAME@PATH; None for an encoder that was not fine-tuned by this engine."""
-    _, at, given = encoder.partition("@")
-    if not at:
+    path = weights_path(encoder)
+    if path is None:
         return None
-    path = Path(given).expanduser()
     folder, weights = (path.parent, path) if path.is_file() else (path, path / "model.safetensors")
     digest = _digest_in(weights)
     try:

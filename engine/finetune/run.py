@@ -160,6 +160,7 @@ def _read(
     examples = Examples(
         texts=viewed(described(items), settings.view),
         images=[image if content else None for image, content in zip(images, contents, strict=True)],
+        contents=contents,
         numbers=inputs.numbers,
         unit=inputs.unit,
         log_price=items["log_price"].to_numpy().astype(np.float64),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from index.encoders import find_spec, hub, open_encoder
+from index.encoders import find_spec, hub, open_encoder, weights_path
 from index.encoders.device import Runtime
 from index.encoders.weights import read_config, read_model, read_model_config, read_tensors
 from index.errors import UsageError
@@ -243,7 +243,7 @@ def open_trainable(name: str, device: str) -> TrainableEncoder:
     """The encoder NAME or NAME@PATH, to be trained. Raises what `open_encoder` raises."""
     spec = find_spec(name)
     encoder = open_encoder(name, device=device, precision="fp32")  # which checks every file
-    given = Path(name.partition("@")[2]).expanduser() if "@" in name else None
+    given = weights_path(name)
     alone = given if given is not None and given.is_file() else None
     folder = hub.locate(spec, None if alone and spec.source.startswith("package:") else given)
     on = Runtime(device, "fp32").resolve().device

@@ -137,4 +137,4 @@ def require_finetuned(settings: FinetuneSettings) -> None:
 def _examples(inputs: Inputs, settings: FinetuneSettings, log_price: Float64) -> Examples:
     assert inputs.texts is not None, "the member finetuned reads texts"
     texts = viewed(inputs.texts.tolist(), settings.view)
-    return Examples(texts, [None] * len(texts), inputs.numbers, inputs.unit, log_price)
+    return Examples(texts, [None] * len(texts), [None] * len(texts), inputs.numbers, inputs.unit, log_price)

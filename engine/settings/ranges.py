@@ -47,11 +47,13 @@ class Between:
 
 
 def iso_date(name: str, value: str) -> None:
-    """Allow a date in the form of ISO 8601."""
+    """Allow a date as year, month and day with dashes; ISO 8601 has other forms, which not every reader knows."""
     try:
-        dt.date.fromisoformat(value)
+        usual = dt.date.fromisoformat(value).isoformat() == value
     except ValueError:
-        raise UsageError(f"{name} is {value!r}: give a date such as 2026-03-31.") from None
+        usual = False
+    if not usual:
+        raise UsageError(f"{name} is {value!r}: give a date such as 2026-03-31.")
 
 
 def distinct(name: str, values: tuple[str, ...]) -> None:

@@ -40,7 +40,7 @@ def further_cell(column: str, cell: str | float | None) -> str | float | None:
         return str(cell) if isinstance(cell, (str, int)) else plain_number(float(cell))
     try:
         return float(cell) if math.isfinite(float(cell)) else None
-    except ValueError:
+    except (ValueError, OverflowError):
         name = column.removeprefix(NUMBER)
         raise UsageError(f"{name} is {cell!r}, and the index reads numbers there: give a number, or nothing.") from None
 

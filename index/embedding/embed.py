@@ -19,11 +19,12 @@ from index.arrays import Float32, chunks
 from index.embedding.vector_cache import VectorCache
 from index.encoders import Encoder
 from index.encoders.device import one_thread_each, torch_threads
-from index.errors import PriceError
+from index.errors import DataRefused, PriceError
 from index.photographs.fingerprints import READERS, Fingerprints, read_fingerprints
 from index.photographs.formats import ImageRefused
 from index.photographs.source import Photographs
 from index.progress import OnProgress, silent
+from index.visible import excerpt
 
 NO_PHOTOGRAPH = "no photograph given"
 
@@ -88,7 +89,8 @@ def embed_photographs(
     broken: dict[bytes, str] = {}
 
     def batches(missing: list[bytes]) -> Batches:
-        return _decoded(photographs, [(key, reference_of[key]) for key in missing], encoder.batch_size, broken)
+        keyed = [(key, reference_of[key]) for key in missing]
+        return _decoded(_reader(photographs, known=fingerprints is not None), keyed, encoder.batch_size, broken)
 
     vectors = _embed(encoder, keys, batches, cache, partial(on_progress, f"photographs ({encoder.spec.name})"))
     absent = [
@@ -116,17 +118,18 @@ def embed_pairs(
         fingerprints = read_fingerprints(photographs, references, on_progress)
     contents, refused = _contents(references, fingerprints)
     keep = len(contents) <= encoder.batch_size  # so few stay decoded, so that a query fetches its photograph once
+    read_photograph = _reader(photographs, known=fingerprints is not None)
 
-    def decode(reference: str) -> np.ndarray | str | None:
+    def pixels_or_reason(reference: str) -> np.ndarray | str | None:
         try:
-            pixels = photographs.read(reference)
+            pixels = read_photograph(contents[reference], reference)
         except ImageRefused as error:
             return str(error.reason)
         return pixels if keep else None
 
     # All are decoded before anything is encoded: what an item's vector is made of must not depend on the cache.
     with ThreadPoolExecutor(READERS) as pool:
-        decoded = dict(zip(contents, pool.map(decode, contents), strict=True))
+        decoded = dict(zip(contents, pool.map(pixels_or_reason, contents), strict=True))
     refused |= {reference: reason for reference, reason in decoded.items() if isinstance(reason, str)}
     usable = [reference if reference is not None and reference not in refused else None for reference in references]
     pair_of: dict[bytes, tuple[str, str | None]] = {}
@@ -142,7 +145,15 @@ def embed_pairs(
         if reference is None:
             return text, None
         pixels = decoded[reference]
-        return text, pixels if isinstance(pixels, np.ndarray) else photographs.read(reference)
+        if isinstance(pixels, np.ndarray):
+            return text, pixels
+        try:
+            return text, read_photograph(contents[reference], reference)
+        except ImageRefused as error:  # it could be read a moment ago
+            raise DataRefused(
+                f"The photograph {excerpt(reference)} cannot be read any more ({error.reason}): start again when the "
+                "photographs are complete."
+            ) from error
 
     def batches(missing: list[bytes]) -> Batches:
         with ThreadPoolExecutor(READERS) as pool:
@@ -274,7 +285,17 @@ def _contents(
     )
 
 
-def _decoded(photographs: Photographs, keyed: list[tuple[bytes, str]], size: int, broken: dict[bytes, str]) -> Batches:
+def _reader(photographs: Photographs, *, known: bool) -> Callable[[bytes, str], np.ndarray]:
+    """What reads the photograph of a key and a reference: where keys are the `known` contents' hashes, that very one.
+
+    Else a photograph that is replaced during a build would leave its vector in the cache under another's key.
+    """
+    return lambda key, reference: photographs.read(reference, key.hex() if known else None)
+
+
+def _decoded(
+    read: Callable[[bytes, str], np.ndarray], keyed: list[tuple[bytes, str]], size: int, broken: dict[bytes, str]
+) -> Batches:
     """Batches of `size` photographs, in order; the reasons go into `broken`.
 
     While the encoder has one batch, as many photographs again are decoded and wait: never more, for they are large.
@@ -287,7 +308,7 @@ def _decoded(photographs: Photographs, keyed: list[tuple[bytes, str]], size: int
         while todo or waiting:
             while todo and len(waiting) <= size:
                 key, reference = todo.popleft()
-                waiting.append((key, pool.submit(photographs.read, reference)))
+                waiting.append((key, pool.submit(read, key, reference)))
             key, pixels = waiting.popleft()
             try:
                 batch.items.append(pixels.result())

@@ -29,14 +29,22 @@ def open_encoder(name: str, *, device: str = "auto", precision: str = "auto") ->
 
 def require_encoder(name: str) -> tuple[EncoderSpec, Path | None]:
     """Return what NAME or NAME@PATH means, and PATH if it is given. UsageError for what is not there."""
-    spec = find_spec(name)
-    _, at, given = name.partition("@")
-    path = Path(given).expanduser() if at else None
+    spec, path = find_spec(name), weights_path(name)
+    given = name.partition("@")[2]
     if path is not None and not (given and (path.is_file() or path.is_dir())):
         raise UsageError(f"{name}: there is no file or folder '{given}'.")
     if spec.family in ("pixels", "none") and path is not None:
         raise UsageError(f"{spec.name} has no weights: leave out '@{given}'.")
     return spec, path
+
+
+def weights_path(name: str) -> Path | None:
+    """Return PATH of NAME@PATH, where it is given. UsageError for the home of a user that there is not."""
+    _, at, given = name.partition("@")
+    try:
+        return Path(given).expanduser() if at else None
+    except RuntimeError:
+        raise UsageError(f"{name}: there is no home folder that ~ could stand for. Write the whole path.") from None
 
 
 def _open(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Encoder:

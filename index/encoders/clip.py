@@ -89,8 +89,10 @@ def open_two_towers(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> C
     weights = hub.weight_files(folder, WEIGHTS)[0] if folder is not None else path
     assert weights is not None
     refuse_unsafe(weights)
-    config = _read_config(spec, folder)
-    beside = [folder / name for name in (CONFIG, *TOKENISER)] if folder is not None else []
+    # A copy of the published repository may hold more than is read of it, which must not tell.
+    own = {name for name, _ in spec.files} if path is None else {CONFIG, *TOKENISER}
+    config = _read_config(spec, folder if CONFIG in own else None)
+    beside = [folder / name for name in (CONFIG, *TOKENISER) if name in own] if folder is not None else []
     read = [weights, *(file for file in beside if file.is_file())]
     hashes = check_hashes(spec, read)
     parts = _build(config, weights, folder)

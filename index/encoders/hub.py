@@ -14,6 +14,7 @@ from pathlib import Path
 from index.encoders.registry import ENCODERS, EncoderSpec
 from index.errors import DataRefused, DownloadNeeded
 
+INDEX = ".index.json"  # how the name of a list of weight files ends
 ANSWER_WITHIN = 3.0
 """Seconds in which the hub must answer at all. Its own client would retry for half a minute."""
 
@@ -26,7 +27,10 @@ def is_here(name: str) -> bool:
     spec = ENCODERS[name]
     if spec.source.startswith("package:"):
         return _package_root(spec) is not None
-    return all(_cached(spec, file) is not None for file, _ in spec.files)
+    files = [_cached(spec, file) for file, _ in spec.files]
+    whole = all(file is not None for file in files)
+    indexes = [file for file in files if file is not None and file.name.endswith(INDEX)]
+    return whole and all(_cached(spec, shard) is not None for index in indexes for shard in shard_names(index))
 
 
 def locate(spec: EncoderSpec, path: Path | None) -> Path:
@@ -81,7 +85,7 @@ def _hub_folder(spec: EncoderSpec) -> Path:
     """The snapshot folder in the hub's cache, with every file of the catalogue and every shard in it."""
     paths = [_cached(spec, file) or _fetch(spec, file) for file, _ in spec.files]
     for path in paths:
-        if path.name.endswith(".index.json"):
+        if path.name.endswith(INDEX):
             for shard in shard_names(path):
                 _cached(spec, shard) or _fetch(spec, shard)
     return paths[0].parent
@@ -99,7 +103,6 @@ def _cached(spec: EncoderSpec, file: str) -> Path | None:
 def _fetch(spec: EncoderSpec, file: str) -> Path:
     """Download one file by its pinned commit."""
     from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
 
     if spec.revision is None:
         raise _download_needed(spec, file, "its revision is not pinned here")
@@ -108,7 +111,9 @@ def _fetch(spec: EncoderSpec, file: str) -> Path:
     _require_answer(spec, file, constants.ENDPOINT)
     try:
         return Path(hf_hub_download(spec.source.removeprefix("hub:"), file, revision=spec.revision))
-    except (HfHubHTTPError, OSError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of the client, of what it speaks HTTP with, of what it may fetch large files by
         raise _download_needed(spec, file, str(error).partition("\n")[0][:200]) from error
 
 
@@ -126,9 +131,13 @@ def _require_answer(spec: EncoderSpec, file: str, endpoint: str) -> None:
 
 def _download_needed(spec: EncoderSpec, file: str, reason: str) -> DownloadNeeded:
     repository = spec.source.removeprefix("hub:")
-    option = "--text-encoder" if "text" in spec.modalities else "--image-encoder"
+    options = {"text": "--text-encoder", "image": "--image-encoder", "pair": "--image-encoder"}
+    option = " or ".join(options[modality] for modality in spec.modalities)
     names = ", ".join(name for name, _ in spec.files)
+    if any(name.endswith(INDEX) for name, _ in spec.files):
+        names += " and the files that the first lists"
     return DownloadNeeded(
         f"{spec.name} needs {file} of {repository}, which is not on this machine and cannot be fetched ({reason}): "
-        f"bring {names} from https://huggingface.co/{repository} in one folder and pass {option} {spec.name}@FOLDER."
+        f"bring {names} from https://huggingface.co/{repository} in one folder and say "
+        f"{spec.name}@FOLDER wherever {spec.name} stands ({option})."
     )

@@ -9,11 +9,12 @@ Bytes are hashed again when they are read, so a flipped bit is a missing photogr
 """
 
 import hashlib
+import os
+import secrets
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,26 +84,40 @@ class PhotographCache:
 
     def find(self, url: str) -> Link | None:
         """Return what is known of this URL; None if nothing is recorded."""
-        if not self._links.exists():
-            return None
-        with closing(self.connect()) as links:
-            row = links.execute("SELECT url, digest, reason FROM links WHERE url = ?", (key(url),)).fetchone()
-        return _link(*row) if row else None
+        rows = self._select("WHERE url = ?", key(url))
+        return _link(*rows[0]) if rows else None
 
     def find_all(self) -> dict[str, Link]:
         """Return all that is known, by `key`."""
-        with closing(self.connect()) as links:
-            return {row[0]: _link(*row) for row in links.execute("SELECT url, digest, reason FROM links")}
+        return {row[0]: _link(*row) for row in self._select()}
+
+    def _select(self, where: str = "", *values: str) -> list[tuple[str, str | None, str | None]]:
+        """Rows of the links, read by whoever may read them: also on a disk, or by a user, that may not write."""
+        if not self._links.exists():
+            return []
+        with self._usable():
+            try:
+                return self._rows("mode=ro", where, values)
+            except sqlite3.OperationalError:
+                if os.access(self.folder, os.W_OK):
+                    raise
+                return self._rows("immutable=1", where, values)  # a log of writes cannot be opened there
+
+    def _rows(self, how: str, where: str, values: tuple[str, ...]) -> list[tuple[str, str | None, str | None]]:
+        with closing(sqlite3.connect(f"{self._links.resolve().as_uri()}?{how}", timeout=30, uri=True)) as links:
+            if not links.execute("SELECT 1 FROM sqlite_master WHERE name = 'links'").fetchall():
+                return []  # another is making it
+            return links.execute(f"SELECT url, digest, reason FROM links {where}", values).fetchall()  # noqa: S608
 
     def has(self, digest: str) -> bool:
         """Tell whether a photograph of this name lies here, without reading it."""
         return self._path(digest).is_file()
 
     def read(self, digest: str) -> bytes | None:
-        """Return the photograph of this hash; None if it is missing or no longer hashes to its name."""
+        """Return the photograph of this hash; None if it is missing, may not be read or has another hash now."""
         try:
             data = self._path(digest).read_bytes()
-        except FileNotFoundError:
+        except OSError:
             return None
         return data if hashlib.sha256(data).hexdigest() == digest else None
 
@@ -112,9 +127,9 @@ class PhotographCache:
         path = self._path(digest)
         with self._usable():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._partial(), suffix=".partial", delete=False) as partial:
-                partial.write(data)
-            Path(partial.name).replace(path)
+            partial = self._partial() / f"{secrets.token_hex(16)}.partial"  # to be read by whoever may read the folder
+            partial.write_bytes(data)
+            partial.replace(path)
         return digest
 
     def record(self, links: sqlite3.Connection, url: str, digest: str) -> None:
@@ -128,9 +143,12 @@ class PhotographCache:
 
     def sweep(self) -> None:
         """Delete what killed runs left half-written."""
-        for partial in self._partial().glob("*.partial"):
-            if time.time() - partial.stat().st_mtime > STALE_SECONDS:
-                partial.unlink(missing_ok=True)
+        with self._usable():
+            partials = list(self._partial().glob("*.partial"))
+        for partial in partials:
+            with suppress(FileNotFoundError):  # its writer has just renamed it
+                if time.time() - partial.stat().st_mtime > STALE_SECONDS:
+                    partial.unlink()
 
     def _record(self, links: sqlite3.Connection, url: str, digest: str | None, reason: Reason | None) -> None:
         with self._usable():
@@ -143,7 +161,8 @@ class PhotographCache:
             yield
         except (OSError, sqlite3.Error) as error:
             raise DataRefused(
-                f"The photograph cache {self.folder} cannot be used ({error}). Name another folder, or delete this one."
+                f"The photograph cache {self.folder} cannot be used ({error}): mend that, or remove the folder and run "
+                "`price fetch` again."
             ) from error
 
     def _partial(self) -> Path:

@@ -115,6 +115,8 @@ def _next(url: str, response: http.client.HTTPResponse) -> str:
     location = response.headers.get("Location")
     if not location:
         raise FetchRefused(Reason.BAD_RESPONSE, "a redirect to nowhere")
+    with contextlib.suppress(UnicodeError):  # headers are read as Latin-1; a server that writes UTF-8 means it
+        location = location.encode("latin-1").decode("utf-8")
     try:
         return urljoin(url, location)
     except ValueError as error:

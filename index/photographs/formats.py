@@ -27,6 +27,7 @@ class Reason(StrEnum):
     CREDENTIALS = "credentials in the URL"
     # of the content
     EMPTY = "empty"
+    CHANGED = "changed while it was read"
     TOO_LARGE = "too large"
     NOT_AN_IMAGE = "not an image"
     UNSUPPORTED_FORMAT = "unsupported format"

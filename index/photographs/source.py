@@ -31,6 +31,9 @@ class _Photograph(NamedTuple):
     data: bytes
     digest: str | None = None  # SHA-256 of the bytes in hex, where the cache has hashed them already
 
+    def fingerprint(self) -> str:
+        return self.digest or hashlib.sha256(self.data).hexdigest()
+
 
 class Photographs:
     """Places where photographs are looked for, and what may be read there. Holds nothing open: use it from any thread.
@@ -61,14 +64,19 @@ class Photographs:
         self._allow_paths, self._fetch_missing = allow_paths, fetch_missing
         self._allow_private_addresses, self._network = allow_private_addresses, network
 
-    def read(self, reference: str) -> npt.NDArray[np.uint8]:
-        """Return the photograph as RGB `(height, width, 3)`, no side over LONGEST_SIDE; raise ImageRefused if none."""
-        return decode(self.read_bytes(reference))
+    def read(self, reference: str, content: str | None = None) -> npt.NDArray[np.uint8]:
+        """Return the photograph as RGB `(height, width, 3)`, no side over LONGEST_SIDE; raise ImageRefused if none.
+
+        `content`: the fingerprint that it had; one that has another now is refused.
+        """
+        photograph = self._find(reference)
+        if content is not None and photograph.fingerprint() != content:
+            raise ImageRefused(Reason.CHANGED)
+        return decode(photograph.data)
 
     def fingerprint(self, reference: str) -> str:
         """Return the SHA-256 of the photograph's bytes, in hex; raise ImageRefused if there are none."""
-        photograph = self._find(reference)
-        return photograph.digest or hashlib.sha256(photograph.data).hexdigest()
+        return self._find(reference).fingerprint()
 
     def read_bytes(self, reference: str) -> bytes:
         """Return the photograph as it lies on disk or on the web, undecoded; raise ImageRefused if it cannot be had."""

@@ -18,14 +18,15 @@ from index.storage.layout import FINISHED, KEPT
 CURRENT_NAME = "current"  # what a user calls the generation that CURRENT names
 MOST_NAMES = 1_000
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_NUMBERED = re.compile(r"gen-[0-9]+")  # means a generation's number, with zeros or without
 
 
 def require_name(name: str) -> None:
     """Raise UsageError for what is no name of a generation that is kept."""
-    if not _NAME.fullmatch(name) or name == CURRENT_NAME or FINISHED.fullmatch(name):
+    if not _NAME.fullmatch(name) or name == CURRENT_NAME or _NUMBERED.fullmatch(name):
         raise UsageError(
             f"{name!r:.70} cannot name a generation: take a letter, then letters, digits, dots, dashes or underlines, "
-            f"at most 64 in all, and not {CURRENT_NAME!r}."
+            f"at most 64 in all, and neither {CURRENT_NAME!r} nor gen- with a number."
         )
 
 

@@ -68,8 +68,15 @@ def _open(uri: str) -> tuple[FileSystem, str]:
 
 def _folder(shown: str) -> Path:
     """Folder in which this machine keeps the index of a URI."""
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    cache = Path(os.environ.get(CACHE_VARIABLE) or Path(home) / "price-engine")
+    if given := os.environ.get(CACHE_VARIABLE):
+        cache = Path(given)
+    elif given := os.environ.get("XDG_CACHE_HOME"):
+        cache = Path(given) / "price-engine"
+    else:
+        try:
+            cache = Path.home() / ".cache" / "price-engine"
+        except RuntimeError:
+            raise UsageError(f"This user has no home folder to keep an index in: set {CACHE_VARIABLE}.") from None
     return cache / "indexes" / hashlib.sha256(shown.encode()).hexdigest()[:32]
 
 

@@ -40,8 +40,8 @@ class GivenPhotographs(Photographs):
         super().__init__()
         self._pixels = pixels
 
-    def read(self, reference: str) -> Pixels:
-        """Return the pixels; raise ImageRefused if there are none."""
+    def read(self, reference: str, content: str | None = None) -> Pixels:
+        """Return the pixels; raise ImageRefused if there are none. They are named by their content."""
         if reference not in self._pixels:
             raise ImageRefused(Reason.MISSING)
         return self._pixels[reference]

@@ -43,7 +43,7 @@ def made_up(rows: int = ROWS) -> Examples:
     texts = [" ".join(random.choice(words, random.integers(1, 12))) for _ in range(rows)]
     numbers = random.normal(size=(rows, len(NUMBERS))).astype(np.float32)
     log_price = np.array([1.0 + 0.3 * text.count("jade") + 0.2 * text.count("tall") for text in texts])
-    return Examples(texts, [None] * rows, numbers, random.integers(0, 3, rows), log_price)
+    return Examples(texts, [None] * rows, [None] * rows, numbers, random.integers(0, 3, rows), log_price)
 
 
 @pytest.fixture

@@ -167,6 +167,8 @@ def test_a_value_of_another_type_is_refused_with_the_value_and_what_is_wanted(re
         ('half_life = "90"', "half_life is '90': give a number from 1 to 36,500, or auto"),
         ("half_life = true", "half_life is True: give a number"),
         ('as_of = "31.3.2026"', "as_of is '31.3.2026': give a date such as 2026-03-31"),
+        ('as_of = "20260331"', "as_of is '20260331': give a date such as 2026-03-31"),
+        ('as_of = "2026-W13-2"', "as_of is '2026-W13-2': give a date such as 2026-03-31"),
         ("as_of = 2026-03-31T12:00:00", "as_of is .*: give text"),
         ('text_encoder = ""', "text_encoder must name an encoder"),
         ('text_encoder = "none"', "text_encoder must name an encoder"),

@@ -66,7 +66,7 @@ PHOTOGRAPHS = {"red.jpg": [9.0, 1.0, 1.0], "cut.jpg": Reason.TRUNCATED}
 class Folder:
     """Photographs by name: three numbers each, or a reason."""
 
-    def read(self, reference):
+    def read(self, reference, content=None):
         found = PHOTOGRAPHS.get(reference, Reason.MISSING)
         if isinstance(found, Reason):
             raise ImageRefused(found)

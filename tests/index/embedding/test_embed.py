@@ -17,12 +17,13 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from index.embedding.embed import embed_photographs, embed_texts
+from index.embedding.embed import embed_pairs, embed_photographs, embed_texts
 from index.embedding.vector_cache import VectorCache
 from index.encoders import open_encoder
 from index.encoders.device import torch_threads
-from index.errors import IndexUnusable, PriceError
+from index.errors import DataRefused, IndexUnusable, PriceError
 from index.photographs import fingerprints as fingerprinting
 from index.photographs.fingerprints import Fingerprints, read_fingerprints
 from index.photographs.formats import ImageRefused, Reason
@@ -91,7 +92,7 @@ class FakePhotographs:
         self.asked_log.append(reference)
         return hashlib.sha256(self.find(reference).tobytes()).hexdigest()
 
-    def read(self, reference: str) -> np.ndarray:
+    def read(self, reference: str, content: str | None = None) -> np.ndarray:
         self.read_log.append(reference)
         self.on_read(reference)
         if reference in self.truncated:
@@ -730,7 +731,7 @@ class Pairs:
 
 
 class Broken:
-    def read(self, reference):
+    def read(self, reference, content=None):
         from index.photographs.formats import ImageRefused, Reason
 
         raise ImageRefused(Reason.TRUNCATED)
@@ -768,3 +769,41 @@ def test_a_pair_takes_fingerprints_that_are_known_and_keeps_its_reasons():
     embedded = embed_pairs(Pairs(), *items, Unread(), fingerprints=fingerprints)
     assert embedded.absent == ["truncated", "missing", "no photograph given"]
     assert embedded.vectors.any(1).tolist() == [True, True, False]
+
+
+def save(path: Path, colour: str) -> None:
+    Image.new("RGB", (64, 64), colour).save(path)
+
+
+def test_a_photograph_that_is_replaced_during_a_build_leaves_no_wrong_vector(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", "red")
+    photographs, cache = Photographs(base_dir=tmp_path), tmp_path / "cache"
+    fingerprints = read_fingerprints(photographs, ["a.png"])
+    encoder = open_encoder("pixels")
+    save(tmp_path / "a.png", "blue")
+    with VectorCache(cache, encoder.identity, encoder.dim) as kept:
+        changed = embed_photographs(encoder, ["a.png"], photographs, kept, fingerprints=fingerprints)
+        assert changed.absent == ["changed while it was read"] and not changed.vectors.any()
+        save(tmp_path / "a.png", "red")
+        again = embed_photographs(encoder, ["a.png"], photographs, kept, fingerprints=fingerprints)
+    np.testing.assert_array_equal(again.vectors, embed_photographs(encoder, ["a.png"], photographs).vectors)
+
+
+def test_a_photograph_of_a_pair_that_goes_during_a_build_ends_it_in_one_sentence(tmp_path: Path) -> None:
+    pairs = Pairs()
+    names = [f"{place}.png" for place in range(pairs.batch_size + 1)]
+    for place, name in enumerate(names):
+        save(tmp_path / name, f"#{place:06x}")
+    photographs = Photographs(base_dir=tmp_path)
+    fingerprints = read_fingerprints(photographs, names)
+    read = photographs.read
+
+    def read_once(reference: str, content: str | None = None) -> np.ndarray:
+        pixels = read(reference, content)
+        if reference == names[-1]:
+            save(tmp_path / names[0], "red")
+        return pixels
+
+    photographs.read = read_once  # type: ignore[method-assign]
+    with pytest.raises(DataRefused, match=r"0\.png cannot be read any more .changed while it was read.: start again"):
+        embed_pairs(pairs, ["tea"] * len(names), names, photographs, fingerprints=fingerprints)

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from index.encoders import ENCODERS
+from index.encoders import hub as hub_module
 from index.encoders.hub import is_here
+from index.errors import DownloadNeeded
 
 ROOT = Path(__file__).parents[3]
 LOCATE = """
@@ -118,7 +120,36 @@ def test_a_hub_that_does_not_answer_is_given_up_after_one_try(tmp_path: Path) ->
     _, said, _ = locate("mobilenet-v2", tmp_path, "http://127.0.0.1:9")
     assert said.startswith("DownloadNeeded mobilenet-v2 needs model.safetensors of timm/mobilenetv2_100.ra_in1k")
     assert "does not answer" in said
-    assert "--image-encoder mobilenet-v2@FOLDER" in said
+    assert said.endswith("in one folder and say mobilenet-v2@FOLDER wherever mobilenet-v2 stands (--image-encoder).")
+
+
+def test_a_transfer_that_breaks_off_is_one_sentence_that_names_all_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Exception):
+        """As of a library that is not known here."""
+
+    def download(*_: object, **__: object) -> str:
+        raise Broken("connection reset\nin the middle")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda: False)
+    monkeypatch.setattr(hub_module, "_require_answer", lambda *_: None)
+    monkeypatch.setattr(hub_module, "_cached", lambda *_: None)
+    with pytest.raises(DownloadNeeded, match=r"cannot be fetched .connection reset.: bring open_clip_model\.safe"):
+        hub_module.locate(ENCODERS["clip-vit-b-32"], None)
+    with pytest.raises(DownloadNeeded, match=r"and the files that the first lists .*\(--text-encoder\)"):
+        hub_module.locate(ENCODERS["qwen3-4b"], None)
+
+
+def test_an_encoder_whose_shards_are_missing_is_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"x": "part-1.safetensors"}}')
+    for name in ("tokenizer.json", "config.json"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(hub_module, "_cached", lambda _, file: tmp_path / file if (tmp_path / file).exists() else None)
+    assert not hub_module.is_here("qwen3-4b")
+    (tmp_path / "part-1.safetensors").touch()
+    assert hub_module.is_here("qwen3-4b")
 
 
 @pytest.mark.parametrize("name", ["marqo-b", "mobilenet-v2"])

@@ -1,6 +1,7 @@
 """One fetch: hostile URLs that must reach nobody, servers that misbehave, and the limits that hold them."""
 
 import io
+import re
 import shutil
 import socket
 import ssl
@@ -362,8 +363,10 @@ def test_a_redirect_is_judged_like_the_first_url(
     location = url.replace("PORT", str(listener.port)).encode("utf-8", "replace").decode("latin-1")
     open_redirect.scripts["/"] = [redirect(location)]
     open_redirect.requests.clear()
-    with pytest.raises(ImageRefused):
+    with pytest.raises(ImageRefused) as refusal:
         fetch(f"http://{PUBLIC}/", network=Network(resolve, public_and_home(open_redirect)))
+    if re.match(r"[a-z]+://[^/\s]", url):  # any other is a path on the server that names it
+        assert refusal.value.reason is reason
     assert len(open_redirect.requests) >= 1  # the first hop was made, so the second was truly judged
     assert listener.requests == []
 
@@ -610,6 +613,13 @@ def test_three_redirects_are_followed_and_a_fourth_is_not(status: str) -> None:
         assert fetch(server.url("/1"), limits=OWN) == PHOTOGRAPH
         with pytest.raises(ImageRefused, match="too many redirects"):
             fetch(server.url("/0"), limits=OWN)
+
+
+@pytest.mark.parametrize("location", ["/caf\u00e9.jpg", "/caf%C3%A9.jpg"])
+def test_a_redirect_in_utf8_is_followed_as_it_is_meant(location: str) -> None:
+    on_the_wire = location.encode().decode("latin-1")
+    with Server({"/": [redirect(on_the_wire)], "/caf%C3%A9.jpg": [answer()]}) as server:
+        assert fetch(server.url("/"), limits=OWN) == PHOTOGRAPH
 
 
 BRIEF = Limits(seconds=0.25, allow_private_addresses=True)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -403,3 +404,48 @@ def test_a_cache_that_cannot_be_used_says_what_to_do(tmp_path: Path, obstacle: s
         (folder / "photographs.sqlite").write_bytes(b"not a database" * 1000)
     with pytest.raises(DataRefused, match="cannot be used"):
         fetch_all([], folder)
+
+
+def test_links_that_are_damaged_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    cache = PhotographCache(tmp_path)
+    with closing(cache.connect()) as links:
+        for shade in range(2_000):
+            cache.record(links, f"http://a.test/{shade}", "00" * 32)
+        links.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    file = tmp_path / "photographs.sqlite"
+    file.write_bytes(file.read_bytes()[:4096] + b"\xff" * (file.stat().st_size - 4096))
+    for read in (cache.find_all, lambda: cache.find("http://a.test/7")):
+        with pytest.raises(DataRefused, match=r"cannot be used \(.*\): mend that, or remove the folder"):
+            read()
+
+
+READ_AS_ANOTHER = """
+import os, sys
+from pathlib import Path
+from index.photographs.cache import PhotographCache
+if os.getuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+cache = PhotographCache(Path(sys.argv[1]))
+link = cache.find("http://a.test/1")
+print(link is not None and cache.read(link.digest) is not None, len(cache.find_all()), cache.find("http://a.test/2"))
+"""
+
+
+def test_photographs_can_be_read_where_nothing_can_be_written(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as given:  # pytest's own folder is closed to other users
+        folder = Path(given) / "cache"
+        Path(given).chmod(0o755)
+        cache = PhotographCache(folder)
+        with closing(cache.connect()) as links:
+            cache.record(links, "http://a.test/1", cache.write(photograph(3)))
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(path.stat().st_mode & ~0o222)
+        try:
+            answer = subprocess.run(
+                [sys.executable, "-c", READ_AS_ANOTHER, str(folder)], capture_output=True, text=True, check=False
+            )
+        finally:
+            for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+                path.chmod(0o755)
+    assert (answer.returncode, answer.stdout) == (0, "True 1 None\n"), answer.stderr

@@ -88,7 +88,7 @@ def test_a_name_that_is_taken_is_refused_and_given_again_to_the_same_is_fine(ind
 
 
 @pytest.mark.parametrize(
-    "name", ["", "2", "current", "gen-000001", "a b", "../x", "a/b", "a" * 65, "\x1b[2J", "-x", "é"]
+    "name", ["", "2", "current", "gen-000001", "gen-5", "a b", "../x", "a/b", "a" * 65, "\x1b[2J", "-x", "é"]
 )
 def test_what_cannot_name_a_generation_is_refused(index: Path, name: str) -> None:
     with pytest.raises(UsageError, match="cannot name a generation: take a letter"):
