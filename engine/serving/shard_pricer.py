@@ -142,7 +142,7 @@ class ShardPricer:
         return pa.table({**part, LINE: rows[LINE], COLUMN: columns, REASON: reasons})
 
     def _whys(self, result: PricedItems) -> list[tuple[str, ...]]:
-        """Why each priced row is no surer, where that is asked for; else nothing."""
+        """Reasons why each priced row is no surer, where they are asked for; else nothing."""
         needed = WHY in self._settings.output or self._settings.min_confidence is not None
         return self._pricer.model.reasons(result.estimate) if result.estimate and needed else []
 

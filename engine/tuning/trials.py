@@ -51,10 +51,10 @@ def require_optuna() -> None:
 def remove_stale(folder: Path) -> None:
     """Remove searches beside one, of other generations, which cannot go on: but for those that are at work."""
     generation, _, _ = folder.name.partition("-")
-    for other in folder.parent.iterdir() if folder.parent.is_dir() else ():
-        if other.is_dir() and not other.name.startswith(f"{generation}-"):
-            with contextlib.suppress(IndexLocked, OSError), exclusive_lock(other / LOCK, lambda _: ""):
-                shutil.rmtree(other, ignore_errors=True)
+    for stale in folder.parent.iterdir() if folder.parent.is_dir() else ():
+        if stale.is_dir() and not stale.name.startswith(f"{generation}-"):
+            with contextlib.suppress(IndexLocked, OSError), exclusive_lock(stale / LOCK, lambda _: ""):
+                shutil.rmtree(stale, ignore_errors=True)
 
 
 class Journal:

@@ -69,7 +69,7 @@ def _plain_parts(text: str) -> list[str]:
 
 
 def _between(tag: str, before: list[str], *, opens: bool) -> list[str]:
-    """What a tag leaves between words: the end of a line, or a blank, as 1<sup>1</sup>/<sub>2</sub> needs."""
+    """Blank or end of a line that a tag leaves between words, as 1<sup>1</sup>/<sub>2</sub> needs."""
     if tag in _LINES:
         return ["\n"]
     raised = tag in _RAISED and opens and before and before[-1][-1:].isdigit()

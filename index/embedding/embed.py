@@ -145,15 +145,7 @@ def embed_pairs(
         if reference is None:
             return text, None
         pixels = decoded[reference]
-        if isinstance(pixels, np.ndarray):
-            return text, pixels
-        try:
-            return text, read_photograph(contents[reference], reference)
-        except ImageRefused as error:  # it could be read a moment ago
-            raise DataRefused(
-                f"The photograph {excerpt(reference)} cannot be read any more ({error.reason}): start again when the "
-                "photographs are complete."
-            ) from error
+        return text, pixels if isinstance(pixels, np.ndarray) else _again(read_photograph, contents, reference)
 
     def batches(missing: list[bytes]) -> Batches:
         with ThreadPoolExecutor(READERS) as pool:
@@ -286,11 +278,22 @@ def _contents(
 
 
 def _reader(photographs: Photographs, *, known: bool) -> Callable[[bytes, str], np.ndarray]:
-    """What reads the photograph of a key and a reference: where keys are the `known` contents' hashes, that very one.
+    """Reader of the photograph of a key and a reference: where keys are the `known` contents' hashes, that very one.
 
     Else a photograph that is replaced during a build would leave its vector in the cache under another's key.
     """
     return lambda key, reference: photographs.read(reference, key.hex() if known else None)
+
+
+def _again(read: Callable[[bytes, str], np.ndarray], contents: dict[str, bytes], reference: str) -> np.ndarray:
+    """A photograph that could be read a moment ago. DataRefused where it cannot any more."""
+    try:
+        return read(contents[reference], reference)
+    except ImageRefused as error:
+        raise DataRefused(
+            f"The photograph {excerpt(reference)} cannot be read any more ({error.reason}): start again when the "
+            "photographs are complete."
+        ) from error
 
 
 def _decoded(
