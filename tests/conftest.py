@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +16,16 @@ from types import ModuleType
 from typing import Any
 
 # Before any library reads them. Threads that spin while they wait, for products of twenty rows, make these tests crawl.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.update(OMP_WAIT_POLICY="PASSIVE", OPENBLAS_NUM_THREADS="1")
+# A hub without a network and without what the developer has fetched; who tests another sets it for its own process.
+os.environ.update(HF_HOME=tempfile.mkdtemp(prefix="no-hub-"), HF_HUB_OFFLINE="1")
+os.environ.pop("HF_HUB_CACHE", None)
+os.environ.pop("HUGGINGFACE_HUB_CACHE", None)
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+NO_HUB = os.environ["HF_HOME"]
 QUICK = """
 folds = 3
 [mlp]
@@ -37,6 +42,11 @@ epochs = 1
 rounds = 5
 leaves = 4
 """  # settings of a model that is built in a second, and is not good for anything else
+
+
+def pytest_unconfigure() -> None:
+    """Leave no folder behind that was made here."""
+    shutil.rmtree(NO_HUB, ignore_errors=True)
 
 
 @dataclass(frozen=True)

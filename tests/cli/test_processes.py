@@ -233,8 +233,18 @@ MOMENTS = {
     "in a library that swallows it": "try: interrupt()\n    except BaseException: print('an answer')",
     "in a library that swallows it and works on": """
     while True:
-        try: interrupt(); time.sleep(60)
+        try: interrupt(); time.sleep(HANGS)
         except KeyboardInterrupt: pass
+""",
+    "in a library that swallows it and sleeps": """
+    try: interrupt()
+    except KeyboardInterrupt: time.sleep(HANGS)
+""",
+    "in a library that swallows it and waits for a thread": """
+    thread = threading.Thread(target=time.sleep, args=(HANGS,))
+    thread.start()
+    try: interrupt()
+    except KeyboardInterrupt: thread.join()
 """,
     "in an import": "sys.path.insert(0, {folder!r}); import swallowing",
     "in an import that makes another error of it": """
@@ -244,14 +254,14 @@ MOMENTS = {
     "in a destructor": """
     class Closed:
         def __del__(self): interrupt()
-    Closed(); time.sleep(60)
+    Closed(); time.sleep(HANGS)
 """,
     "while other threads work that nobody can stop": """
-    threading.Thread(target=time.sleep, args=(60,)).start(); interrupt()
+    threading.Thread(target=time.sleep, args=(HANGS,)).start(); interrupt()
 """,
     "twice": """
     try: interrupt()
-    except KeyboardInterrupt: interrupt(); time.sleep(60)
+    except KeyboardInterrupt: interrupt(); time.sleep(HANGS)
 """,
 }
 
@@ -261,7 +271,8 @@ def test_an_interrupt_ends_a_command_with_one_line(moment: str, start: Start, tm
     (tmp_path / "swallowing.py").write_text(
         "import os, signal\ntry: os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException: pass\nprint('an answer')\n"
     )
-    script = INTERRUPTED.replace("{}", MOMENTS[moment].replace("{folder!r}", repr(str(tmp_path))))
+    work = MOMENTS[moment].replace("{folder!r}", repr(str(tmp_path))).replace("HANGS", str(2 * HANGS))
+    script = INTERRUPTED.replace("{}", work)
     process = start("work", script=script)
     err = process.communicate()[1]
     assert (process.returncode, err) == (130, "price: Interrupted; what was finished is kept.\n")

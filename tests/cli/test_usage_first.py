@@ -41,14 +41,16 @@ IMAGES = {"--image-dir": ("no-such-folder",)}
 ANSWER = {"--answer": ("mode", "")}
 RULES = {"--rule": ("", "floor", "floor=", "price=1", "margin=100"), "--config": ("no-such.toml", ".")}
 HUGE = f"1{'0' * 30}"
+DEEP = '{"brand": ' + "[" * 100_000
+BROKEN = "1234\n1235"
 WRONG: dict[str, dict[str, tuple[str, ...]]] = {
     "query": {
         **RUNTIME,
         **CORRECTION,
         **ANSWER,
-        "--set": ("brand", "=Acme", "{", '{"brand": ["Acme"]}', '{"brand": true}'),
+        "--set": ("brand", "=Acme", "{", '{"brand": ["Acme"]}', '{"brand": true}', DEEP),
         "--without": ("", " "),
-        "--only": ("", ",", "1234,,1235"),
+        "--only": ("", ",", "1234,,1235", BROKEN),
         "--exclude-group": ("", " "),
         "--current-price": ("", "free"),
         **RULES,
@@ -157,6 +159,13 @@ def test_every_wrong_value_of_an_option_goes_before_data(name: str, price: Price
 def test_options_that_contradict_each_other_go_before_data(name: str, options: list[str], price: Price) -> None:
     answer = price(name, *COMMANDS[name][0], *options)
     assert (answer.code, answer.err.count("\n")) == (USAGE, 1), answer
+
+
+def test_columns_of_texts_with_a_line_break_are_no_list_and_go_before_data(price: Price) -> None:
+    for name in ("build-index", "fetch", "predict"):
+        answer = price(name, *COMMANDS[name][0], "--text-column", BROKEN)
+        assert (answer.code, answer.out, answer.err.count("\n")) == (USAGE, "", 1), answer
+        assert answer.err.startswith("price: --text-column") and "put commas between them" in answer.err
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -92,10 +92,11 @@ def test_a_shortage_is_found_behind_the_errors_that_it_led_to() -> None:
 
 @pytest.fixture
 def limited(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """A machine of one core, with so much address space and free memory in GiB."""
+    """A machine of one core, with so much address space and free memory in GiB; None for no limit, or not told."""
 
-    def limit(addresses: float = 1000, free: float | None = 1000) -> None:
-        monkeypatch.setattr(resource, "getrlimit", lambda which: (int(addresses * GIB), -1))
+    def limit(addresses: float | None = 1000, free: float | None = 1000) -> None:
+        most = resource.RLIM_INFINITY if addresses is None else int(addresses * GIB)
+        monkeypatch.setattr(resource, "getrlimit", lambda which: (most, resource.RLIM_INFINITY))
         monkeypatch.setattr(room, "_free_memory", lambda: None if free is None else int(free * GIB))
         monkeypatch.setattr(room.os, "sched_getaffinity", lambda process: {0}, raising=False)
 
@@ -118,6 +119,6 @@ def test_memory_that_libraries_and_index_take_is_looked_for_beforehand(limited: 
         require_memory(loaded=2 * GIB)
 
 
-def test_no_limit_is_no_reason_to_refuse() -> None:
-    assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
-    require_memory()
+def test_no_limit_is_no_reason_to_refuse(limited: Any) -> None:
+    limited(addresses=None)
+    require_memory(300 * GIB, 300 * GIB, training=True)

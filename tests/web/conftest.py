@@ -4,7 +4,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 import pytest
@@ -16,6 +16,16 @@ from web.serve import listen
 from web.settings import Limits, ServeSettings
 
 Serve = Callable[..., contextlib.AbstractContextManager[httpx2.Client]]
+Told = TypeVar("Told")
+PATIENCE = 600.0  # seconds after which what has not come is taken to be never coming, however busy the machine
+
+
+def until(tell: Callable[[], Told]) -> Told:
+    """Ask until the answer is true, or for so long that it will not be; the last answer."""
+    ends = time.monotonic() + PATIENCE
+    while not (told := tell()) and time.monotonic() < ends:
+        time.sleep(0.02)
+    return told
 
 
 @pytest.fixture(scope="session")
@@ -26,12 +36,15 @@ def opened(shop: Any) -> ServedIndex:
 
 @pytest.fixture(scope="session")
 def serve(shop: Any, opened: ServedIndex) -> Serve:
-    """`serve(limits, **settings)`: a client of a server of the shop's index."""
+    """`serve(limits, **settings)`: a client of a server of the shop's index, which has time unless `limits` say so."""
 
     @contextlib.contextmanager
     def start(limits: Limits | None = None, *, index: ServedIndex = opened, **given: Any) -> Iterator[httpx2.Client]:
         settings = ServeSettings(
-            indexes=(("shop", str(index.folder)),), image_dir=str(shop.images), limits=limits or Limits(), **given
+            indexes=(("shop", str(index.folder)),),
+            image_dir=str(shop.images),
+            limits=limits or Limits(seconds=PATIENCE),
+            **given,
         )
         listener = listen("127.0.0.1", 0)
         config = uvicorn.Config(create_app(settings, {"shop": index}), log_config=None, access_log=False, ws="none")
@@ -43,7 +56,7 @@ def serve(shop: Any, opened: ServedIndex) -> Serve:
                 assert thread.is_alive()
                 time.sleep(0.01)
             address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            with httpx2.Client(base_url=address, timeout=60, trust_env=False) as client:
+            with httpx2.Client(base_url=address, timeout=PATIENCE, trust_env=False) as client:
                 yield client
         finally:
             server.should_exit = True

@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from engine.serving.pricer import Item
 from engine.settings.schema import CorrectionParameters
 from index.errors import DataRefused
+from tests.web.conftest import PATIENCE
 from web.metrics import Metrics
 from web.pricing.batches import Answer, Batcher, Manner
 from web.pricing.indexes import ServedIndex
@@ -21,6 +23,7 @@ from web.settings import Limits
 
 MANNER = Manner("shop", "median", ())
 WIDE = Manner("shop", "median", (("band", 2.0),))
+PATIENT = Limits(seconds=PATIENCE)
 
 
 @dataclass
@@ -39,7 +42,7 @@ class FakePricer:
     def price(self, items: Sequence[Item], *, correction: CorrectionParameters, **_: Any) -> list[Any]:
         self.batches.append([item.text for item in items])
         self.began.set()
-        assert self.free.wait(20)
+        assert self.free.wait(PATIENCE)
         if any(item.text == "refused" for item in items):
             raise DataRefused("Item 1 has no text.")
         if any(item.text == "fault" for item in items):
@@ -55,7 +58,7 @@ def batcher_of(pricer: FakePricer, limits: Limits) -> tuple[Batcher, ServedIndex
 async def first_at_work(batcher: Batcher, pricer: FakePricer) -> "asyncio.Task[Answer]":
     """A request that is being priced while others come."""
     task = asyncio.create_task(batcher.price(MANNER, [Item("first")], {}))
-    await asyncio.to_thread(pricer.began.wait, 20)
+    assert await asyncio.to_thread(pricer.began.wait, PATIENCE)
     return task
 
 
@@ -63,7 +66,7 @@ def run(coroutine: Any, pricer: FakePricer, limits: Limits | None = None) -> Any
     """Run `coroutine(batcher, index)` with a batcher that is started and stopped."""
 
     async def whole() -> Any:
-        batcher, index = batcher_of(pricer, limits or Limits())
+        batcher, index = batcher_of(pricer, limits or PATIENT)
         batcher.start()
         try:
             return await coroutine(batcher, index)
@@ -100,7 +103,7 @@ def test_a_batch_has_an_end_and_one_manner() -> None:
         pricer.free.set()
         return [(await task).quotes[0].band for task in tasks]  # type: ignore[attr-defined]
 
-    assert run(ask, pricer, Limits(batch_items=4)) == [1.0, 2.0, 1.0, 2.0, 1.0]
+    assert run(ask, pricer, replace(PATIENT, batch_items=4)) == [1.0, 2.0, 1.0, 2.0, 1.0]
     assert pricer.batches == [["first"], ["0", "2"], ["1", "3"], ["4"]]
 
 
@@ -119,7 +122,7 @@ def test_a_full_queue_turns_away_with_a_time_to_wait_and_takes_again_when_it_is_
         await asyncio.gather(first, second)
         await batcher.price(MANNER, [Item("c")], {})
 
-    run(ask, pricer, Limits(waiting_items=3))
+    run(ask, pricer, replace(PATIENT, waiting_items=3))
 
 
 def test_an_answer_that_comes_too_late_is_not_waited_for_and_never_begun() -> None:
@@ -127,13 +130,16 @@ def test_an_answer_that_comes_too_late_is_not_waited_for_and_never_begun() -> No
 
     async def ask(batcher: Batcher, _: ServedIndex) -> None:
         tasks = [await first_at_work(batcher, pricer), asyncio.create_task(batcher.price(MANNER, [Item("late")], {}))]
+        await asyncio.sleep(0)
+        later = time.monotonic() + PATIENT.seconds
+        asyncio.get_running_loop().time = lambda: later  # type: ignore[method-assign]
         for task in tasks:
             with pytest.raises(Problem, match="took too long"):
                 await task
         pricer.free.set()
         await batcher.price(MANNER, [Item("again")], {})
 
-    run(ask, pricer, Limits(seconds=0.3))
+    run(ask, pricer)
     assert pricer.batches == [["first"], ["again"]]
 
 

@@ -1,7 +1,6 @@
 """Claims about generations: a new one answers within seconds and drops no request; a bad one leaves the old one."""
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from engine.lifecycle.update import remove_items
 from engine.serving.pricer import Pricer
 from index.encoders.device import Runtime
 from index.storage.generations import current_generation
+from tests.web.conftest import until
 from web.pricing.indexes import ServedIndex
 
 BODY = {"items": [{"text": "Olive oil, 16.9 fl oz"}, {"text": "Utility rope, 100 feet"}]}
@@ -33,9 +33,8 @@ def test_a_new_generation_is_followed_without_a_failed_request(serve: Any, own_i
         for reader in readers:
             reader.start()
         remove_items(gone, own_index)
-        newest, ends = current_generation(own_index).name, time.monotonic() + 60
-        while (not seen or seen[-1][1] != newest) and time.monotonic() < ends:
-            time.sleep(0.05)
+        newest = current_generation(own_index).name
+        until(lambda: seen and seen[-1][1] == newest)
         done.set()
         for reader in readers:
             reader.join()
@@ -67,9 +66,7 @@ def test_an_error_of_a_library_at_a_new_generation_does_not_end_the_following(
     monkeypatch.setattr("web.app.LOOKED_EVERY", 0.01)
     monkeypatch.setattr(ServedIndex, "newer", newer)
     with serve(index=index) as client:
-        ends = time.monotonic() + 20
-        while len(tries) < 3 and time.monotonic() < ends:
-            time.sleep(0.01)
+        until(lambda: len(tries) >= 3)
         assert client.get("/v1/index").json()["newer"] == "ZeroDivisionError"
     assert len(tries) >= 3
 

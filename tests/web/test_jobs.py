@@ -1,5 +1,6 @@
 """Claims about files: they are read and priced outside the server, under names of ours, and told without our paths."""
 
+import asyncio
 import csv
 import io
 import json
@@ -7,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -14,6 +16,7 @@ import pytest
 
 from engine.serving.price_file_job import PriceFileSettings
 from index.encoders.device import Runtime
+from tests.web.conftest import until
 from web.jobs import runner, work
 from web.jobs.folder import AT_WORK, DONE, READ, JobFolder, JobFolders, JobState
 
@@ -23,7 +26,6 @@ ITEMS = b'sku,title\n1,Olive oil 16.9 fl oz\n2,"Utility rope, 100 feet"\n3,\n'
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs worked on in this process, which spares the imports of another."""
-    import asyncio
 
     async def run(self: Any, job: JobFolder) -> None:
         await asyncio.to_thread(work.work, job)
@@ -38,9 +40,14 @@ def files(serve: Callable[..., Any], here: None, tmp_path: Path) -> Iterator[htt
 
 
 def waited(tell: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    ends = time.monotonic() + 60
-    while (told := tell())["state"] in AT_WORK and time.monotonic() < ends:
-        time.sleep(0.02)
+    """What is told of a job once it is not at work."""
+    told: dict[str, Any] = {}
+
+    def ended() -> bool:
+        told.update(tell())
+        return told["state"] not in AT_WORK
+
+    until(ended)
     return told
 
 
@@ -103,10 +110,101 @@ def test_a_job_that_is_ended_is_gone_with_its_process_and_its_files(serve: Any, 
         address = client.post("/v1/files", files={"file": ("a.csv", ITEMS)}).headers["location"]
         assert client.delete(address).status_code == 204
         assert client.get(address).status_code == 404
-        ends = time.monotonic() + 60
-        while any(tmp_path.iterdir()) and time.monotonic() < ends:
-            time.sleep(0.02)
-        assert list(tmp_path.iterdir()) == []
+        assert until(lambda: not any(tmp_path.iterdir()))
+
+
+STAYS = 'while [ -e "$0.number" ]; do sleep 0.1; done'
+
+
+@pytest.fixture
+def worker(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """`worker(SCRIPT)`: what works on jobs from here on; its number will stand in the file that is returned."""
+    program = tmp_path_factory.mktemp("worker") / "worker"
+    number = program.with_name("worker.number")
+
+    def put(script: str) -> Path:
+        program.write_text(f'#!/bin/sh\necho $$ > "$0.new"\nmv "$0.new" "$0.number"\n{script}\n')
+        program.chmod(0o700)
+        monkeypatch.setattr(runner, "sys", SimpleNamespace(executable=str(program)))
+        return number
+
+    yield put
+    number.unlink(missing_ok=True)  # which ends one that stays
+
+
+def begun(client: httpx2.Client, number: Path) -> tuple[str, int]:
+    """The address of a job, and the process that works on it."""
+    address = client.post("/v1/files", files={"file": ("a.csv", ITEMS)}).headers["location"]
+    assert until(number.exists)
+    return address, int(number.read_text())
+
+
+def lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("how", ["the job is ended", "the server ends"])
+def test_no_process_outlives_its_job_or_the_server(
+    how: str, serve: Any, worker: Callable[..., Path], tmp_path: Path
+) -> None:
+    number = worker(STAYS)
+    with serve(jobs_dir=str(tmp_path)) as client:
+        address, process = begun(client, number)
+        assert lives(process) and client.get(address).json()["state"] == "reading"
+        if how == "the job is ended":
+            assert client.delete(address).status_code == 204
+            assert until(lambda: not any(tmp_path.iterdir()))
+            assert not lives(process)
+    assert not lives(process)
+
+
+def test_a_process_that_falls_is_a_job_that_is_refused(serve: Any, worker: Callable[..., Path], tmp_path: Path) -> None:
+    worker("exit 1")
+    with serve(jobs_dir=str(tmp_path)) as client:
+        told = upload(client, ITEMS)
+    assert (told["state"], told["detail"]) == ("refused", runner.FELL)
+
+
+def test_a_process_that_takes_too_long_is_ended_and_its_job_refused(
+    serve: Any, worker: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, clock = worker(STAYS), SimpleNamespace(monotonic=time.monotonic)
+    monkeypatch.setattr(runner, "time", clock)
+    with serve(jobs_dir=str(tmp_path)) as client:
+        address, process = begun(client, number)
+        ends = time.monotonic() + runner.MOST_SECONDS
+        clock.monotonic = lambda: ends
+        told = waited(lambda: client.get(address).json())
+        assert (told["state"], told["detail"]) == ("refused", runner.FELL)
+        assert not lives(process)
+
+
+def test_jobs_are_worked_on_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_work: list[str] = []
+    seen: list[list[str]] = []
+
+    async def work_on(self: Any, job: JobFolder) -> None:
+        at_work.append(job.id)
+        seen.append(at_work.copy())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        at_work.remove(job.id)
+
+    async def whole() -> None:
+        jobs = runner.JobRunner(JobFolders(tmp_path))
+        for job in made:
+            job.write(JobState("a", "shop", "x", state=DONE))
+            jobs.begin(job)
+        await asyncio.gather(*jobs._tasks)
+
+    monkeypatch.setattr(runner.JobRunner, "_work", work_on)
+    made = [JobFolders(tmp_path).make() for _ in range(3)]
+    asyncio.run(whole())
+    assert seen == [[job.id] for job in made]
 
 
 def test_a_result_is_not_there_before_the_job_is_done_and_gone_when_it_is_ended(files: httpx2.Client) -> None:

@@ -211,7 +211,7 @@ def test_a_report_that_cannot_be_finished_leaves_the_old_one(
 
     monkeypatch.setattr(report_folder.shutil, "copyfile", full)
     answer = report()
-    assert (answer.code, "cannot be written (No space left on device)" in answer.err) != (0, True)
+    assert (answer.code, "cannot be written (No space left on device)" in answer.err) == (1, True)
     assert {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 

@@ -6,10 +6,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+from index.embedding import embed as embedding
 from index.embedding.embed import embed_pairs, embed_photographs, embed_texts
 from index.embedding.vector_cache import VectorCache
 from index.encoders import open_encoder
@@ -668,20 +668,36 @@ def test_decoding_runs_ahead_of_the_forward_pass() -> None:
     assert waited[0], "no photograph was decoded while the first batch was in the forward pass"
 
 
-def test_no_more_photographs_are_in_memory_than_three_batches_hold_whatever_their_number() -> None:
+class AtOnce(ThreadPoolExecutor):
+    """Does everything where it is submitted, but for forward passes: each of these begins when it is waited for."""
+
+    def submit(self, task: Any, /, *given: Any, **_: Any) -> Future[Any]:
+        if task is not embedding._forward:
+            done: Future[Any] = Future()
+            done.set_result(task(*given))
+            return done
+        waited_for = threading.Event()
+        future = super().submit(lambda: waited_for.wait(600) and task(*given))
+        result = future.result
+
+        def wait_for(timeout: float | None = None) -> Any:
+            waited_for.set()
+            return result(timeout)
+
+        future.result = wait_for  # type: ignore[method-assign]
+        return future
+
+
+def test_no_more_photographs_are_in_memory_than_three_batches_hold_whatever_their_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A forward pass begins when nobody reads, prepares or hands over any more until it has ended."""
+    monkeypatch.setattr(embedding, "ThreadPoolExecutor", AtOnce)
     shelf = shelf_of(80)
     photographs = FakePhotographs(shelf)
     encoder = FakeEncoder(batch_size=5)
     in_memory: list[int] = []
-    fifteen_are_read = threading.Event()
-    photographs.on_read = lambda reference: fifteen_are_read.set() if len(photographs.read_log) >= 15 else None
-
-    def count(batch: list[np.ndarray]) -> None:
-        fifteen_are_read.wait(60)
-        time.sleep(0.01)  # time in which a sixteenth would be read
-        in_memory.append(len(photographs.read_log) - len(encoder.seen))
-
-    encoder.on_forward = count
+    encoder.on_forward = lambda batch: in_memory.append(len(photographs.read_log) - len(encoder.seen))
     embed_all(encoder, list(shelf), photographs)
     # With the encoder: one in the forward pass, one prepared. Waiting: one. The rest are not yet read.
     assert max(in_memory) == 15

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from index.encoders import ENCODERS, find_spec, open_encoder
+from index.encoders import ENCODERS, find_spec, open_encoder, weights_path
 from index.encoders.device import Runtime
 from index.errors import DataRefused, DownloadNeeded, UsageError
 
@@ -44,6 +44,11 @@ def test_an_empty_name_is_refused(name: str) -> None:
 def test_a_path_that_is_not_there_is_refused_without_a_download(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no file or folder"):
         open_encoder(f"{name}@{tmp_path / 'nowhere'}")
+
+
+def test_a_path_in_the_home_of_nobody_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"minilm@~nosuchuser/w: there is no home folder"):
+        weights_path("minilm@~nosuchuser/w")
 
 
 @pytest.mark.parametrize("name", [name for name, spec in ENCODERS.items() if spec.source])

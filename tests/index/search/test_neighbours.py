@@ -7,6 +7,7 @@ import pytest
 
 from index.errors import DataRefused, UsageError
 from index.search import dense as slice_search
+from index.search import neighbours
 from index.search import similarity as ranking
 from index.search.neighbours import BandIndex, Neighbours
 from index.search.price_order import tiles
@@ -60,6 +61,7 @@ def test_search_agrees_with_brute_force_to_the_last_neighbour(seed, made, monkey
     monkeypatch.setattr(slice_search, "TILE_QUERIES", int(random.integers(1, 9)))
     monkeypatch.setattr(slice_search, "TILE_BYTES", int(random.choice([4, 400, 4000])))
     monkeypatch.setattr(ranking, "AT_ONCE", int(random.choice([1, 3, 4096])))
+    monkeypatch.setattr(neighbours, "BLOCK_QUERIES", int(random.integers(1, 9)))
     dim, rows, asked = int(random.integers(1, 24)), int(random.integers(1, 70)), int(random.integers(1, 20))
     vectors, queries = made(random, rows, dim), made(random, asked, dim)
     vectors[random.random(rows) < 0.15] = 0

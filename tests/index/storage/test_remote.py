@@ -49,6 +49,22 @@ def test_a_path_is_taken_as_it_is(there: Path, cache: Path) -> None:
     assert not cache.exists()
 
 
+def test_without_a_home_folder_the_variable_says_where_an_index_is_kept(
+    there: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", home)
+    assert local_index(there.as_uri()).is_relative_to(cache)
+    monkeypatch.delenv("PRICE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    assert local_index(there.as_uri()).is_relative_to(tmp_path / "own" / "price-engine")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    with pytest.raises(UsageError, match="no home folder to keep an index in: set PRICE_CACHE"):
+        local_index(there.as_uri())
+
+
 def test_an_index_is_brought_whole_and_once(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     brought: list[str] = []
     bring = remote._bring
