@@ -10,14 +10,18 @@ from scipy.sparse import csr_matrix
 
 from engine.ensemble import cross_fit as room
 from engine.ensemble.blend import fit_weights
-from engine.ensemble.cross_fit import cross_fit
-from engine.ensemble.out_of_fold import OutOfFold, predict_out_of_fold
-from engine.ensemble.uncertainty import error_model
+from engine.ensemble.cross_fit import answer_out_of_fold, cross_fit, fit_spread
+from engine.ensemble.out_of_fold import STACKER, OutOfFold, predict_out_of_fold
+from engine.ensemble.uncertainty import error_model, expected_price
+from engine.ensemble.uncertainty.error_model import TEXT_LENGTH, Novelty
+from engine.ensemble.uncertainty.evidence import NEAREST, ComparedRows, Evidence
+from engine.ensemble.uncertainty.expected_price import MEAN, ExpectedPrice
 from engine.ensemble.uncertainty.interval import fit_interval
 from engine.features.inputs import NUMBERS, Fields, Inputs
 from engine.features.training_set import TrainingSet
 from engine.metrics import row_smape, smape
 from engine.settings.schema import Blend, Correction, CorrectionParameters, Settings
+from index.search.neighbours import Neighbours
 
 MEMBERS = ("mlp", "gbdt", "lexical")
 ANSWER = "blend + correction"
@@ -28,8 +32,9 @@ PARAMETERS = CorrectionParameters(5, 0.6, 3.0, 0.8)
 
 @pytest.fixture(autouse=True)
 def few_trees(monkeypatch):
-    """Of the error: none of these claims is about how well they fit."""
+    """Of the error and of expected prices: none of these claims is about how well they fit."""
     monkeypatch.setattr(error_model, "ROUNDS", 10)
+    monkeypatch.setattr(expected_price, "ROUNDS", 10)
 
 
 @dataclass
@@ -88,6 +93,42 @@ def priced(world, row, weights, parameters) -> float:
     if not near:
         return base
     return base + parameters.alpha * sum(w * r for w, r in zip(weight, residual, strict=True)) / sum(weight)
+
+
+def stacked(world) -> World:
+    """The same rows, with a stacker on top that is a little nearer to the price than any member."""
+    random, folds = np.random.default_rng(4), world.oof.folds
+    top = world.log_price + random.normal(0, 0.2, (folds, len(world.log_price)))
+    oof, nested = world.oof.oof | {STACKER: top[0] + 0.1}, world.oof.nested_oof | {STACKER: top}
+    return replace(world, oof=OutOfFold(world.fold, oof, nested))
+
+
+def known_of(world, settings=FIXED, **options):
+    """What the models of the error and of the expected price are fitted on."""
+    best = answer_out_of_fold(world.oof, world.log_price, world.vectors, settings, **options)
+    return fit_spread(best, world.oof, world.fields, settings)[0]
+
+
+def slow_evidence(world, row, answer) -> Evidence:
+    """Of one row, by models and residuals that did not see its fold, and rows of other folds."""
+    fold, rows = world.fold[row], range(len(world.log_price))
+    last = [blended(world, fold, j, WEIGHTS) for j in rows]
+    residual = world.log_price - (world.oof.nested_oof[STACKER][fold] if world.oof.stacked else last)
+    residual[world.fold == fold] = np.nan
+    near, found = neighbours(world, row, 0.0, NEAREST, math.inf), (np.full((1, NEAREST), -1), np.zeros((1, NEAREST)))
+    for place, (cosine, j) in enumerate(near):
+        found[0][0, place], found[1][0, place] = j, cosine
+    fields, own = world.fields, np.array([row])
+    return Evidence(
+        {m: world.oof.nested_oof[m][fold, own] for m in MEMBERS},
+        np.array([last[row]]),
+        world.oof.nested_oof[STACKER][fold, own] if world.oof.stacked else np.array([last[row]]),
+        np.array([answer]),
+        fields.take(own),
+        Neighbours(found[0], found[1].astype(np.float32)),
+        ComparedRows(np.where(world.fold == fold, np.nan, world.log_price), fields.unit, fields.log_amount),
+        residual,
+    )
 
 
 def test_the_answer_is_the_blend_and_the_formula_row_by_row():
@@ -234,6 +275,44 @@ def test_the_likeness_is_that_of_the_nearest_row_of_another_fold_without_a_band(
         assert held.likeness[row] == pytest.approx(cosine, abs=1e-6)
 
 
+@pytest.mark.parametrize(("change", "rows"), [(lambda world: world, 90), (stacked, 120)], ids=["blend", "stacker"])
+def test_the_evidence_of_a_row_is_that_of_models_residuals_and_neighbours_without_its_fold_row_by_row(change, rows):
+    world = change(world_of(rows))
+    _, held = world.fit()
+    known = known_of(world)
+    np.testing.assert_array_equal(known.answer, held.answer)
+    for row in range(rows):
+        slow = slow_evidence(world, row, held.answer[row])
+        np.testing.assert_allclose(known.table[row], slow.table()[0], atol=1e-5, err_msg=str(row))
+        novelty = Novelty.of(slow)
+        assert known.novelty.likeness[row] == pytest.approx(novelty.likeness[0], abs=1e-6)
+        assert known.novelty.length[row] == novelty.length[0] == world.fields.numbers[row, TEXT_LENGTH]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_expected_prices_of_a_fold_are_by_what_the_other_folds_taught(weighted):
+    world = world_of(rows=300)
+    age_weight = np.random.default_rng(6).uniform(0.2, 3, 300) if weighted else None
+    given = world.oof, world.log_price, world.vectors, world.fields, replace(FIXED, seed=5)
+    (_, median), (fitted, mean) = (cross_fit(*given, answer=a, age_weight=age_weight) for a in ("median", MEAN))
+    table = known_of(world, age_weight=age_weight).table
+    answer = median.answer
+
+    def taught(rows) -> ExpectedPrice:
+        weight = None if age_weight is None else age_weight[rows]
+        return ExpectedPrice.fit(table[rows], answer[rows], world.log_price[rows], seed=5, age_weight=weight)
+
+    for fold in range(3):
+        here = world.fold == fold
+        np.testing.assert_array_equal(mean.answer[here], taught(~here).log_mean(table[here], answer[here]))
+    every = taught(np.ones(300, bool)).log_mean(table, answer)
+    np.testing.assert_array_equal(fitted.expected.log_mean(table, answer), every)
+    assert (np.abs(mean.answer - every) > 1e-4).mean() > 0.9 and np.ptp(mean.answer - answer) > 0.05
+    for stage in list(median.stages)[:-1]:
+        np.testing.assert_array_equal(mean.stages[stage], median.stages[stage])
+    np.testing.assert_array_equal(mean.spread.expected_error, median.spread.expected_error)
+
+
 @pytest.mark.parametrize("stage", ["constant median", "neighbours alone", ANSWER])
 def test_prices_of_a_fold_change_nothing_in_how_that_fold_is_priced(stage):
     """Given what the models predict; that those were never trained on the fold is `test_out_of_fold`'s to show."""
@@ -246,6 +325,44 @@ def test_prices_of_a_fold_change_nothing_in_the_weights_that_it_is_blended_with(
     held, held_after, here = before_and_after_a_fold_got_other_prices(replace(FIXED, blend=Blend()))
     np.testing.assert_array_equal(held_after.stages["blend"][here], held.stages["blend"][here])
     assert not np.array_equal(held_after.stages["blend"][~here], held.stages["blend"][~here])
+
+
+def test_prices_of_a_fold_change_nothing_in_the_evidence_of_that_fold():
+    before, after = world_of(), world_of()
+    here = before.fold == 1
+    after.log_price[here] += np.random.default_rng(9).normal(0, 3, here.sum())
+    known, known_after = known_of(before), known_of(after)
+    np.testing.assert_array_equal(known_after.table[here], known.table[here])
+    assert not np.isclose(known_after.table[~here], known.table[~here], equal_nan=True).all()
+
+
+def test_prices_of_a_fold_that_is_in_nobody_s_evidence_move_its_intervals_by_one_number_of_the_calibration():
+    """Of second order, as `test_error_model` has it: where others' evidence holds these prices, trees learn of them."""
+    before, after = out_of_the_way(1), out_of_the_way(1)
+    here = before.fold == 1
+    after.log_price[here] += np.random.default_rng(9).normal(0, 0.3, here.sum())
+    (_, held), (_, held_after) = before.fit(), after.fit()
+    for name in ("expected_error", "unlike", "brief"):
+        np.testing.assert_array_equal(getattr(held_after.spread, name)[here], getattr(held.spread, name)[here])
+    assert len(np.unique(held.spread.expected_error[here])) > 20
+    assert not held.spread.unlike[here].any()
+    for end in ("low", "high"):
+        old, new = (getattr(each.spread, end)[here] for each in (held, held_after))
+        free = (old != held.answer[here]) & (new != held.answer[here])
+        step = ((new - old) / held.spread.expected_error[here])[free]
+        assert free.mean() > 0.5
+        np.testing.assert_allclose(step, step[0], atol=1e-9)
+    assert not np.array_equal(held_after.spread.expected_error[~here], held.spread.expected_error[~here])
+
+
+def out_of_the_way(fold) -> World:
+    """Rows that have none of that fold among their neighbours; a few others have none at all."""
+    world = world_of(rows=300)
+    own, aside = 1 + world.vectors, np.where(world.fold == fold, 0.8, 0.0)[:, None]
+    own *= np.sqrt(1 - aside**2) / np.linalg.norm(own, axis=1, keepdims=True)
+    vectors = np.hstack([own, aside]).astype(np.float32)
+    vectors[np.flatnonzero(world.fold != fold)[:4]] = 0
+    return replace(world, vectors=vectors)
 
 
 def before_and_after_a_fold_got_other_prices(settings):
@@ -263,6 +380,8 @@ def test_stored_residuals_whose_models_know_the_fold_have_no_part_in_its_score()
     _, after = world.fit()
     for stage in held.stages:
         np.testing.assert_array_equal(after.stages[stage], held.stages[stage])
+    for name in ("expected_error", "low", "high", "within"):
+        np.testing.assert_array_equal(getattr(after.spread, name), getattr(held.spread, name))
 
 
 class Memory:
@@ -292,7 +411,9 @@ def remembered(rows, seed, log_price=None) -> World:
 
 
 @pytest.mark.parametrize("row", [0, 11])
-def test_a_price_a_thousand_times_higher_changes_no_stage_of_its_own_fold_though_all_is_fitted_anew(row):
+def test_a_price_a_thousand_times_higher_changes_no_stage_and_no_evidence_of_its_own_fold_though_all_is_fitted_anew(
+    row,
+):
     before = remembered(80, seed=0)
     dearer = before.log_price.copy()
     dearer[row] += np.log(1000)
@@ -303,6 +424,7 @@ def test_a_price_a_thousand_times_higher_changes_no_stage_of_its_own_fold_though
     for stage in held.stages:
         np.testing.assert_array_equal(held_after.stages[stage][here], held.stages[stage][here])
     assert not np.array_equal(held_after.stages[ANSWER][~here], held.stages[ANSWER][~here])
+    np.testing.assert_array_equal(known_of(after).table[here], known_of(before).table[here])
 
 
 def test_a_shift_knows_nothing_of_a_price_that_nothing_explains():

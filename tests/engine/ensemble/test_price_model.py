@@ -1,7 +1,7 @@
 """Claims about the trained whole: the one chain from inputs to answer, read out row by row, and its way to the disk."""
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -15,10 +15,11 @@ from engine.ensemble.price_model import Models, PriceModel, load_models, save_mo
 from engine.ensemble.reference import SelectedRows
 from engine.ensemble.stacker import EVIDENCE as COLUMNS
 from engine.ensemble.stacker import Stacker, features
+from engine.ensemble.uncertainty import error_model
 from engine.ensemble.uncertainty.error_model import Known, Novelty, fit_error_model
 from engine.ensemble.uncertainty.evidence import NEAREST, Evidence, width
 from engine.ensemble.uncertainty.expected_price import MEAN, ExpectedPrice
-from engine.features.inputs import InputShape
+from engine.features.inputs import NUMBERS, InputShape
 from engine.members.kernel.fits import Rows as KernelRows
 from engine.members.kernel.kernel_ridge import KernelRidge
 from engine.members.lightgbm import LightGbm
@@ -106,11 +107,11 @@ def rows(make_items):
     }
 
 
-def model_of(rows, members=MODELS, stackers=(), evidence=EVIDENCE) -> PriceModel:
+def model_of(rows, members=MODELS, stackers=(), evidence=EVIDENCE, parameters=FITTED) -> PriceModel:
     index = BandIndex(rows["vectors"], rows["log_price"], groups=rows["fold"])
     reference = Rows(index, *(rows[name] for name in ("log_price", "unit", "log_amount", "residual")))
     return PriceModel(
-        Models({name: PerFold(own) for name, own in members.items()}, 2, stackers), FITTED, reference, evidence
+        Models({name: PerFold(own) for name, own in members.items()}, 2, stackers), parameters, reference, evidence
     )
 
 
@@ -159,6 +160,44 @@ def test_the_mean_is_answered_in_the_place_of_the_median_and_leaves_all_else(mod
     assert more > 0.1
     for name in ("answer", "low", "high", "shift"):
         np.testing.assert_array_equal(getattr(mean, name), getattr(median, name))
+
+
+@pytest.fixture
+def learned(model, make_items, monkeypatch):
+    """Models of the error and of the expected price, of as many rows as trees learn from: every item has its own."""
+    monkeypatch.setattr(error_model, "ROUNDS", 60)
+    rows = error_model.LEAST_ROWS + 50
+    inputs, _ = make_items(rows, seed=3)
+    known = model.estimate(inputs, inputs.vectors["name"])
+    table, off = known.evidence.table(), 0.02 + 0.4 * np.abs(inputs.numbers[:, 0]) + 0.2 * np.abs(inputs.numbers[:, 2])
+    log_price = known.answer + off * np.random.default_rng(0).normal(size=rows)
+    of_rows = Known(table, Novelty.of(known.evidence), known.answer, log_price, np.arange(rows) % 2)
+    error = fit_error_model(of_rows, 0.8, 0)[0]
+    return replace(FITTED, error=error, expected=ExpectedPrice.fit(table, known.answer, log_price, seed=0))
+
+
+def test_the_spread_and_the_expected_price_go_by_the_item_s_own_evidence_row_by_row(rows, make_items, learned):
+    inputs, _ = make_items(30)
+    vectors = inputs.vectors["name"].copy()
+    vectors[[3, 17]] = 0
+    inputs.numbers[[5, 17], NUMBERS.index("log_text_length")] = -9
+    model = model_of(rows, stackers=[Leave(0.3), Leave(0.5)], parameters=learned)
+    median, mean = (model.estimate(inputs, vectors, answer=answer) for answer in ("median", MEAN))
+    table = median.evidence.table()
+    for row in range(30):
+        cosine = rows["vectors"].astype(np.float64) @ vectors[row].astype(np.float64)
+        length = inputs.numbers[row, NUMBERS.index("log_text_length")]
+        novelty = Novelty(np.array([0.0 if row in (3, 17) else cosine.max()]), np.array([length]))
+        alone = table[[row]], median.answer[[row]]
+        spread, expected = learned.error.spread(*alone, novelty), learned.expected.log_mean(*alone)
+        for field in fields(spread):
+            np.testing.assert_array_equal(getattr(median.spread, field.name)[[row]], getattr(spread, field.name))
+        assert mean.priced[row] == pytest.approx(expected[0], abs=1e-12)
+    assert median.spread.unlike[[3, 17]].all() and median.spread.brief[[5, 17]].all()
+    for told in (median.spread.unlike, median.spread.brief):
+        assert 0 < told.sum() < 10
+    for told in (median.spread.expected_error, median.high - median.answer, mean.priced - median.answer):
+        assert len(np.unique(told.round(6))) > 20
 
 
 def test_one_item_is_priced_as_in_a_batch(model, make_items):

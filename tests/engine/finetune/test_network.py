@@ -50,14 +50,16 @@ def made_up(rows: int = ROWS) -> Examples:
 def train(machine: Device) -> Callable[..., Training]:
     """A training over made-up items, its first 30 rows learned from."""
 
-    def run(settings: FinetuneSettings, capacity: int = 2**20, examples: Examples | None = None) -> Training:
+    def run(
+        settings: FinetuneSettings, capacity: int = 2**20, examples: Examples | None = None, on: Device = machine
+    ) -> Training:
         encoders = open_encoders(settings, "cpu")
-        with machine.repeatable(0):
+        with on.repeatable(0):
             network = make_network(encoders, settings)
-            batches = ExampleBatches(examples or made_up(), encoders, FrozenActivations(capacity=capacity), machine)
+            batches = ExampleBatches(examples or made_up(), encoders, FrozenActivations(capacity=capacity), on)
             batches.make_ahead(lambda *said: None)
             rows = np.arange(30), np.arange(30, ROWS)
-            training = Training(network, batches, rows, settings, seed=0, machine=machine)
+            training = Training(network, batches, rows, settings, seed=0, machine=on)
             training.run()
         return training
 
@@ -299,14 +301,30 @@ def test_what_is_frozen_may_be_kept_or_not(train: Callable[..., Training], setti
     assert_close(kept, some, 1e-4)
 
 
-def test_mixed_precision_learns_about_the_same(settings: FinetuneSettings, train: Callable[..., Training]) -> None:
+def test_mixed_precision_learns_about_the_same(
+    settings: FinetuneSettings, train: Callable[..., Training], machine: Device
+) -> None:
     import torch
 
-    exact = train(settings)
-    mixed = Device(exact._machine.device, torch.bfloat16)
-    batches = exact._batches
-    rough = predict(exact.network, batches, np.arange(ROWS), mixed)
-    np.testing.assert_allclose(rough, predict(exact.network, batches, np.arange(ROWS), exact._machine), atol=0.05)
+    mixed, rows = Device(machine.device, torch.bfloat16), np.arange(ROWS)
+    settings = replace(settings, train="whole", layers=None, learning_rate=2e-3)
+    exact, rough = train(settings), train(settings, on=mixed)
+    still = train(replace(settings, learning_rate=0.0, head_learning_rate=0.0))
+    priced, by_rough, unlearned = (
+        predict(each.network, each._batches, rows, machine) for each in (exact, rough, still)
+    )
+    assert np.abs(priced - unlearned).max() > 0.3
+    np.testing.assert_allclose(by_rough, priced, atol=0.05)
+    for one, other in zip(exact.state.curve, rough.state.curve, strict=True):
+        assert one.loss != other.loss == pytest.approx(one.loss, rel=0.03)
+        assert one.smape != other.smape == pytest.approx(one.smape, rel=0.03)
+    weights, roughly = weights_of(exact), weights_of(rough)
+    changed = [name for name, value in weights.items() if not np.array_equal(value, roughly[name])]
+    assert len(changed) > len(weights) / 2
+    assert all(value.dtype == np.float32 and np.isfinite(value).all() for value in roughly.values())
+    answered = predict(exact.network, exact._batches, rows, mixed)
+    assert not np.array_equal(answered, priced)
+    np.testing.assert_allclose(answered, priced, atol=0.02)
 
 
 def test_the_weights_taken_are_those_of_the_best_epoch(

@@ -8,21 +8,24 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from engine.ensemble.price_model import PriceModel
+from engine.ensemble.uncertainty.error_model import TEXT_LENGTH
 from engine.serving import shards
 from engine.serving.joining import FILES
 from engine.serving.price_file import PriceFileResult, price_file
-from engine.serving.price_file_job import FULL, Pool, PriceFileJob, PriceFileSettings
-from engine.serving.pricer import Item, Pricer
+from engine.serving.price_file_job import FULL, PLAIN, PRICE, Pool, PriceFileJob, PriceFileSettings
+from engine.serving.pricer import Item, Pricer, Quote
 from engine.serving.shard_pricer import here
 from engine.serving.shards import (
     COLUMN,
@@ -40,6 +43,7 @@ from engine.serving.shards import (
 from engine.serving.stopwatch import Stopwatch
 from index.catalogue.settings import ReadSettings
 from index.embedding.encode import Encoders
+from index.encoders.device import torch_threads
 from index.errors import DataRefused, IndexLocked, IndexUnusable, PriceError, UsageError
 from index.photographs.source import Photographs
 
@@ -131,35 +135,110 @@ def test_every_row_has_a_line_in_order_and_the_counts_add_up(mixed: Path, out: P
     assert done.rejects == rejects_of(out) and not parts_of(out).exists()
 
 
+def quotes_of(mixed: Path, index: Path) -> list[Quote]:
+    """What a query answers for the eight rows of `mixed` that have a price."""
+    usable = [row for row in read(mixed) if row["sample_id"] not in ("d", "e")]
+    asked = [Item(row["catalog_content"], row["image_link"] or None) for row in usable]
+    return Pricer.open(index).price(asked, photographs=Photographs(None, None, mixed.parent))
+
+
+def assert_quoted(line: dict[str, str], quote: Quote) -> None:
+    """A line of FULL columns is the quote to the last digit."""
+    assert float(line["price"]) == quote.price
+    assert (float(line["low"]), float(line["high"])) == (quote.low, quote.high)
+    assert (line["confidence"], float(line["within_20"])) == (quote.confidence, quote.within_20)
+    assert line["why"] == " ".join(quote.why)
+    assert (float(line["blend"]), float(line["shift"])) == (quote.parts["blend"], quote.parts["shift"])
+    assert json.loads(line["comparables"]) == [one.item_id for one in quote.comparables]
+    unit_price = (float(line["per_unit"]), line["unit"]) if line["per_unit"] else None
+    assert unit_price == (quote.per_unit and (quote.per_unit.price, quote.per_unit.unit))
+    per_unit = [one.per_unit and one.per_unit.price for one in quote.comparables]
+    assert json.loads(line["comparables_per_unit"]) == per_unit
+
+
 def test_a_price_is_that_of_a_query_to_the_last_digit(mixed: Path, out: Path, shop: Any) -> None:
     price_file(mixed, out, shop.index, PriceFileSettings(output=FULL, shard_rows=10))
-    lines = [line for line in read(out) if line["price"]]
-    texts = {row["sample_id"] + row["catalog_content"]: row for row in read(mixed)}
-    usable = [row for row in texts.values() if row["sample_id"] not in ("d", "e")]
-    asked = [Item(row["catalog_content"], row["image_link"] or None) for row in usable]
-    quotes = Pricer.open(shop.index).price(asked, photographs=Photographs(None, None, mixed.parent))
+    lines, quotes = [line for line in read(out) if line["price"]], quotes_of(mixed, shop.index)
     assert len(lines) == len(quotes) == 8
     for line, quote in zip(lines, quotes, strict=True):
-        assert float(line["price"]) == quote.price
-        assert (float(line["low"]), float(line["high"])) == (quote.low, quote.high)
-        assert (float(line["blend"]), float(line["shift"])) == (quote.parts["blend"], quote.parts["shift"])
-        assert json.loads(line["comparables"]) == [one.item_id for one in quote.comparables]
+        assert_quoted(line, quote)
+    assert {quote.per_unit is None for quote in quotes} == {len(quote.why) > 1 for quote in quotes} == {True, False}
+    assert any(one.per_unit for quote in quotes for one in quote.comparables)
+
+
+@pytest.fixture
+def told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prices of every confidence: the shop's index tells one expected error, and that these texts are brief."""
+    estimate = PriceModel.estimate
+
+    def of_its_length(*arguments: Any, **options: Any) -> Any:
+        made = estimate(*arguments, **options)
+        length = np.expm1(made.evidence.fields.numbers[:, TEXT_LENGTH].astype(np.float64)).round()
+        off = np.array([0.1, 0.25, 0.6])[(length % 3).astype(int)]
+        told = {"expected_error": off, "brief": length < 8, "within": 1 / (1 + length)}
+        return replace(made, spread=replace(made.spread, **told))
+
+    monkeypatch.setattr(PriceModel, "estimate", of_its_length)
+
+
+SURE_ENOUGH = {"high": {"high"}, "medium": {"high", "medium"}, "low": {"high", "medium", "low"}}
+
+
+@pytest.mark.usefixtures("told_apart")
+@pytest.mark.parametrize(
+    ("least", "output"),
+    [("high", PLAIN), ("medium", FULL), ("medium", (PRICE, "price_to_set")), ("low", FULL)],
+    ids=["high", "medium", "bounded", "low"],
+)
+def test_a_price_that_is_less_sure_than_asked_for_is_left_out_and_listed_with_what_a_query_says_of_it(
+    least: str, output: tuple[str, ...], mixed: Path, out: Path, shop: Any
+) -> None:
+    settings = PriceFileSettings(output=output, min_confidence=least, shard_rows=10)
+    done, quotes = price_file(mixed, out, shop.index, settings), iter(quotes_of(mixed, shop.index))
+    answered, words, unsure = SURE_ENOUGH[least], [], []
+    for number, line in enumerate(read(out)):
+        quote = None if line["sample_id"] in ("d", "e") else next(quotes)
+        words += [quote.confidence] if quote else []
+        if quote and quote.confidence in answered:
+            assert float(line["price"]) == quote.price
+            if output == FULL:
+                assert_quoted(line, quote)
+            continue
+        assert not any(cell for name, cell in line.items() if name != "sample_id")
+        if quote:
+            reason = " ".join((f"the confidence is {quote.confidence}.", *quote.why))
+            unsure.append((str(number + 2), line["sample_id"], "price", reason))
+    assert set(words) == {"high", "medium", "low"}
+    left_out = [
+        (row["line"], row["item_id"].removeprefix("'"), row["column"], row["reason"]) for row in read(rejects_of(out))
+    ]
+    assert [row for row in left_out if row[0] not in ("5", "8")] == unsure
+    assert [row[2] for row in left_out if row[0] in ("5", "8")] == ["image_link", "catalog_content"]
+    assert len(unsure) == sum(word not in answered for word in words)
+    assert (done.rows, done.priced, done.rejected) == (10, 8 - len(unsure), 2 + len(unsure))
 
 
 def test_the_number_of_cores_does_not_show_in_a_price(
-    mixed: Path, out: Path, shop: Any, monkeypatch: pytest.MonkeyPatch
+    out: Path, shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    threads: list[int] = []
+    seen: set[int] = set()
     estimate = PriceModel.estimate
 
     def counted(*arguments: Any, **options: Any) -> Any:
-        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        seen.update(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
         return estimate(*arguments, **options)
 
     monkeypatch.setattr(PriceModel, "estimate", counted)
-    with threadpool_limits(2, "blas"):
-        price_file(mixed, out, shop.index)
-    assert set(threads) == {1}
+    words = tmp_path / "words.csv"
+    table = pc.read_csv(shop.catalogue).select(["sample_id", "catalog_content"])
+    pc.write_csv(table.slice(0, 20), words)
+    outs = []
+    for count in (1, 2):
+        with threadpool_limits(count, "blas"), torch_threads(count):
+            price_file(words, out, shop.index, PriceFileSettings(output=FULL), overwrite=True)
+        outs.append(out.read_bytes())
+    assert outs[0] == outs[1] and outs[0].count(b"\n") > 20
+    assert seen == {1}
 
 
 def test_csv_and_parquet_agree_in_and_out(mixed: Path, out: Path, shop: Any, tmp_path: Path) -> None:

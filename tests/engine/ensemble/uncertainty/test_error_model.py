@@ -10,12 +10,15 @@ import pytest
 
 from engine.ensemble.uncertainty import error_model
 from engine.ensemble.uncertainty.confidence import confidence
-from engine.ensemble.uncertainty.error_model import LEAST_ERROR, LEAST_ROWS, ErrorModel, Known, fit_error_model
-from engine.ensemble.uncertainty.evidence import width, widths
+from engine.ensemble.uncertainty.error_model import LEAST_ERROR, LEAST_ROWS, ErrorModel, Known, Novelty, fit_error_model
+from engine.ensemble.uncertainty.evidence import NEAREST, ComparedRows, Evidence, width, widths
 from engine.ensemble.uncertainty.interval import conformal_end, fit_interval
+from engine.features.inputs import Fields
 from engine.metrics import interval_score
+from index.catalogue.item_table import make_items
 from index.contents import WrongContents
 from index.errors import IndexUnusable
+from index.search.neighbours import Neighbours
 from tests.engine.ensemble.uncertainty.conftest import APART, COVERAGE, Fitted, inside, known_of
 
 
@@ -149,6 +152,19 @@ def test_a_brief_text_has_low_confidence_and_keeps_its_interval(fitted: Fitted) 
     assert short.brief.all() and set(confidence(short)) == {"low"}
     np.testing.assert_array_equal(short.low, plain.low)
     np.testing.assert_array_equal(short.high, plain.high)
+
+
+def test_what_is_new_of_an_item_is_read_from_its_nearest_neighbour_and_from_the_length_of_its_text() -> None:
+    texts = ["Tea", "Green tea, 20 bags\nof 2 g each", "A long tale of tea. " * 40]
+    items = make_items(["a", "b", "c"], texts, [None] * 3)
+    near, similarity = np.full((3, NEAREST), -1), np.zeros((3, NEAREST), np.float32)
+    near[1:, 0], similarity[1:, 0], similarity[0, 0] = 0, (0.75, 0.5), 0.9  # the first has no neighbour
+    one = np.zeros(1)
+    compared = ComparedRows(one, one.astype(np.int64), one)
+    nothing, found = np.zeros(3), Neighbours(near, similarity)
+    novelty = Novelty.of(Evidence({}, nothing, nothing, nothing, Fields.of(items), found, compared, one))
+    np.testing.assert_allclose(novelty.length, np.log1p([len(text) for text in items["text"].to_pylist()]), rtol=1e-6)
+    assert novelty.likeness.tolist() == [0, 0.75, 0.5] and len(set(novelty.length.tolist())) == 3
 
 
 def test_one_row_in_two_hundred_is_unlike_the_others(fitted: Fitted) -> None:

@@ -1,15 +1,19 @@
 """Claims about an audit: the rows that lie outside what models say that never saw them, and no others; frames of it."""
 
+import html
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from engine.ensemble.cross_fit import cross_fit
 from engine.ensemble.held_out import HeldOutPrices
-from engine.serving.audit.audit import audit_rows
+from engine.serving.audit.audit import Audit, audit_rows
+from engine.serving.audit.audit_file import audit_file
 from engine.serving.listings.columns import AUDIT, REVIEW
 from engine.serving.pricer import Pricer
 from engine.serving.scorable import ScorableRows, open_scorable_rows
@@ -63,6 +67,26 @@ def test_a_price_with_a_slipped_point_comes_first_and_is_told(pricer: Pricer, ro
     assert first["item_id"] == pricer.reference.ids()[rows.number[row]]
     assert first["reason"] == "100 times too high: a decimal point"
     assert first["would_be"] == pytest.approx(np.exp(rows.log_price[row]))
+
+
+def test_what_a_browser_would_run_is_text_on_the_page_of_an_audit(
+    shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an id, in the name of a comparable, and in a reason, which the summary counts."""
+    of_id, of_name, of_reason = (f"<script>alert({number})</script>" for number in (1, 2, 3))
+
+    def hostile(*of_index: Any) -> Audit:
+        audit = audit_rows(*of_index)
+        rows = audit.table.to_pylist()
+        rows[0] |= {"item_id": of_id, "comparable_1": of_name, "reason": of_reason}
+        table = pa.Table.from_pylist(rows, audit.table.schema)
+        return replace(audit, table=table, reasons={**audit.reasons, of_reason: 1})
+
+    monkeypatch.setattr("engine.serving.audit.audit_file.audit_rows", hostile)
+    page = audit_file(shop.index, tmp_path / "a.html").output.read_text(encoding="utf-8")
+    for script, times in ((of_id, 1), (of_name, 1), (of_reason, 2)):
+        assert page.count(html.escape(script)) == times and script not in page
+    assert "<script" not in page
 
 
 def test_comparables_are_of_other_folds_and_nothing_is_encoded(

@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import html
 import math
 import re
 from collections.abc import Iterator
@@ -105,8 +106,20 @@ def test_all_kinds_of_file_hold_the_same(reviewed: dict[str, PriceFileResult], r
                 assert float(line[name]) == pytest.approx(value, abs=1e-6)
     page = reviewed["html"].output.read_text(encoding="utf-8")
     assert page.count("<tr data-flag=") == len(rows)
-    assert "&lt;b&gt;" not in page or "<b>12" not in page
+    assert html.escape(rows["=e"]["name"]) in page and "&quot;" in html.escape(rows["=e"]["name"])
     assert "<script" not in page and "default-src 'none'" in page
+
+
+def test_what_a_browser_would_run_is_text(shop: Any, tmp_path: Path) -> None:
+    """In an id, in a category, and in a note on a cell that is no number."""
+    of_id, of_cost, of_category = (f"<script>alert({number})</script>" for number in (1, 2, 3))
+    with (tmp_path / "list.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([HEADER, (of_id, "Green tea", "5.00", "10", of_cost, "", "", of_category)])
+    review(tmp_path / "list.csv", tmp_path / "r.html", shop.index, {"cost": "column:cost"})
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    for script, times in ((of_id, 1), (of_cost, 1), (of_category, 2)):  # a category stands in the summary, too
+        assert page.count(html.escape(script)) == times and script not in page
+    assert "<script" not in page
 
 
 def test_what_a_spreadsheet_would_run_is_inert(
