@@ -259,7 +259,7 @@ class NearRows:
 
     The nearest of other folds, so many that `LEFT` times as many as are read are left without one fold more, are
     searched for in a band that holds those of all choices. What is left of them without some folds, and in the band of
-    a choice, begins with the nearest of what would be found in it; where too few are left, a search of its own is made.
+    a choice, begins with the nearest of what would be found in it; where too few are left, more are searched for.
     """
 
     def __init__(self, oof: OutOfFold, weights: Weights, training: TrainingSet, settings: StackerSettings) -> None:
@@ -271,42 +271,41 @@ class NearRows:
         reach = settings.band + float(np.quantile(high - low, MOST_SPREAD)) / 2
         # A row whose predictions differ by more is searched for anew wherever its band goes beyond.
         self._low, self._high = (low + high) / 2 - reach, (low + high) / 2 + reach
-        index = BandIndex(training.search_vectors, training.log_price, groups=oof.fold)
-        wide = math.ceil(LEFT * settings.k * (oof.folds - 1) / (oof.folds - 2))
-        self._near = index.search(training.search_vectors, (low + high) / 2, k=wide, band=reach, exclude_group=oof.fold)
+        self._index = BandIndex(training.search_vectors, training.log_price, groups=oof.fold)
+        self._wide = math.ceil(LEFT * settings.k * (oof.folds - 1) / (oof.folds - 2))
+        self._near = self._searched(np.arange(len(oof.fold)), (low + high) / 2, self._wide, reach)
 
     def search(self, rows: Int64, centre: Float64, out: frozenset[int]) -> Neighbours:
         """The k nearest of each of some `rows` in the band around its `centre` (rows,), of neither `out` nor its fold.
 
         As a `BandIndex` of the rows without the folds `out` finds them.
         """
-        k, band, fold = self._settings.k, self._settings.band, self._fold
-        near, similarity = self._near.rows[rows], self._near.similarity[rows]
-        fits = (near >= 0) & (np.abs(self._price[near] - centre[:, None]) <= band) & ~np.isin(fold[near], list(out))
-        first = np.argsort(~fits, axis=1, kind="stable")[:, :k]
-        fits_first = np.take_along_axis(fits, first, axis=1)
-        found = Neighbours(
-            np.where(fits_first, np.take_along_axis(near, first, axis=1), -1),
-            np.where(fits_first, np.take_along_axis(similarity, first, axis=1), np.float32(0)),
-        )
-        inside = (centre - band >= self._low[rows]) & (centre + band <= self._high[rows])
-        whole = inside & (fits_first[:, -1] | (near[:, -1] < 0))
-        again = np.flatnonzero(~whole)
-        if len(again):
-            anew = self._search_anew(rows[again], centre[again], out)
-            found.rows[again], found.similarity[again] = anew.rows, anew.similarity
+        band = self._settings.band
+        found, whole = self._left(self._near.of(rows), centre, out)
+        whole &= (centre - band >= self._low[rows]) & (centre + band <= self._high[rows])
+        again, wide = np.flatnonzero(~whole), self._wide
+        while len(again):
+            left, whole = self._left(self._searched(rows[again], centre[again], wide, band), centre[again], out)
+            found.rows[again], found.similarity[again] = left.rows, left.similarity
+            again, wide = again[~whole], 2 * wide
         return found
 
-    def _search_anew(self, rows: Int64, centre: Float64, out: frozenset[int]) -> Neighbours:
-        """Neighbours as of `search`, by a search in the rows that are left."""
-        training = self._training
-        allowed = np.flatnonzero(~np.isin(self._fold, list(out)))
-        index = BandIndex(training.search_vectors[allowed], training.log_price[allowed], groups=self._fold[allowed])
-        near = index.search(
-            training.search_vectors[rows],
-            centre,
-            k=self._settings.k,
-            band=self._settings.band,
-            exclude_group=self._fold[rows],
+    def _searched(self, rows: Int64, centre: Float64, k: int, band: float) -> Neighbours:
+        """The k nearest of other folds than each row's own."""
+        queries, fold = self._training.search_vectors[rows], self._fold[rows]
+        return self._index.search(queries, centre, k=k, band=band, exclude_group=fold)
+
+    def _left(self, near: Neighbours, centre: Float64, out: frozenset[int]) -> tuple[Neighbours, Bool]:
+        """The k nearest of what is `near` (n, more), in the band around `centre` and not of `out`; whether they are.
+
+        They are where there are k of them, or where no more could be found.
+        """
+        in_band = np.abs(self._price[near.rows] - centre[:, None]) <= self._settings.band
+        fits = near.found & in_band & ~np.isin(self._fold[near.rows], list(out))
+        first = np.argsort(~fits, axis=1, kind="stable")[:, : self._settings.k]
+        fits_first = np.take_along_axis(fits, first, axis=1)
+        left = Neighbours(
+            np.where(fits_first, np.take_along_axis(near.rows, first, axis=1), -1),
+            np.where(fits_first, np.take_along_axis(near.similarity, first, axis=1), np.float32(0)),
         )
-        return Neighbours(np.where(near.found, allowed[near.rows], -1), near.similarity)
+        return left, fits_first[:, -1] | ~near.found[:, -1]

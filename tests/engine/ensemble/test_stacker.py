@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from engine.ensemble import stacker
 from engine.ensemble.blend import Weights, blend
 from engine.ensemble.out_of_fold import STACKER, OutOfFold
 from engine.ensemble.stacker import AMOUNT_SLOPE, Stacker, features, stacker_out_of_fold
@@ -103,6 +104,29 @@ def test_an_item_without_neighbours_or_amount_is_predicted_all_the_same(catalogu
     table = features(oof.oof, blended, catalogue.inputs, nobody, catalogue)
     stacker = Stacker.fit(table, blended, catalogue.log_price, SMALL, seed=0)
     assert np.isfinite(stacker.predict(table, blended)).all()
+
+
+@pytest.mark.parametrize("left", [1.8, 1.0])
+@pytest.mark.parametrize("k", [5, 200])
+def test_neighbours_without_some_folds_are_those_of_an_index_without_their_rows(left, k, monkeypatch, catalogue, oof):
+    monkeypatch.setattr(stacker, "LEFT", left)  # of the nearest of all folds, too few are left without one more
+    settings, random = replace(SMALL, k=k, band=0.7), np.random.default_rng(3)
+    near, searches = stacker.NearRows(oof, WEIGHTS, catalogue, settings), []
+    search = near._index.search
+    monkeypatch.setattr(near._index, "search", lambda *given, **more: [searches.append(1), search(*given, **more)][1])
+    for out in (frozenset({0}), frozenset({1, 2}), frozenset({0, 2, 3})):
+        rows = np.sort(random.choice(150, 60, replace=False))
+        centre = catalogue.log_price[rows] + random.normal(0, 0.5, 60)
+        centre[::7] += 1.5  # beyond what any choice of folds predicts
+        allowed = np.flatnonzero(~np.isin(catalogue.fold, list(out)))
+        index = BandIndex(
+            catalogue.search_vectors[allowed], catalogue.log_price[allowed], groups=catalogue.fold[allowed]
+        )
+        slow = index.search(catalogue.search_vectors[rows], centre, k=k, band=0.7, exclude_group=catalogue.fold[rows])
+        found = near.search(rows, centre, out)
+        np.testing.assert_array_equal(found.rows, np.where(slow.found, allowed[slow.rows], -1))
+        np.testing.assert_allclose(found.similarity, slow.similarity, atol=1e-6)
+    assert len(searches) >= 3
 
 
 def test_a_stacker_learns_whom_to_trust_and_comes_back_from_the_disk(tmp_path, catalogue, oof):
