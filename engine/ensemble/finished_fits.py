@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from engine.features.inputs import InputShape
-from engine.members.registry import MEMBERS, load_member
+from engine.members.registry import MEMBERS, load_member, require_package
 from index.encoders import open_encoder
 from index.errors import IndexUnusable
 from index.files import atomic_write
@@ -118,9 +118,13 @@ def _name(out: Out) -> str:
 
 
 def computed_by(settings: Settings) -> dict[str, str]:
-    """Versions of all that members are computed by, and the weights that `finetuned` begins with."""
+    """Versions of all that members are computed by, and the weights that `finetuned` begins with.
+
+    Raises UsageError where a package is missing.
+    """
     versions = {package: version(package) for package in COMPUTED_BY}
     for package in filter(None, (MEMBERS[name].package for name in settings.members)):
+        require_package(package)
         versions[package] = import_module(package).__version__
     if "finetuned" in settings.members:
         from engine.finetune.network import encoder_names

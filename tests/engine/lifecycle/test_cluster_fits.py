@@ -154,7 +154,7 @@ def test_a_machine_with_other_versions_is_refused(
     fake_ray: Any, training: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions = chain([{"torch": "2.6"}], repeat({"torch": "2.7"}))
-    monkeypatch.setattr(cluster_fits, "_versions", lambda: next(versions))
+    monkeypatch.setattr(cluster_fits, "computed_by", lambda _: next(versions))
     with pytest.raises(UsageError, match=r"has torch 2\.7, and this machine 2\.6: install the same"):
         on_cluster(training, SETTINGS, tmp_path)
 
