@@ -38,6 +38,8 @@ LASTING = frozenset(
 """Reasons that asking again would not change. A machine that was merely offline must not give its catalogue up."""
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS links (url TEXT PRIMARY KEY, digest TEXT, reason TEXT, learned REAL) WITHOUT ROWID"
+ALL = "SELECT url, digest, reason FROM links"
+OF_URL = "SELECT url, digest, reason FROM links WHERE url = ?"
 STALE_SECONDS = 3600
 """A partial file this old has no writer any more: a fetch takes seconds."""
 
@@ -84,30 +86,30 @@ class PhotographCache:
 
     def find(self, url: str) -> Link | None:
         """Return what is known of this URL; None if nothing is recorded."""
-        rows = self._select("WHERE url = ?", key(url))
+        rows = self._select(OF_URL, key(url))
         return _link(*rows[0]) if rows else None
 
     def find_all(self) -> dict[str, Link]:
         """Return all that is known, by `key`."""
-        return {row[0]: _link(*row) for row in self._select()}
+        return {row[0]: _link(*row) for row in self._select(ALL)}
 
-    def _select(self, where: str = "", *values: str) -> list[tuple[str, str | None, str | None]]:
+    def _select(self, query: str, *values: str) -> list[tuple[str, str | None, str | None]]:
         """Rows of the links, read by whoever may read them: also on a disk, or by a user, that may not write."""
         if not self._links.exists():
             return []
         with self._usable():
             try:
-                return self._rows("mode=ro", where, values)
+                return self._rows("mode=ro", query, values)
             except sqlite3.OperationalError:
                 if os.access(self.folder, os.W_OK):
                     raise
-                return self._rows("immutable=1", where, values)  # a log of writes cannot be opened there
+                return self._rows("immutable=1", query, values)  # a log of writes cannot be opened there
 
-    def _rows(self, how: str, where: str, values: tuple[str, ...]) -> list[tuple[str, str | None, str | None]]:
+    def _rows(self, how: str, query: str, values: tuple[str, ...]) -> list[tuple[str, str | None, str | None]]:
         with closing(sqlite3.connect(f"{self._links.resolve().as_uri()}?{how}", timeout=30, uri=True)) as links:
             if not links.execute("SELECT 1 FROM sqlite_master WHERE name = 'links'").fetchall():
                 return []  # another is making it
-            return links.execute(f"SELECT url, digest, reason FROM links {where}", values).fetchall()  # noqa: S608
+            return links.execute(query, values).fetchall()
 
     def has(self, digest: str) -> bool:
         """Tell whether a photograph of this name lies here, without reading it."""
