@@ -137,13 +137,12 @@ async def _tell(request: Request, error: Exception) -> Response:
 
 def allowed_methods(request: Request) -> list[str]:
     """List the methods of all routes of a path, of which the framework names those of the first."""
-    path = request.url.path
-    documented = [
-        methods
-        for template, methods in request.app.openapi()["paths"].items()
-        if re.fullmatch(re.sub(r"\{[^}]*\}", ".+", template), path)
-    ]
-    return sorted({method.upper() for methods in documented for method in methods}) or ["GET", "POST"]
+    path, documented = request.url.path, request.app.openapi()["paths"]
+    for value in ("[^/]+", ".+"):  # an id may hold slashes, where no other path is meant
+        own = [documented[at] for at in documented if re.fullmatch(re.sub(r"\{[^}]*\}", value, at), path)]
+        if own:
+            return sorted({method.upper() for methods in own for method in methods})
+    return ["GET", "POST"]
 
 
 def _of_form(error: RequestValidationError) -> problems.Problem:

@@ -211,6 +211,7 @@ def test_a_result_is_not_there_before_the_job_is_done_and_gone_when_it_is_ended(
     page = files.post("/files", files={"file": ("a.csv", ITEMS)}).headers["location"]
     assert files.get(f"/v1{page}/result").status_code == 409
     assert "DELETE" in files.patch(f"/v1{page}").headers["allow"]
+    assert files.patch(f"/v1{page}/result").headers["allow"] == "GET"
     waited(lambda: files.get(f"/v1{page}").json())
     assert files.delete(f"/v1{page}").status_code == 204
     assert files.get(f"/v1{page}").status_code == 404
