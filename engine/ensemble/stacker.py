@@ -301,11 +301,5 @@ class NearRows:
         They are where there are k of them, or where no more could be found.
         """
         in_band = np.abs(self._price[near.rows] - centre[:, None]) <= self._settings.band
-        fits = near.found & in_band & ~np.isin(self._fold[near.rows], list(out))
-        first = np.argsort(~fits, axis=1, kind="stable")[:, : self._settings.k]
-        fits_first = np.take_along_axis(fits, first, axis=1)
-        left = Neighbours(
-            np.where(fits_first, np.take_along_axis(near.rows, first, axis=1), -1),
-            np.where(fits_first, np.take_along_axis(near.similarity, first, axis=1), np.float32(0)),
-        )
-        return left, fits_first[:, -1] | ~near.found[:, -1]
+        left = near.where(in_band & ~np.isin(self._fold[near.rows], list(out)), self._settings.k)
+        return left, left.found[:, -1] | ~near.found[:, -1]

@@ -46,7 +46,11 @@ class Neighbours:
 
     def without(self, rows: Int64, k: int) -> Neighbours:
         """The k nearest that are none of these rows; there must have been k + len(rows) to choose from."""
-        stays = self.found & ~np.isin(self.rows, rows)
+        return self.where(~np.isin(self.rows, rows), k)
+
+    def where(self, stays: Bool, k: int) -> Neighbours:
+        """The k nearest of those that stay, (n, k) of what is here."""
+        stays = self.found & stays
         first = np.argsort(~stays, axis=1, kind="stable")[:, :k]
         there = np.take_along_axis(stays, first, axis=1)
         near, similarity = (np.take_along_axis(values, first, axis=1) for values in (self.rows, self.similarity))
