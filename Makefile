@@ -61,11 +61,16 @@ demo: $(BIN)/.installed
 test: $(BIN)/.installed-dev
 	$(BIN)/python -m pytest -n logical --dist loadfile
 
+# Scripts that import each other by the names of their files; two folders have a run.py.
+MYPY_BENCHMARKS := MYPYPATH=.:benchmarks:$(subst $() ,:,$(patsubst %/,%,$(wildcard benchmarks/*/))) $(BIN)/mypy --explicit-package-bases
+
 lint: $(BIN)/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/mypy examples
+	$(MYPY_BENCHMARKS) $(filter-out benchmarks/search/%,$(wildcard benchmarks/*.py benchmarks/*/*.py))
+	$(MYPY_BENCHMARKS) $(wildcard benchmarks/search/*.py)
 
 check: lint test
 

@@ -44,7 +44,9 @@ def main() -> None:
 
 def moves(pricer: Pricer, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Shares of the prices that move as they should, and how far they lie from the listings' own."""
-    without_dearest, without_cheapest, with_itself, without_itself = [], [], [], []
+    without_dearest: list[float] = []
+    without_cheapest: list[float] = []
+    with_itself, without_itself = [], []
     for row in rows:
         item, group = [Item(row["text"])], row["item_id"]
         (quote,) = pricer.price(item, selection=Selection(exclude_group=group))

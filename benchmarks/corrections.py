@@ -21,6 +21,7 @@ import numpy as np
 from engine.ensemble.cross_fit import answer_out_of_fold
 from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.price_model import load_models
+from engine.features.inputs import InputShape
 from engine.features.lsa import Lsa
 from engine.features.search_vectors import joined
 from engine.metrics import row_smape
@@ -67,7 +68,8 @@ class Scene:
         self.base, self.residual = rows.oof.nested()[STACKER], rows.log_price - rows.oof.nested_oof[STACKER]
         self.folds = list(measure.by_fold(rows.oof.fold))
         self.words = Lsa.fit(self.inputs.words, rows.settings.seed).vectors(self.inputs.words)
-        self.models = load_models(rows.folder, rows.settings, rows.manifest.dims)[0].members  # by name, one a fold
+        shape = InputShape.of(rows.manifest)
+        self.models: dict[str, Any] = dict(load_models(rows.folder, rows.settings, shape)[0].members)
         self._near: dict[tuple[str, float], list[Near]] = {}
 
     def vectors(self, view: str) -> list[Any]:
@@ -116,7 +118,7 @@ class Scene:
 
 def hidden(scene: Scene, f: int) -> Any:
     """The MLP's last hidden layer, of the fold's own model."""
-    return unit_rows(scene.models["mlp"][f].fused(scene.inputs))
+    return unit_rows(scene.models["mlp"].models[f].fused(scene.inputs))
 
 
 def projection(scene: Scene, f: int) -> Any:
@@ -163,7 +165,7 @@ def leaves(scene: Scene, f: int) -> Any:
     """The share of LightGBM's trees in which two rows fall into the same leaf."""
     from scipy.sparse import csr_matrix
 
-    model, (there, here) = scene.models["gbdt"][f], scene.folds[f]
+    model, (there, here) = scene.models["gbdt"].models[f], scene.folds[f]
     leaf = model._booster.predict(model._table.of(scene.inputs, one_hot=False), pred_leaf=True)
     trees = leaf.shape[1]
     column = (leaf + np.arange(trees) * (leaf.max() + 1)).astype(np.int64)
@@ -174,10 +176,11 @@ def leaves(scene: Scene, f: int) -> Any:
 
 def kernel(scene: Scene, f: int) -> Any:
     """The kernel member's own similarity, words scaled by how much prices move with them; divided by the largest."""
-    model, (there, here) = scene.models["kernel"][f], scene.folds[f]  # its landmarks are the rows there, in order
-    similarity = np.vstack([part for _, part in model._kernels(scene.inputs.take(here))])
-    assert similarity.shape == (len(here), len(there)), "an index of more rows than landmarks"
-    return similarity / similarity.max()
+    models, (there, here) = scene.models["kernel"], scene.folds[f]
+    weighing = models._weighings[models._weighing_of[f]]
+    similarity = models._landmarks.kernels(scene.inputs.take(here), [weighing])[0]
+    assert similarity.shape == (len(here), len(scene.inputs)), "an index of more rows than landmarks"
+    return similarity[:, there] / similarity[:, there].max()  # the landmarks are all rows, in order
 
 
 def quantities(scene: Scene, f: int) -> Any:
@@ -284,7 +287,7 @@ RULES: dict[str, tuple[Rule, tuple[float, ...]]] = {  # with the values of its o
 
 def by_rule(scene: Scene, likeness: str, rule: Rule, values: tuple[float, ...] = ()) -> tuple[Any, list[Any]]:
     """One rule by one likeness; what is chosen is (band, its own parameter, k, lambda, alpha)."""
-    extras = [(value,) for value in values] or [()]
+    extras: list[tuple[float, ...]] = [(value,) for value in values] or [()]
     tried = [(band, *extra, k, decay) for band, extra, k, decay in product(BANDS, extras, KS, DECAYS)]
     known = [
         [rule(scene.near(likeness, band)[f], k, decay, *extra) for band, *extra, k, decay in tried]
@@ -303,7 +306,7 @@ def several_likenesses(scene: Scene) -> tuple[Any, list[Any]]:
     likenesses, alphas = ("name", "words", "kernel"), (0.0, 0.1, 0.2, 0.3)
     common = list(product((1.0, 2.5), (16, 64), (5.0, 10.0)))
     tried = [(*parameters, *shares) for parameters in common for shares in product(*[alphas] * 3)]
-    means = {
+    means: dict[tuple[Any, ...], Any] = {
         (f, likeness, band, k, decay): scene.near(likeness, band)[f].mean(k, decay)[0]
         for f, likeness, (band, k, decay) in product(range(len(scene.folds)), likenesses, common)
     }
@@ -335,7 +338,7 @@ def boosted(scene: Scene) -> tuple[Any, list[Any]]:
     def predicted(f: int, rounds: int, num_leaves: int, share: float) -> Any:
         there, here = scene.folds[f]
         data = lightgbm.Dataset(table[there], scene.log_price[there], init_score=scene.base[there])
-        return share * lightgbm.train({**how, "num_leaves": num_leaves}, data, rounds).predict(table[here])
+        return share * np.asarray(lightgbm.train({**how, "num_leaves": num_leaves}, data, rounds).predict(table[here]))
 
     shifts = [[predicted(f, *settings) for settings in tried] for f in range(len(scene.folds))]
     loss = [[scene.loss(here, shift) for shift in part] for part, (_, here) in zip(shifts, scene.folds, strict=True)]

@@ -60,11 +60,14 @@ def timm_eager(weights: Path) -> Encode:
     import timm
     import torch
     from safetensors.torch import load_file
+    from timm.data.config import resolve_model_data_config
+    from timm.data.transforms_factory import create_transform
 
     network = timm.create_model("mobilenetv2_100", pretrained=False, num_classes=0).eval()
     network.load_state_dict(load_file(weights), strict=False)
-    settings = {**timm.data.resolve_model_data_config(network), "crop_pct": 1.0, "crop_mode": "squash"}
-    transform = timm.data.create_transform(**settings)
+    describe: Any = resolve_model_data_config
+    settings = {**describe(network), "crop_pct": 1.0, "crop_mode": "squash"}
+    transform = create_transform(**settings)
 
     def encode(photographs: list[np.ndarray]) -> np.ndarray:
         vectors = []

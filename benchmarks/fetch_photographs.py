@@ -110,7 +110,8 @@ class Handler(BaseHTTPRequestHandler):
         elif what == "stalls":
             time.sleep(LIMITS.seconds + 0.5)
         elif what.isdecimal():
-            self.reply(int(what), b"", **({"Retry-After": "1"} if what == "429" else {}))
+            headers: dict[str, Any] = {"Retry-After": "1"} if what == "429" else {}
+            self.reply(int(what), b"", **headers)
         elif what == "truncates":
             self.reply(200, data[: len(data) // 2], length=len(data))
         elif what == "resets":

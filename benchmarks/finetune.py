@@ -86,7 +86,7 @@ def by_index(items: pa.Table, log_price: np.ndarray, given: argparse.Namespace) 
         settings = measure.options(config=given.config, seed=given.seed)
         measure.price("build-index", known, "--index", index, *images, *settings)
         measure.price("predict", queries, "-o", out, "--index", index, *images, "--overwrite")
-        return np.log(pq.read_table(out)["price"].to_numpy())
+        return np.asarray(np.log(pq.read_table(out)["price"].to_numpy()))
 
     return predict
 

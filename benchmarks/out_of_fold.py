@@ -31,15 +31,15 @@ import argparse
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import measure
 import numpy as np
 import pyarrow as pa
-from engine.members.kernel_ridge import KernelRidge
 
 from engine.ensemble.blend import blend, fit_weights
 from engine.ensemble.correction import shift
@@ -47,10 +47,13 @@ from engine.ensemble.out_of_fold import predict_out_of_fold
 from engine.ensemble.price_model import PriceModel, load_models
 from engine.ensemble.reference import SHOWN, ReferenceSet
 from engine.ensemble.train import train_on_members
-from engine.features.inputs import Inputs, make_inputs
+from engine.features.inputs import Inputs, InputShape, make_inputs
 from engine.features.search_vectors import SearchVectorizer
 from engine.features.training_set import TrainingSet
 from engine.folds import assign_folds
+from engine.members.kernel.kernel_ridge import KernelRidge
+from engine.members.member import CrossFit, Member
+from engine.members.member import Fit as MemberFit
 from engine.members.neural import NeuralMember
 from engine.members.registry import member_fits
 from engine.metrics import row_smape, smape
@@ -60,6 +63,7 @@ from engine.settings.schema import Blend, Settings
 from index.embedding.columns import PHOTOGRAPH, modalities
 from index.embedding.encode import Encoders
 from index.photographs.source import Photographs
+from index.progress import silent
 from index.search import SLICE
 from index.search.neighbours import BandIndex
 from index.storage.items_table import ItemStore
@@ -80,7 +84,7 @@ def predicted(fit: Fit, inputs: Inputs, log_price: np.ndarray, fold: np.ndarray)
 def score_pair_models(given: argparse.Namespace) -> None:
     rows = open_scorable_rows(given.index)
     oof, log_price = rows.oof, rows.log_price
-    parameters = load_models(rows.folder, rows.settings, rows.manifest.dims)[1]
+    parameters = load_models(rows.folder, rows.settings, InputShape.of(rows.manifest))[1]
     weights, correction = parameters.weights, parameters.correction
     price, report = np.exp(log_price), {"correction": asdict(correction)}
     usual, nested = blend(oof.oof, weights), blend(oof.nested(), weights)
@@ -129,11 +133,14 @@ def build(
 ) -> tuple[PriceModel, SearchVectorizer, dict[str, float]]:
     """A build of some `rows` of the whole, which `items` are too, and what it says of itself out of fold."""
 
-    def fit(inputs: Inputs, log_price: np.ndarray, seed: int, *_: object) -> KernelRidge:
-        return KernelRidge.fit(inputs, log_price, settings.kernel, seed=seed)
+    def fit(
+        inputs: Inputs, log_price: np.ndarray, seed: int, _: Mapping[str, Member], age_weight: np.ndarray | None
+    ) -> Any:  # a member but for how it is written, which it is not
+        return KernelRidge.fit(inputs, log_price, settings.kernel, seed=seed, age_weight=age_weight)
 
     inputs, log_price, groups = whole.inputs.take(rows), whole.log_price[rows], whole.groups[rows]
     vectorizer = SearchVectorizer.fit(inputs, settings)
+    assert settings.folds is not None  # what a build decided stands in its settings
     fold = assign_folds(groups, settings.folds, settings.seed, log_price)
     training = TrainingSet(inputs, log_price, vectorizer.vectors(inputs), groups, fold)
     oof, models = predict_out_of_fold(training, {"mlp": fit}, seed=settings.seed)
@@ -145,16 +152,27 @@ def build(
     return PriceModel(trained.models, trained.parameters, reference, settings.stacker), vectorizer, promised
 
 
+def fitted_alone(fit: MemberFit, seed: int, inputs: Inputs, log_price: np.ndarray, f: int) -> Member:
+    """A member without fold `f`, fitted without others."""
+    return fit(inputs, log_price, seed + f, {}, None)
+
+
 def score_members(given: argparse.Namespace) -> None:
     rows = open_scorable_rows(given.index)
-    inputs, oof, settings, price = rows.training_set().inputs, rows.oof, rows.settings, np.exp(rows.log_price)
+    training, oof, settings, price = rows.training_set(), rows.oof, rows.settings, np.exp(rows.log_price)
     variants, results = tomllib.loads(VARIANTS.read_text(encoding="utf-8")), {}
     for name in given.variants or variants:
         member = variants[name].pop("member")
         members = tuple(dict.fromkeys([*settings.members, member]))
         fit = member_fits(change_settings(settings, {member: variants[name], "members": members}, name))[member]
         started = time.monotonic()
-        alone = predicted(lambda x, y, f, fit=fit: fit(x, y, settings.seed + f, {}), inputs, rows.log_price, oof.fold)
+        if isinstance(fit, CrossFit):
+            by_out = fit.fit(training, [(f,) for f in range(oof.folds)], settings.seed, silent)[1]
+            alone = np.zeros(len(price))
+            for f in range(oof.folds):
+                alone[oof.fold == f] = by_out[(f,)]
+        else:
+            alone = predicted(partial(fitted_alone, fit, settings.seed), training.inputs, rows.log_price, oof.fold)
         together = {**{name: oof.oof[name] for name in oof.members}, member: alone}
         weights = fit_weights(together, price)
         results[name] = {

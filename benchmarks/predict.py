@@ -43,6 +43,7 @@ import pyarrow as pa
 from engine.ensemble.parts import index_settings
 from engine.ensemble.price_model import load_models
 from engine.ensemble.reference import SHOWN, ReferenceSet
+from engine.features.inputs import InputShape
 from index.arrays import unit_rows
 from index.search.table import SearchTable
 from index.storage.generations import current_generation
@@ -202,7 +203,7 @@ def measure_bytes(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     table = ReferenceSet.open(folder).table.table
     lance = sum(path.stat().st_size for path in (folder / ITEMS).rglob("*") if path.is_file())
     band, log_price = (
-        load_models(generation, index_settings(generation, manifest), manifest.dims)[1].correction.band,
+        load_models(generation, index_settings(generation, manifest), InputShape.of(manifest))[1].correction.band,
         reference.log_price,
     )
     reached = partial(shards_touched, log_price)
@@ -233,7 +234,7 @@ def write_moved(folder: Path, reference: ReferenceSet, draws: np.random.Generato
     log_price = reference.log_price[three] + 0.02 * draws.standard_normal(len(three))
     beside = reference.table.table.select(BESIDE).take(reference.table.position[three])
     ReferenceSet(SearchTable.build(beside, log_price, reference.fold[three], vectors)).write(folder)
-    return moved.shape[1]
+    return int(moved.shape[1])
 
 
 def shards_touched(log_price: np.ndarray, band: float, shards: int) -> float:

@@ -59,7 +59,8 @@ def kept(preset: str, given: argparse.Namespace) -> tuple[Losses, dict[str, floa
         cost.write_text(json.dumps(build(preset, given)), encoding="utf-8")
     if not arrays.exists():
         rows = open_scorable_rows(given.work / preset)
-        np.savez(arrays, **measure.stage_losses(rows), groups=rows.groups)
+        columns: dict[str, Any] = {**measure.stage_losses(rows), "groups": rows.groups}
+        np.savez(arrays, **columns)
     with np.load(arrays) as file:
         return dict(file), json.loads(cost.read_text(encoding="utf-8"))
 

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -58,7 +59,7 @@ def score(rows: list[Row], fold: int, folder: Path, build_folds: int | None) -> 
         columns += ["--folds", build_folds]
     run("build-index", write(folder / "known.csv", known), "--index", index, *columns)
     items, prices = write(folder / "unseen.csv", unseen), np.array([float(row["price"]) for row in unseen])
-    scores = {}
+    scores: dict[str, Any] = {}
     for answer in ANSWERS:
         out = folder / f"{answer}.csv"
         run("predict", items, "--index", index, "--answer", answer, "-o", out, "--overwrite")

@@ -122,7 +122,7 @@ def undisturbed(operation: Operation, work: Path) -> Undisturbed:
     after = child(lambda: operation.seen(whole))
     if operation.answers_change and ran.seen == after:
         raise RuntimeError(f"{operation.name} changes nothing: it proves nothing")
-    return Undisturbed(base, ran.met, ran.seen, after, ran.outcome)
+    return Undisturbed(base, tuple(ran.met), ran.seen, after, ran.outcome)
 
 
 def attempt(operation: Operation, known: Undisturbed, trial: Trial, folder: Path) -> str:

@@ -59,7 +59,7 @@ class Operation:
 
     name: str
     prepare: Callable[[Path], None]
-    act: Callable[[Path], None]
+    act: Callable[[Path], object]
     seen: Callable[[Path], Any]
     outcome: Callable[[Path], Any]
     committed: str
@@ -230,7 +230,7 @@ def index_operations(encoder: str) -> list[Operation]:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         optuna.create_study(storage="sqlite:///:memory:")  # loads what defines and makes its tables
 
-    def of_index(name: str, prepare: Callable[[Path], None], act: Callable[[Path], None], **more: Any) -> Operation:
+    def of_index(name: str, prepare: Callable[[Path], None], act: Callable[[Path], object], **more: Any) -> Operation:
         def seen(folder: Path) -> Any:
             return answers(folder / "index")
 
@@ -244,9 +244,7 @@ def index_operations(encoder: str) -> list[Operation]:
         of_index("build again", build, build_again),
         of_index("add", build, add, refusal="in the index already"),
         of_index("remove", build, remove, refusal="has no item"),
-        of_index(
-            "compact", build_and_remove, lambda folder: compact_index(folder / "index") and None, answers_change=False
-        ),
+        of_index("compact", build_and_remove, lambda folder: compact_index(folder / "index"), answers_change=False),
         of_index("tune", build, search, refusal=ANOTHER, warm_up=warm_up),
     ]
 

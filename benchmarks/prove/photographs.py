@@ -19,6 +19,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ def prove(scale: float, seed: int, folder: Path) -> Iterator[Row]:
     for image_dir in images.values():
         image_dir.mkdir()
     for number in range(ROWS):
-        make(lambda number=number: ordinary(number), images["ordinary"] / f"{number}.jpg")
+        make(partial(ordinary, number), images["ordinary"] / f"{number}.jpg")
         data = paths[number % len(paths)].read_bytes() + b"%d" % number  # what follows a picture is not looked at
         (images["many"] / f"{number}.jpg").write_bytes(data)
 

@@ -17,6 +17,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def read(index: Path, report: Path, done: Path, follows: bool) -> None:
             time.sleep(PAUSE)
 
 
-def start(work: Callable[[], None]) -> int:
+def start(work: Callable[[], object]) -> int:
     """Start work in a process of its own; its number."""
     pid = fork()
     if pid == 0:
@@ -114,7 +115,7 @@ def main() -> None:
         readers = {}
         for number in range(READERS):
             report, follows = work / f"reader-{number}", number % 2 == 1
-            readers[start(lambda r=report, f=follows: read(index, r, done, f))] = (report, follows)
+            readers[start(partial(read, index, report, done, follows))] = (report, follows)
         wrote = os.waitstatus_to_exitcode(os.waitpid(writer, 0)[1])
         done.touch()
         codes = {pid: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in readers}

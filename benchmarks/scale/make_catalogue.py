@@ -37,7 +37,7 @@ def parts_of(catalogue: Path) -> tuple[list[list[str]], list[list[str]]]:
 def log_price(name: list[str], amount: float, noise: float) -> float:
     """The law: every word is worth something of its own, and the amount counts as it does in shops."""
     worth = [(zlib.crc32(word.lower().encode()) % 1000 / 1000 - 0.5) * 1.2 for word in name[:12]]
-    return 2.3 + SLOPE * np.log(amount / 12) + sum(worth) / max(len(worth), 1) ** 0.5 + NOISE * noise
+    return float(2.3 + SLOPE * np.log(amount / 12) + sum(worth) / max(len(worth), 1) ** 0.5 + NOISE * noise)
 
 
 def made_rows(catalogue: Path, rows: int, seed: int, words: int) -> Iterator[tuple[str, str, str, str]]:

@@ -82,7 +82,8 @@ def faiss_with(kind: str, rows: PriceOrder) -> Search:
         index.cp.max_points_per_centroid, index.cp.niter = 64, 10
         sample = rows.vectors[:: max(1, len(rows.vectors) // (64 * lists))]
         index.train(sample if turn is None else sample @ turn)
-        parameters = partial(faiss.SearchParametersIVF, nprobe=max(24, round(lists * PROBED)))
+        lists_searched: Any = faiss.SearchParametersIVF
+        parameters = partial(lists_searched, nprobe=max(24, round(lists * PROBED)))
     for run in chunks(len(rows.vectors), 100_000):
         index.add(rows.vectors[run] if turn is None else rows.vectors[run] @ turn)
 
@@ -152,7 +153,8 @@ def lance_with(kind: str, rows: PriceOrder) -> Search:
         table.create_index("position", config=BTree())
 
     def search(query: np.ndarray, start: int, end: int) -> np.ndarray:
-        near = table.search(query, vector_column_name="vector").distance_type("dot").limit(K)
+        builder: Any = table.search(query, vector_column_name="vector")
+        near = builder.distance_type("dot").limit(K)
         near = near.where((col("position") >= lit(start)) & (col("position") < lit(end)), prefilter=True)
         if kind == "indexed":
             near = near.nprobes(32).refine_factor(10)

@@ -26,8 +26,8 @@ def main() -> None:
     parser.add_argument("index", type=Path)
     parser.add_argument("--examples", type=int, default=100, help="for each operation and phase")
     given = parser.parse_args()
-    runs = (["--exclude-path-regex", FILES, "--exclude-checks", TYPED],)
-    runs += (["--include-path-regex", FILES, "--exclude-checks", UNTYPED],)
+    runs = [["--exclude-path-regex", FILES, "--exclude-checks", TYPED]]
+    runs += [["--include-path-regex", FILES, "--exclude-checks", UNTYPED]]
     with serving(given.index) as server, tempfile.TemporaryDirectory() as folder:  # for what it keeps of its findings
         command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{server.address}/openapi.json"]
         command += ["--max-examples", str(given.examples), "--continue-on-failure"]
