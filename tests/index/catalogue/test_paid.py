@@ -1,0 +1,136 @@
+"""What is paid, where a file has several prices or one of another kind, and whose words and price a variant has."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from index.catalogue.items import Catalogue, read_catalogue
+from index.catalogue.settings import ReadSettings
+from index.catalogue.shops.headings import normalised
+
+
+def read(tmp_path: Path, content: str | list[Any] | dict[str, Any], settings: ReadSettings | None = None) -> Catalogue:
+    path = tmp_path / "stock.csv"
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return read_catalogue(path, settings or ReadSettings(), priced=True)
+
+
+def priced_by(tmp_path: Path, headings: str, settings: ReadSettings | None = None) -> Catalogue:
+    """Read two items with these columns of prices, of which the second is 10 in the first column, 11 in the next."""
+    names = headings.split(";")
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["sku", "title", *names])
+    writer.writerows([[sku, f"Lamp {sku}", *range(start, start + len(names))] for sku, start in (("A", 20), ("B", 10))])
+    return read(tmp_path, text.getvalue(), settings)
+
+
+def by_id(found: Catalogue) -> dict[str, float | None]:
+    return dict(zip(found.items["item_id"].to_pylist(), found.prices.to_pylist(), strict=True))
+
+
+# Several prices
+
+PAID = [
+    # headings in one order; what is paid, whatever the order
+    ("initial_price;final_price", "final_price"),
+    ("regular price;final price", "final price"),
+    ("Precio s/IVA;Precio c/IVA", "Precio c/IVA"),
+    ("Prezzo IVA escl.;Prezzo IVA incl.", "Prezzo IVA incl."),
+    ("Pris ekskl. moms;Pris inkl. moms", "Pris inkl. moms"),
+    ("price excl vat;price incl vat", "price incl vat"),
+    ("price excl;price incl", "price incl"),
+    ("price_net;price_gross", "price_gross"),
+    ("Cena netto;Cena brutto", "Cena brutto"),
+    ("cena bez DPH;cena s DPH", "cena s DPH"),
+    ("Preis netto;Preis inkl. MwSt.", "Preis inkl. MwSt."),
+    ("Precio sin impuestos;Precio con IVA", "Precio con IVA"),
+    ("Prix unitaire HT;Prix unitaire TTC", "Prix unitaire TTC"),
+    ("price w/o tax;price with tax", "price with tax"),
+    ("Listenpreis;Verkaufspreis", "Verkaufspreis"),
+    ("Prezzo di listino;Prezzo di vendita", "Prezzo di vendita"),
+    ("price_cents;price_eur", "price_eur"),
+    ("cost price;shop price", "shop price"),
+    ("cost price;price excl vat", "price excl vat"),
+    ("cost price;sale price", "sale price"),
+    ("original price;price", "price"),
+    ("price incl. shipping;price", "price"),
+]
+
+
+@pytest.mark.parametrize(("headings", "paid"), PAID)
+def test_what_is_paid_does_not_depend_on_the_order_of_the_columns(tmp_path: Path, headings: str, paid: str) -> None:
+    for names in (headings.split(";"), headings.split(";")[::-1]):
+        found = priced_by(tmp_path, ";".join(names))
+        assert found.reading.heading("price") == paid
+        assert by_id(found) == {"A": 20 + names.index(paid), "B": 10 + names.index(paid)}
+        assert not any(column.partition(":")[0] == "number" for column in found.reading.roles.further)
+
+
+def test_a_price_after_a_discount_is_paid_where_it_is_filled(tmp_path: Path) -> None:
+    found = read(tmp_path, "sku,title,full price,price after discount\nA,Blue Lamp,12.99,9.99\nB,Red Lamp,8.00,\n")
+    assert by_id(found) == {"A": 9.99, "B": 8}
+    assert "What is paid is 'price after discount' where it is filled." in found.notes
+
+
+@pytest.mark.parametrize("headings", ["price;price incl vat", "shop price;member price", "list price;shop price"])
+def test_a_price_that_might_be_paid_as_well_is_told(tmp_path: Path, headings: str) -> None:
+    first, second = headings.split(";")
+    note = f"What is paid is read from {first!r}, not from {second!r}: --price-column names another."
+    assert note in priced_by(tmp_path, headings).notes
+    assert note not in priced_by(tmp_path, headings, ReadSettings(price=first)).notes
+
+
+@pytest.mark.parametrize(
+    "headings", ["price;list price", "price;price group", "price excl vat;price incl vat", "price;cost price"]
+)
+def test_a_price_of_another_kind_beside_what_is_paid_is_nothing_to_tell(tmp_path: Path, headings: str) -> None:
+    content = f"sku,title,{headings.replace(';', ',')}\nA,Blue Lamp,12.99,{'B7-1' if 'group' in headings else 15}\n"
+    assert read(tmp_path, content).notes == ()
+
+
+@pytest.mark.parametrize("heading", ["cost price", "price per kg", "Grundpreis", "min price;max price", "EK-Preis"])
+def test_prices_of_another_kind_are_told_where_there_are_no_others(tmp_path: Path, heading: str) -> None:
+    found = priced_by(tmp_path, heading)
+    assert any(note.startswith("No column says what is paid: prices are read from ") for note in found.notes)
+    named = priced_by(tmp_path, heading, ReadSettings(price=heading.partition(";")[0]))
+    assert not any("says what is paid" in note for note in named.notes)
+
+
+@pytest.mark.parametrize("heading", ["price", "list price", "selling price", "Net price EUR", "sold price"])
+def test_a_price_by_its_heading_is_nothing_to_doubt(tmp_path: Path, heading: str) -> None:
+    assert not any("says what is paid" in note for note in priced_by(tmp_path, heading).notes)
+
+
+@pytest.mark.parametrize("settings", [None, ReadSettings(price="price_cents")])
+def test_prices_in_cents_by_their_heading_are_told_even_where_they_are_named(
+    tmp_path: Path, settings: ReadSettings | None
+) -> None:
+    assert any("are in cents by its name" in note for note in priced_by(tmp_path, "price_cents", settings).notes)
+
+
+@pytest.mark.parametrize(
+    "heading", ["Precio s/IVA", "Prezzo IVA escl.", "Pris ekskl. moms", "price w/o tax", "Prix HT"]
+)
+def test_prices_without_tax_are_told_where_there_are_no_others(tmp_path: Path, heading: str) -> None:
+    assert f"The prices of {heading!r} are without tax." in priced_by(tmp_path, heading).notes
+
+
+# Numbers of items
+
+
+@pytest.mark.parametrize("heading", ["Item #", "Product #", "Article#", "Part #", "Item # "])
+def test_a_number_of_an_item_is_its_id_and_no_name(tmp_path: Path, heading: str) -> None:
+    items = read(tmp_path, f"{heading},Description,Price\n1001,Cola can 330 ml,0.54\n").items
+    assert items.select(["item_id", "text"]).to_pylist() == [{"item_id": "1001", "text": "Cola can 330 ml"}]
+
+
+def test_other_number_signs_in_headings_mean_what_they_did() -> None:
+    assert (
+        normalised("Reference #") == "reference" and normalised("item_name[language_tag=en_US]#1.value") == "item name"
+    )
+    assert normalised("item#1.value") == "item"
