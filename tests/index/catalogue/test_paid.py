@@ -10,6 +10,7 @@ import pytest
 
 from index.catalogue.items import Catalogue, read_catalogue
 from index.catalogue.settings import ReadSettings
+from index.catalogue.shops.articles import PARENT
 from index.catalogue.shops.headings import normalised
 
 
@@ -120,6 +121,65 @@ def test_prices_without_tax_are_told_where_there_are_no_others(tmp_path: Path, h
     assert f"The prices of {heading!r} are without tax." in priced_by(tmp_path, heading).notes
 
 
+# Sales
+
+SALE = "SKU,Title,Price,Sale Price,On Sale\n"
+
+
+@pytest.mark.parametrize("cell", ["No", "false", "FALSE", "0", "n", "nein", "non"])
+def test_a_sale_price_is_not_paid_where_the_file_says_that_there_is_no_sale(tmp_path: Path, cell: str) -> None:
+    rows = f"A,Linen Shirt,49.00,39.00,{cell}\nB,Linen Top,49.00,39.00,Yes\nC,Hat,49.00,39.00,\nD,Cap,,39.00,{cell}\n"
+    found = read(tmp_path, SALE + rows)
+    assert by_id(found) == {"A": 49, "B": 39, "C": 39, "D": 39}  # the last has no other price
+    assert "What is paid is 'Sale Price' where it is filled, unless 'On Sale' says no." in found.notes
+    assert found.reading.roles.further == ()
+
+
+@pytest.mark.parametrize("header", ["SKU,Title,Price,On Sale", "SKU,Title,Price,Sale Price,On sale (0/1)"])
+def test_a_column_on_sale_says_nothing_of_prices_without_a_sale_price_or_by_another_name(
+    tmp_path: Path, header: str
+) -> None:
+    sale = "39.00," if "Sale Price" in header else ""
+    found = read(tmp_path, f"{header}\nA,Linen Shirt,49.00,{sale}0\nB,Linen Top,49.00,{sale}1\n")
+    assert "on_sale" not in found.reading.roles.named()
+    assert set(by_id(found).values()) == {39.0 if sale else 49.0}
+
+
+AUCTIONS = {  # shop -> header; headings of id, title, format, lowest bid, and what is paid at once
+    "eBay file exchange": (
+        "*Action(SiteID=US|Country=US|Currency=USD|Version=1193),CustomLabel,*Category,*Title,Relationship,"
+        "RelationshipDetails,*Description,PicURL,*Format,*StartPrice,BuyItNowPrice,*Quantity",
+        ("CustomLabel", "*Title", "*Format", "*StartPrice", "BuyItNowPrice"),
+    ),
+    "eBay active listings": (
+        "Item number,Title,Variation details,Custom label (SKU),Available quantity,Format,Currency,Start price,"
+        "Auction Buy It Now price,Reserve price,Current price",
+        ("Custom label (SKU)", "Title", "Format", "Current price", "Auction Buy It Now price"),
+    ),
+}
+
+
+@pytest.mark.parametrize("auction", ["Auction", "AUCTION", "Auktion"])
+@pytest.mark.parametrize("shop", AUCTIONS)
+def test_a_bid_of_an_auction_is_no_price(tmp_path: Path, shop: str, auction: str) -> None:
+    header, headings = AUCTIONS[shop]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, header.split(","), restval="")
+    writer.writeheader()
+    fixed = {f"F{number}": 99.0 for number in range(60)}  # few of the rows can be bought at once
+    rows = [
+        ("A", auction, "0.99", "1499.00"),
+        ("B", auction, "0.99", ""),
+        *((sku, "FixedPrice", 99, "") for sku in fixed),
+    ]
+    for sku, *cells in rows:
+        writer.writerow(dict(zip(headings, (sku, f"Camera {sku}", *cells), strict=True)))
+    found = read(tmp_path, text.getvalue())
+    assert found.reading.roles.shop is not None and found.reading.roles.shop.name == shop
+    assert by_id(found) == {"A": 1499, **fixed}
+    assert [(reject.item_id, reject.reason) for reject in found.rejects] == [("B", "price is a lower bound: from 0.99")]
+
+
 # Numbers of items
 
 
@@ -134,3 +194,56 @@ def test_other_number_signs_in_headings_mean_what_they_did() -> None:
         normalised("Reference #") == "reference" and normalised("item_name[language_tag=en_US]#1.value") == "item name"
     )
     assert normalised("item#1.value") == "item"
+
+
+# Parents
+
+
+VARIANTS = [
+    # header, parent, variants, one without; the parent's words are the variants', as they have none
+    ("parent_sku,sku,name,color,price", ",P1,Linen shirt,,", "P1,P1-R,,Red,10.00/P1,P1-B,,Blue,11.00", ",M,Mug,,3.00"),
+    ("Parent,SKU,Title,Colour,Price", ",P1,Linen shirt,,", "P1,P1-R,,Red,10.00/P1,P1-B,,Blue,11.00", ",M,Mug,,3.00"),
+    ("parent_id,id,sku,name,color,price", ",7,P1,Linen shirt,,", "7,8,P1-R,,Red,10.00/7,9,P1-B,,Blue,11.00",
+     ",5,M,Mug,,3.00"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("header", "parent", "variants", "single"), VARIANTS, ids=[row[0] for row in VARIANTS])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_parent_that_variants_name_gives_them_its_words_and_is_no_item(
+    tmp_path: Path, header: str, parent: str, variants: str, *, single: str, first: bool
+) -> None:
+    rows = [parent, *variants.split("/")] if first else [*variants.split("/"), parent]
+    found = read(tmp_path, "\n".join([header, *rows, single]) + "\n")
+    texts = dict(zip(found.items["item_id"].to_pylist(), found.items["text"].to_pylist(), strict=True))
+    assert texts == {"P1-R": "Linen shirt, Red", "P1-B": "Linen shirt, Blue", "M": "Mug"}
+    assert by_id(found) == {"P1-R": 10, "P1-B": 11, "M": 3}
+    assert found.passed_over == {PARENT: 1} and not found.rejects
+    key = dict(zip(texts, found.items["parent"].to_pylist(), strict=True))
+    assert key["P1-R"] == key["P1-B"] is not None and key["M"] is None
+
+
+def test_a_parent_with_a_price_is_an_item_and_its_variants_keep_what_they_say(tmp_path: Path) -> None:
+    content = (
+        "id;parent_id;product_number;name;description;price_net;price_gross\n"
+        "a;;S1;Linen shirt;Nice;10;12\nb;a;S1.1;;;20;24\nd;a;S1.2;Silk shirt;;30;36\nc;;S2;Mug;;5;6\n"
+    )
+    found = read(tmp_path, content)
+    texts = dict(zip(found.items["item_id"].to_pylist(), found.items["text"].to_pylist(), strict=True))
+    assert texts == {"a": "Linen shirt\nNice", "b": "Linen shirt\nNice", "d": "Silk shirt\nNice", "c": "Mug"}
+    assert by_id(found) == {"a": 12, "b": 24, "d": 36, "c": 6}
+    assert found.items["parent"].to_pylist() == ["a", "a", "a", None]
+
+
+def test_a_parent_is_priced_where_its_variants_have_no_prices_either(tmp_path: Path) -> None:
+    path = tmp_path / "names.csv"
+    path.write_text("parent_sku,sku,name,color,price\n,P1,Linen shirt,,\nP1,P1-R,,Red,\n")
+    found = read_catalogue(path, ReadSettings(), priced=False)
+    assert found.items["text"].to_pylist() == ["Linen shirt", "Linen shirt, Red"] and not found.passed_over
+
+
+def test_a_key_that_names_no_row_is_shared_as_it_was(tmp_path: Path) -> None:
+    content = "group id,sku,name,color,price\nG,A,Shirt,Red,1\nG,B,,Blue,2\nH,C,Mug,,\n"
+    found = read(tmp_path, content)
+    assert found.items["text"].to_pylist() == ["Shirt, Red", "Shirt, Blue"]
+    assert found.rejected == {"no price": 1} and not found.passed_over
