@@ -180,6 +180,46 @@ def test_a_bid_of_an_auction_is_no_price(tmp_path: Path, shop: str, auction: str
     assert [(reject.item_id, reject.reason) for reject in found.rejects] == [("B", "price is a lower bound: from 0.99")]
 
 
+# schema.org
+
+
+def offered(*offers: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"@type": "Product", "name": f"Wine {number}", "sku": str(number), "offers": offer}
+        for number, offer in enumerate(offers)
+    ]
+
+
+def test_a_range_of_offers_is_no_price_and_one_of_equal_ends_is(tmp_path: Path) -> None:
+    bounds = ((5, 500), ("5.50", 5.5), (7, None))
+    offers = [{"@type": "AggregateOffer", "lowPrice": low, "highPrice": high} for low, high in bounds]
+    found = read(tmp_path, offered(*offers))
+    assert by_id(found) == {"1": 5.5, "2": 7}
+    assert [reject.reason for reject in found.rejects] == ["price is a range: 5-500"]
+
+
+def unit_price(price: str, amount: dict[str, Any]) -> dict[str, Any]:
+    return {"@type": "UnitPriceSpecification", "price": price, "referenceQuantity": amount}
+
+
+LITRE = {"value": 1, "unitCode": "LTR"}
+
+
+def test_a_price_for_a_unit_is_no_price_of_the_item(tmp_path: Path) -> None:
+    per_litre, per_gram = unit_price("13.33", LITRE), unit_price("0.9", {"value": "100", "unitText": "g"})
+    own = [{"price": "10.00"}, unit_price("9.00", {"value": 1, "unitCode": "C62"})]
+    of_its_content = unit_price("81.00", {"value": "4.5", "unitCode": "LTR", "valueReference": LITRE})
+    per_piece = unit_price("90.00", {"value": 100, "unitCode": "C62"})
+    specified = (per_litre, per_gram, [per_litre, own[0]], [own[0], per_litre], own[1], of_its_content, per_piece)
+    found = read(tmp_path, offered(*({"priceSpecification": price} for price in specified)))
+    assert by_id(found) == {"2": 10, "3": 10, "4": 9, "5": 81}
+    assert [reject.reason for reject in found.rejects] == [
+        "price is for a unit: 13.33/LTR",
+        "price is for a unit: 0.9/g",
+        "price is for a unit: 90.00/C62",
+    ]
+
+
 # Numbers of items
 
 
@@ -247,3 +287,54 @@ def test_a_key_that_names_no_row_is_shared_as_it_was(tmp_path: Path) -> None:
     found = read(tmp_path, content)
     assert found.items["text"].to_pylist() == ["Shirt, Red", "Shirt, Blue"]
     assert found.rejected == {"no price": 1} and not found.passed_over
+
+
+# Variants in JSON
+
+
+SHIRT = {
+    "id": 1, "title": "Linen shirt", "handle": "shirt", "body_html": "<p>Nice</p>", "vendor": "Acme",
+    "images": [{"src": "https://x/1.jpg"}, {"src": "https://x/2.jpg"}],
+    "variants": [
+        {"id": 11, "title": "S", "sku": "LS-S", "price": "19.00", "featured_image": None},
+        {"id": 12, "title": "XL", "sku": "LS-XL", "price": "29.00", "featured_image": {"src": "https://x/3.jpg"}},
+    ],
+}  # fmt: skip
+MUG = {
+    "id": 2,
+    "title": "Mug",
+    "handle": "mug",
+    "variants": [{"id": 21, "title": "Default Title", "sku": "MG", "price": "12.00"}],
+}
+
+
+def test_the_products_of_shopify_in_json_are_read_as_its_exports_are(tmp_path: Path) -> None:
+    found = read(tmp_path, {"products": [SHIRT, MUG]})
+    assert found.reading.kind == "Shopify export, JSON"
+    assert by_id(found) == {"LS-S": 19, "LS-XL": 29, "MG": 12}
+    assert found.items["text"].to_pylist() == ["Linen shirt, S\nNice", "Linen shirt, XL\nNice", "Mug"]
+    assert found.items["parent"].to_pylist() == ["shirt", "shirt", "mug"]
+    assert found.items["image"].to_pylist() == ["https://x/1.jpg", "https://x/3.jpg", None]
+
+
+@pytest.mark.parametrize(
+    "variants",
+    [
+        [{"id": 11, "name": "S", "price": 10}, {"id": 12, "name": "XL", "price": 29}],
+        [{"id": 11, "size": "S", "price": None}, {"id": 12, "size": "XL", "price": 29}],
+        [{"size": "S", "price": 10}, {"size": "XL", "price": 29}],
+    ],
+    ids=["names", "a price of the article's", "no ids"],
+)
+def test_variants_in_json_have_prices_and_sizes_of_their_own(tmp_path: Path, variants: list[dict[str, Any]]) -> None:
+    found = read(
+        tmp_path, [{"id": 1, "name": "Shirt", "price": 10, "variants": variants}, {"id": 2, "name": "Mug", "price": 3}]
+    )
+    assert found.items["text"].to_pylist() == ["Shirt, S", "Shirt, XL", "Mug"]
+    assert found.prices.to_pylist() == [10, 29, 3] and not found.rejects
+    assert found.items["parent"].to_pylist() == ["1", "1", None]
+
+
+@pytest.mark.parametrize("variants", [[], ["S", "XL"], [{"size": "S"}, {"size": "XL"}]])
+def test_variants_without_prices_leave_an_article_as_it_is(tmp_path: Path, variants: list[Any]) -> None:
+    assert by_id(read(tmp_path, [{"id": 1, "name": "Shirt", "price": 10, "variants": variants}])) == {"1": 10}
