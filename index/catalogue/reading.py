@@ -22,7 +22,7 @@ from index.catalogue.settings import IndexColumns, ReadSettings
 from index.catalogue.shared_lines import SharedLines
 from index.catalogue.shops.articles import Articles
 from index.catalogue.shops.columns import find_column, find_roles, shop_of
-from index.catalogue.shops.headings import WITHOUT_TAX, normalised
+from index.catalogue.shops.headings import normalised
 from index.catalogue.shops.roles import Roles
 from index.catalogue.shops.values import has_decimal_commas
 from index.errors import DataRefused
@@ -87,14 +87,15 @@ class Reading:
             notes.append(self.currency_note)
         if self.dates:
             notes += filter(None, (self.dates.note, _undated_note(self)))
-        if WITHOUT_TAX.search(normalised(self.heading("price"))):
-            notes.append(f"The prices of {self.heading('price')!r} are without tax.")
+        notes += self.roles.price_notes
         for at in self.roles.left_out:
             name = self.roles.header[at]
             notes.append(f"{name!r} follows the price as a cost does and is not read: --number-column reads it.")
         days = self.heading("sale_days") or self.heading("sale_end") or self.heading("sale_start")
         if sale := self.heading("sale_price"):
-            notes.append(f"What is paid is {sale!r} where it is filled{f', on the days of {days!r}' if days else ''}.")
+            unless = f", unless {on_sale!r} says no" if (on_sale := self.heading("on_sale")) else ""
+            when = f", on the days of {days!r}" if days else ""
+            notes.append(f"What is paid is {sale!r} where it is filled{when}{unless}.")
         return tuple(notes)
 
     @property

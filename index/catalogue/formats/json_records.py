@@ -20,6 +20,9 @@ MOST_LEVELS = 12  # of nesting that becomes columns; what lies deeper is a cell 
 OBJECT_LIMIT = 64_000_000  # characters of one object that holds all records
 
 _LISTS = {"products", "items", "data", "results", "records", "rows", "entries", "@graph"}  # names of a list of records
+_NAMES = frozenset(("title", "name"))
+_PIECES = frozenset(("C62", "EA", "H87", "PCE"))  # codes of pieces: the price of one is an item's
+_BASES = frozenset((1, 10, 100, 1000))  # amounts by which shops compare prices; any other is the item's own
 _BEFORE_LIST = re.compile(r"\ufeff?\s*\[\s*")
 _BETWEEN = re.compile(r"[\s,]+")
 _NOT_PAID = re.compile(r"Strikethrough|ListPrice|MSRP|SRP|InvoicePrice|RegularPrice|MinimumAdvertised", re.IGNORECASE)
@@ -182,14 +185,30 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
         return
     nested = value.get("@graph", value.get("itemListElement"))
     variants = value.get("hasVariant")
+    priced = value.get("variants")  # as Shopify has them
     if isinstance(nested, list):
         for found in _of_one_type([_item(element) for element in nested]):
             yield from _objects(found)
     elif isinstance(variants, list) and variants and all(isinstance(variant, dict) for variant in variants):
         parent = {name: member for name, member in value.items() if name != "hasVariant"}
         yield from ({**parent, **variant} for variant in variants)
+    elif isinstance(priced, list) and priced and all(map(_has_price, priced)):
+        yield from (_variant(value, variant) for variant in priced)
     else:
         yield value
+
+
+def _has_price(variant: Any) -> bool:
+    return isinstance(variant, dict) and "price" in variant
+
+
+def _variant(article: dict[str, Any], variant: dict[str, Any]) -> dict[str, Any]:
+    """Return a variant with the words of its article, whose id is its parent's; a name of its own is its option."""
+    shared = {("parent id" if name == "id" else name): member for name, member in article.items() if name != "variants"}
+    own = {name: member for name, member in variant.items() if member is not None}
+    if not _NAMES.isdisjoint(shared):
+        own = {("option1 value" if name in _NAMES else name): member for name, member in own.items()}
+    return {**shared, **own}
 
 
 def _item(element: Any) -> Any:
@@ -211,13 +230,46 @@ def _flat(value: dict[str, Any]) -> dict[str, str | None]:
 
 
 def _is_not_paid(entry: Any) -> bool:
-    """Tell whether an entry is a price that is not asked for: schema.org's list price, or one struck through."""
-    return isinstance(entry, dict) and bool(_NOT_PAID.search(str(entry.get("priceType", ""))))
+    """Tell whether an entry is a price that is not asked for: a list price, one struck through, or one for a unit."""
+    return isinstance(entry, dict) and (bool(_NOT_PAID.search(str(entry.get("priceType", "")))) or bool(_unit(entry)))
+
+
+def _unit(price: dict[str, Any]) -> str:
+    """The unit that one of schema.org's prices is for; "" for the price of an item.
+
+    Where the amount that the price is for has a `valueReference`, that is the unit, and the amount the item's own.
+    """
+    amount = price.get("referenceQuantity")
+    if not isinstance(amount, dict) or "valueReference" in amount:
+        return ""
+    unit, size = str(amount.get("unitText") or amount.get("unitCode") or "unit"), _number(amount.get("value", 1))
+    return "" if size not in _BASES or (size == 1 and unit in _PIECES) else unit
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _as_cells(value: dict[str, Any]) -> dict[str, Any]:
+    """Return one of schema.org's prices so that a bound, or a price for a unit, is written as one: 5-500, 13.33/l."""
+    low, high, price = (value.get(name) for name in ("lowPrice", "highPrice", "price"))
+    if _is_plain(low) and _is_plain(high) and (_number(low) or low) != (_number(high) or high):
+        value = {**value, "lowPrice": f"{low}-{high}"}
+    if _is_plain(price) and (unit := _unit(value)):
+        value = {**value, "price": f"{price}/{unit}"}
+    return value
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _flatten(name: str, value: Any, cells: dict[str, str | None], level: int) -> None:
     if isinstance(value, dict) and level < MOST_LEVELS:
-        for key, member in value.items():
+        for key, member in _as_cells(value).items():
             _flatten(f"{name}.{key}" if name else key, member, cells, level + 1)
     elif isinstance(value, list) and len(value) <= MOST_ENTRIES and level < MOST_LEVELS:
         for place, entry in enumerate(sorted(value, key=_is_not_paid)):

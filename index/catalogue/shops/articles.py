@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
-from index.catalogue.shops.exports import NO_VARIANT, PARENT_KINDS
+from index.catalogue.shops.exports import AUCTIONS, NO_VARIANT, NOT_ON_SALE, PARENT_KINDS
 from index.catalogue.shops.headings import ATTRIBUTES, OPTION, OPTION_WORDS, WORDS, normalised
 from index.catalogue.shops.roles import Roles
 
@@ -119,12 +119,23 @@ class Articles:
                     if item_id := cleaned_id(cells[at] or ""):
                         self._parents.setdefault(item_id, cells)
                         self._parents.setdefault(f"id:{item_id}", cells)
-        elif self._mode == "shared" and key:
-            if self._text and (cells[self._text[0]] or "").strip():
+        elif self._mode == "shared":
+            self._survey_shared(cells, key)
+
+    def _survey_shared(self, cells: Cells, key: str) -> None:
+        """Take note of a row that shares a key with others, or whose own they have as theirs."""
+        own_key = self._own_key(cells)
+        if own_key and key in ("", own_key):
+            if self._title(cells):
+                self._parents[own_key] = cells  # rather than a variant that stands above it
+        elif key:
+            if self._title(cells):
                 self._parents.setdefault(key, cells)
-            variation = self._cell(cells, "variation")
-            if variation and not _SEVERAL_VALUES.search(variation):
-                self._with_variants.add(key)
+            if self._cell(cells, "price") or self._cell(cells, "sale_price"):
+                self._referenced.add(key)
+        variation = self._cell(cells, "variation")
+        if key and variation and not _SEVERAL_VALUES.search(variation):
+            self._with_variants.add(key)
 
     def _survey_children(self, cells: Cells) -> None:
         """Take note of the variants that a parent lists: sku=A,size=S|sku=B,size=M."""
@@ -149,12 +160,15 @@ class Articles:
         key = self._cell(cells, "parent")
         if not key and parent is not None and self._mode in ("above", "listed"):
             key = self.own_id(parent)
+        elif not key and self._own_key(cells) in self._referenced:
+            key = self._own_key(cells)
+        price = self._price(cells)
         return Article(
             item_id=self._item_id(cells, key, values, line),
             text=self._words(cells, values),
             image=self._photograph(cells, parent),
-            price=self._cell(cells, "price"),
-            sale_price=self._cell(cells, "sale_price"),
+            price=price,
+            sale_price="" if price and self._is_not_on_sale(cells) else self._cell(cells, "sale_price"),
             currency=self._cell(cells, "currency"),
             date=self._cell(cells, "date"),
             parent=key,
@@ -164,6 +178,16 @@ class Articles:
             sale_days=self._sale_days(cells),
             several=several,
         )
+
+    def _price(self, cells: Cells) -> str:
+        """The cell of what is paid; of an auction a bid is less, unless it can be bought at once."""
+        price = self._cell(cells, "price")
+        if price and self._cell(cells, "selling_format").casefold() in AUCTIONS:
+            return self._cell(cells, "buy_now") or f"from {price}"
+        return price
+
+    def _is_not_on_sale(self, cells: Cells) -> bool:
+        return self._cell(cells, "on_sale").casefold() in NOT_ON_SALE
 
     def _sale_days(self, cells: Cells) -> tuple[str, str]:
         if interval := self._cell(cells, "sale_days"):
@@ -207,6 +231,10 @@ class Articles:
                 return cell
         return ""
 
+    def _own_key(self, cells: Cells) -> str:
+        """The cell by which others name a row as their parent; "" in exports of shops."""
+        return cleaned_id(self._cell(cells, "parent_key"))
+
     def _is_of_parent_kind(self, cells: Cells) -> bool:
         return self._cell(cells, "kind").casefold().partition(",")[0] in PARENT_KINDS
 
@@ -246,6 +274,8 @@ class Articles:
             return not above and (several or (not price and bool(variation)))
         if self._mode == "shared" and "variation" in self._single:
             return (several or not variation) and self._cell(cells, "parent") in self._with_variants
+        if self._own_key(cells) in self._referenced:  # as other rows name it, in a file of no known shop
+            return not price and not self._cell(cells, "parent")
         return self._mode == "reference" and not price and "price" in self._single and self._is_referenced(cells)
 
     def _kind_of_rest(self, cells: Cells) -> str:

@@ -15,13 +15,14 @@ from index.catalogue.shops.headings import (
     CATEGORY_WORDS,
     LIKELY,
     NO_FEATURE,
-    NOT_PAID,
     OPTION,
     OPTION_WORDS,
     SHOP_ROLES,
+    WITHOUT_TAX,
     WORDS,
     normalised,
 )
+from index.catalogue.shops.paid import likely_prices, may_be_paid, says_with_tax
 from index.catalogue.shops.roles import Roles
 from index.errors import DataRefused
 
@@ -98,6 +99,10 @@ class _Finder:
         """Return what each column is."""
         settings = self._settings
         single = {role: self.single(role) for role in (*WORDS, *SHOP_ROLES) if role not in TEXT_ROLES}
+        if single["sale_price"] == single["price"]:  # for want of another
+            single["sale_price"] = ()
+        if not single["sale_price"]:
+            single["on_sale"] = ()
         taken = {at for role in ("id", "price", "image", "sale_price") for at in single[role][:1]}
         text = self._text(taken)
         if not text:
@@ -107,6 +112,7 @@ class _Finder:
         if single["id"] and single["id"][0] == text[0] and settings.id is None:
             single["id"] = single["id"][1:]
         single["parent"] = self._parent(single)
+        single["parent_key"] = self._parent_key(single)
         taken = {at for places in single.values() for at in places} | set(text)
         options = tuple(at for at in self._options() if at not in taken)
         self._tell("option", options, self._heading_of())
@@ -125,6 +131,7 @@ class _Finder:
             known_as=known_as,
             priced=any(2 * len(self._cells(at)) > len(self._sample) for at in single["price"]),
             left_out=left_out,
+            other_prices=self._other_prices(taken),
             why=self._why,
         )
 
@@ -170,7 +177,9 @@ class _Finder:
         if role in ("price", "image", "date") and self._sample:
             places = tuple(at for at in places if self._filled(at)) or places
         why = self._heading_of()
-        if not places and self._shop is None:
+        if role == "price" and self._shop is None:
+            places, why = self._paid(places), "its heading"
+        elif not places and self._shop is None:
             places, why = self._likely(role)
         if places:
             self._why[role] = why
@@ -183,10 +192,6 @@ class _Finder:
         if pattern is None:
             return (), ""
         places = [at for name, at in self._places.items() if pattern.search(name)]
-        if role == "price":
-            places = [at for at in places if normalised(self._header[at]) not in WORDS["sale_price"]]
-            paid = [at for at in places if not NOT_PAID.search(normalised(self._header[at]))]
-            return tuple((paid or places)[:1]), "its heading"
         if role == "id":
             places = [at for at in places if self._cells(at) and len(set(self._cells(at))) == len(self._cells(at))]
         if role == "title":
@@ -197,6 +202,24 @@ class _Finder:
             places = [at for at in places or self._places.values() if values.are_photographs(self._cells(at))]
             return tuple(places[:1]), "its values"
         return tuple(places[:1]), "its heading"
+
+    def _paid(self, known: tuple[int, ...]) -> tuple[int, ...]:
+        """The columns of prices of a file of no known shop, what is paid first; `known` have a heading of prices."""
+        likely = self._likely_prices()
+        if known and WITHOUT_TAX.search(normalised(self._header[known[0]])):
+            return (*(at for at in (*known, *likely) if says_with_tax(normalised(self._header[at]))), *known)
+        return known or tuple(likely)
+
+    def _likely_prices(self) -> list[int]:
+        filled = [name for name, at in self._places.items() if self._filled(at)]
+        return [self._places[name] for name in likely_prices(filled) or likely_prices(self._places)]
+
+    def _other_prices(self, taken: Set[int]) -> tuple[int, ...]:
+        """The columns that are not read, and might hold what is paid as well as the one that is."""
+        if self._shop is not None or isinstance(self._settings.price, str):
+            return ()
+        places = [at for at in self._likely_prices() if at not in taken and may_be_paid(normalised(self._header[at]))]
+        return tuple(at for at in places if values.are_amounts(self._cells(at)))
 
     def _refuse_doubled(self, at: int) -> None:
         name = self._header[at]
@@ -236,6 +259,13 @@ class _Finder:
         if self._shop is not None:
             return places if self._shop.parent in ("shared", "reference") else ()
         return tuple(at for at in places if at not in single["id"][:1])
+
+    def _parent_key(self, single: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        """The column by which a file of no known shop names parents: of "parent sku" it is "sku", else that of ids."""
+        if self._shop is not None or not single["parent"]:
+            return ()
+        at = self._places.get(normalised(self._header[single["parent"][0]]).removeprefix("parent "))
+        return single["id"] if at is None or at in single["parent"] else (at,)
 
     def _options(self) -> list[int]:
         """Columns of sizes and their like; none where the user names the words of a file that is no shop's."""

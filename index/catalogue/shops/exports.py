@@ -37,13 +37,13 @@ SHOPS = (
         {
             "id": "variant sku|sku|variant id",
             "description": "body html|description",
-            "image": "variant image|variant image url|image src|product image url",
+            "image": "variant image|variant image url|featured image src|image src|product image url|images src",
             "price": "variant price|price",
             "parent": "handle|url handle",
         },
         parent="shared",
-        categories="vendor|type|product category",
-        numbers="variant grams|weight value grams",
+        categories="vendor|type|product category|product type",
+        numbers="variant grams|weight value grams|grams",
     ),
     Shop(
         "Meta catalogue",
@@ -143,6 +143,8 @@ SHOPS = (
             "variation": "relationshipdetails|relationship details|beziehungsdetails",
             "kind": "relationship|beziehung",
             "image": "picurl|item photo url|artikelfoto url|bild url|url des artikelfotos",
+            "selling_format": "format|angebotsformat",
+            "buy_now": "buyitnowprice|buy it now price|sofort kaufen preis",
         },
         parent="above",
         categories="c brand|c marke|category|category name|category id|kategorie|conditionid|condition id|zustands id",
@@ -165,6 +167,8 @@ SHOPS = (
             "prix de départ|prezzo di partenza|prezzo iniziale|precio inicial",
             "parent": "item number|artikelnummer|numéro de l objet|numero oggetto|número de artículo",
             "title": "title|titel|angebotstitel|titre|titolo|título",
+            "selling_format": "format|formato",
+            "buy_now": "auction buy it now price|buy it now price|sofort kaufen preis auktion|sofort kaufen preis",
             "date": NONE,
         },
         parent="shared",
@@ -277,6 +281,12 @@ SHOPS = (
 )
 PARENT_KINDS = frozenset("variable|grouped|configurable|bundle|parent|product group|variable subscription".split("|"))
 """Row types of what is not sold itself."""
+
+AUCTIONS = frozenset(("auction", "auktion", "enchères", "enchère", "asta", "subasta", "asta online", "chinese"))
+"""Selling formats in which a price is a bid, and what is paid in the end is more; the last is eBay's own old word."""
+
+NOT_ON_SALE = frozenset(("no", "false", "0", "n", "nein", "non"))
+"""Cells of a column "on sale" that keep a sale price from being what is paid."""
 
 NO_VARIANT = frozenset(("default title", "regular", "default", "standardtitel", "titre par défaut"))
 """Words that shops write for the one variant of an article that has none."""

@@ -9,7 +9,8 @@ import re
 ROLES: dict[str, tuple[str, ...]] = {
     "id": (
         "sample id|item id|product id|variant sku|seller sku|item sku|sku|id|custom label sku|customlabel|custom label|"
-        "reference|item no|item number|item code|article no|article number|art no|part no|part number|product code|"
+        "reference|item no|item number|item code|article no|article number|art no|part no|part number|product number|"
+        "product code|"
         "code|asin|handle|key|mpn|gtin|ean|upc|barcode|"
         "artikelnr|artikel nr|artikelnummer|art nr|artnr|bestellnummer|bestell nr|händler sku|bestandseinheit|"
         "référence|réf|ref|sku vendeur|code article|n article|numéro d article|"
@@ -50,25 +51,27 @@ ROLES: dict[str, tuple[str, ...]] = {
         "zdjęcie|zdjęcia|obrazy|obrazki|obrazek|bilde|bilder url|billede|图片|图片链接|画像|이미지",
     ),
     "price": (
-        "price|variant price|current price|selling price|our price|your price|item price|standard price|start price|"
-        "startprice|regular price|retail price|unit price|price tax included|price tax excluded|price tax incl|"
-        "price tax excl|offers price|offers lowprice|buy it now price|list price|price usd|price eur|price gbp|"
-        "purchasable offer our price schedule value with tax|amount|msrp|rrp|mrp|"
-        "preis|verkaufspreis|vk preis|vk|einzelpreis|listenpreis|stückpreis|regulärer preis|startpreis|aktueller preis|"
-        "preis brutto|bruttopreis|preis netto|nettopreis|preis inkl mwst|preis exkl mwst|preis ohne steuern|"
-        "preis mit steuern|"
-        "prix|tarif|prix régulier|tarif régulier|prix de vente|prix unitaire|prix ttc|prix ht|prix hors taxe|"
-        "prix actuel|montant ht|prix de départ|"
-        "precio|precio normal|precio de venta|precio unitario|pvp|precio actual|precio sin impuestos|"
-        "prezzo|prezzo di listino|prezzo regolare|prezzo di vendita|prezzo unitario|"
-        "prijs|normale prijs|reguliere prijs|verkoopprijs|preço|preco|preço normal|preço de venda|cena|"
+        "price|variant price|current price|selling price|our price|your price|item price|final price|standard price|"
+        "start price|startprice|regular price|retail price|unit price|price tax included|price tax excluded|"
+        "price tax incl|price tax excl|offers price|offers lowprice|buy it now price|price usd|price eur|price gbp|"
+        "list price|purchasable offer our price schedule value with tax|amount|msrp|rrp|mrp|"
+        "preis|endpreis|verkaufspreis|vk preis|vk|einzelpreis|stückpreis|aktueller preis|listenpreis|"
+        "regulärer preis|startpreis|preis brutto|bruttopreis|preis netto|nettopreis|preis inkl mwst|preis exkl mwst|"
+        "preis ohne steuern|preis mit steuern|"
+        "prix|tarif|prix final|prix de vente|prix actuel|prix régulier|tarif régulier|prix unitaire|prix ttc|prix ht|"
+        "prix hors taxe|montant ht|prix de départ|"
+        "precio|precio final|precio de venta|precio actual|precio normal|precio unitario|pvp|precio sin impuestos|"
+        "prezzo|prezzo finale|prezzo di vendita|prezzo di listino|prezzo regolare|prezzo unitario|"
+        "prijs|verkoopprijs|normale prijs|reguliere prijs|preço|preco|preço de venda|preço normal|cena|"
         "cena regularna|cena brutto|fiyat|цена|"
         "pris|ordinarie pris|normalpris|价格|售价|单价|価格|販売価格|가격",
     ),
     "sale_price": (
         "sale price|special price|online sale price|discounted price|discount price|offer price|promo price|"
-        "promotional price|reduced price|purchasable offer discounted price schedule value with tax|"
-        "angebotspreis|sonderpreis|aktionspreis|prix promo|tarif promo|prix promotionnel|prix soldé|prix réduit|"
+        "promotional price|reduced price|price after discount|"
+        "purchasable offer discounted price schedule value with tax|"
+        "angebotspreis|sonderpreis|aktionspreis|preis nach rabatt|prix promo|tarif promo|prix promotionnel|prix soldé|"
+        "prix réduit|prix après remise|"
         "precio rebajado|precio de oferta|precio oferta|prezzo in offerta|prezzo scontato|actieprijs|aanbiedingsprijs|"
         "preço promocional|cena promocyjna|reapris|kampanjpris|tilbudspris|salgspris|促销价|セール価格",
     ),
@@ -89,20 +92,34 @@ ROLES: dict[str, tuple[str, ...]] = {
     ),
     "multipack": ("multipack",),
     "measure": ("quantity text|unit pricing measure|product quantity text",),
+    "on_sale": ("on sale|is on sale",),
 }
 """role -> its headings, split at |, in one string for the page's sake."""
 
 WORDS = {role: tuple("".join(words).casefold().split("|")) for role, words in ROLES.items()}  # größe is grösse
 SHOP_ROLES = (
     *("kind", "children", "attributes", "store_view", "discount_percent", "discount_amount"),
-    *("sale_start", "sale_end", "sale_days"),
+    *("sale_start", "sale_end", "sale_days", "selling_format", "buy_now"),
 )
 """Roles that only a shop's export has: elsewhere such headings mean other things."""
 
+_TAX = r"(?:tax|taxes|tasse|vat|gst|steuern?|mwst|ust|iva|tva|btw|moms|mva|impuestos)"
 WITHOUT_TAX = re.compile(
-    r"\b(?:excl|excluded|excluding|ex|net|netto|nettopreis|ht|hors|ohne|zzgl|exkl|sin|escluse|esclusa|bez|exclusief)\b"
+    r"\b(?:excl|excluded|excluding|ex|net|nett|netto|nettopreis|nettoprijs|nettopris|neto|ht|hors|ohne|zzgl|exkl|ekskl|"
+    r"eks|sin|escl|esclus[aeio]|excluid[ao]s?|bez|exclusief|s iva|"
+    rf"(?:w o|without|before|sem|senza|uden|utan|uten) {_TAX})\b"
 )
 """What a heading of prices says where tax is to be added."""
+
+_INCLUDED = r"(?:incl|included|including|inclusive|inc|inkl|inclus[aeio]|incluid[ao]s?|inbegrepen|inclusief)"
+WITH_TAX = re.compile(
+    r"\b(?:gross|brutto|bruttopreis|bruttoprijs|bruttopris|bruto|ttc|ivato|c iva|s dph|z vat|"
+    rf"(?:{_INCLUDED}|with|after|mit|con|com|avec|met|med) {_TAX}|{_TAX} {_INCLUDED}|{_INCLUDED}$)\b"
+)
+"""What it says where tax is in them."""
+
+IN_CENTS = re.compile(r"\b(?:cents?|pence|centimes|céntimos|centesimi)\b")
+"""What it says where they are in hundredths of a currency's unit."""
 
 _VALUE = (
     "values?|value s|werte?|wert e|valeurs?|valeur s|valor|valores|valor es|valor e s|valore|valori|valore i|valore s|"
@@ -149,8 +166,8 @@ NO_FEATURE = re.compile(
     r"qty|stock|inventory|alert|published|status|visible|visibility|enabled|active|archived|deleted|position|token|"
     r"created|updated|modified|time|timestamp|line|row|index|unnamed|seo|meta|title|name|alt|views|watchers|bids|"
     r"ek|vk|rabatt|marge|coût|remise|coste|descuento|costo|sconto|korting|rabat|impuesto|ilość|costi)\b|"
-    r"price|preis|\bprix\b|precio|prezz|prijs|\bcena|koszt|kosten|quantity|menge|anzahl|lager|bestand|vorrat|voorraad|"
-    r"magazz|existencias|inventario|quantité|cantidad|quantità|estoque|storico|\bdate|datum|\bfecha|\bdata\b|nummer|"
+    r"price|preis|\bprix\b|precio|prezz|prijs|pris\b|preço|preco\b|\bcena|koszt|kosten|quantity|menge|anzahl|"
+    r"lager|bestand|vorrat|voorraad|magazz|existencias|inventario|quantité|cantidad|quantità|estoque|storico|\bdate|datum|\bfecha|\bdata\b|nummer|"
     r"numero|número|numéro|steuer|uhrzeit|barcod"
 )
 """Headings of what is no property of an item, or would tell its price: never taken as a category or number unasked."""
@@ -167,13 +184,20 @@ LIKELY = {
 }
 """role -> what a heading holds that may be of it, where no column has one of its headings."""
 
+BEFORE_DISCOUNT = re.compile(
+    r"compare|(?<![gs])old|was|original|initial|previous|list|msrp|rrp|uvp|alt|streich|strike|base|before|regular|\bfull|"
+    r"actual|barré|tachado|lista"
+)
+"""What the heading of a price holds that is not paid where there is a sale."""
+
 NOT_PAID = re.compile(
-    r"compare|old|was|original|list|msrp|rrp|uvp|alt|streich|einkauf|\bek\b|cost|wholesale|purchase|buying|grund|unit|"
-    r"\bper\b|base|sale|before|regular|actual|barré|tachado|lista|offer|min|max"
+    rf"{BEFORE_DISCOUNT.pattern}|einkauf|\bek\b|cost|wholesale|purchase|buying|grund|unit|\bper\b|sale|offer|min|max|"
+    rf"lowest|highest|{IN_CENTS.pattern}"
 )
 """What the heading of a price holds that is not what is paid."""
 
 
+_NUMBER_SIGN = re.compile(r"\b(item|product|article|part) ?#\W*$")  # "Item #" is the number of the item
 _PATH = re.compile(r"\[[^\]]*\]|#\d+|\.(?:value|name)$")  # in item_name[language_tag=en_US]#1.value
 
 
@@ -181,5 +205,5 @@ def normalised(heading: str) -> str:
     """Return a heading in the spelling in which headings are compared: "*Price (USD)" is "price usd"."""
     folded = heading.casefold().strip().removeprefix("g:")
     if "#" in folded:
-        folded = _PATH.sub("", folded)
+        folded = _PATH.sub("", _NUMBER_SIGN.sub(r"\1 number", folded))
     return " ".join(re.findall(r"[^\W_]+", folded))

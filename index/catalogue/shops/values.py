@@ -20,6 +20,7 @@ _THOUSANDS = {
 }
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d+|[1-9]\d{0,2}(?:\.\d{3})+),\d+")
 _PHOTOGRAPH = re.compile(r"(?:https?:)?//\S+|[^\s,;|]+\.(?:jpe?g|png|webp|gif|avif|bmp|tiff?)\b", re.IGNORECASE)
+_AMOUNT = re.compile(r"[^\d\n]{0,5}\d[\d.,'\s]*[^\d\n]{0,5}")  # a price as most are written
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.{0,30}|(?:19|20)\d{6}|\d{4}-\d\d-\d\dT.{5,30}")
 
 
@@ -51,6 +52,12 @@ def are_numbers(cells: Sequence[str]) -> bool:
         return False
     counted = len(set(numbers)) == len(numbers) >= LEAST_IDS and all(number.is_integer() for number in numbers)
     return not counted and not are_dates(cells)
+
+
+def are_amounts(cells: Sequence[str]) -> bool:
+    """Tell whether most cells are prices: numbers with no more beside them than a currency, and no days."""
+    written = [cell for cell in cells if _AMOUNT.fullmatch(cell)]
+    return 2 * len(written) > len(cells) and not are_dates(cells)
 
 
 def are_kinds(cells: Sequence[str]) -> bool:
