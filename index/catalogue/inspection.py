@@ -34,6 +34,7 @@ REASONS_TO_ASK = {  # kinds of rejects, and what to ask about many of them
     "an id seen before": "Is it the id of an article, or of the parent of several? Name another with --id-column.",
     "a sale price above the price": "Is it what is paid? Name another with --sale-price-column.",
     "no text": "Do the words stand in another column? Name it with --text-column.",
+    "currency is not known": "Does the column name no currencies? Leave it unread with --ignore-column.",
     "no price": "Do they have their price in another column? Name it with --price-column.",
 }
 

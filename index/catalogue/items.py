@@ -296,7 +296,7 @@ class ItemReader:
         elif (not text or text.isspace()) and (self._priced or not image):
             role, reason = "text", "no text" if self._priced else "no text and no photograph"
         elif self.price_fault and self._priced:  # to be priced, an item needs no price
-            role, reason = "price", self.price_fault
+            role, reason = "currency" if self.price_fault.startswith("currency ") else "price", self.price_fault
         if reason:
             return self._reject(record, item_id, self._reading.heading(role), reason)
         if self._unique:

@@ -15,9 +15,10 @@ from pathlib import Path
 from index.catalogue.dates import DateConvention, decide_dates
 from index.catalogue.formats.opening import open_source
 from index.catalogue.formats.records import Read, Record, Source, Tally
-from index.catalogue.money.currencies import CODES, read_currency
-from index.catalogue.money.prices import Money, PriceConvention, decide_convention
-from index.catalogue.money.rates import Rates, one_currency
+from index.catalogue.money.currencies import contradicts
+from index.catalogue.money.prices import Money, PriceConvention
+from index.catalogue.money.rates import Rates
+from index.catalogue.money.stated import CurrencyReader, FileCurrency, Places, decide_currency
 from index.catalogue.settings import IndexColumns, ReadSettings
 from index.catalogue.shared_lines import SharedLines
 from index.catalogue.shops.articles import Articles
@@ -34,7 +35,6 @@ HEADER_WITHIN = 5  # of them, the header of a shop may stand
 NOT_GIVEN = "price is not given"  # the reason that a placeholder is no price
 AMERICAN = "The file names no currency: USD is taken, since it has American units or hours; --currency says another."
 
-_STATED = re.compile(r"\bcurrency[ =:]+([a-z]{3})\b", re.IGNORECASE)  # in a heading, as eBay has it
 # What only a shop in the United States writes: a weight in pounds in a heading or as a unit, an hour of the West Coast.
 _IN_POUNDS = re.compile(r"\b(?:lbs?|pounds)\b")
 _AMERICAN_CELL = re.compile(r"lb|oz|\d[\d\-/ :]{8,30} P[SD]T")
@@ -61,8 +61,7 @@ class Reading:
     roles: Roles
     articles: Articles
     convention: PriceConvention | None  # None where the file has no prices
-    currency: str | None  # of the prices; None where neither the file nor the user says it
-    currency_note: str
+    stated: FileCurrency  # the currency of the prices
     rates: Rates | None
     dates: DateConvention | None
     as_of: dt.date | None  # later prices are passed over
@@ -83,8 +82,7 @@ class Reading:
         notes = [*self.source.notes]
         if self.convention and self.convention.note:
             notes.append(self.convention.note)
-        if self.currency_note:
-            notes.append(self.currency_note)
+        notes += self.stated.notes
         if self.dates:
             notes += filter(None, (self.dates.note, _undated_note(self)))
         notes += self.roles.price_notes
@@ -97,6 +95,11 @@ class Reading:
             when = f", on the days of {days!r}" if days else ""
             notes.append(f"What is paid is {sale!r} where it is filled{when}{unless}.")
         return tuple(notes)
+
+    @property
+    def currency(self) -> str | None:
+        """Code or label of the currency of the prices; None where neither the file nor the user says it."""
+        return self.stated.code
 
     @property
     def dates_matter(self) -> bool:
@@ -153,18 +156,16 @@ def understand(
     roles = find_roles(path, source.header, sample, settings, priced=priced, index=index)
     articles = Articles(roles)
     survey = _survey(source, articles, on_progress) if whole or articles.needs_survey else Survey()
-    known = [code for code in (settings.currency, *survey.currencies) if code]
-    convention = decide_convention(survey.prices, known) if whole and roles.places("price") else None
     rates = Rates.read(Path(settings.rates), as_of) if settings.rates else None
-    currency, note = settings.currency, ""
-    if convention is not None:
-        counts = _stated_currencies(survey, convention) or _stated_beside(source, roles, survey)
+    convention, stated = None, FileCurrency(settings.currency)
+    if whole and roles.places("price"):
         try:
-            currency = one_currency(counts, settings.currency, rates)
+            convention, stated = decide_currency(_places(source, roles, survey), settings.currency, rates)
         except DataRefused as error:
             raise DataRefused(f"{path}: {error}") from None
-        if currency is None and roles.shop is not None and _is_american(source.header, sample):
-            currency, note = "USD", AMERICAN
+        unmarked = stated.code is None and not (stated.notes or convention.currencies)
+        if unmarked and roles.shop is not None and _is_american(source.header, sample):
+            stated = FileCurrency("USD", notes=(AMERICAN,))
     dates = decide_dates(survey.dates) if whole and survey.dates else None
     return Reading(
         path=path,
@@ -173,8 +174,7 @@ def understand(
         roles=roles,
         articles=articles,
         convention=convention,
-        currency=currency,
-        currency_note=note,
+        stated=stated,
         rates=rates,
         dates=dates,
         as_of=as_of,
@@ -288,27 +288,18 @@ def _undated_note(reading: Reading) -> str:
     return f"{counts[:1].upper()}{counts[1:]}, such as {first}: these count as no date." if counts else ""
 
 
-def _stated_currencies(survey: Survey, convention: PriceConvention) -> Counter[str | None]:
-    """Count of the rows by the currency that their column of currencies states, or else their prices' cells."""
-    counts: Counter[str | None] = Counter()
-    for cells, read in (
-        (survey.currencies, read_currency),
-        (survey.prices, lambda cell: convention.read(cell).currency),
-    ):
-        if not any(counts):
-            for cell, rows in cells.items():
-                try:
-                    counts[read(cell)] += rows
-                except ValueError:
-                    counts[None] += rows
-    return counts if any(counts) else Counter()
-
-
-def _stated_beside(source: Source, roles: Roles, survey: Survey) -> Counter[str | None]:
-    """Count of the rows by a currency that the format of the cells states, or a heading."""
-    stated = source.currency_of(roles.places("price")[0])
-    stated = stated or next(iter(_STATED.findall(" ".join(roles.header))), "").upper()
-    return Counter({stated: survey.rows} if stated in CODES else ())
+def _places(source: Source, roles: Roles, survey: Survey) -> Places:
+    """Return where the currency of the prices may be stated."""
+    price_at, currency_at = roles.places("price")[0], roles.places("currency")[:1]
+    return Places(
+        prices=survey.prices,
+        column=survey.currencies,
+        formats=source.currencies_of(price_at),
+        header=roles.header,
+        price_heading=roles.header[price_at],
+        currency_heading=roles.header[currency_at[0]] if currency_at else "",
+        rows=survey.rows,
+    )
 
 
 def _is_american(header: Sequence[str], sample: Sequence[Sequence[str | None]]) -> bool:
@@ -322,24 +313,31 @@ class PriceReader:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._known: dict[str, Money | str] = {}
+        self._currencies = CurrencyReader(reading.currency)
 
     def price(self, cell: str, sale_cell: str, currency_cell: str, discount: tuple[str, str]) -> float:
         """Return what is paid, in money. Raises ValueError with the reason where that cannot be said."""
         known = self._known.get(cell)
         money = known if known.__class__ is Money else self._money(cell or sale_cell)
         amount = money.amount
+        code = self._currencies.read(currency_cell) if currency_cell else None
+        if code and money.currency and contradicts(money.currency, code):
+            raise ValueError(f"price has two currencies: {excerpt(cell or sale_cell)} beside {excerpt(currency_cell)}")
         if not (sale_cell or discount[0] or discount[1] or self._reading.rates):
             return amount
         if sale_cell and cell:
             sale = self._sale(sale_cell)
-            if sale > amount:
+            own = code or money.currency
+            if sale.currency and own and contradicts(sale.currency, own):
+                raise ValueError(f"price has two currencies: {excerpt(sale_cell)} beside {excerpt(cell)}")
+            if sale.amount > amount:
                 raise ValueError(f"a sale price above the price: {sale_cell} and {cell}")
-            amount = sale or amount
+            amount, code = sale.amount or amount, own or sale.currency
         if any(discount):
             amount = self._discounted(amount, *discount)
         if self._reading.rates and self._reading.currency:
-            code = money.currency or (read_currency(currency_cell) if currency_cell else None)
-            amount *= self._reading.rates.factor(code or self._reading.currency, self._reading.currency)
+            code = code or money.currency or self._reading.stated.beside or self._reading.currency
+            amount *= self._reading.rates.factor(code, self._reading.currency)
         return amount
 
     def _money(self, cell: str) -> Money:
@@ -356,15 +354,15 @@ class PriceReader:
             raise ValueError(known)
         return known
 
-    def _sale(self, cell: str) -> float:
+    def _sale(self, cell: str) -> Money:
         """The sale price, 0 where the cell says that there is none."""
         if "0" in cell and not any(digit in cell for digit in "123456789"):
-            return 0.0
+            return Money(0.0, None)
         try:
-            return self._money(cell).amount
+            return self._money(cell)
         except ValueError as error:
             if str(error).startswith(NOT_GIVEN):  # "-", "n/a"
-                return 0.0
+                return Money(0.0, None)
             raise ValueError(f"sale {error}") from None
 
     def _discounted(self, amount: float, percent: str, off: str) -> float:

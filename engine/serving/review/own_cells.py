@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,7 +139,8 @@ class CellReader:
 
     def _convention(self, name: str) -> PriceConvention:
         if name not in self._conventions:
-            self._conventions[name] = self._evidence[name].decide([self._currency])
+            decided = self._evidence[name].decide([self._currency])
+            self._conventions[name] = replace(decided, currency=self._currency)
         return self._conventions[name]
 
 

@@ -70,7 +70,8 @@ class Source:
     read: Read = field(repr=False)
     passed_over: int = 0  # lines before the header
     opening_notes: tuple[str, ...] = ()
-    currencies: Mapping[int, str] = field(default_factory=dict)  # column -> ISO code that its cells are formatted with
+    # Column -> ISO codes or marks ("$") that its cells are formatted with, and how many of them.
+    currencies: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     types: Mapping[int, str] = field(default_factory=dict)  # column -> name of its Arrow type, where it has one
     tally: Tally = field(default_factory=Tally)
 
@@ -84,9 +85,9 @@ class Source:
         """Count of the records of the latest reading, those with a fault counted, blank lines not."""
         return self.tally.records
 
-    def currency_of(self, column: int) -> str | None:
-        """Return the ISO code of a column's money where the file itself has one beside the cells, else None."""
-        return self.currencies.get(column)
+    def currencies_of(self, column: int) -> Mapping[str, int]:
+        """Return the ISO codes and marks of a column's money that the file has beside its cells, with their counts."""
+        return self.currencies.get(column, {})
 
     def batches(self, columns: Sequence[int] | None = None) -> Iterator[list[Record]]:
         """Read the records from the start, one batch in memory at a time, with the cells of these columns or of all.

@@ -3,7 +3,7 @@
 import datetime
 import io
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -159,10 +159,10 @@ class _Table:
             )
         return notes
 
-    def currencies(self) -> dict[int, str]:
-        """Return the currency of each column whose cells are formatted with one."""
-        places = {column - self.first_column: code for column, code in self.facts.currencies.items()}
-        return {place: code for place, code in places.items() if 0 <= place < len(self.header)}
+    def currencies(self) -> dict[int, Mapping[str, int]]:
+        """Return the currencies of each column whose cells are formatted with them."""
+        places = {column - self.first_column: times for column, times in self.facts.currencies.items()}
+        return {place: times for place, times in places.items() if 0 <= place < len(self.header)}
 
 
 def _records(path: Path, name: str, table: _Table, columns: Sequence[int] | None, tally: Tally) -> Iterator[Record]:

@@ -28,7 +28,10 @@ TORN = (zipfile.BadZipFile, zlib.error, struct.error, OSError, ValueError, EOFEr
 _BLOCK = 1 << 20
 _PLACE = rb"""[^>]*?\br=["']([A-Z]{1,3})(\d{1,7})["'][^>]*"""  # attributes of a cell: its column, its row
 _FILLED = re.compile(rb"<(?:\w+:)?c\b" + _PLACE + rb"(?<!/)>(?!</)")
-_STYLED = re.compile(rb"""<(?:\w+:)?c\b(?=[^>]*?\br=["']([A-Z]{1,3})\d)(?=[^>]*?\bs=["'](\d+)["'])[^>]*(?<!/)>(?!</)""")
+_STYLED = re.compile(
+    rb"""<(?:\w+:)?c\b(?=[^>]*?\br=["']([A-Z]{1,3})\d)(?=[^>]*?\bs=["'](\d+)["'])"""
+    rb"""(?:(?=[^>]*?\bt=["'](s|str|inlineStr)["'])|)[^>]*(?<!/)>(?!</)"""
+)
 _NO_VALUE = rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v></(?:\w+:)?v>)?"
 _GAP = re.compile(
     rb"""<(?:\w+:)?c\b(?![^>]*\bt=["']str["'])"""
@@ -38,20 +41,29 @@ _GAP = re.compile(
     + rb"\s*</(?:\w+:)?c>"
 )
 _ERROR = re.compile(rb"""<(?:\w+:)?c\b(?=[^>]*\bt=["']e["'])""" + _PLACE)
-_IN_FORMAT = re.compile(r'\[\$([^\]-]+)(?:-([0-9A-Fa-f]+))?\]|"([^"]+)"|([$€£¥₹₽₩₺₴₫฿])|\b([A-Z]{3})\b')
+# [$€-407] and [$€-de-DE], but not [$-409], which is a language alone.
+_IN_FORMAT = re.compile(r'\[\$([^\]-]+)(?:-([\w-]+))?\]|"([^"]+)"|((?<!\[)\$|[€£¥￥₹₽₩₺₴₫฿])|\b([A-Z]{3})\b')
 _ROW, _FILLED_CELLS = 0, range(2, 12)  # types of records in an .xlsb; 1 is an empty cell
 _ODS_TAG = re.compile(rb"<table:(table|table-row|table-cell|covered-table-cell)(?=[\s>/])([^>]*)>")
 _ODS_REPEATED = re.compile(rb'table:number-(?:rows|columns)-repeated="(\d{1,9})"')
 _ODS_NAME = re.compile(rb'table:name="([^"]*)"')
 _ODS_CURRENCY = re.compile(rb'office:currency="([A-Z]{3})"')
+_MARKS = frozenset("$¥£")  # of several currencies; Mexico's Excel writes "$" as well
 _CODES = {
-    "$": "USD", "US$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR", "₽": "RUB", "₩": "KRW", "₺": "TRY",
+    "US$": "USD", "€": "EUR", "₹": "INR", "₽": "RUB", "₩": "KRW", "₺": "TRY",
     "₴": "UAH", "₫": "VND", "฿": "THB", "R$": "BRL", "zł": "PLN", "Kč": "CZK", "Ft": "HUF", "CA$": "CAD", "A$": "AUD",
 }  # fmt: skip
 _CODES_BY_LOCALE = {
-    ("$", "1009"): "CAD", ("$", "C0C"): "CAD", ("$", "C09"): "AUD", ("$", "1409"): "NZD", ("$", "80A"): "MXN",
-    ("$", "4809"): "SGD", ("$", "C04"): "HKD", ("¥", "804"): "CNY", ("kr", "41D"): "SEK", ("kr", "414"): "NOK",
-    ("kr", "406"): "DKK", ("kr.", "406"): "DKK",
+    "$": {
+        "409": "USD", "1009": "CAD", "C0C": "CAD", "C09": "AUD", "1409": "NZD", "80A": "MXN", "4809": "SGD",
+        "1004": "SGD", "C04": "HKD", "404": "TWD", "240A": "COP", "340A": "CLP", "2C0A": "ARS", "380A": "UYU",
+        "US": "USD", "CA": "CAD", "AU": "AUD", "NZ": "NZD", "MX": "MXN", "SG": "SGD", "HK": "HKD", "TW": "TWD",
+        "CO": "COP", "CL": "CLP", "AR": "ARS", "UY": "UYU",
+    },
+    "¥": {"804": "CNY", "CN": "CNY"},
+    "£": {"809": "GBP", "GB": "GBP"},
+    "kr": {"41D": "SEK", "414": "NOK", "406": "DKK", "SE": "SEK", "NO": "NOK", "DK": "DKK"},
+    "kr.": {"406": "DKK", "DK": "DKK"},
 }  # fmt: skip
 
 
@@ -60,7 +72,8 @@ class SheetFacts:
     """Facts of one sheet; columns are counted from 0, as column A is."""
 
     gaps: list[str] = field(default_factory=list)  # cells with a formula and no value, or with an error: "D5"
-    currencies: dict[int, str] = field(default_factory=dict)  # column -> ISO code
+    # Column -> ISO codes, or marks of several currencies, of its cells -> how many are formatted so.
+    currencies: dict[int, Counter[str]] = field(default_factory=dict)
 
 
 def examine_sheets(path: Path) -> dict[str, SheetFacts]:
@@ -110,7 +123,7 @@ def _parts(path: Path, archive: zipfile.ZipFile) -> dict[str, str]:
 
 
 def _currency_by_style(path: Path, archive: zipfile.ZipFile) -> list[str]:
-    """Return the ISO code of the currency in each cell style's number format, "" for none."""
+    """Return the currency in each cell style's number format, as `currency_in` does."""
     formats: dict[str, str] = {}
     styles: list[str] = []
     opened: list[str] = []
@@ -131,12 +144,13 @@ def _currency_by_style(path: Path, archive: zipfile.ZipFile) -> list[str]:
 
 
 def currency_in(number_format: str) -> str:
-    """Return the ISO code of the currency in a number format, "" for none or one that is not certain ("kr")."""
+    """Return the currency in a number format: its ISO code, or "$", "¥" or "£"; "" for none, and for a bare "kr"."""
     for symbol, locale, quoted, sign, code in _IN_FORMAT.findall(number_format):
-        found = (symbol or quoted or sign or code).strip(" \u00a0")
-        by_locale = _CODES_BY_LOCALE.get((found, locale.upper().lstrip("0")))
-        if known := by_locale or _CODES.get(found) or (found if re.fullmatch("[A-Z]{3}", found) else ""):
-            return known
+        found = (symbol or quoted or sign or code).strip(" \u00a0").replace("￥", "¥")
+        region = locale.upper().lstrip("0").rpartition("-")[2]
+        known = _CODES_BY_LOCALE.get(found, {}).get(region) or _CODES.get(found)
+        if known or found in _MARKS or re.fullmatch("[A-Z]{3}", found):
+            return known or found
     return ""
 
 
@@ -145,7 +159,8 @@ def _examine(path: Path, sheet: str, blocks: Iterator[bytes], currency_of: list[
     columns: set[bytes] = set()
     first, last, looked_at = 0, 0, 0
     cells: Counter[bytes] = Counter()  # column -> its filled cells
-    codes: dict[bytes, Counter[str]] = defaultdict(Counter)
+    codes: dict[bytes, Counter[str]] = defaultdict(Counter)  # column -> currencies of its numbers
+    of_texts: dict[bytes, Counter[str]] = defaultdict(Counter)  # the header, and numbers that are kept as text
     for text in _whole_cells(blocks):
         if b"\0" in text:
             raise DataRefused(f"{path} is a damaged workbook (a part is no UTF-8): open it and save it again.")
@@ -161,13 +176,13 @@ def _examine(path: Path, sheet: str, blocks: Iterator[bytes], currency_of: list[
         if looked_at < FORMATTED_CELLS:
             looked_at += len(found)
             cells.update(column for column, _ in found)
-            for column, style in _STYLED.findall(text):
+            for column, style, is_text in _STYLED.findall(text):
                 if int(style) < len(currency_of) and (code := currency_of[int(style)]):
-                    codes[column][code] += 1
-    for column, times in codes.items():
-        code, most = times.most_common(1)[0]
-        if 2 * most >= cells[column] - 1:  # the header's cell is none of money
-            facts.currencies[_column(column)] = code
+                    (of_texts if is_text else codes)[column][code] += 1
+    for column in {*codes, *of_texts}:
+        formatted = codes[column].total() + of_texts[column].total()
+        if 2 * formatted >= cells[column] - 1:  # the header's cell is none of money
+            facts.currencies[_column(column)] = codes[column] or of_texts[column]
     return facts
 
 
@@ -209,7 +224,7 @@ def _examine_ods(path: Path, blocks: Iterator[bytes]) -> dict[str, SheetFacts]:
     """Examine the sheets of an .ods file, in which a cell or row may stand for many."""
     sheets: dict[str, SheetFacts] = {}
     name = ""
-    row = width = height = column = 0
+    row = width = height = column = rows = 0
     for text in _whole_tags(blocks):
         for match in _ODS_TAG.finditer(text):
             kind, attributes = match[1], match[2]
@@ -219,14 +234,14 @@ def _examine_ods(path: Path, blocks: Iterator[bytes]) -> dict[str, SheetFacts]:
                 sheets[name] = SheetFacts()
                 row = width = height = column = 0
             elif kind == b"table-row":
-                row, column = row + times, 0
+                row, column, rows = row + times, 0, times
             else:
                 column += times
                 if b"office:value-type" in attributes:
                     height, width = max(height, row), max(width, column)
                     _refuse_if_vast(path, name, height * width)
                     if currency := _ODS_CURRENCY.search(attributes):
-                        sheets[name].currencies.setdefault(column - 1, currency[1].decode())
+                        sheets[name].currencies.setdefault(column - 1, Counter())[currency[1].decode()] += rows
     return sheets
 
 

@@ -4,7 +4,8 @@ Codes are those in use, without metals, funds and testing codes. A mark such as 
 a column decides (`prices.py`). The one currency that a file is in, and rates between currencies, stand in `rates.py`.
 """
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 
 from index.visible import excerpt
@@ -25,7 +26,7 @@ NO_DECIMALS = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF
 POINT_FOR_THOUSANDS = frozenset("ARS BAM BRL CLP COP DKK EUR IDR ISK MKD PYG RON RSD TRY UYU VES VND".split())
 
 # Codes that are words of other columns too ("all 5", "5 pen"): read in capitals alone.
-_WORDS = frozenset("ALL BAM COP CUP GEL LAK MAD MOP PEN RON SOS TOP TRY".split())
+CODES_AS_WORDS = frozenset("ALL BAM COP CUP GEL LAK MAD MOP PEN RON SOS TOP TRY".split())
 _DOLLARS = "USD AUD BBD BMD BND BSD BZD CAD FJD GYD HKD JMD KYD LRD NAD NZD SBD SGD SRD TTD TWD XCD ARS CLP COP MXN UYU"
 # A mark, folded to lower case and without blanks -> the codes that it may stand for. The first is taken where nothing
 # in the column says otherwise; "?" there means that none is likely enough to be taken.
@@ -58,6 +59,16 @@ MARKS: dict[str, tuple[str, ...]] = {
     }.items()
     for mark in marks.split()
 }  # fmt: skip
+# A currency -> the one that a mark of its own is read as ("C$" is Nicaragua's too, "lei" Moldova's).
+_MARKED_AS = {
+    code: read_as
+    for read_as, codes in {
+        "AED": "MAD", "BND": "BSD", "CAD": "NIO", "CHF": "BIF CDF DJF GNF KMF RWF XAF XOF XPF", "CNY": "HKD MOP TWD",
+        "INR": "NPR", "RON": "MDL", "RUB": "BYN", "SAR": "IRR OMR QAR SCR YER", "ZAR": "LSL NAD SZL",
+    }.items()
+    for code in codes.split()
+}  # fmt: skip
+_NOT_GIVEN = re.compile(r"[-–—_.?*/#]+|#?n/?a|n\.a\.?|none|null|nil|nan|unknown|undefined|not set", re.IGNORECASE)
 
 
 @lru_cache(4_096)  # the marks of a column are few; what is no mark is refused, whatever it is
@@ -70,7 +81,7 @@ def codes_of(mark: str) -> tuple[str, ...]:
     if len(compact) > 12:
         return ()
     for name in (compact, compact.removesuffix(".")):
-        if name.upper() in CODES and (name == name.upper() or name.upper() not in _WORDS):
+        if name.upper() in CODES and (name == name.upper() or name.upper() not in CODES_AS_WORDS):
             return (name.upper(),)
         if name.lower() in MARKS:
             return MARKS[name.lower()]
@@ -81,19 +92,19 @@ def codes_of(mark: str) -> tuple[str, ...]:
 
 
 def read_currency(cell: str | None, known: Collection[str] = ()) -> str | None:
-    """Read the cell of a currency column, a code or a mark; None where it is empty. `known` as in `choose_code`.
+    """Read the cell of a currency column, a code or a mark; None for "n/a" and the like. `known` as in `choose_code`.
 
-    Raises ValueError with the reason for what is no currency.
+    Raises ValueError with the reason for what is no currency, and for a mark that may stand for several.
     """
     text = (cell or "").strip()
-    if not text:
+    if not text or _NOT_GIVEN.fullmatch(text):
         return None
     codes = codes_of(text)
     if not codes:
         raise ValueError(f"currency is not known: {excerpt(text)}")
     code = choose_code(codes, known)
     if code is None:
-        raise ValueError(f"currency may be {' or '.join(codes[1:])}: {excerpt(text)}")
+        raise ValueError(f"currency may be {' or '.join(possible_codes(codes, known))}: {excerpt(text)}")
     return code
 
 
@@ -108,6 +119,22 @@ def choose_code(codes: tuple[str, ...], known: Collection[str]) -> str | None:
     if fitting:
         return fitting[0] if len(fitting) == 1 else None
     return None if codes[0] == "?" else codes[0]
+
+
+def possible_codes(codes: tuple[str, ...], known: Collection[str]) -> list[str]:
+    """Return the codes that a mark may stand for where `choose_code` chooses none: those known to occur, else all."""
+    listed = [code for code in codes if code != "?"]
+    return [code for code in listed if code in known] or listed
+
+
+def first_codes(labels: Iterable[str | None]) -> set[str]:
+    """Return the likeliest codes of labels such as "EUR" and "$"; none of what is no mark."""
+    return {code for label in labels if label for code in codes_of(label)[:1]}
+
+
+def contradicts(code: str, stated: str) -> bool:
+    """Tell whether a mark that is read as `code` cannot stand for the currency that is stated beside it."""
+    return code != stated and _MARKED_AS.get(stated) != code
 
 
 def decimals(code: str) -> int:

@@ -35,7 +35,7 @@ _NUMBER = r"(?:(?<![^\W\d_])[.,·])?[0-9]++(?:[.,'· _][0-9]++)*+"
 _CELL = re.compile(rf"([^0-9]*?)({_NUMBER})([^0-9]*)")
 _NUMBERS = re.compile(_NUMBER)
 _EXPONENT = re.compile(r"\+?[0-9]++(?:[.,][0-9]++)?e[+-]?[0-9]{1,9}", re.IGNORECASE)
-_NO_CENTS = re.compile(r"([.,]) ?(?:-{1,2}|=)|/[-=]")  # "12,-", "12.--", "499/-"
+_NO_CENTS = re.compile(r"([.,]) ?(?:-{1,2}|=)|/[-=]|:-{1,2}")  # "12,-", "12.--", "499/-", "99:-"
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 
 _PLACEHOLDER = re.compile(r"[-_.?*/=#]+|#(?:n/a|value!|ref!|div/0!|name\?|null!|num!)")
@@ -93,6 +93,36 @@ _WITH_ONE_NUMBER = _compiled(
 _BETWEEN = re.compile(r"-|~|…|\.\.|→|" + _words("to|bis|à|do|tot|til|till|until|hasta|až|thru|through|a|al|до"))
 
 
+# What a cell begins or ends with where it tells of the tax: words before the name of a tax, behind it, or alone.
+_TAX = (
+    "(?:mwst|mehrwertsteuer|umsatzsteuer|ust|steuern?|vat|gst|hst|sales tax|tax(?:es)?|btw|moms|mva|iva|tva|dph|igv|"
+    "kdv|ндс)"
+)
+_SHIPPING = r"(?: ?,? ?(?:und )?(?:zzgl|exkl|excl|plus|\+)\.? ?(?:versand(?:kosten)?|shipping)\.?)?"
+_TAX_PHRASES = {
+    kind: re.compile(rf"^\(?{phrase}\)?[ :]*|[ ,;]?[ ,;]?\(?{phrase}[)* ]*$", re.IGNORECASE)
+    for kind, before, behind, alone in (
+        (
+            "with",
+            "inkl|inklusive|incl|including|inc|mit|con|com|avec|with|с",
+            "inkl|incl|included|inc|incluid[oa]|inclus[aeo]?|inbegrepen|compris[ae]?|dahil",
+            r"t\.?t\.?c|tvac|brutto|税込み?|含税",
+        ),
+        (
+            "without",
+            r"exkl|exklusive|excl|excluding|exc|ex|zzgl|zuzüglich|plus|\+|ohne|without|hors|sans|sin|sem|senza|más|più|без",
+            "exkl|excl|excluded|ex|esclus[ao]|exclu[es]?|hariç",
+            r"h\.?t|htva|netto|税抜き?|税別|不含税|未税",
+        ),
+    )
+    for phrase in [
+        r"(?:(?<![^\W\d_一-龯])|(?=\+))"
+        rf"(?:(?:{before})\.? ?(?:(?:der )?gesetzl(?:\.|iche[rn]?) ?)?(?:[0-9]{{1,2}}(?:[.,][0-9])? ?% ?)?{_TAX}|"
+        rf"{_TAX}\.? ?(?:{behind})|{alone})(?![^\W\d_一-龯])\.?{_SHIPPING}"
+    ]
+}
+
+
 class PriceParts(NamedTuple):
     """A cell that states an amount."""
 
@@ -100,6 +130,8 @@ class PriceParts(NamedTuple):
     currencies: tuple[str, ...]  # ISO 4217 codes that its mark may stand for, the likeliest first; () without a mark
     negative: bool
     cents: str  # "," where ",-" stands in the place of cents
+    dash: bool = False  # "-.95": negative, but where such a dash stands for no whole amount, as in Switzerland
+    tax: str = ""  # "with" or "without", where the cell says so
 
 
 def plain_text(cell: str) -> str:
@@ -110,20 +142,36 @@ def plain_text(cell: str) -> str:
 def split_price(cell: str) -> PriceParts:
     """Split a cell into number and currency. Raises ValueError with the reason for what states no single amount."""
     text = plain_text(cell)
-    found = _CELL.fullmatch(text) if len(text) <= CELL_LIMIT else None
-    if not found:
-        if len(text) <= CELL_LIMIT and _EXPONENT.fullmatch(text):
-            return PriceParts(text.lower(), (), False, "")
+    if len(text) > CELL_LIMIT:
         raise ValueError(_refusal(cell, text))
+    if parts := _split(text):
+        return parts
+    for tax, pattern in _TAX_PHRASES.items():
+        bare = pattern.sub("", text, count=1).strip()
+        if bare and bare != text:
+            if parts := _split(bare):
+                return parts._replace(tax=tax)
+            text = bare
+            break
+    raise ValueError(_refusal(cell, text))
+
+
+def _split(text: str) -> PriceParts | None:
+    """Split a plain text into number and currency; None where it holds more."""
+    found = _CELL.fullmatch(text)
+    if not found:
+        return PriceParts(text.lower(), (), False, "") if _EXPONENT.fullmatch(text) else None
     before, number, after = found.groups()
     if not before and not after:
         return PriceParts(number, (), False, "")
     if after == "." and number.isdigit():
         after = ""  # "5." is 5
-    surroundings = _read_surroundings(before, after)
+    dash = before.endswith("-") and len(number) == 3 and not number[0].isdigit()
+    surroundings = _read_surroundings(before.removesuffix("-") if dash else before, after)
     if surroundings is None:
-        raise ValueError(_refusal(cell, text))
-    return PriceParts(number, *surroundings)
+        return None
+    codes, negative, cents = surroundings
+    return PriceParts(number, codes, negative or dash, cents, dash and not negative)
 
 
 def number_tokens(cell: str) -> list[str]:

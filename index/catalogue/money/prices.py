@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from index.catalogue.money import HIGHEST_PRICE, LOWEST_PRICE
-from index.catalogue.money.currencies import POINT_FOR_THOUSANDS, THREE_DECIMALS, choose_code, codes_of
+from index.catalogue.money.currencies import (
+    POINT_FOR_THOUSANDS,
+    THREE_DECIMALS,
+    choose_code,
+    codes_of,
+    first_codes,
+    possible_codes,
+)
 from index.catalogue.money.price_cells import PriceParts, number_tokens, split_price
 from index.visible import excerpt
 
@@ -50,6 +57,9 @@ class PriceConvention:
     blank_thousands: bool = True  # "1 299" is 1299; in a column that writes 1,299 it is two numbers
     # Codes that a mark may stand for -> the one that it stands for in this column, None where that stays open.
     currencies: Mapping[tuple[str, ...], str | None] = field(default_factory=dict)
+    currency: str | None = None  # of the file, a code or a label: a mark that cannot stand for it is no price of it
+    dashes: bool = False  # a dash stands for nothing: "12.-" is 12, and "-.95" is 0.95
+    other_tax: str = ""  # "with" or "without": cells that say so are fewer than those that say the contrary
 
     def read(self, cell: str | None) -> Money:
         """Read a price. Raises ValueError with the reason for a cell that is none, or is written unlike the column."""
@@ -58,7 +68,9 @@ class PriceConvention:
             amount, currency = float(text), None
         else:
             parts = split_price(text)
-            amount, currency = self._amount(parts, text), self._currency(parts.currencies)
+            amount, currency = self._amount(parts, text), self._currency(parts.currencies, text)
+            if parts.tax and parts.tax == self.other_tax:
+                raise ValueError(f"price is {parts.tax} tax, unlike the column's others: {excerpt(text)}")
         if amount <= 0:
             raise ValueError(f"price is not positive: {excerpt(text)}")
         if not LOWEST_PRICE <= amount <= HIGHEST_PRICE:
@@ -73,12 +85,18 @@ class PriceConvention:
             reason = "price is written unlike the column's others" if unlike else "price is not a plain number"
             several = several or (" " in parts.number and not unlike)
             raise ValueError(f"{'price holds several numbers' if several else reason}: {excerpt(text)}")
-        return -amount if parts.negative else amount
+        for_nothing = parts.dash and (self.dashes or parts.currencies == ("CHF",))
+        return -amount if parts.negative and not for_nothing else amount
 
-    def _currency(self, codes: tuple[str, ...]) -> str | None:
+    def _currency(self, codes: tuple[str, ...], text: str) -> str | None:
         if not codes:
             return None
-        return self.currencies[codes] if codes in self.currencies else choose_code(codes, ())
+        code = self.currencies[codes] if codes in self.currencies else choose_code(codes, ())
+        own = codes_of(self.currency) if code is None and self.currency else ()
+        if own and not set(own) & set(codes):
+            among = possible_codes(codes, set(filter(None, self.currencies.values())))
+            raise ValueError(f"price may be in {' or '.join(among)}: {excerpt(text)}")
+        return code
 
 
 def amount_of(parts: PriceParts, decimal: str) -> float | None:
@@ -116,6 +134,9 @@ class PriceEvidence:
         self._thousands: Counter[str] = Counter()  # sign -> rows where it can only stand between thousands
         self._places: set[int] = set()  # how many digits follow a sign that can only be decimal
         self._marks: dict[tuple[str, ...], str] = {}  # codes that a mark may stand for -> its first cell
+        self._dashes = False  # stands a dash in the place of cents?
+        self._tax: Counter[str] = Counter()  # "with" or "without" -> rows that say so
+        self._tax_cells: dict[str, str] = {}  # the same -> the first cell
         self._examples: dict[str, list[str]] = {"": [], ".": [], ",": [], "unclear .": [], "unclear ,": []}
 
     def add(self, cells: Mapping[str, int]) -> None:
@@ -127,6 +148,10 @@ class PriceEvidence:
                 continue
             if parts.currencies and parts.currencies not in self._marks:
                 self._marks[parts.currencies] = cell.strip()
+            self._dashes = self._dashes or bool(parts.cents)
+            if parts.tax:
+                self._tax[parts.tax] += rows
+                self._tax_cells.setdefault(parts.tax, cell.strip())
             self._add_number(parts, cell.strip(), rows)
 
     def _add_number(self, parts: PriceParts, cell: str, rows: int) -> None:
@@ -153,16 +178,31 @@ class PriceEvidence:
 
     def decide(self, known: Collection[str] = ()) -> PriceConvention:
         """Decide the convention of all cells. `known`: currencies that an option or a column of currencies names."""
-        codes = {code for label in known for code in codes_of(label)[:1]}
-        stated = codes | {marks[0] for marks in self._marks if len(marks) == 1}
+        stated = first_codes(known) | {marks[0] for marks in self._marks if len(marks) == 1}
         decimal, because = self._decide_decimal(stated)
         notes = self._number_notes(decimal, because)
-        currencies = {}
-        for marks, cell in self._marks.items():
-            currencies[marks] = code = choose_code(marks, stated)
-            notes += _currency_note(marks, cell, code, stated)
+        currencies = {marks: choose_code(marks, stated) for marks in self._marks}
+        notes += [*currency_notes(currencies, self._marks, stated), *self._tax_notes()]
         thousands = self._thousands[_OPPOSITE[decimal]] + self._thousands["'"] + self._unclear[_OPPOSITE[decimal]]
-        return PriceConvention(decimal, " ".join(notes), not thousands, currencies)
+        return PriceConvention(
+            decimal, " ".join(notes), not thousands, currencies, dashes=self._dashes, other_tax=self._other_tax
+        )
+
+    @property
+    def _other_tax(self) -> str:
+        """The rarer of "with" and "without" tax, where cells say both."""
+        return min(("without", "with"), key=self._tax.__getitem__) if len(self._tax) > 1 else ""
+
+    def _tax_notes(self) -> list[str]:
+        """Say which prices are without tax, and which are not read because of what they say of it."""
+        if fewer := self._other_tax:
+            more = "with" if fewer == "without" else "without"
+            return [
+                f"{_such_as(self._tax[fewer], self._tax_cells[fewer])} not read, because {self._tax[more]} are {more} "
+                f"tax as {self._tax_cells[more]}."
+            ]
+        rows = self._tax["without"]
+        return [f"{_such_as(rows, self._tax_cells['without'])} without tax."] if rows else []
 
     def _decide_decimal(self, stated: Collection[str]) -> tuple[str, str]:
         """Return the decimal sign, and why where no cell shows it beyond doubt."""
@@ -241,14 +281,22 @@ def _numbers_in(cell: str) -> list[float]:
     return [amount for part in parts for sign in ".," if (amount := amount_of(part, sign))]
 
 
-def _currency_note(marks: tuple[str, ...], cell: str, code: str | None, stated: Collection[str]) -> list[str]:
-    """Say which currency an ambiguous mark was taken for; of "£" nobody doubts it."""
-    if code in stated or code == "GBP" or len(marks) == 1:
-        return []
-    if code is None:
-        among = [mark for mark in marks if mark in stated] or marks[1:]
-        return [f"The currency of {cell} may be {' or '.join(among)}: name it with --currency."]
-    return [f"{cell} is taken to be in {code}: name another currency with --currency."]
+def currency_notes(
+    chosen: Mapping[tuple[str, ...], str | None], cells: Mapping[tuple[str, ...], str], stated: Collection[str]
+) -> list[str]:
+    """Say which currency each ambiguous mark was taken for, by its codes and a cell; of "£" nobody doubts it.
+
+    A mark that cannot stand for what the others do is a reject, which says so itself.
+    """
+    notes = []
+    settled = {*stated, *filter(None, chosen.values())}
+    for marks, code in chosen.items():
+        if code is None and (not settled or settled & set(marks)):
+            among = " or ".join(possible_codes(marks, stated))
+            notes.append(f"The currency of {cells[marks]} may be {among}: name it with --currency.")
+        elif code is not None and code not in stated and code != "GBP" and len(marks) > 1:
+            notes.append(f"{cells[marks]} is taken to be in {code}: name another currency with --currency.")
+    return notes
 
 
 def _such_as(rows: int, cell: str) -> str:

@@ -135,14 +135,14 @@ def _open_table(path: Path) -> "Reader":
     return csv.reader(io.StringIO(text, newline=None), delimiter=delimiter)
 
 
-def one_currency(counts: Mapping[str | None, int], given: str | None, rates: Rates | None = None) -> str | None:
+def one_currency(counts: Mapping[str, int], given: str | None, rates: Rates | None = None) -> str | None:
     """Return the currency that an index is in: `given` (a code or a label), else the one that the rows state.
 
-    `counts`: rows by code, None for those that state none, which are taken to be in it too. With `rates`, rows in other
-    currencies can be converted into it (`Rates.factor`). Raises DataRefused for several currencies, for one that
-    contradicts `given`, and for a rate that is missing.
+    `counts`: rows by code; rows that state none are taken to be in it too. With `rates`, rows in other currencies can
+    be converted into it (`Rates.factor`). Raises DataRefused for several currencies, for one that contradicts `given`,
+    and for a rate that is missing.
     """
-    stated = Counter({code: rows for code, rows in counts.items() if code is not None and rows})
+    stated = Counter({code: rows for code, rows in counts.items() if rows})
     listed = ", ".join(f"{rows} in {code}" for code, rows in stated.most_common())
     if rates:
         into = given or _base(stated, rates, listed)

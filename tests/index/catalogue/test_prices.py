@@ -135,6 +135,17 @@ def test_a_convention_does_not_depend_on_the_order_or_the_batches_of_its_cells()
         (["$5"], "$5 is taken to be in USD: name another currency with --currency."),
         (["5 kr"], "The currency of 5 kr may be SEK or NOK or DKK or ISK: name it with --currency."),
         (["£5", "€6", "7 USD", "$8"], ""),
+        (["€6", "5 kr"], ""),
+        (["£5 ex VAT", "£6"], "The price £5 ex VAT is without tax."),
+        (["£5 inc VAT", "£6"], ""),
+        (
+            ["£5 inc VAT", "£6 inc VAT", "£7 + VAT"],
+            "The price £7 + VAT is not read, because 2 are with tax as £5 inc VAT.",
+        ),
+        (
+            ["£5 inc VAT", "£6 ex VAT", "£7 + VAT"],
+            "The price £5 inc VAT is not read, because 2 are without tax as £6 ex VAT.",
+        ),
     ],
 )
 def test_what_is_ambiguous_is_decided_and_noted(cells: list[str], note: str) -> None:

@@ -18,9 +18,11 @@ PACKAGE = "http://schemas.openxmlformats.org/package/2006/relationships"
 RELATIONS = f"""<Relationships xmlns="{PACKAGE}">
 <Relationship Id="rId1" Type="{OFFICE}/officeDocument" Target="xl/workbook.xml"/></Relationships>"""
 MANIFEST = """<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>"""
-STYLES = f"""<styleSheet xmlns="{MAIN}"><numFmts><numFmt numFmtId="164" formatCode="#,##0.00\\ [$€-407]"/></numFmts>
+STYLES = f"""<styleSheet xmlns="{MAIN}"><numFmts><numFmt numFmtId="164" formatCode="#,##0.00\\ [$€-407]"/>
+<numFmt numFmtId="165" formatCode="&quot;$&quot;#,##0.00"/>
+<numFmt numFmtId="166" formatCode="[$$-409]#,##0.00"/></numFmts>
 <cellStyleXfs><xf numFmtId="0"/></cellStyleXfs>
-<cellXfs><xf numFmtId="0"/><xf numFmtId="164"/><xf numFmtId="14"/></cellXfs>
+<cellXfs><xf numFmtId="0"/><xf numFmtId="164"/><xf numFmtId="14"/><xf numFmtId="165"/><xf numFmtId="166"/></cellXfs>
 </styleSheet>"""
 
 
@@ -155,15 +157,33 @@ def test_a_currency_is_told_by_the_number_format_of_the_cells(tmp_path: Path) ->
     rows: list[list[str | float]] = [["id", "price", "weight"]]
     rows += [[f"A{n}", f'<c @ s="1"><v>{n}</v></c>', 2.0] for n in range(5)]
     source = open_source(write_xlsx(tmp_path / "x", Goods=sheet_of(*rows)))
-    assert [source.currency_of(column) for column in range(3)] == [None, "EUR", None]
+    assert [source.currencies_of(column) for column in range(3)] == [{}, {"EUR": 5}, {}]
+
+
+def test_currencies_of_a_column_are_counted_without_the_header(tmp_path: Path) -> None:
+    header = '<c @ s="1" t="inlineStr"><is><t>price</t></is></c>'
+    rows: list[list[str | float]] = [["id", header], ["A0", '<c @ s="3"><v>1</v></c>']]
+    rows += [[f"A{n}", f'<c @ s="{4 if n > 1 else 3}"><v>{n}</v></c>'] for n in range(1, 4)]
+    source = open_source(write_xlsx(tmp_path / "x", Goods=sheet_of(*rows)))
+    assert source.currencies_of(1) == {"$": 2, "USD": 2}
+
+
+def test_prices_that_are_kept_as_text_have_the_currency_of_their_format(tmp_path: Path) -> None:
+    price = '<c @ s="1" t="inlineStr"><is><t>{}</t></is></c>'
+    rows: list[list[str | float]] = [["id", "price"], *([f"A{n}", price.format(n)] for n in range(1, 4))]
+    source = open_source(write_xlsx(tmp_path / "x", Goods=sheet_of(*rows)))
+    assert source.currencies_of(1) == {"EUR": 3}
 
 
 @pytest.mark.parametrize(
     ("number_format", "code"),
     [
-        ('"$"#,##0.00', "USD"), ("[$$-409]#,##0.00", "USD"), ("[$$-1009]#,##0.00", "CAD"), ("[$USD] #,##0", "USD"),
+        ('"$"#,##0.00', "$"), ("[$$-409]#,##0.00", "USD"), ("[$$-1009]#,##0.00", "CAD"), ("[$USD] #,##0", "USD"),
         ("#,##0.00\\ [$€-407]", "EUR"), ('_-* #,##0.00\\ "€"_-', "EUR"), ("[$£-809]#,##0", "GBP"),
         ('#,##0 "zł"', "PLN"),
+        ("[$$-240A]#,##0", "COP"), ("[$$-340A]#,##0", "CLP"), ("[$$-1004]#,##0", "SGD"), ("[$$-en-CA]#,##0", "CAD"),
+        ("[$$-F]#,##0", "$"), ("[$¥-411]#,##0", "¥"), ("[$¥-804]#,##0", "CNY"), ('"￥"#,##0', "¥"), ("$#,##0", "$"),
+        ("[$€-x-euro2] #,##0", "EUR"), ("[$-409]#,##0.00", ""), ("[$-en-US]mmm d", ""),
         ("[$kr-41D] #,##0", "SEK"), ('#,##0 "kr"', ""), ("0.00", ""), ("General", ""), ("yyyy-mm-dd", ""),
         ('0 "Stk"', ""), ("[Red]0.00", ""),
     ],
@@ -207,10 +227,11 @@ def test_an_open_document_is_read_with_the_currency_of_its_cells(tmp_path: Path)
     blank = '<table:table-cell table:number-columns-repeated="16384"/>'
     blank = f'<table:table-row table:number-rows-repeated="1048000">{blank}</table:table-row>'
     rows = [text.format("id") + text.format("price"), text.format("A1") + price]
+    rows += [text.format("A2") + price.replace("EUR", "USD"), text.format("A3") + price]
     lines = [f"<table:table-row>{row}</table:table-row>" for row in rows]
     source = open_source(write_ods(tmp_path / "x", *lines, blank))
-    assert source.kind == "OpenDocument workbook, sheet 'Goods'" and source.currency_of(1) == "EUR"
-    assert cells_of(source) == [("A1", "12.5")]
+    assert source.kind == "OpenDocument workbook, sheet 'Goods'" and source.currencies_of(1) == {"EUR": 2, "USD": 1}
+    assert cells_of(source) == [("A1", "12.5"), ("A2", "12.5"), ("A3", "12.5")]
 
 
 def test_a_binary_workbook_is_read(tmp_path: Path) -> None:

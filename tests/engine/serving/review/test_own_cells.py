@@ -41,6 +41,13 @@ def test_a_price_of_nothing_is_no_price_that_a_change_could_be_of() -> None:
     assert all("price is not positive: 0" in fault for fault in read.fault[:2])
 
 
+def test_a_price_in_crowns_is_none_of_an_index_in_dollars() -> None:
+    read = facts(["99 kr", "$4"], [1, 1])
+    assert np.isnan(read.current[0]) and read.current[1] == 4
+    assert read.fault[0] == "current: price may be in SEK or NOK or DKK or ISK: 99 kr"
+    assert facts(["99 kr"], [1], "SEK").current.tolist() == [99]
+
+
 @pytest.mark.parametrize("heading", ["Warengruppe", "Catégorie", "Product type", "Category", "Kategorie", "カテゴリ"])
 def test_headings_of_groups_are_headings_of_kinds(heading: str) -> None:
     assert heading.casefold() in GROUP_WORDS and set(GROUP_WORDS) < set(CATEGORY_WORDS)
