@@ -252,7 +252,7 @@ class Pricer:
     def audit(self) -> pd.DataFrame:
         """Rows of the index whose own price lies outside what models say that never saw it, the worst first."""
         assert self._lease is not None, "opened for writing"
-        return audit_frame(audit_rows(scorable_rows(self._lease), self.reference, self.correction))
+        return audit_frame(audit_rows(scorable_rows(self._lease), self.reference, self.model.parameters))
 
     def price_items(
         self,
