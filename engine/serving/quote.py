@@ -98,6 +98,13 @@ def refusal(why: str | None) -> str:
     return f"The photograph could not be used ({why}) and there are no words: give one of them."
 
 
+def require_quote(answer: Quote | str) -> Quote:
+    """Return a quote. Raises DataRefused with the refusal that stands in the place of one."""
+    if isinstance(answer, str):
+        raise DataRefused(answer)
+    return answer
+
+
 def photograph_notes(item: Item, why: str | None) -> list[str]:
     """Notes on the unused photograph of an item that was priced by its words."""
     if not item.image or why is None:
