@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -34,6 +35,7 @@ from engine.serving.quote import (
     refusal,
     require_items,
     require_quote,
+    unpriced,
 )
 from engine.serving.review.decisions import suggest
 from engine.serving.review.frames import audit_frame, item_cells, review_frame
@@ -44,6 +46,7 @@ from engine.settings.schema import CorrectionParameters, Settings
 from index.arrays import Bool
 from index.catalogue.further import CATEGORY, with_further
 from index.catalogue.item_table import make_items
+from index.catalogue.items import NOTHING_GIVEN
 from index.contents import expect, loading
 from index.embedding.columns import PAIR, PHOTOGRAPH, modalities
 from index.embedding.encode import Encoders
@@ -249,17 +252,24 @@ class Pricer:
     def review(
         self, frame: pd.DataFrame, rules: Rules = NO_RULES, *, weight: str | None = None, group: str | None = None
     ) -> pd.DataFrame:
-        """Review a price list as `price review` does, under its index: its columns text, image, price, and of `rules`.
+        """Review a price list as `price review` does, under its index: its columns text, image, price, and of rules.
 
-        `weight` and `group` name those of quantities and categories. UsageError for a column that it has not.
+        `rules` in the place of the index's own, which stay where none is given. `weight` and `group` name columns of
+        quantities and categories. UsageError for a column that the list has not.
         """
-        items, _ = self._table(self._frame_items(frame, "text", "image"))
+        given = self._frame_items(frame, "text", "image")
+        items, _ = self._table(given)
         result = self.price_items(items, Photographs(allow_paths=True, fetch_missing=True))
         priced = np.flatnonzero(result.priced)
         inputs = result.features.inputs.take(priced)
         suggestions = suggest(result.estimate, inputs, self.model, priced, len(frame))
-        own = OwnColumns(rules, weight, group)
-        return review_frame(frame, suggestions, items["name"].to_pylist(), own, self.manifest.currency)
+        own = OwnColumns(replace(self.settings.rules, **rules.given), weight, group)
+        reasons = [
+            "" if has_price else unpriced(why) if item.text.strip() or item.image else NOTHING_GIVEN
+            for item, has_price, why in zip(given, result.priced, result.features.absent, strict=True)
+        ]
+        names, currency = items["name"].to_pylist(), self.manifest.currency
+        return review_frame(frame, suggestions, own, names=names, reasons=reasons, currency=currency)
 
     def audit(self) -> pd.DataFrame:
         """Rows of the index whose own price lies outside what models say that never saw it, the worst first."""

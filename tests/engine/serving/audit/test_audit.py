@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from engine.ensemble.blend import blend
@@ -16,6 +17,8 @@ from engine.ensemble.held_out import HeldOutPrices
 from engine.serving.audit.audit import Audit, audit_rows
 from engine.serving.audit.audit_file import audit_file
 from engine.serving.listings.columns import AUDIT, REVIEW
+from engine.serving.price_file import price_file
+from engine.serving.price_file_job import PriceFileSettings, ReviewSettings
 from engine.serving.pricer import Pricer
 from engine.serving.review.decisions import short
 from engine.serving.scorable import ScorableRows, open_scorable_rows
@@ -134,6 +137,31 @@ def test_comparables_are_the_nearest_around_the_price_before_the_correction(
         assert shown == {short(name) for name in nearest(number, base[place[number]])}
         others += nearest(number, base[place[number]]) != nearest(number, answer[place[number]])
     assert len(table) > 5 and others
+
+
+def test_a_frame_has_the_rules_of_the_index_and_the_reasons_of_a_reviewed_file(
+    shop: Any, pricer: Pricer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_text("no image")
+    texts, images = ["Green tea, 20 bags", "", "", "<p></p>"], ["", "", str(bad), ""]
+    frame = pd.DataFrame({"id": list("abcd"), "text": texts, "image": images, "price": [4.0, 5.0, 6.0, 7.0]})
+    frame.to_csv(tmp_path / "list.csv", index=False)
+    settings = PriceFileSettings(rules=(("floor", 80.0), ("ending", (".99",))), review=ReviewSettings())
+    of_file = price_file(tmp_path / "list.csv", tmp_path / "r.parquet", shop.index, settings).output
+    expected = pq.read_table(of_file).to_pandas().set_index("id").loc[list("abcd")]
+    assert list(expected["note"]) == [
+        "",
+        "no text and no photograph",
+        "no text, and the photograph cannot be used: not an image",
+        "no text, and the photograph cannot be used: no photograph given",
+    ]
+    monkeypatch.setattr(pricer, "settings", replace(pricer.settings, rules=Rules(floor=50.0, ending=(".99",))))
+    assert pricer.review(frame)["price_to_set"][0] == 50.99
+    reviewed = pricer.review(frame, Rules(floor=80.0))
+    assert reviewed["price_to_set"][0] == 80.99
+    for column in ("note", "flag", "price_to_set", "bound_by"):
+        assert list(reviewed[column].astype(object).fillna("")) == list(expected[column].astype(object).fillna(""))
 
 
 def test_a_frame_is_reviewed_as_a_query_prices_it(pricer: Pricer) -> None:
