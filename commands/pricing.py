@@ -265,6 +265,7 @@ def run_price_file(
 
 
 def _output_columns(names: str | None, *, full: bool, bounded: bool) -> tuple[str, ...]:
+    """Columns that --columns or --full name, and behind them those of rules that are given and stand in none."""
     from engine.serving.price_file_job import BOUNDED, FULL, PLAIN
     from index.errors import UsageError
 
@@ -272,4 +273,5 @@ def _output_columns(names: str | None, *, full: bool, bounded: bool) -> tuple[st
         raise UsageError("--full writes every column, and --columns says which: give one of them.")
     if full or names is None:
         return (FULL if full else PLAIN) + BOUNDED * bounded
-    return tuple(name.strip() for name in names.split(","))
+    columns = tuple(name.strip() for name in names.split(","))
+    return columns + BOUNDED * (bounded and not set(columns) & set(BOUNDED))

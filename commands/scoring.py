@@ -37,7 +37,7 @@ def evaluate_command(labelled: Path | None, index_dir: Path, *, as_json: bool, a
 
     SMAPE is the full definition, 100 * mean(|p - y| / ((|p| + |y|) / 2)), from 0 to 200. Out of fold, every fold is
     priced as a build without it would price it, and the blend, the correction and the interval are fitted on the
-    other folds.
+    other folds. Prices of a LABELLED file in another currency than the index's are refused, or converted with --rates.
 
     \b
     price evaluate

@@ -133,7 +133,7 @@ def score(folder: Path) -> None:
     kinds = np.array([faults[item]["kind"] if item in faults else "" for item in ids])
     started = time.process_time()
     held_out = HeldOutPrices.read(rows.folder, rows.number)
-    audit = audit_rows(rows, pricer.reference, pricer.correction)
+    audit = audit_rows(rows, pricer.reference, pricer.model.parameters)
     seconds = time.process_time() - started
     scores = {"audit": severity(rows.log_price, held_out.low, held_out.high)}
     scores |= simpler_scores(rows, np.array(items["unit"].to_pylist()))

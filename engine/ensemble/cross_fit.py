@@ -9,7 +9,7 @@ fitted, come from models that did see the fold.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -70,6 +70,13 @@ class HeldOutPredictions:
     plain: tuple[Float64, Float64] | None
     similarity: Float64  # (n,) of the nearest neighbour in the band; 0 where there is none
     likeness: Float64  # (n,) of the nearest neighbour of all
+    corrections: Sequence[CorrectionParameters] = ()  # of each fold; none where rows are priced as queries
+
+    @property
+    def uncorrected(self) -> Float64:
+        """(n,) log price of the stage before the last, around which the neighbours are that correct it."""
+        *_, uncorrected, _ = self.stages.values()
+        return uncorrected
 
     @property
     def answer(self) -> Float64:
@@ -116,7 +123,9 @@ def cross_fit(
     control = task.shuffled(settings.seed).corrected(by_fold)[0]
     low, high = (_join(folds, [pair[end] for pair in plain]) for end in (0, 1))
     parameters = QueryParameters(best.weights.whole, best.parameters, error, expected)
-    return parameters, HeldOutPredictions(stages, control, spread, (low, high), best.similarity, known.novelty.likeness)
+    likeness = known.novelty.likeness
+    held_out = HeldOutPredictions(stages, control, spread, (low, high), best.similarity, likeness, by_fold)
+    return parameters, held_out
 
 
 def fit_spread(best: Answer, oof: OutOfFold, fields: Fields, settings: Settings) -> tuple[Known, ErrorModel, Spread]:

@@ -44,11 +44,11 @@ def _on_tuning(folder: Path) -> tuple[str, ...]:
     )
 
 
-def caveats_on_file(folder: Path, manifest: Manifest, items: pa.Table, groups: Int64, rejected: int) -> tuple[str, ...]:
-    """Caveats of a labelled file's score: its `items` (schema `ITEMS`), their duplicate groups, rejected rows."""
+def caveats_on_file(folder: Path, manifest: Manifest, items: pa.Table, groups: Int64, left_out: int) -> tuple[str, ...]:
+    """Caveats of a labelled file's score: its `items` (schema `ITEMS`), their duplicate groups, rows left out."""
     notes = []
-    if rejected:
-        notes.append(f"{rejected:,} rows of the file cannot be used and are not scored.")
+    if left_out:
+        notes.append(f"{left_out:,} rows of the file cannot be used and are not scored.")
     known = set(ItemStore.open(folder, manifest).items(["text"])["text"].to_pylist())
     seen = sum(text in known for text in items["text"].to_pylist())
     if seen:

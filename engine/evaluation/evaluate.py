@@ -21,6 +21,7 @@ from index.catalogue.fields import name_key
 from index.catalogue.items import read_catalogue
 from index.catalogue.settings import FOUND, ReadSettings
 from index.encoders.device import AUTO, Runtime
+from index.errors import DataRefused
 from index.photographs.source import Photographs
 from index.progress import OnProgress, silent
 from index.search.neighbours import BandIndex
@@ -64,19 +65,26 @@ def evaluate_labelled(
     answer: str = MEDIAN,
     on_progress: OnProgress = silent,
 ) -> Evaluation:
-    """Price a labelled file as queries, and score that. Items that the index already holds are named in a note."""
+    """Price a labelled file as queries, and score that. Items that the index already holds are named in a note.
+
+    So is the number of rows that cannot be priced, which are not scored. Raises DataRefused where none can be, and for
+    prices in another currency than the index's; with rates and no currency, these are converted to the index's.
+    """
     pricer = Pricer.open(index_dir, runtime)
-    columns = index_columns(pricer.folder, pricer.manifest)
-    read = read_catalogue(labelled, reading or FOUND, priced=True, index=columns, on_progress=on_progress)
-    items, settings, correction = read.items, pricer.settings, pricer.correction
+    settings, correction, currency = pricer.settings, pricer.correction, pricer.manifest.currency
+    reading, columns = (reading or FOUND).for_index(currency), index_columns(pricer.folder, pricer.manifest)
+    read = read_catalogue(labelled, reading, priced=True, index=columns, on_progress=on_progress)
+    read.reading.require_currency(currency)
     result = pricer.price_items(
-        items,
+        read.items,
         Photographs(image_dir, photograph_cache(index_dir), labelled.parent),
         answer=answer,
         on_progress=on_progress,
     )
-    estimate, queries = result.estimate, result.features.search_vectors
-    assert estimate is not None, "a row without words is no labelled row"
+    if (estimate := result.estimate) is None:
+        raise DataRefused(f"No item of {labelled} can be priced: give rows with words.")
+    rows = np.flatnonzero(result.priced)
+    items, queries = read.items.take(rows), result.features.search_vectors[rows]
     log_price = items["log_price"].to_numpy().astype(np.float64)
     groups = duplicate_groups([name_key(name) for name in items["name"].to_pylist()], items["image"].to_pylist())
     known, base = pricer.reference.log_price, estimate.base
@@ -99,7 +107,8 @@ def evaluate_labelled(
         similarity=estimate.near.similarity[:, 0].astype(np.float64),
         likeness=estimate.evidence.likeness,
     )
-    caveats = caveats_on_file(pricer.folder, pricer.manifest, items, groups, len(read.rejects))
+    unusable = len(read.rejects) + read.items.num_rows - len(rows)
+    caveats = caveats_on_file(pricer.folder, pricer.manifest, items, groups, unusable)
     method = f"{labelled.name} priced as queries"
     evaluation = evaluate(held_out, log_price, groups, settings, method=method, notes=caveats)
     return replace(evaluation, reading_notes=read.reading_notes)

@@ -5,26 +5,26 @@ Every price is one of models that never saw the row, as the scores have it; noth
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engine.ensemble.correction import weights
-from engine.ensemble.reference import OtherFolds
 from engine.ensemble.uncertainty.confidence import confidence
 from engine.evaluation.evaluate import score_out_of_fold
 from engine.evaluation.report import LEAST_IN_SLICE, Evaluation, Score
 from engine.metrics import bootstrap, coverage, median_ape, row_smape
 from engine.serving.priced_items import make_comparables
 from engine.serving.pricer import Pricer
-from engine.serving.quote import Quote
+from engine.serving.quote import Comparable, Quote
 from engine.serving.scorable import ScorableRows, scorable_rows
 from index.catalogue.further import CATEGORY
 from index.catalogue.units import NONE
 from index.errors import IndexUnusable
 from index.progress import OnProgress, silent
+from index.search.neighbours import BandIndex
 from index.storage.generations import finished_generations, lease_generation
 from index.storage.items_table import ItemStore
 from index.storage.kept import read_kept
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engine.ensemble.cross_fit import HeldOutPredictions
+    from engine.ensemble.reference import ReferenceSet
     from index.arrays import Float64, Int64
 
 MOST_GROUPS = 12  # of a column, the largest
@@ -128,16 +129,13 @@ def index_figures(index_dir: Path, on_progress: OnProgress = silent) -> IndexFig
 def _held_out_rows(
     rows: ScorableRows, held_out: HeldOutPredictions, listed: Int64, pricer: Pricer
 ) -> tuple[HeldOutRow, ...]:
-    """Price some rows as the scores have it, each with comparables of other folds than its own."""
-    reference, correction = pricer.reference, pricer.correction
+    """Price some rows as the scores have it, each with the comparables that corrected it."""
     answer, spread = held_out.answer, held_out.spread
-    others = OtherFolds(reference, rows.oof.fold[listed])
-    near = others.search(rows.search_vectors[listed], answer[listed], k=correction.k, band=correction.band)
-    weight = weights(near, correction.decay, reference.age_weight)
-    words, shown = confidence(spread), reference.shown(rows.number[listed])
+    comparables_of = _comparables(rows, held_out, listed, pricer.reference)
+    words, shown = confidence(spread), pricer.reference.shown(rows.number[listed])
     found = []
     for place, row in enumerate(listed.tolist()):
-        comparables = sorted(make_comparables(near, weight, place, reference), key=lambda row: -row.weight)
+        comparables = sorted(comparables_of[row], key=lambda comparable: -comparable.weight)
         quote = Quote(
             price=float(np.exp(answer[row])),
             low=float(np.exp(spread.low[row])),
@@ -153,6 +151,22 @@ def _held_out_rows(
         price = float(np.exp(rows.log_price[row]))
         found.append(HeldOutRow(shown[place]["item_id"], shown[place]["name"], price, quote))
     return tuple(found)
+
+
+def _comparables(
+    rows: ScorableRows, held_out: HeldOutPredictions, listed: Int64, reference: ReferenceSet
+) -> dict[int, tuple[Comparable, ...]]:
+    """Row -> the rows of other folds that corrected it: scored ones, and by the parameters of its own fold."""
+    index, fold = BandIndex(rows.search_vectors, rows.log_price, groups=rows.oof.fold), rows.oof.fold[listed]
+    found: dict[int, tuple[Comparable, ...]] = {}
+    for f, correction in enumerate(held_out.corrections):
+        here = listed[fold == f]
+        queries, base, own = rows.search_vectors[here], held_out.uncorrected[here], rows.oof.fold[here]
+        near = index.search(queries, base, k=correction.k, band=correction.band, exclude_group=own)
+        weight = weights(near, correction.decay, rows.age_weight)
+        near = replace(near, rows=np.where(near.found, rows.number[near.rows], near.rows))
+        found |= {row: make_comparables(near, weight, place, reference) for place, row in enumerate(here.tolist())}
+    return found
 
 
 def _by_group(rows: ScorableRows, held_out: HeldOutPredictions) -> dict[str, tuple[GroupScore, ...]]:

@@ -23,7 +23,7 @@ from engine.ensemble.reference import OtherFolds
 from engine.features.inputs import make_numbers
 from engine.serving.pricer import Pricer
 from index.arrays import Bool, Float64, Int64
-from index.catalogue.items import read_catalogue
+from index.catalogue.items import Catalogue, read_catalogue
 from index.catalogue.settings import FOUND, ReadSettings
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused
@@ -141,7 +141,7 @@ def price_changes(
     currencies = {pricer.manifest.currency for pricer in pricers}
     if len(currencies) > 1:
         raise DataRefused(f"The two generations price in {' and '.join(sorted(currencies))}, which cannot be compared.")
-    notes: tuple[str, ...] = ()
+    read: Catalogue | None = None
     if items is None:
         method = "rows that both generations hold, each by models that never saw it and by rows of other folds"
         on_progress("pricing", 0, None)
@@ -149,7 +149,7 @@ def price_changes(
     else:
         method = f"{items.name} priced by both"
         with tempfile.TemporaryDirectory() as cache:  # what both encode alike is encoded once
-            (before, notes), (after, _) = (
+            (before, read), (after, _) = (
                 _items(pricer, items, index_dir, settings, cache=Path(cache), on_progress=on_progress)
                 for pricer in pricers
             )
@@ -163,9 +163,10 @@ def price_changes(
         "replaced": len(replaced),
     }
     left, joined = ((prices.keys() - both) | replaced for prices in known)
-    table = _compared(before, after, left, joined)
+    table = _compared(before, after, left, joined, replaced if read is None else set())
     if not table.num_rows:
         raise DataRefused("The two generations hold no row in common: give a file of ITEMS to price by both.")
+    notes = () if read is None else _notes(read, table.num_rows)
     numbers = [number_of(pricer.folder.name) for pricer in pricers]
     seconds = time.monotonic() - started
     return PriceChanges(numbers[0], numbers[1], method, table, rows, _same_models(*pricers), seconds, notes)
@@ -185,8 +186,8 @@ def _catalogue(pricer: Pricer) -> _Priced:
 
 def _items(
     pricer: Pricer, path: Path, index_dir: Path, settings: DiffSettings, *, cache: Path, on_progress: OnProgress
-) -> tuple[_Priced, tuple[str, ...]]:
-    """Items of a file as queries, those that can be priced, and what the file was taken for."""
+) -> tuple[_Priced, Catalogue]:
+    """Items of a file as queries, those that can be priced; and the file as it was read."""
     columns = index_columns(pricer.folder, pricer.manifest)
     read = read_catalogue(path, settings.reading, priced=False, index=columns, on_progress=on_progress)
     photographs = Photographs(settings.image_dir, photograph_cache(index_dir), path.parent)
@@ -194,7 +195,16 @@ def _items(
     if result.estimate is None:
         raise DataRefused(f"No item of {path} can be priced: give rows with words.")
     ids, names = (read.items[name].filter(result.priced).to_pylist() for name in ("item_id", "name"))
-    return _Priced(pricer, ids, names, result.estimate), read.reading_notes
+    return _Priced(pricer, ids, names, result.estimate), read
+
+
+def _notes(read: Catalogue, compared: int) -> tuple[str, ...]:
+    """Notes on a file of items: what it was taken for, and how many of its rows are not `compared`."""
+    left_out = len(read.rejects) + read.items.num_rows - compared
+    return (
+        *read.reading_notes,
+        *([f"{left_out:,} rows of the file cannot be used and are not compared."] if left_out else []),
+    )
 
 
 def _prices_by_id(pricer: Pricer) -> dict[str, tuple[str, float]]:
@@ -212,8 +222,11 @@ def _same_models(old: Pricer, new: Pricer) -> bool:
     return files[0] == files[1]
 
 
-def _compared(old: _Priced, new: _Priced, left: set[str], joined: set[str]) -> pa.Table:
-    """The table of `PriceChanges`; `left` and `joined`: ids of rows that the other generation has not, or not so."""
+def _compared(old: _Priced, new: _Priced, left: set[str], joined: set[str], replaced: set[str]) -> pa.Table:
+    """The table of `PriceChanges`; `left` and `joined`: ids of rows that the other generation has not, or not so.
+
+    `replaced`: ids of priced rows that are others in the new generation; none of a file, which is the same for both.
+    """
     import pyarrow as pa
 
     place = {item_id: row for row, item_id in enumerate(old.ids)}
@@ -225,7 +238,7 @@ def _compared(old: _Priced, new: _Priced, left: set[str], joined: set[str]) -> p
     removed, added = _named(old, there, left), _named(new, here, joined)
     moved_by = zip(log_change, by_models, by_evidence, strict=True)
     why = [
-        _why(*parts, replaced=new.ids[row] in joined, added=more, removed=less)
+        _why(*parts, replaced=new.ids[row] in replaced, added=more, removed=less)
         for row, parts, more, less in zip(here, moved_by, added, removed, strict=True)
     ]
     order = np.argsort(-np.abs(log_change), kind="stable")

@@ -144,9 +144,7 @@ def add_items(
     started = time.monotonic()
     current = current_generation(index_dir)  # a missing index is said before a folder is made for it
     manifest = read_manifest(current, files=False)
-    reading = reading or FOUND
-    if reading.rates and not reading.currency:
-        reading = replace(reading, currency=manifest.currency)
+    reading = (reading or FOUND).for_index(manifest.currency)
     columns = index_columns(current, manifest)
     read = read_catalogue(new, reading, priced=True, index=columns, on_progress=on_progress)
     with writing(index_dir) as folder:
@@ -154,7 +152,7 @@ def add_items(
         pricer = Pricer(current_generation(index_dir), runtime)
         read = replace(read, items=with_further(read.items, pricer.manifest.further))
         old = _Old.open(pricer.folder, pricer.manifest, pricer.reference)
-        _refuse_another_currency(new, read.reading.currency, pricer.manifest.currency)
+        read.reading.require_currency(pricer.manifest.currency)
         ids = read.items["item_id"].to_pylist()
         replaced = old.numbers(ids)
         if len(replaced) and not replace_known:
@@ -325,14 +323,6 @@ def _refuse_too_few_left(old: _Old, removed: Int64) -> None:
             f"Without these {len(removed):,} rows the index would hold {len(left):,} rows in {groups:,} groups of "
             f"near-duplicates, and it stands on no fewer than {needed}: nothing was removed; add rows first, or build "
             "another index."
-        )
-
-
-def _refuse_another_currency(new: Path, found: str | None, currency: str) -> None:
-    if found is not None and found != currency:
-        raise DataRefused(
-            f"The prices of {new} are in {found} and the index's in {currency}: nothing was added; --rates converts "
-            "them."
         )
 
 

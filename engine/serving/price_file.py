@@ -46,7 +46,6 @@ from index.storage.remote import local_index
 if TYPE_CHECKING:
     from engine.serving.price_file_job import Pool
     from index.catalogue.reading import Reading
-    from index.storage.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -187,29 +186,20 @@ def _understood(items: Path, job: PriceFileJob, on_progress: OnProgress) -> tupl
     settings = job.settings
     folder = current_generation(local_index(job.index_dir))
     manifest = read_manifest(folder, files=False)
-    columns, read_as = index_columns(folder, manifest), settings.reading
+    columns = index_columns(folder, manifest)
     own = settings.own_columns(index_settings(folder, manifest).rules)
     priced = own is not None and reads_prices(own, review=settings.review is not None)
-    if priced and read_as.rates and not read_as.currency:
-        read_as = replace(read_as, currency=manifest.currency)
+    read_as = settings.reading.for_index(manifest.currency) if priced else settings.reading
     reading = understand(items, read_as, priced=priced, whole=priced, index=columns, on_progress=on_progress)
     if own is None:
         return reading, None
-    _refuse_another_currency(reading, manifest)
+    reading.require_currency(manifest.currency)
     reading = replace(reading, dates=None, newest={})  # a price list has a row for each of its lines
     return reading, OwnReader(reading, own, manifest.currency)
 
 
 def _currency(job: PriceFileJob) -> str:
     return read_manifest(current_generation(local_index(job.index_dir)), files=False).currency
-
-
-def _refuse_another_currency(reading: Reading, manifest: Manifest) -> None:
-    if reading.currency is not None and reading.currency != manifest.currency:
-        raise DataRefused(
-            f"The prices of {reading.path} are in {reading.currency} and the index's in {manifest.currency}: --rates "
-            "converts them."
-        )
 
 
 def _price(job: PriceFileJob, journal: ShardJournal, pool: Pool, on_progress: OnProgress) -> None:

@@ -52,15 +52,17 @@ def make_quotes(
     *,
     answer: str,
 ) -> list[Quote]:
-    """A quote for each of n items, all of them priced; `notes` and `whys` of each, `answer` as they were priced."""
-    estimate, inputs = result.estimate, result.features.inputs
-    assert estimate is not None
+    """A quote for each of n items that is priced; `notes` of all, `whys` of these, `answer` as they were priced."""
+    estimate, inputs, priced = result.estimate, result.features.inputs, np.flatnonzero(result.priced)
+    if estimate is None:
+        return []
     base, spread = estimate.base, estimate.spread
     prices = np.exp(estimate.priced)
-    per_unit, words = unit_prices(prices, inputs.unit, inputs.log_amount), confidence(spread)
+    per_unit, words = unit_prices(prices, inputs.unit[priced], inputs.log_amount[priced]), confidence(spread)
     stages = {**base.members, "blend": base.blended, **({} if base.stacked is None else {STACKER: base.stacked})}
     quotes = []
-    for row, (item, own) in enumerate(zip(items, notes, strict=True)):
+    for row, place in enumerate(priced.tolist()):
+        item, own = items[place], notes[place]
         parts = {name: float(np.exp(values[row])) for name, values in stages.items()}
         median = float(np.exp(estimate.answer[row]))
         parts["shift"] = median - float(np.exp(base.last[row]))

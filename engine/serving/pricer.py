@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -33,6 +34,8 @@ from engine.serving.quote import (
     photograph_notes,
     refusal,
     require_items,
+    require_quote,
+    unpriced,
 )
 from engine.serving.review.decisions import suggest
 from engine.serving.review.frames import audit_frame, item_cells, review_frame
@@ -43,11 +46,11 @@ from engine.settings.schema import CorrectionParameters, Settings
 from index.arrays import Bool
 from index.catalogue.further import CATEGORY, with_further
 from index.catalogue.item_table import make_items
+from index.catalogue.items import NOTHING_GIVEN
 from index.contents import expect, loading
 from index.embedding.columns import PAIR, PHOTOGRAPH, modalities
 from index.embedding.encode import Encoders
 from index.encoders.device import AUTO, Runtime
-from index.errors import DataRefused
 from index.photographs.source import Photographs
 from index.progress import OnProgress, silent
 from index.shortage import require_memory
@@ -143,21 +146,32 @@ class Pricer:
         if not items:
             return []
         require_items(items)
+        answers = self._answers(items, photographs, correction=correction, answer=answer, selection=selection)
+        return [require_quote(quote) for quote in answers]
+
+    def _answers(
+        self,
+        items: Sequence[Item],
+        photographs: Photographs | None,
+        *,
+        correction: CorrectionParameters | None,
+        answer: str,
+        selection: Selection,
+    ) -> list[Quote | str]:
+        """A quote for each item, in order, or the refusal of one that cannot be priced; arguments as of `price`."""
         table, cells = self._table(items)
         photographs = photographs or Photographs(allow_paths=True, fetch_missing=True)
         result = self.price_items(table, photographs, correction=correction, answer=answer, selection=selection)
-        for priced, why in zip(result.priced, result.features.absent, strict=True):
-            if not priced:
-                raise DataRefused(refusal(why))
-        assert result.estimate is not None
+        absent = result.features.absent
         further_notes = self._further_notes(result.features.inputs, cells)
         general = selection.notes((correction or self.correction).k)
         notes = [
             [*photograph_notes(item, why), *of_item, *general]
-            for item, why, of_item in zip(items, result.features.absent, further_notes, strict=True)
+            for item, why, of_item in zip(items, absent, further_notes, strict=True)
         ]
-        whys = self.model.reasons(result.estimate)
-        return make_quotes(result, self.reference, items, notes, whys, answer=answer)
+        whys = self.model.reasons(result.estimate) if result.estimate else []
+        quotes = iter(make_quotes(result, self.reference, items, notes, whys, answer=answer))
+        return [next(quotes) if priced else refusal(why) for priced, why in zip(result.priced, absent, strict=True)]
 
     def _table(self, items: Sequence[Item]) -> tuple[pa.Table, dict[str, list[Any]]]:
         """Items of the schema `ITEMS`, and their cells of each further column of the index."""
@@ -200,8 +214,9 @@ class Pricer:
             item, text, shared.lines, self.reference.names_beginning, photograph=self.looks_at_photographs
         )
         items = [item, *(variant.item for variant in (*variants, *([twice] if twice else ())) if variant.item)]
-        quotes = self.price(items, correction=correction, photographs=photographs, answer=answer, selection=selection)
-        return explained(quotes, variants, twice)
+        quote, *rest = self._answers(items, photographs, correction=correction, answer=answer, selection=selection)
+        prices = [None if isinstance(of_variant, str) else of_variant.price for of_variant in rest]
+        return explained(require_quote(quote), prices, variants, twice)
 
     def unseen(self, inputs: Inputs) -> dict[str, Bool]:
         """Category of the index -> (n,) whether an item has a value of it that no item of the build has."""
@@ -237,22 +252,29 @@ class Pricer:
     def review(
         self, frame: pd.DataFrame, rules: Rules = NO_RULES, *, weight: str | None = None, group: str | None = None
     ) -> pd.DataFrame:
-        """Review a price list as `price review` does, under its index: its columns text, image, price, and of `rules`.
+        """Review a price list as `price review` does, under its index: its columns text, image, price, and of rules.
 
-        `weight` and `group` name those of quantities and categories. UsageError for a column that it has not.
+        `rules` in the place of the index's own, which stay where none is given. `weight` and `group` name columns of
+        quantities and categories. UsageError for a column that the list has not.
         """
-        items, _ = self._table(self._frame_items(frame, "text", "image"))
+        given = self._frame_items(frame, "text", "image")
+        items, _ = self._table(given)
         result = self.price_items(items, Photographs(allow_paths=True, fetch_missing=True))
         priced = np.flatnonzero(result.priced)
         inputs = result.features.inputs.take(priced)
         suggestions = suggest(result.estimate, inputs, self.model, priced, len(frame))
-        own = OwnColumns(rules, weight, group)
-        return review_frame(frame, suggestions, items["name"].to_pylist(), own, self.manifest.currency)
+        own = OwnColumns(replace(self.settings.rules, **rules.given), weight, group)
+        reasons = [
+            "" if has_price else unpriced(why) if item.text.strip() or item.image else NOTHING_GIVEN
+            for item, has_price, why in zip(given, result.priced, result.features.absent, strict=True)
+        ]
+        names, currency = items["name"].to_pylist(), self.manifest.currency
+        return review_frame(frame, suggestions, own, names=names, reasons=reasons, currency=currency)
 
     def audit(self) -> pd.DataFrame:
         """Rows of the index whose own price lies outside what models say that never saw it, the worst first."""
         assert self._lease is not None, "opened for writing"
-        return audit_frame(audit_rows(scorable_rows(self._lease), self.reference, self.correction))
+        return audit_frame(audit_rows(scorable_rows(self._lease), self.reference, self.model.parameters))
 
     def price_items(
         self,

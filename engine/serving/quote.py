@@ -98,6 +98,18 @@ def refusal(why: str | None) -> str:
     return f"The photograph could not be used ({why}) and there are no words: give one of them."
 
 
+def unpriced(why: str | None) -> str:
+    """The reason that a row of a list has no price: it has no words, and its photograph is not used."""
+    return f"no text, and the photograph cannot be used: {why}"
+
+
+def require_quote(answer: Quote | str) -> Quote:
+    """Return a quote. Raises DataRefused with the refusal that stands in the place of one."""
+    if isinstance(answer, str):
+        raise DataRefused(answer)
+    return answer
+
+
 def photograph_notes(item: Item, why: str | None) -> list[str]:
     """Notes on the unused photograph of an item that was priced by its words."""
     if not item.image or why is None:

@@ -25,6 +25,7 @@ from engine.serving.price_file_job import (
 )
 from engine.serving.priced_items import PricedItems
 from engine.serving.pricer import Pricer
+from engine.serving.quote import unpriced
 from engine.serving.review.bounding import bound_prices
 from engine.serving.review.decisions import decide, suggest
 from engine.serving.review.own_cells import OWN, Facts, facts_of
@@ -124,7 +125,7 @@ class ShardPricer:
         for row, priced, why in zip(usable.tolist(), result.priced, result.features.absent, strict=True):
             if not priced:
                 columns[row] = rows.schema.metadata[b"image"].decode()
-                reasons[row] = f"no text, and the photograph cannot be used: {why}"
+                reasons[row] = unpriced(why)
         part = {"item_id": rows["item_id"]}
         if self._settings.review is not None:
             part |= self._reviewed(rows, items, result, usable, reasons)

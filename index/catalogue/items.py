@@ -34,6 +34,7 @@ CELL_LIMIT = 1_000_000  # characters
 UNDECODED_LIMIT = 0.01  # share of rows with bytes that are not text, above which the file as a whole is none
 OLDER_PRICE = "an older price of an item"
 AFTER_AS_OF = "a price after as-of"
+NO_TEXT, NOTHING_GIVEN = "no text", "no text and no photograph"
 NO_DAYS = NO_DISCOUNT = ("", "")
 
 
@@ -294,7 +295,7 @@ class ItemReader:
         if self._unique and item_id in self._seen:
             role, reason = "id", "an id seen before"
         elif (not text or text.isspace()) and (self._priced or not image):
-            role, reason = "text", "no text" if self._priced else "no text and no photograph"
+            role, reason = "text", NO_TEXT if self._priced else NOTHING_GIVEN
         elif self.price_fault and self._priced:  # to be priced, an item needs no price
             role, reason = "currency" if self.price_fault.startswith("currency ") else "price", self.price_fault
         if reason:

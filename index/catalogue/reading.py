@@ -112,6 +112,14 @@ class Reading:
         places = self.roles.places("id")
         return self.source.types.get(places[0], "") if len(places) == 1 else ""
 
+    def require_currency(self, currency: str) -> None:
+        """Raise DataRefused for prices in another currency than that of the index which the items are for."""
+        if self.currency is not None and self.currency != currency:
+            raise DataRefused(
+                f"The prices of {self.path} are in {self.currency} and the index's in {currency}: --rates converts "
+                "them."
+            )
+
     def taken_for(self) -> str:
         """Return the line that says what a file was taken for."""
         named = self.roles.named()

@@ -1,7 +1,7 @@
 """Settings of reading a catalogue: what a user says of a file; the rest is found in it."""
 
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from index.catalogue.shared_lines import NONE_SHARED, SharedLines
@@ -34,6 +34,10 @@ class ReadSettings:
                 raise UsageError(f"{name} names {doubled[0]!r} twice: name each once.")
         if both := [name for name in self.category if name in self.number]:
             raise UsageError(f"{both[0]!r} is named as a category and as a number: name it as one of them.")
+
+    def for_index(self, currency: str) -> "ReadSettings":
+        """Return the same for an index in `currency`: what rates convert to where the user names no currency."""
+        return replace(self, currency=currency) if self.rates and not self.currency else self
 
     def given(self) -> dict[str, Any]:
         """Return what a user says, by name, without what is left to be found."""

@@ -139,6 +139,38 @@ def test_a_row_that_was_replaced_is_said_to_be(price: Price, run_price: Price, s
     assert replaced["item_id"] == row["item_id"]
 
 
+def test_an_item_of_a_file_is_replaced_by_no_row_of_the_same_id(
+    price: Price, run_price: Price, past: Past, tmp_path: Path
+) -> None:
+    """Neither where a row of that id was added, nor where one was replaced: it is the file's, and the same for both."""
+    index, items = Path(shutil.copytree(past.index, tmp_path / "index")), tmp_path / "items.csv"
+    items.write_text(f'sample_id,catalog_content\n{past.added},"{COFFEE}"\n')
+    added = price("diff", "before", "current", items, "--index", index, "--json").json
+    assert (added["rows"]["added"], added["rows"]["replaced"]) == (1, 0)
+    assert run_price("keep", "now", "--index", index).code == 0
+    (tmp_path / "new.csv").write_text(f'sample_id,catalog_content,price\n{past.added},"{COFFEE}",90\n')
+    assert run_price("add", tmp_path / "new.csv", "--replace", "--yes", "--index", index).code == 0
+    replaced = price("diff", "now", "current", items, "--index", index, "--json").json
+    assert replaced["rows"]["replaced"] == 1
+    for changes in (added, replaced):
+        (change,) = changes["changes"]
+        assert "was replaced" not in change["why"] and f"comparables {past.added}" in change["why"]
+
+
+def test_rows_of_a_file_that_are_not_compared_are_counted(price: Price, past: Past, tmp_path: Path) -> None:
+    items = tmp_path / "items.csv"
+    rows = ["x,Green tea", "y,Rope"]
+    items.write_text("\n".join(["sample_id,catalog_content", *rows]) + "\n")
+    diff = ["diff", "before", "current", items, "--index", past.index, "--json"]
+    whole = price(*diff).json
+    assert (whole["items"], len(whole["notes"])) == (2, 1)  # what the file was taken for
+    items.write_text("\n".join(["sample_id,catalog_content", *rows, *rows, "z,<p></p>"]) + "\n")
+    answer = price(*diff)
+    note = "3 rows of the file cannot be used and are not compared."
+    assert (answer.json["items"], answer.json["notes"]) == (2, [*whole["notes"], note])
+    assert note in answer.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "phrase"),
     [

@@ -68,6 +68,25 @@ def test_the_columns_that_are_wanted_stand_in_their_order(price: Price, shop: An
 
 
 @pytest.mark.parametrize(
+    ("columns", "header"),
+    [
+        ("price,low", "sample_id,price,low,price_to_set,bound_by,rule_note"),
+        ("price_to_set,price", "sample_id,price_to_set,price"),  # who names a column of the rules names all
+    ],
+)
+def test_what_rules_make_of_a_price_stands_behind_the_columns_that_are_named(
+    columns: str, header: str, price: Price, shop: Any, out: Path
+) -> None:
+    options = ["--index", shop.index, "--columns", columns, "--rule", "floor=500"]
+    assert price("predict", shop.holdout, "-o", out, *options).code == 0
+    with out.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert ",".join(rows[0]) == header
+    assert {row["price_to_set"] for row in rows} == {"500.0"}
+    assert all(float(row["price"]) < 500 for row in rows)
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (["holdout.csv", "-o", "holdout.csv"], 2, "would overwrite the items"),

@@ -6,7 +6,7 @@ same thing twice cover for each other, so the changes need not add up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ PHOTOGRAPH, OPENING = "photograph", "first words"
 
 @dataclass(frozen=True)
 class Variant:
-    """An item that is changed in one part; None where nothing would be left to price."""
+    """An item that is changed in one part; None where neither words nor a photograph would be left."""
 
     part: str
     says: str  # what the part says in the item
@@ -34,7 +34,7 @@ class Effect:
 
     part: str
     says: str
-    price: float | None  # None where nothing would be left to price
+    price: float | None  # None where nothing would be left to price: no words, and no photograph that can be read
     change: float | None
 
 
@@ -70,33 +70,37 @@ def variants_of(
     left += [(label, words, parts.without_attribute(label)) for label, words in parts.attributes.items()]
     if parts.prose:
         left.append(("description", parts.prose, parts.without_prose()))
+    photographed = photograph and bool((item.image or "").strip())
     variants = [
-        Variant(part, _short(says), replace(item, text=without) if without.strip() else None)
+        Variant(part, _short(says), replace(item, text=without) if without.strip() or photographed else None)
         for part, says, without in left
     ]
-    variants += _without_cells(item, parts, photograph)
+    variants += _without_cells(item, parts, photograph=photographed and bool(text.strip()))
     if (more := parts.with_twice_the_amount()) is None:
         return variants, None
     return variants, Variant("twice the amount", parts.twice_the_amount, replace(item, text=more))
 
 
-def explained(quotes: Sequence[Quote], variants: Sequence[Variant], twice: Variant | None) -> Explanation:
-    """Compare the quotes: of the item first, then of each variant that has one, the one with twice the amount last."""
-    quote, rest = quotes[0], iter(quotes[1:])
-    effects = [_effect(quote, variant, rest) for variant in variants]
-    return Explanation(quote, tuple(effects), None if twice is None else _effect(quote, twice, rest))
+def explained(
+    quote: Quote, prices: Iterable[float | None], variants: Sequence[Variant], twice: Variant | None
+) -> Explanation:
+    """Compare an item's quote with the price of each variant that has an item, the one with twice the amount last.
+
+    A price is None where the variant cannot be priced.
+    """
+    prices = iter(prices)
+    effects = [_effect(quote, variant, prices) for variant in variants]
+    return Explanation(quote, tuple(effects), None if twice is None else _effect(quote, twice, prices))
 
 
-def _effect(quote: Quote, variant: Variant, quotes: Iterator[Quote]) -> Effect:
-    if variant.item is None:
-        return Effect(variant.part, variant.says, None, None)
-    price = next(quotes).price
-    return Effect(variant.part, variant.says, price, price / quote.price - 1)
+def _effect(quote: Quote, variant: Variant, prices: Iterator[float | None]) -> Effect:
+    price = None if variant.item is None else next(prices)
+    return Effect(variant.part, variant.says, price, None if price is None else price / quote.price - 1)
 
 
-def _without_cells(item: Item, parts: Parts, photograph: bool) -> Iterator[Variant]:
+def _without_cells(item: Item, parts: Parts, *, photograph: bool) -> Iterator[Variant]:
     """The item without its photograph and each of its further columns; a brand goes from the name, too."""
-    if item.image and photograph and item.text.strip():
+    if item.image and photograph:
         yield Variant(PHOTOGRAPH, _short(item.image), replace(item, image=None))
     for name, cell in item.further.items():
         if cell is not None and (says := str(cell).strip()):

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine.ensemble.blend import blend
 from engine.ensemble.correction import weights
 from engine.ensemble.held_out import HeldOutPrices
+from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.reference import OtherFolds
 from engine.serving.audit.reasons import Reason, Row, likely_reason, severity
 from engine.serving.listings.columns import AUDIT, TOO_HIGH, TOO_LOW
@@ -23,10 +25,10 @@ from index.storage.items_table import ItemStore
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from engine.ensemble.cross_fit import QueryParameters
     from engine.ensemble.reference import ReferenceSet
     from engine.serving.scorable import ScorableRows
-    from engine.settings.schema import CorrectionParameters
-    from index.arrays import Float64, Int64
+    from index.arrays import Int64
 
 UNTOLD = "none told"
 
@@ -54,8 +56,8 @@ class Audit:
         }
 
 
-def audit_rows(rows: ScorableRows, reference: ReferenceSet, correction: CorrectionParameters) -> Audit:
-    """Audit the rows of a generation; `reference` is its own, `correction` what it corrects queries by."""
+def audit_rows(rows: ScorableRows, reference: ReferenceSet, parameters: QueryParameters) -> Audit:
+    """Audit the rows of a generation; `reference` is its own, `parameters` what it prices queries by."""
     import pyarrow as pa
 
     held_out = HeldOutPrices.read(rows.folder, rows.number)
@@ -78,7 +80,7 @@ def audit_rows(rows: ScorableRows, reference: ReferenceSet, correction: Correcti
         "severity": worst[listed],
         "reason": [reason.text if reason else "" for reason in reasons],
         "would_be": [float(np.exp(reason.would_be)) if reason else None for reason in reasons],
-        **comparable_columns(_comparables(rows, held_out.answer, listed, reference, correction)),
+        **comparable_columns(_comparables(rows, listed, reference, parameters)),
     }
     text, number = pa.string(), pa.float64()
     types = [text if column.is_text else number for column in AUDIT[1:]]
@@ -91,11 +93,16 @@ def audit_rows(rows: ScorableRows, reference: ReferenceSet, correction: Correcti
 
 
 def _comparables(
-    rows: ScorableRows, answer: Float64, listed: Int64, reference: ReferenceSet, correction: CorrectionParameters
+    rows: ScorableRows, listed: Int64, reference: ReferenceSet, parameters: QueryParameters
 ) -> list[list[tuple[str, float]]]:
-    """Comparables of the rows listed, from other folds than their own: what a build without these would show."""
-    others = OtherFolds(reference, rows.oof.fold[listed])
-    near = others.search(rows.search_vectors[listed], answer[listed], k=correction.k, band=correction.band)
+    """Comparables of the rows listed, from other folds than their own, around their prices before the correction.
+
+    By the index's own parameters, and of all its rows: to fit those of a fold again takes as long as an evaluation.
+    """
+    oof, correction = rows.oof.take(listed), parameters.correction
+    nested, others = oof.nested(), OtherFolds(reference, oof.fold)
+    base = nested[STACKER] if oof.stacked else blend(nested, parameters.weights)
+    near = others.search(rows.search_vectors[listed], base, k=correction.k, band=correction.band)
     return loudest_comparables(near.rows, weights(near, correction.decay, reference.age_weight), reference)
 
 

@@ -54,7 +54,7 @@ def audit_file(index_dir: Path, out: Path, *, overwrite: bool = False, on_progre
     lease = lease_generation(index_dir)
     pricer = Pricer(lease.folder)
     on_progress("auditing", 0, None)
-    audit = audit_rows(scorable_rows(lease), pricer.reference, pricer.correction)
+    audit = audit_rows(scorable_rows(lease), pricer.reference, pricer.model.parameters)
 
     def batches() -> Iterator[pa.Table]:
         return (audit.table.slice(first, BATCH) for first in range(0, audit.table.num_rows, BATCH))

@@ -49,11 +49,17 @@ def audit_frame(audit: Audit) -> pd.DataFrame:
 
 
 def review_frame(
-    frame: pd.DataFrame, suggestions: Suggestions, names: Sequence[str], own: OwnColumns, currency: str
+    frame: pd.DataFrame,
+    suggestions: Suggestions,
+    own: OwnColumns,
+    *,
+    names: Sequence[str],
+    reasons: Sequence[str],
+    currency: str,
 ) -> pd.DataFrame:
     """Columns of a review for each row of a frame, under its index; its current prices stand in the column `price`.
 
-    UsageError for a column that is named and not there.
+    `reasons`: why a row could not be priced, "" where it is. UsageError for a column that is named and not there.
     """
     import pandas as pd
 
@@ -63,4 +69,4 @@ def review_frame(
         raise UsageError(f"The frame has no column {lacking[0]!r}: its columns are {names}.")
     cells = {column: _plain(frame, column) for column in own.named.values()} | {CURRENT: _plain(frame, "price")}
     facts = facts_of_cells(cells, len(frame), own, currency)
-    return pd.DataFrame(decide(suggestions, facts, names, [""] * len(frame), currency), index=frame.index)
+    return pd.DataFrame(decide(suggestions, facts, names, reasons, currency), index=frame.index)

@@ -1,6 +1,8 @@
 """Scores of an index: on a labelled file by the very path of a query, and out of fold as the build scored it."""
 
+import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,61 @@ def test_a_labelled_file_without_prices_is_refused(shop: Any, tmp_path: Path) ->
     (tmp_path / "unlabelled.csv").write_text("sample_id,catalog_content\n1,Tea\n")
     with pytest.raises(DataRefused, match="'price'"):
         evaluate_labelled(shop.index, tmp_path / "unlabelled.csv")
+
+
+@pytest.fixture
+def labelled(shop: Any, tmp_path: Path) -> Callable[..., Path]:
+    """`labelled(currency, times)`: the held-out items at so many times their price, in the currency of a column."""
+
+    def make(currency: str, times: float = 1, *more: list[str]) -> Path:
+        with shop.holdout.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+        at = header.index("price")
+        for row in rows:
+            row[at] = f"{float(row[at]) * times:.2f}"
+        path = tmp_path / "labelled.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            lines = [[*row, currency] for row in (*rows, *more)]
+            csv.writer(file).writerows([[*header, "currency"], *lines])
+        return path
+
+    return make
+
+
+def test_prices_in_another_currency_are_refused_or_converted_with_rates(
+    shop: Any, labelled: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "rates.csv").write_text("code,rate\nUSD,1\nJPY,0.01\n", encoding="utf-8")
+    with_rates = ReadSettings(rates=str(tmp_path / "rates.csv"))
+    own = evaluate_labelled(shop.index, shop.holdout, image_dir=shop.images).to_json()
+    for currency, times, reading in (("USD", 1, None), ("USD", 1, with_rates), ("JPY", 100, with_rates)):
+        scored = evaluate_labelled(shop.index, labelled(currency, times), reading=reading, image_dir=shop.images)
+        assert (scored.n, scored.smape.value) == (own["n"], pytest.approx(own["smape"], abs=1e-4))
+    with pytest.raises(DataRefused, match="are in JPY and the index's in USD: --rates converts them"):
+        evaluate_labelled(shop.index, labelled("JPY", 100))
+    with pytest.raises(DataRefused, match="are in EUR and the index's in USD"):
+        evaluate_labelled(shop.index, labelled(""), reading=ReadSettings(currency="EUR"))
+
+
+def test_rows_without_words_are_left_out_and_counted_and_a_photograph_prices_them(
+    shop: Any, labelled: Callable[..., Path]
+) -> None:
+    own = evaluate_labelled(shop.index, shop.holdout, image_dir=shop.images).to_json()
+    image = next(shop.images.iterdir()).name
+    empty = [["m1", "<p></p>", "", "3.5"], ["m2", "&nbsp;", "nowhere.jpg", "3.5"], ["m3", "", "", "3.5"]]
+    scored = evaluate_labelled(shop.index, labelled("USD", 1, *empty), image_dir=shop.images).to_json()
+    for key, value in own.items():
+        if key not in ("method", "notes", "reading_notes"):
+            assert scored[key] == value, key
+    assert scored["notes"] == ("3 rows of the file cannot be used and are not scored.", *own["notes"])
+    seen = evaluate_labelled(shop.index, labelled("USD", 1, ["m4", "<p></p>", image, "3.5"]), image_dir=shop.images)
+    assert (seen.n, seen.notes) == (own["n"] + 1, own["notes"])
+
+
+def test_a_file_of_which_no_row_can_be_priced_is_refused(shop: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text("sample_id,catalog_content,price\n1,<p></p>,3\n2,&nbsp;,4\n", encoding="utf-8")
+    with pytest.raises(DataRefused, match=r"No item of .*empty\.csv can be priced"):
+        evaluate_labelled(shop.index, tmp_path / "empty.csv")
 
 
 def test_an_index_that_is_not_there_is_said_before_the_file_is_read(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,31 @@ def test_an_item_of_one_part_says_that_nothing_is_left(pricer: Pricer) -> None:
     explanation = pricer.explain(Item("rope"))
     assert [(effect.part, effect.price) for effect in explanation.parts] == [("name", None)]
     assert explanation.twice is None
+
+
+def test_without_its_name_an_item_is_priced_by_its_photograph(pricer: Pricer, shop: Any, tmp_path: Path) -> None:
+    name, photograph = "Fauxberry Ground Coffee", str(shop.photograph)
+    (alone,) = pricer.price([Item(image=photograph)])
+    (left_out,) = [effect for effect in pricer.explain(Item(name, photograph)).parts if effect.part == "name"]
+    assert left_out.price == pytest.approx(alone.price, rel=1e-3) and left_out.change is not None
+    (tmp_path / "bad.png").write_text("no image")
+    for image in (str(tmp_path / "bad.png"), " ", None):  # by words alone, and nothing is left without them
+        parts = pricer.explain(Item(name, image)).parts
+        assert [(effect.price, effect.change) for effect in parts if effect.part == "name"] == [(None, None)]
+        assert all(effect.price for effect in parts if effect.part != "name")
+
+
+def test_an_index_that_looks_at_no_photograph_has_no_variant_of_one(pricer: Pricer) -> None:
+    item = Item("Acme", "acme.jpg")
+    variants, _ = variants_of(item, item.text, frozenset(), lambda words: 0, photograph=False)
+    assert [(variant.part, variant.item) for variant in variants] == [("name", None)]
+
+
+def test_a_photograph_beside_markup_without_words_has_no_parts(pricer: Pricer, shop: Any, tmp_path: Path) -> None:
+    assert pricer.explain(Item("<p></p>", str(shop.photograph))).parts == ()
+    (tmp_path / "bad.png").write_text("no image")
+    with pytest.raises(DataRefused, match=r"could not be used \(not an image\) and there are no words"):
+        pricer.explain(Item("<p></p>", str(tmp_path / "bad.png")))
 
 
 def test_a_photograph_alone_has_no_parts(pricer: Pricer, shop: Any) -> None:

@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from engine.ensemble.blend import blend
 from engine.ensemble.cross_fit import cross_fit
 from engine.ensemble.held_out import HeldOutPrices
 from engine.serving.audit.audit import Audit, audit_rows
 from engine.serving.audit.audit_file import audit_file
 from engine.serving.listings.columns import AUDIT, REVIEW
+from engine.serving.price_file import price_file
+from engine.serving.price_file_job import PriceFileSettings, ReviewSettings
 from engine.serving.pricer import Pricer
+from engine.serving.review.decisions import short
 from engine.serving.scorable import ScorableRows, open_scorable_rows
 from engine.settings.rules import Rules
 from index.embedding.encode import Encoders
@@ -42,7 +47,7 @@ def test_a_row_should_cost_what_an_evaluation_says(rows: ScorableRows) -> None:
 
 
 def test_what_lies_outside_its_interval_is_listed_and_nothing_else(pricer: Pricer, rows: ScorableRows) -> None:
-    audit = audit_rows(rows, pricer.reference, pricer.correction)
+    audit = audit_rows(rows, pricer.reference, pricer.model.parameters)
     prices, ids = HeldOutPrices.read(rows.folder, rows.number), pricer.reference.ids()
     expected = {
         ids[number]
@@ -63,7 +68,8 @@ def test_a_price_with_a_slipped_point_comes_first_and_is_told(pricer: Pricer, ro
     row = int(np.argmin(np.abs(rows.log_price - prices.answer)))
     log_price = rows.log_price.copy()
     log_price[row] += np.log(100)
-    first = audit_rows(replace(rows, log_price=log_price), pricer.reference, pricer.correction).table.to_pylist()[0]
+    spoiled = replace(rows, log_price=log_price)
+    first = audit_rows(spoiled, pricer.reference, pricer.model.parameters).table.to_pylist()[0]
     assert first["item_id"] == pricer.reference.ids()[rows.number[row]]
     assert first["reason"] == "100 times too high: a decimal point"
     assert first["would_be"] == pytest.approx(np.exp(rows.log_price[row]))
@@ -103,6 +109,59 @@ def test_comparables_are_of_other_folds_and_nothing_is_encoded(
     for row in frame.to_dict("records"):
         if name := row["comparable_1"]:
             assert folds_of_name[name] - {fold[row["item_id"]]}
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_comparables_are_the_nearest_around_the_price_before_the_correction(
+    pricer: Pricer, rows: ScorableRows, stacked: bool
+) -> None:
+    reference, parameters = pricer.reference, pricer.model.parameters
+    if not stacked:
+        rows = replace(rows, oof=rows.oof.of(rows.oof.members))
+    parameters = replace(parameters, correction=replace(parameters.correction, k=3, band=0.35))
+    nested = rows.oof.nested()
+    base = nested["stacker"] if stacked else blend(nested, parameters.weights)
+    answer = HeldOutPrices.read(rows.folder, rows.number).answer
+    names, ids, place = reference.names(), reference.ids(), {number: at for at, number in enumerate(rows.number)}
+    vectors = reference.search_vectors()
+
+    def nearest(number: int, centre: float) -> set[str]:
+        there = (reference.fold != reference.fold[number]) & (np.abs(reference.log_price - centre) <= 0.35)
+        order = np.argsort(-(vectors @ vectors[number])[there], kind="stable")[:3]
+        return {names[row] for row in np.flatnonzero(there)[order]}
+
+    table, others = audit_rows(rows, reference, parameters).table.to_pylist(), 0
+    for row in table:
+        number = ids.index(row["item_id"])
+        shown = {row[f"comparable_{n}"] for n in (1, 2, 3)} - {""}
+        assert shown == {short(name) for name in nearest(number, base[place[number]])}
+        others += nearest(number, base[place[number]]) != nearest(number, answer[place[number]])
+    assert len(table) > 5 and others
+
+
+def test_a_frame_has_the_rules_of_the_index_and_the_reasons_of_a_reviewed_file(
+    shop: Any, pricer: Pricer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_text("no image")
+    texts, images = ["Green tea, 20 bags", "", "", "<p></p>"], ["", "", str(bad), ""]
+    frame = pd.DataFrame({"id": list("abcd"), "text": texts, "image": images, "price": [4.0, 5.0, 6.0, 7.0]})
+    frame.to_csv(tmp_path / "list.csv", index=False)
+    settings = PriceFileSettings(rules=(("floor", 80.0), ("ending", (".99",))), review=ReviewSettings())
+    of_file = price_file(tmp_path / "list.csv", tmp_path / "r.parquet", shop.index, settings).output
+    expected = pq.read_table(of_file).to_pandas().set_index("id").loc[list("abcd")]
+    assert list(expected["note"]) == [
+        "",
+        "no text and no photograph",
+        "no text, and the photograph cannot be used: not an image",
+        "no text, and the photograph cannot be used: no photograph given",
+    ]
+    monkeypatch.setattr(pricer, "settings", replace(pricer.settings, rules=Rules(floor=50.0, ending=(".99",))))
+    assert pricer.review(frame)["price_to_set"][0] == 50.99
+    reviewed = pricer.review(frame, Rules(floor=80.0))
+    assert reviewed["price_to_set"][0] == 80.99
+    for column in ("note", "flag", "price_to_set", "bound_by"):
+        assert list(reviewed[column].astype(object).fillna("")) == list(expected[column].astype(object).fillna(""))
 
 
 def test_a_frame_is_reviewed_as_a_query_prices_it(pricer: Pricer) -> None:
