@@ -1,11 +1,20 @@
-"""Number of cores and threads that this process has, as the system and the user say; and work for the threads."""
+"""Number of cores and threads that this process has, as the system and the user say; their work and limits."""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+_LOCK = threading.Lock()  # of both below
+_LIMITS: dict[object, int] = {}  # threads of matrix products, by the blocks that are entered, the newest last
+_BEFORE: dict[str, tuple[Any, int]] = {}  # libraries by their files, with the threads they had before the first block
 
 
 def own_cores() -> int:
@@ -27,3 +36,41 @@ def thread_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def limited_products(pools: ThreadpoolController, threads: int) -> Iterator[None]:
+    """Run matrix products on so many threads inside the block.
+
+    A library's number of threads is the whole process's: where blocks of several threads overlap, the newest counts,
+    and the last to be left sets what was there before the first.
+    """
+    block = object()
+    with _LOCK:
+        _LIMITS[block] = threads
+        for library in pools.lib_controllers:
+            if library.user_api == "blas":
+                _BEFORE.setdefault(library.filepath, (library, library.num_threads))
+                _set_threads(library, threads)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            del _LIMITS[block]
+            for library, before in _BEFORE.values():
+                _set_threads(library, next(reversed(_LIMITS.values()), before))
+            if not _LIMITS:
+                _BEFORE.clear()
+
+
+def _set_threads(library: Any, threads: int) -> None:
+    library.set_num_threads(threads)
+    if hasattr(library, "clear_controlling_thread"):  # until then threadpoolctl lets no other thread set OpenBLAS's
+        library.clear_controlling_thread()
+
+
+@contextmanager
+def one_thread(pools: ThreadpoolController) -> Iterator[None]:
+    """Run matrix products, and what OpenMP shares out, on one thread inside the block."""
+    with limited_products(pools, 1), pools.select(user_api="openmp").limit(limits=1):  # OpenMP's is this thread's own
+        yield

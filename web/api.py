@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -75,6 +76,8 @@ async def price_quotes(body: QuotesRequest, state: State) -> Response:
     state.log_items(lambda: [item.text for item in body.items])
     rules = rules_of_options(body.rules)
     require_rules(rules)
+    if body.only and body.band is not None:
+        raise Problem(422, "only counts comparables whatever they cost, and band says how far off: give one of them.")
     manner = Manner(index.name, body.answer, body.overrides(), tuple(body.without), tuple(body.only))
     answer = await price_with_photographs(state, manner, body.items)
     own, currency = replace(answer.pricer.settings.rules, **rules), answer.pricer.manifest.currency
@@ -86,7 +89,7 @@ async def price_quotes(body: QuotesRequest, state: State) -> Response:
         {
             **head(index.name, answer.pricer),
             "coverage": answer.pricer.settings.coverage,
-            "settings": plain_settings(answer.correction),
+            "settings": plain_settings(replace(answer.correction, band=math.inf) if body.only else answer.correction),
             "seconds": time.monotonic() - began,
             "quotes": [
                 plain_quote(quote, index.name, state) | by_rules
@@ -154,6 +157,6 @@ def describe_index(state: Served, index: ServedIndex) -> Mapping[str, Any]:
     return {
         **describe_generation(index.name, index.pricer),
         "indexes": list(state.indexes),
-        "newer": index.trouble,
+        "newer": index.without_paths(index.trouble),
         "evaluation": read_report(index.pricer.folder),
     }

@@ -37,7 +37,7 @@ from web.pages import index_page, photographs, quotes
 from web.pages.templating import page
 from web.pricing.indexes import ServedIndex
 from web.pricing.memory import give_back_now_and_then
-from web.served import served
+from web.served import Served, served
 from web.settings import ServeSettings
 
 LOOKED_EVERY = 1.0  # seconds between two looks at which generation is current
@@ -126,7 +126,8 @@ async def follow(indexes: Mapping[str, ServedIndex]) -> None:
 
 
 async def _tell(request: Request, error: Exception) -> Response:
-    problem = _of_form(error) if isinstance(error, RequestValidationError) else problems.problem_of(error)
+    state: Served = request.app.state.served
+    problem = _of_form(error) if isinstance(error, RequestValidationError) else state.problem_of(error)
     if problem.status_code == 405:
         problem.headers = {"Allow": ", ".join(allowed_methods(request))}
     if problems.for_program(request.scope) or "text/html" not in request.headers.get("accept", ""):

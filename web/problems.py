@@ -5,8 +5,10 @@ The sentences are those of the command line. What is no PriceError is told as a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
@@ -63,6 +65,13 @@ def problem_of(error: BaseException) -> Problem:
         status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
         return Problem(status, str(error), headers={"Retry-After": "5"} if status == 503 else None)
     return Problem(500, FAULT)
+
+
+def without_folder(sentence: str, folder: Path, name: str) -> str:
+    """Return a sentence in which a folder of this machine, by its path as given or resolved, has a name instead."""
+    for path in dict.fromkeys((folder, folder.resolve())):
+        sentence = re.sub(rf"(?<![\w./~-]){re.escape(str(path))}(?![\w-]|\.\w)", lambda _: name, sentence)
+    return sentence
 
 
 def problem_document(problem: Problem) -> dict[str, Any]:

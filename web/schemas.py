@@ -78,7 +78,9 @@ class QuotesRequest(BaseModel):
         default_factory=list, max_length=MOST_IDS, description="Ids of comparables that are left out."
     )
     only: list[Name] = Field(
-        default_factory=list, max_length=MOST_IDS, description="Ids of comparables that are pinned: no other counts."
+        default_factory=list,
+        max_length=MOST_IDS,
+        description="Ids of comparables that are pinned: no other counts, and no band.",
     )
 
     rules: dict[Name, Annotated[str, Field(max_length=200)]] = Field(

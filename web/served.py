@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from index.errors import IndexUnusable
 from index.photographs.source import Photographs
 from index.storage.layout import photograph_cache
 from index.visible import visible
@@ -16,6 +17,7 @@ from web.metrics import Metrics
 from web.pricing.batches import Batcher
 from web.pricing.indexes import ServedIndex
 from web.pricing.photographs import PhotographReader
+from web.problems import Problem, problem_of
 from web.settings import ServeSettings
 
 LOG = logging.getLogger("price")
@@ -32,6 +34,14 @@ class Served:
     metrics: Metrics
     jobs: JobRunner
     shown: Mapping[str, Photographs]  # photographs of the rows of an index, where there may be any
+
+    def problem_of(self, error: BaseException) -> Problem:
+        """Return the problem that an error is; what is said of an index's files names no path of this machine."""
+        problem = problem_of(error)
+        if isinstance(error, IndexUnusable):  # alone: others hold words of clients, who would learn if they guess right
+            for index in self.indexes.values():
+                problem.detail = index.without_paths(problem.detail)
+        return problem
 
     def log_items(self, texts: Callable[[], Sequence[str]]) -> None:
         """Write texts of items to the log where that was allowed."""

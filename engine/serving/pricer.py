@@ -57,6 +57,7 @@ from index.shortage import require_memory
 from index.storage.generations import GenerationLease, lease_generation
 from index.storage.layout import REFERENCE, memory_of
 from index.storage.manifest import Manifest, read_manifest
+from index.threads import limited_products, one_thread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -342,7 +343,7 @@ class Pricer:
 
     def _one_thread(self, items: int) -> AbstractContextManager[object]:
         """A context in which few items are priced on one thread: several wait for each other longer than they work."""
-        return self._pools.limit(limits=1) if items <= FEW_ITEMS else nullcontext()
+        return one_thread(self._pools) if items <= FEW_ITEMS else nullcontext()
 
     @cached_property
     def _pools(self) -> ThreadpoolController:
@@ -352,7 +353,4 @@ class Pricer:
 
     def _limited(self) -> AbstractContextManager[object]:
         """A context in which matrix products run on so many threads."""
-        if self._threads is None:
-            return nullcontext()
-        limits: AbstractContextManager[object] = self._pools.limit(limits=self._threads, user_api="blas")
-        return limits
+        return nullcontext() if self._threads is None else limited_products(self._pools, self._threads)

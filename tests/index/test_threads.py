@@ -1,11 +1,15 @@
 """Claims about the cores and threads of a process."""
 
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 
+import numpy as np
 import pytest
+from threadpoolctl import ThreadpoolController
 
-from index.threads import own_cores, own_threads, thread_pool
+from index.threads import limited_products, one_thread, own_cores, own_threads, thread_pool
 
 
 @pytest.mark.parametrize(("asked", "threads"), [("", 4), ("3", 3), ("9", 4), ("0", 4), ("many", 4), ("-1", 4)])
@@ -40,3 +44,57 @@ def test_an_error_does_not_wait_for_what_has_begun_and_what_has_not_never_does()
     may_end.set()
     assert tasks[0].result(60) is None
     assert all(task.cancelled() for task in tasks[1:])
+
+
+@pytest.fixture
+def pools() -> Iterator[ThreadpoolController]:
+    """The libraries of this process, on three threads."""
+    np.eye(2) @ np.eye(2)  # of which there is one at least
+    pools = ThreadpoolController()
+    limits = pools.limit(limits=3)
+    with pools.limit():
+        pass  # which lets other threads set theirs
+    yield pools
+    with limits:
+        pass
+
+
+def counts(pools: ThreadpoolController) -> set[int]:
+    return {library.num_threads for library in pools.lib_controllers if library.user_api == "blas"}
+
+
+def test_products_run_on_so_many_threads_inside_the_block_and_an_inner_one_counts(pools: ThreadpoolController) -> None:
+    with one_thread(pools):
+        assert {library.num_threads for library in pools.lib_controllers} == {1}
+        with limited_products(pools, 2):
+            assert counts(pools) == {2}
+        assert counts(pools) == {1}
+    assert {library.num_threads for library in pools.lib_controllers} == {3}
+
+
+@pytest.mark.parametrize("first_to_leave", [0, 1])
+def test_the_threads_of_before_are_back_when_blocks_of_two_threads_have_overlapped(
+    pools: ThreadpoolController, first_to_leave: int
+) -> None:
+    entered, may_leave = [[threading.Event() for _ in range(2)] for _ in range(2)]
+
+    def block(number: int) -> None:
+        with one_thread(pools):
+            entered[number].set()
+            may_leave[number].wait(60)
+
+    threads = [threading.Thread(target=block, args=(number,)) for number in range(2)]
+    for thread, began in zip(threads, entered, strict=True):
+        thread.start()
+        assert began.wait(60)
+    for number in (first_to_leave, 1 - first_to_leave):
+        assert counts(pools) == {1}
+        may_leave[number].set()
+        threads[number].join(60)
+    assert counts(pools) == {3}
+
+
+def test_a_block_that_fails_leaves_the_threads_as_they_were(pools: ThreadpoolController) -> None:
+    with contextlib.suppress(KeyError), one_thread(pools):
+        raise KeyError
+    assert counts(pools) == {3}

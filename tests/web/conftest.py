@@ -36,18 +36,24 @@ def opened(shop: Any) -> ServedIndex:
 
 @pytest.fixture(scope="session")
 def serve(shop: Any, opened: ServedIndex) -> Serve:
-    """`serve(limits, **settings)`: a client of a server of the shop's index, which has time unless `limits` say so."""
+    """`serve(limits, **settings)`: a client of a server of the shop's index, which has time unless `limits` say so.
+
+    Beside it, `other` is an index of that name.
+    """
 
     @contextlib.contextmanager
-    def start(limits: Limits | None = None, *, index: ServedIndex = opened, **given: Any) -> Iterator[httpx2.Client]:
+    def start(
+        limits: Limits | None = None, *, index: ServedIndex = opened, other: ServedIndex | None = None, **given: Any
+    ) -> Iterator[httpx2.Client]:
+        indexes = {"shop": index} | ({"other": other} if other else {})
         settings = ServeSettings(
-            indexes=(("shop", str(index.folder)),),
+            indexes=tuple((name, str(served.folder)) for name, served in indexes.items()),
             image_dir=str(shop.images),
             limits=limits or Limits(seconds=PATIENCE),
             **given,
         )
         listener = listen("127.0.0.1", 0)
-        config = uvicorn.Config(create_app(settings, {"shop": index}), log_config=None, access_log=False, ws="none")
+        config = uvicorn.Config(create_app(settings, indexes), log_config=None, access_log=False, ws="none")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -54,6 +54,20 @@ def test_comparables_are_left_out_and_pinned_and_the_price_before_stands_beside(
     assert "left out as well" in refused(quotes(client, without=ids[:1], only=ids[:1]), 422)
 
 
+def test_pinned_comparables_count_whatever_they_cost_and_no_band_is_taken_or_told_with_them(
+    client: httpx2.Client,
+) -> None:
+    whole = quotes(client, band=0.5).json()
+    (row,) = whole["quotes"][0]["comparables"][:1]
+    own = quotes(client).json()["settings"]
+    assert whole["settings"] == own | {"band": 0.5}
+    for chosen in ({"only": [row["item_id"]]}, {"only": [row["item_id"]], "band": None}):
+        assert quotes(client, **chosen).json()["settings"] == own | {"band": None}
+    assert quotes(client, without=[row["item_id"]]).json()["settings"] == own
+    for band in (0.5, "inf"):
+        assert "give one of them" in refused(quotes(client, only=[row["item_id"]], band=band), 422)
+
+
 def test_rules_bound_the_price_to_set_and_leave_the_price(client: httpx2.Client) -> None:
     (plain,) = quotes(client).json()["quotes"]
     assert "price_to_set" not in plain

@@ -167,7 +167,7 @@ def test_a_batch_at_work_keeps_its_generation_and_the_next_has_the_new_one() -> 
         first = await first_at_work(batcher, pricer)
         second = asyncio.create_task(batcher.price(MANNER, [Item("a"), Item("b")], {}))
         await asyncio.sleep(0)
-        index.swap(newer, True)  # type: ignore[arg-type]
+        index.swap(newer, True, "")  # type: ignore[arg-type]
         pricer.free.set()
         return await first, await second
 

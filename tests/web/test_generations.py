@@ -1,18 +1,20 @@
 """Claims about generations: a new one answers within seconds and drops no request; a bad one leaves the old one."""
 
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from threadpoolctl import ThreadpoolController
 
 from engine.lifecycle.update import remove_items
-from engine.serving.pricer import Pricer
+from engine.serving.pricer import Item, Pricer
 from index.encoders.device import Runtime
 from index.storage.generations import current_generation
 from tests.web.conftest import until
-from web.pricing.indexes import ServedIndex
+from web.pricing.indexes import ServedIndex, opened
 
 BODY = {"items": [{"text": "Olive oil, 16.9 fl oz"}, {"text": "Utility rope, 100 feet"}]}
 
@@ -51,6 +53,77 @@ def test_a_generation_that_cannot_be_opened_leaves_the_old_one_and_says_so(own_i
     (own_index / "CURRENT").write_text(f"{index.generation}\n", encoding="ascii")
     assert index.newer() is None
     assert index.trouble == ""
+
+
+@pytest.mark.parametrize("how", ["a link names another index", "the index is built anew"])
+def test_another_index_with_a_generation_of_the_same_name_is_followed(
+    how: str, serve: Any, own_index: Path, tmp_path: Path
+) -> None:
+    live, other = tmp_path / "live", tmp_path / "other"
+    shutil.copytree(own_index, other)
+    live.symlink_to(own_index.name)
+    served = live if how.startswith("a link") else own_index
+    index = ServedIndex.open("shop", str(served))
+    audited, ids = index.worst_rows(), index.pricer.reference.ids()
+    remove_items(ids[:1], own_index)
+    remove_items(ids[1:2], other)
+    index.swap(*opened(served, index.runtime))
+    assert index.newer() is None and index.worst_rows() is not audited
+    before = index.generation
+    with serve(index=index) as client:
+        assert client.get(f"/v1/comparables/{ids[1]}").status_code == 200
+        if served == live:
+            (tmp_path / "next").symlink_to(other.name)
+            (tmp_path / "next").replace(live)
+        else:
+            shutil.rmtree(own_index)
+            other.rename(own_index)
+        assert until(lambda: client.get(f"/v1/comparables/{ids[0]}").status_code == 200)
+        assert client.get(f"/v1/comparables/{ids[1]}").status_code == 404
+        assert client.get("/v1/index").json()["generation"] == before and index.swaps == 2
+    assert index.newer() is None
+
+
+def test_a_generation_that_could_not_be_opened_is_tried_at_once_where_another_takes_its_name(own_index: Path) -> None:
+    index = ServedIndex.open("shop", str(own_index))
+    sound = Path(shutil.copytree(own_index, own_index.with_name("sound")))
+    for folder in (own_index, sound):
+        remove_items(index.pricer.reference.ids()[:1], folder)
+    (current_generation(own_index) / "lsa.safetensors").unlink()
+    assert index.newer() is None and index.trouble
+    shutil.rmtree(own_index)
+    sound.rename(own_index)
+    assert index.newer() is not None
+
+
+def test_opening_a_generation_while_another_prices_leaves_the_threads_of_products(
+    own_index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pricers = Pricer.open(own_index), Pricer.open(own_index)
+    pools, within = ThreadpoolController(), [threading.Event() for _ in range(3)]
+
+    def counts() -> list[int]:
+        return [library.num_threads for library in pools.lib_controllers if library.user_api == "blas"]
+
+    def slowly(number: int, features: Any) -> Any:
+        def wait(*given: Any, **named: Any) -> Any:
+            within[number].set()
+            assert within[number + 1].wait(60)
+            return features(*given, **named)
+
+        return wait
+
+    for number, pricer in enumerate(pricers):
+        monkeypatch.setattr(pricer, "features", slowly(number, pricer.features))
+    before = counts()
+    threads = [threading.Thread(target=pricer.price, args=([Item("Green tea")],)) for pricer in pricers]
+    for number, thread in enumerate(threads):
+        thread.start()
+        assert within[number].wait(60)
+    threads[0].join()  # which began first and ends first
+    within[2].set()
+    threads[1].join()
+    assert counts() == before
 
 
 def test_an_error_of_a_library_at_a_new_generation_does_not_end_the_following(

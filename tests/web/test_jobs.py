@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import itertools
 import json
 import os
 import time
@@ -19,6 +20,8 @@ from index.encoders.device import Runtime
 from tests.web.conftest import until
 from web.jobs import runner, work
 from web.jobs.folder import AT_WORK, DONE, READ, JobFolder, JobFolders, JobState
+from web.pricing.indexes import ServedIndex
+from web.problems import without_folder
 
 ITEMS = b'sku,title\n1,Olive oil 16.9 fl oz\n2,"Utility rope, 100 feet"\n3,\n'
 
@@ -96,6 +99,29 @@ def test_a_file_that_is_refused_gets_one_sentence_with_its_own_name(
     assert told["detail"].endswith(".") and str(tmp_path) not in told["detail"]
     assert files.get(f"/v1/files/{told['id']}/result").status_code == 409
     assert told["detail"].split("'")[0] in files.get(f"/files/{told['id']}").text.replace("&#39;", "'")
+
+
+def test_an_index_that_is_gone_is_told_by_its_name_and_not_by_its_path(
+    serve: Callable[..., Any], here: None, own_index: Path, tmp_path: Path
+) -> None:
+    with serve(index=ServedIndex.open("shop", str(own_index)), jobs_dir=str(tmp_path)) as client:
+        own_index.rename(own_index.with_name("gone"))
+        told = upload(client, ITEMS)
+    assert told["state"] == "refused" and "There is no index at shop: make one" in told["detail"]
+    assert str(tmp_path) not in json.dumps(told)
+
+
+def test_a_sentence_has_the_name_of_a_folder_for_its_path_and_for_no_other_path(tmp_path: Path) -> None:
+    folder, link = tmp_path / "ix", tmp_path / "live"
+    folder.mkdir()
+    link.symlink_to(folder)
+    for path in (folder, link):
+        sentence = f"{link}/gen-000002 is damaged; no index at {path}: use `--index {path}`, or {path}."
+        assert without_folder(sentence, link, "a\\1") == (
+            "a\\1/gen-000002 is damaged; no index at a\\1: use `--index a\\1`, or a\\1."
+        )
+    for other in (f"{folder}2", f"{folder}.parts", f"{folder}-old", f"/srv{folder}"):
+        assert without_folder(f"It is at {other}.", folder, "a") == f"It is at {other}."
 
 
 @pytest.mark.parametrize("job", ["x", "0" * 32, "..", "%2e%2e", "a" * 300])
@@ -176,8 +202,8 @@ def test_a_process_that_takes_too_long_is_ended_and_its_job_refused(
     monkeypatch.setattr(runner, "time", clock)
     with serve(jobs_dir=str(tmp_path)) as client:
         address, process = begun(client, number)
-        ends = time.monotonic() + runner.MOST_SECONDS
-        clock.monotonic = lambda: ends
+        hours = itertools.count(1)  # one over at each look, whenever the first is
+        clock.monotonic = lambda: time.monotonic() + next(hours) * runner.MOST_SECONDS
         told = waited(lambda: client.get(address).json())
         assert (told["state"], told["detail"]) == ("refused", runner.FELL)
         assert not lives(process)

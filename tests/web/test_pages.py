@@ -2,12 +2,15 @@
 
 import re
 from html import unescape
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
 
+from engine.lifecycle.update import remove_items
+from engine.serving.pricer import Item
 from index.errors import DataRefused
 from index.visible import money
 from web.pricing.indexes import MOST_WORST, ServedIndex
@@ -45,11 +48,45 @@ def test_its_link_gives_the_same_answer_again(client: httpx2.Client) -> None:
     assert again.count('<circle class="dot"') == page.count('<circle class="dot"') <= 7
 
 
+def hidden(page: str, name: str) -> str:
+    match = re.search(rf'type="hidden"[^>]* name="{name}" value="([^"]*)"', page)
+    assert match, page
+    return match[1]
+
+
 def test_the_price_before_stays_visible_where_it_was_another(client: httpx2.Client) -> None:
-    page = client.get("/", params={"text": TEXT, "before": "1234.5"}).text
-    assert "<s>1,234.50</s>" in page
+    mark = hidden(client.get("/", params={"text": TEXT}).text, "before_of")
+    page = client.get("/", params={"text": TEXT, "before": "1234.5", "before_of": mark}).text
+    assert "<s>1,234.50</s>" in page and 'class="was"' in page
     price = shown_price(page)
-    assert "<s>" not in client.get("/", params={"text": TEXT, "before": price}).text
+    assert "<s>" not in client.get("/", params={"text": TEXT, "before": price, "before_of": mark}).text
+
+
+def test_a_price_before_is_that_of_the_same_words_and_of_no_next_item(client: httpx2.Client) -> None:
+    mark = hidden(client.get("/", params={"text": f"{TEXT}\nRoasted"}).text, "before_of")
+    of_it = {"before": "1234.5", "before_of": mark}
+    same = client.get("/", params={**of_it, "text": f"{TEXT}\r\nRoasted ", "alpha": "0.01"}).text
+    assert "<s>1,234.50</s>" in same and hidden(same, "before_of") == mark
+    for other in ({**of_it, "text": "Olive oil 16.9 fl oz"}, {"before": "1234.5", "text": TEXT}):
+        assert "<s>" not in client.get("/", params=other).text
+
+
+def test_what_a_page_of_another_index_brings_is_dropped_and_the_item_priced(
+    serve: Any, own_index: Path, opened: ServedIndex
+) -> None:
+    (row,) = opened.pricer.price([Item(TEXT)])[0].comparables[:1]
+    remove_items([row.item_id], own_index)
+    moved = {"text": TEXT, "index": "other", "page_of": "shop", "set.colour": "red", "alpha": "0.01"}
+    with serve(other=ServedIndex.open("other", str(own_index))) as client:
+        of_it = {"before": "1234.5", "before_of": hidden(client.get("/", params={"text": TEXT}).text, "before_of")}
+        plain = client.get("/", params={"text": TEXT, "index": "other"}).text
+        for chosen in ("without", "only"):
+            page = client.get("/", params={**moved, **of_it, chosen: row.item_id}).text
+            assert shown_price(page) == shown_price(plain) and 'role="alert"' not in page and "<s>" not in page
+            assert hidden(page, "page_of") == "other" and "checked" not in page
+            refused = client.get("/", params={**moved, "page_of": "other", "set.colour": "", chosen: row.item_id})
+            assert refused.status_code == 422 and "no row" in refused.text  # where it is the page's own index
+        assert "no column" in client.get("/", params={**moved, "page_of": "other"}).text
 
 
 def test_switches_of_the_cards_leave_out_and_pin_and_can_be_taken_back(client: httpx2.Client) -> None:
@@ -156,6 +193,25 @@ def test_the_page_of_an_index_stands_where_too_few_rows_are_left_to_audit(
     monkeypatch.setattr(ServedIndex, "worst_rows", refuse)
     page = client.get("/index")
     assert page.status_code == 200 and "Only 3 &lt;b&gt;rows&lt;/b&gt; are left." in page.text
+
+
+@pytest.mark.parametrize("address", ["/v1/index", "/index"])
+def test_what_is_wrong_with_an_index_is_told_by_its_name_and_not_by_its_path(
+    address: str, serve: Any, own_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = tmp_path / "live"
+    link.symlink_to(own_index.name)
+    index = ServedIndex.open("shop", str(link))
+    with serve(index=index) as client:
+        (own_index / "CURRENT").write_text("gen-000099\n", encoding="ascii")
+        assert index.newer() is None and str(link) in index.trouble  # of which the log tells the operator
+        monkeypatch.setattr(ServedIndex, "newer", lambda _: None)
+        told = client.get(address).text
+        assert "shop/CURRENT names gen-000099" in told and str(tmp_path) not in told
+        (own_index / index.generation / "report.json").write_text("{", encoding="ascii")
+        refused = client.get(address, headers={"Accept": "text/html"})
+        assert refused.status_code == 503 and f"shop/{index.generation}/report.json is damaged" in refused.text
+        assert str(tmp_path) not in refused.text
 
 
 def test_the_page_of_the_api_names_every_route_of_its_document(client: httpx2.Client) -> None:

@@ -15,8 +15,9 @@ from engine.serving.price_file_job import FULL, PriceFileSettings, ReviewSetting
 from index.catalogue.inspection import Inspection, examples, inspect_file
 from index.catalogue.settings import FOUND
 from index.encoders.device import Runtime
-from index.errors import DataRefused, PriceError
+from index.errors import DataRefused, IndexUnusable, PriceError
 from web.jobs.folder import DONE, PRICING, READ, READING, REFUSED, JobFolder
+from web.problems import without_folder
 
 MOST_ROWS = 100_000  # of a file
 SHARD_ROWS = 200  # rows between two looks at how far it is
@@ -32,6 +33,8 @@ def work(job: JobFolder) -> None:
             job.change(**read(job))
         else:
             job.change(state=DONE, result=price(job, state.index_dir))
+    except IndexUnusable as error:
+        job.change(state=REFUSED, detail=without_folder(str(error), Path(state.index_dir), state.index))
     except PriceError as error:
         job.change(state=REFUSED, detail=without_paths(job, str(error)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from web.settings import LONGEST_TEXT
 SET = "set."  # begins the name of a field of a further column
 WIDEST = 4.0  # half-width in log price from which the slider means all
 MOST_K, MOST_LAMBDA = 200, 50.0  # ends of sliders
+MARK = 16  # characters
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class QuoteForm:
     without: tuple[str, ...] = ()  # ids of comparables that are left out
     only: tuple[str, ...] = ()  # and of those that are pinned
     before: float | None = None  # the price that was shown before this one
+    before_of: str = ""  # mark of the item that it was the price of
+    moved: bool = False  # from a page of another index
 
     @property
     def sent(self) -> bool:
@@ -60,6 +64,16 @@ class QuoteForm:
         if len(self.text) > LONGEST_TEXT:
             raise Problem(422, f"The text has over {LONGEST_TEXT:,} characters: describe one item.")
         return ItemToPrice.model_construct(text=self.text, image=self.image.strip() or None, further=dict(self.further))
+
+    def mark(self, index: str) -> str:
+        """Return a mark of the item at an index, by which two prices are known to be of the same item.
+
+        It is made of the words, else of the photograph: what else is known of an item may change, and a photograph be
+        added, and the price before is what that is compared with.
+        """
+        words = " ".join(self.text.split())  # browsers end lines in two ways
+        item = words or self.image.strip() or hashlib.sha256(self.upload or b"").hexdigest()
+        return hashlib.sha256("\0".join((index, item)).encode("utf-8", "surrogatepass")).hexdigest()[:MARK]
 
     def manner(self, index: str) -> Manner:
         """Return the manner of pricing. Problem for a number out of range."""
@@ -89,8 +103,7 @@ async def read_form(fields: QueryParams | FormData) -> QuoteForm:
     file = fields.get("photograph")
     upload = await file.read() if isinstance(file, UploadFile) else b""
     numbers = {name: _number(name, texts[name]) for name in ("k", "band", "lambda", "alpha") if texts.get(name)}
-    if texts.get("sliders_of") not in (None, texts.get("index")):  # they stand where another index's own values are
-        numbers = {}
+    moved = texts.get("page_of") not in (None, texts.get("index"))
     answer = texts.get("answer", "median")
     if answer not in ("median", "mean"):
         raise Problem(422, "answer is the median or the mean: choose one of them.")
@@ -101,11 +114,13 @@ async def read_form(fields: QueryParams | FormData) -> QuoteForm:
         upload_name=(file.filename or "") if upload and isinstance(file, UploadFile) else "",
         index=texts.get("index") or None,
         further={name.removeprefix(SET): value for name, value in texts.items() if name.startswith(SET) and value},
-        numbers=numbers,
+        numbers={} if moved else numbers,  # they stand where another index's own values are
         answer=answer,
-        without=_ids(fields, "without"),
-        only=_ids(fields, "only"),
+        without=() if moved else _ids(fields, "without"),  # ids are those of another index
+        only=() if moved else _ids(fields, "only"),
         before=_number("before", texts["before"]) if texts.get("before") else None,
+        before_of=texts.get("before_of", ""),
+        moved=moved,
     )
 
 

@@ -31,7 +31,7 @@ async def index_page(request: Request, state: State, index: str | None = None) -
     try:
         audit, unaudited = await asyncio.to_thread(chosen.worst_rows), ""
     except PriceError as error:  # the rest of the page stands without it
-        audit, unaudited = None, str(error)
+        audit, unaudited = None, state.problem_of(error).detail
     values = {"held": held, "evaluation": evaluation, "scores": scores, "audit": audit, "unaudited": unaudited}
     return page(request, "index.html", values)
 

@@ -22,7 +22,7 @@ from web.pages.plots import interval_plot
 from web.pages.templating import page
 from web.pricing.batches import Answer
 from web.pricing.indexes import ServedIndex
-from web.problems import Busy, Problem, problem_of
+from web.problems import Busy, Problem
 from web.served import Served
 
 router = APIRouter()
@@ -53,13 +53,17 @@ async def _answer(request: Request, state: Served, part: bool, *, fetches: bool)
     try:
         form = values["form"] = await _form_of(request)
         index = chosen_index(state, form.index)
+        if form.moved:
+            known = {name for name, _ in _columns(index)}
+            further = {name: value for name, value in form.further.items() if name in known}
+            form = values["form"] = replace(form, further=further)
         if form.image and not fetches:
             form = values["form"] = replace(form, image="")
         if form.sent:
             answer = await _priced(state, index, form)
             values["answer"] = _shown(state, index, form, answer)
     except (PriceError, HTTPException) as error:
-        problem = problem_of(error)
+        problem = state.problem_of(error)
         if not isinstance(problem, Busy) and problem.status_code not in (422, 400):
             raise
         values |= {"problem": problem.detail, "where": _place_of(problem)}
@@ -83,7 +87,8 @@ async def _priced(state: Served, index: ServedIndex, form: QuoteForm) -> Answer:
 def _shown(state: Served, index: ServedIndex, form: QuoteForm, answer: Answer) -> dict[str, Any]:
     """Return what the page shows of an answer."""
     (quote,) = answer.quotes
-    last = form.before or (quote.before and quote.before.price)
+    mark = form.mark(index.name)
+    last = (form.before if form.before_of == mark else None) or (quote.before and quote.before.price)
     before = last if last and abs(last - quote.price) > SAME * quote.price else None
     parts = dict(quote.parts)
     shift, blend, stacker = parts.pop("shift"), parts.pop("blend"), parts.pop("stacker", None)
@@ -95,6 +100,7 @@ def _shown(state: Served, index: ServedIndex, form: QuoteForm, answer: Answer) -
         "generation": answer.generation,
         "plot": interval_plot(quote, before),
         "before": before,
+        "mark": mark,
         "members": parts,
         "blend": blend,
         "stacker": stacker,
@@ -124,16 +130,19 @@ def _name_of(answer: Answer, item_id: str) -> str:
 
 def _of_index(state: Served, index: ServedIndex) -> dict[str, Any]:
     """Return what the form shows of the index."""
-    manifest = index.pricer.manifest
-    columns = [(name, kind) for kind, _, name in (column.partition(":") for column in manifest.further)]
     return {
         "index": index.name,
         "indexes": list(state.indexes),
         "rows": len(index.pricer.reference.log_price),
-        "columns": columns,
+        "columns": _columns(index),
         "reads_photographs": index.pricer.looks_at_photographs,
         "fetches": state.settings.allow_fetch,
     }
+
+
+def _columns(index: ServedIndex) -> list[tuple[str, str]]:
+    """Return names and kinds of the further columns of an index."""
+    return [(name, kind) for kind, _, name in (column.partition(":") for column in index.pricer.manifest.further)]
 
 
 def _place_of(problem: Problem) -> str:

@@ -11,12 +11,15 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from engine.serving.pricer import Item, Pricer
+from engine.serving.shard_pricer import identity
 from engine.serving.stored_rows import finds_a_row_of_its_own
 from index.encoders.device import AUTO, Runtime
 from index.errors import PriceError
 from index.storage.generations import current_generation
+from web.problems import without_folder
 
 TRIED_AGAIN = 30.0  # seconds after which a generation that could not be opened is tried again
 MOST_WORST = 10  # rows of an audit that are shown
@@ -27,7 +30,6 @@ WARMING = Item("An item to open the encoders with, 12 oz (pack of 2)")
 class WorstRows:
     """Rows of a generation whose own price lies outside what such items cost."""
 
-    generation: str
     listed: int
     worst: list[dict[Any, Any]]  # the first of them, by the names of an audit's columns
 
@@ -40,24 +42,30 @@ class ServedIndex:
     folder: Path
     pricer: Pricer
     ready: bool  # whether a row of the index found itself when it was opened
+    identity: str = ""  # the generation's: another index has generations of the same names
     runtime: Runtime = AUTO
     trouble: str = ""  # why a newer generation is not served
     swaps: int = 0
-    _refused: str = ""  # the generation that could not be opened
+    _refused: str = ""  # identity of the generation that could not be opened
     _tried: float = field(default=0.0)
-    _audited: WorstRows | None = None
+    _audited: WeakKeyDictionary[Pricer, WorstRows] = field(default_factory=WeakKeyDictionary)
     _auditing: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def open(cls, name: str, folder: str, runtime: Runtime = AUTO) -> ServedIndex:
         """Open the current generation. Raises IndexUnusable."""
-        pricer, ready = opened(Path(folder), runtime)
-        return cls(name, Path(folder), pricer, ready, runtime)
+        return cls(name, Path(folder), *opened(Path(folder), runtime), runtime)
 
     @property
     def generation(self) -> str:
         """Name of the generation that answers."""
         return self.pricer.folder.name
+
+    def without_paths(self, sentence: str) -> str:
+        """Return a sentence for clients, in which the index has its name, where for its operator it has its folder."""
+        for folder in (self.folder, self.pricer.folder.parent):  # which a link may have named, and no longer names
+            sentence = without_folder(sentence, folder, self.name)
+        return sentence
 
     def worst_rows(self) -> WorstRows:
         """Audit the generation that answers, once. Raises DataRefused where too few rows are left to score.
@@ -66,20 +74,19 @@ class ServedIndex:
         """
         with self._auditing:
             pricer = self.pricer
-            if self._audited is None or self._audited.generation != pricer.folder.name:
+            if pricer not in self._audited:
                 frame = pricer.audit()
-                worst = frame.head(MOST_WORST).to_dict("records")
-                self._audited = WorstRows(pricer.folder.name, len(frame), worst)
-            return self._audited
+                self._audited[pricer] = WorstRows(len(frame), frame.head(MOST_WORST).to_dict("records"))
+            return self._audited[pricer]
 
-    def newer(self) -> tuple[Pricer, bool] | None:
+    def newer(self) -> tuple[Pricer, bool, str] | None:
         """Open the generation that is current where it is not the one that answers; None where there is none.
 
         For a thread of its own: it takes seconds. What cannot be opened is told in `trouble` and tried again later.
         """
         try:
-            current = current_generation(self.folder).name
-            if current == self.generation:
+            current = identity(current_generation(self.folder))
+            if current == self.identity:
                 self.trouble = ""
                 return None
             if current == self._refused and time.monotonic() - self._tried < TRIED_AGAIN:
@@ -90,14 +97,19 @@ class ServedIndex:
             self.trouble = f"{error}"
             return None
 
-    def swap(self, pricer: Pricer, ready: bool) -> None:
+    def swap(self, pricer: Pricer, ready: bool, identity: str) -> None:
         """Let another generation answer from the next batch on."""
-        self.pricer, self.ready, self.trouble, self._refused = pricer, ready, "", ""
+        self.pricer, self.ready, self.identity, self.trouble, self._refused = pricer, ready, identity, "", ""
         self.swaps += 1
 
 
-def opened(folder: Path, runtime: Runtime) -> tuple[Pricer, bool]:
-    """Return an open pricer that has priced an item, so that the first to ask does not wait for encoders."""
+def opened(folder: Path, runtime: Runtime) -> tuple[Pricer, bool, str]:
+    """Return an open pricer that has priced an item, so that the first to ask does not wait for encoders.
+
+    With it whether a row of its own found itself, and the generation's identity.
+    """
+    folder = folder.resolve()  # of a link, what it names now: files that are read later are of this index, too
+    known = identity(current_generation(folder))  # before it is opened: what replaces it meanwhile is then noticed
     pricer = Pricer.open(folder, runtime)
     pricer.price([WARMING])
-    return pricer, finds_a_row_of_its_own(pricer)
+    return pricer, finds_a_row_of_its_own(pricer), known

@@ -20,6 +20,9 @@ function followForm(form) {
     const upload = photograph && photograph.files.length > 0;
     if (!upload) fields.delete("photograph");
     const link = "/?" + new URLSearchParams(fields);
+    if (fields.get("index") !== fields.get("page_of")) {  // which has columns of its own
+      return upload ? form.submit() : location.assign(link);
+    }
     const answer = document.getElementById("answer");
     answer.setAttribute("aria-busy", "true");
     let response;
@@ -33,15 +36,27 @@ function followForm(form) {
     }
     const text = await response.text();
     if (number !== latest) return;  // a newer question is under way
-    const fresh = new DOMParser().parseFromString(text, "text/html").getElementById("answer");
-    if (!fresh) {
+    const told = new DOMParser().parseFromString(text, "text/html");
+    const fresh = told.getElementById("answer");
+    if (!fresh) {  // a refusal before the page was asked, or of the whole page
       answer.removeAttribute("aria-busy");
-      return;
+      return refuse(answer, told);
     }
     const focus = document.activeElement && document.activeElement.id;
     answer.replaceWith(document.adoptNode(fresh));
     if (focus && document.getElementById(focus)) document.getElementById(focus).focus();
     if (!upload && response.ok) history.replaceState(null, "", link);
+  }
+
+  function refuse(answer, told) {
+    const sentence = told.querySelector(".mistake");
+    const mistake = document.createElement("p");
+    mistake.className = "mistake";
+    mistake.setAttribute("role", "alert");
+    mistake.textContent = sentence ? sentence.textContent : detailOf(told.body.textContent);
+    const old = answer.querySelector(".mistake");
+    if (old) old.remove();
+    answer.prepend(mistake);
   }
 
   form.addEventListener("submit", (event) => {
@@ -88,6 +103,14 @@ function followForm(form) {
     drop.classList.remove("over");
     take(event.dataTransfer.files);
   });
+}
+
+function detailOf(problem) {
+  try {
+    return JSON.parse(problem).detail;
+  } catch {
+    return "The server gave no answer that can be shown: try again.";
+  }
 }
 
 async function followJob(address) {
