@@ -12,6 +12,7 @@ from typing import NamedTuple
 from index.catalogue.shops.exports import AUCTIONS, NO_VARIANT, NOT_ON_SALE, PARENT_KINDS
 from index.catalogue.shops.headings import ATTRIBUTES, OPTION, OPTION_WORDS, WORDS, normalised
 from index.catalogue.shops.roles import Roles
+from index.catalogue.units import NONE, read_quantity
 
 PARENT = "the parent of variants"
 PHOTOGRAPH = "a further photograph"
@@ -315,7 +316,7 @@ class Articles:
                 values.append(value.strip())
         values += self._listed.get(self.own_id(cells), ())
         values.append(self._cell(cells, "measure"))
-        if (pack := self._cell(cells, "multipack")).isdigit() and int(pack) > 1:
+        if (pack := self._pack(cells)) > 1:
             values.append(f"Pack of {pack}")
         return tuple(dict.fromkeys(value for value in values if value and value.casefold() not in NO_VARIANT)), several
 
@@ -333,10 +334,27 @@ class Articles:
                 values = (*values, _with_unit(cell, self._beside_title[at]))
             elif cell and cell.casefold() not in title.casefold():
                 lines.append(cell)
+        measure = self._cell(cells, "measure")
         for value in values:
             if value and not _is_said(value, title):
-                title = f"{title}, {value}" if title else value
+                words = f"total {value}" if value == measure and self._is_total(cells, title, value) else value
+                title = f"{title}, {words}" if title else words
         return "\n".join([title, *lines] if title else lines)
+
+    def _is_total(self, cells: Cells, title: str, measure: str) -> bool:
+        """Tell whether a measure is that of several, of which the title says no size: it is not to be multiplied."""
+        named, stated = read_quantity(title), read_quantity(measure)
+        if stated.amount is None or named.unit not in (NONE, "count"):  # the title's own size counts
+            return False
+        several = max(named.amount or 1, self._pack(cells))
+        if stated.unit == "count":
+            return named.amount in (None, named.pack) and 1 < several <= stated.amount
+        return several > 1
+
+    def _pack(self, cells: Cells) -> int:
+        """The number in the column "multipack", 1 for none."""
+        pack = self._cell(cells, "multipack")
+        return int(pack) if pack.isdecimal() and len(pack) < 6 else 1
 
     def _photograph(self, cells: Cells, parent: Cells | None) -> str:
         image = self._cell(cells, "image")

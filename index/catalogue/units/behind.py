@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from index.catalogue.units.lexicon import ENTRIES, FOOT, INCH, PACK, PIECE, Unit
 from index.catalogue.units.numbers import MAX_PACK, Number, read_number
-from index.catalogue.units.packs import HELD
+from index.catalogue.units.packs import CLOSING, HELD
 from index.catalogue.units.tokens import DIGITS
-from index.catalogue.units.vocabulary import ADJECTIVES, DASHES, HOLDERS_AFTER_SIZE, TIMES, TO
+from index.catalogue.units.vocabulary import ADJECTIVES, DASHES, ENDING, HOLDERS_AFTER_SIZE, INNER, TIMES, TO
 
 _RANGE_LIMIT = 4.0  # "2-14 oz" are two of 14 oz, "10-14 oz" is about 12
+_DESCRIBED = HOLDERS_AFTER_SIZE | INNER  # what may have an adjective before it
 _LEAST_MARKED = 4  # tablets in "10's"
 _GLUED_TIMES = re.compile(r"([a-z]+)x([0-9]{1,5})")  # "mlx6"
 
@@ -24,11 +25,14 @@ def unit_behind(words: Sequence[str], at: int) -> tuple[Unit, int] | None:
     first = words[at]
     entries = ENTRIES.get(first)
     if entries is None:
-        if first in ADJECTIVES:  # "9 plastic bottles"
-            held = words[at + 1]
-            return (ENTRIES[held][-1][1], at + 2) if held in HOLDERS_AFTER_SIZE and held in ENTRIES else None
+        if first in ADJECTIVES:  # "9 plastic bottles", "120 vegan capsules"
+            at += 1 + (words[at + 1] in ADJECTIVES)
+            held = words[at]
+            return (ENTRIES[held][-1][1], at + 1) if held in ENTRIES and held in _DESCRIBED else None
         if first[-1] in DIGITS and (glued := _GLUED_TIMES.fullmatch(first)):
             return next(((unit, at) for more, unit in ENTRIES.get(glued[1], ()) if not more), None)
+        return None
+    if first in ENDING and words[at + 1 + (words[at + 1] == ".")] not in CLOSING:
         return None
     for more, unit in entries:
         end = at + 1

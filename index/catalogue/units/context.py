@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from index.catalogue.units.lexicon import ENTRIES, PACK, Unit
+from index.catalogue.units.table import TABLE
 from index.catalogue.units.tokens import DIGITS
 from index.catalogue.units.vocabulary import (
     BESIDE_NUTRIENTS,
@@ -35,6 +36,7 @@ BEFORE = FOR | EACH_BEFORE | TOTALS | BODIES | {"to", "of", ":", "paper", "cards
 """Tokens before an amount that may change its meaning; where none stands there, nothing before it does."""
 AFTER = BODIES | PAPER | EACH | PER | TIMES | TOTALS | {"in", "im", "en", "au"}
 """Tokens behind an amount that may change its meaning."""
+AREAS = frozenset(TABLE["square metre"][1].split(", "))
 _WHOLE_WORDS = VESSELS | DIAPERS
 _PHRASE = 4  # tokens behind an amount, of which the last may be what it fits: "16 oz stainless travel mug"
 
@@ -66,10 +68,11 @@ def is_fit(words: Sequence[str], start: int, after: int, unit: Unit, filled: boo
 
 
 def is_ingredient(words: Sequence[str], start: int, after: int, unit: Unit, grams: float) -> bool:
-    """Tell whether a mass is that of an ingredient or a portion: "10g protein", "sugar (3g)", "5 g per serving"."""
-    if grams > NUTRIENT_LIMIT:
-        return False
-    if words[after] in PER and words[after + 1] in PORTIONS:
+    """Tell whether a mass is that of an ingredient, a portion or an area: "10g protein", "sugar (3g)", "80 g/m2"."""
+    per = words[after + 1] if words[after] in PER else ""
+    if grams > NUTRIENT_LIMIT or per in AREAS:
+        return per in AREAS  # "paper 80 g/m2"
+    if per in PORTIONS:
         return True
     if unit.factor > 1:
         return False
@@ -110,14 +113,14 @@ def each_before(words: Sequence[str], start: int) -> bool:
     return words[start - 1] in EACH_BEFORE
 
 
-def is_total(words: Sequence[str], start: int, after: int) -> bool:
-    """Tell whether an amount is said to be that of everything: "(42 pieces total)", "total of 24", "(48 oz total)"."""
+def total_at(words: Sequence[str], start: int, after: int) -> int:
+    """Return where a word says that an amount is of everything: "(42 pieces total)", "total of 24"; -1 for none."""
     if words[start - 1] in TOTALS:
-        return words[start - 2] in ("(", ",", "-", "=", "a", "\n")
+        return start - 1 if words[start - 2] in ("(", ",", "-", "=", "a", "\n") else -1
     if words[start - 1] in ("of", ":") and words[start - 2] in TOTALS:
-        return True
+        return start - 2
     ahead = after + 1 if words[after] in ("in", "im", "en", "au") else after
-    return words[ahead] in TOTALS and not words[ahead + 1].isalpha()
+    return ahead if words[ahead] in TOTALS and not words[ahead + 1].isalpha() else -1
 
 
 def is_preposition(words: Sequence[str], after: int, glued: bool) -> bool:

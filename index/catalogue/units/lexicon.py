@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from index.catalogue.units.table import SPELLINGS
 from index.catalogue.units.tokens import fold, tokenize
-from index.catalogue.units.vocabulary import OF_EACH, PACK_AFTER, SHAPED
+from index.catalogue.units.vocabulary import ENDING, OF_EACH, PACK_AFTER, SHAPED
 
 PACK = "pack"
 
@@ -44,7 +44,7 @@ FLAT = ("millimetre", "square metre")
 FOOT, INCH, PIECE = (ENTRIES[spelling][-1][1] for spelling in ("ft", "inch", "ct"))
 CONTINUING = frozenset(("fl", "cup", "cups"))
 """Tokens that may go on with the spelling of a plain unit: "ounce fl"."""
-_NEVER_PLAIN = SHAPED | OF_EACH | {"er"}
+_NEVER_PLAIN = SHAPED | OF_EACH | ENDING | {"er"}
 PLAIN = {
     first: found[-1][1]
     for first, found in ENTRIES.items()

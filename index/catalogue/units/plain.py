@@ -17,6 +17,7 @@ from index.catalogue.units.vocabulary import (
     BESIDE_NUTRIENTS,
     CONTAINERS,
     DASHES,
+    ENDING,
     LINKS,
     NAMED_BY_NUMBER,
     NUTRIENTS,
@@ -35,7 +36,7 @@ _NEAR = PACK_NEAR | TOTALS | NUTRIENTS | NOT_AMOUNTS  # before an opening sign
 _SPEAKING_BEHIND = context.AFTER | TIMES | CONTINUING  # behind a unit
 _GOING_ON = PER | TOTALS | TIMES | DASHES | TO | ADJECTIVES | {"'", "\n"}  # and behind a number without a unit
 # First tokens of units that are also words or more than one unit.
-_AMBIGUOUS = frozenset(("in", '"', "m", "er")) | SHAPED | OF_EACH
+_AMBIGUOUS = frozenset(("in", '"', "m", "er")) | SHAPED | OF_EACH | ENDING
 _AMBIGUOUS |= {text.partition(" ")[0] for name in FLAT for texts in TABLE[name].values() for text in texts.split(", ")}
 _INGREDIENTS = NUTRIENTS | BESIDE_NUTRIENTS | {"/"}
 _TELEPHONES = frozenset("23456")  # 5G

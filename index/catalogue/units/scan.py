@@ -236,7 +236,7 @@ class Scan:
             self._add_part(Part(float(count), "count", "", nested=True), number.start, after)
         elif times_before(words, number, self.text, bool(self.parts)):
             self._add_pack(Pack(count, BEHIND, level=0), number.start - 1, after)
-        elif context.is_total(words, number.start, after):
+        elif context.total_at(words, number.start, after) >= 0:
             self._add_part(Part(float(count), "count", "", total=True), number.start, after)
         elif number.lots == 1 and words[after][-1] in DIGITS:
             self._lots = (after, count)
@@ -245,7 +245,7 @@ class Scan:
         """Take "6 packs", "6-pk", "6er Set"."""
         words = self.words
         count = number.whole() * number.lots
-        if not 0 < count <= MAX_PACK or words[number.start - 1] in NAMED_BY_NUMBER:
+        if not 0 < count <= MAX_PACK or self._is_name(number.start):
             return
         if words[after - 1] == "er":
             noun = after + (words[after] == "-")
@@ -282,11 +282,14 @@ class Scan:
             self._spans.append((start, end))
             return
         tokens = context.each_after(words, end)
-        of_each = tokens > 0 or context.each_before(words, start) or unit.spelling in OF_EACH
-        total = context.is_total(words, start, end)
+        before = context.each_before(words, start)
+        of_each = before or tokens > 0 or unit.spelling in OF_EACH
+        total = context.total_at(words, start, end)
+        if total >= 0:
+            self._spans.append((min(total, start), max(total + 1, end)))
         self._add_part(
-            Part(size, unit.name, unit.spelling, times, of_each, total, linked and unit.name == "count"),
-            start,
+            Part(size, unit.name, unit.spelling, times, of_each, total >= 0, linked and unit.name == "count"),
+            start - before,
             end + tokens,
         )
         if unit.name != "count" and times == 1:
@@ -308,7 +311,8 @@ class Scan:
         """Tell whether what looks like a unit is a word, a name or a quotation mark, or what is counted no whole."""
         spelling, written = unit.spelling, number.written
         if unit.name == "count":
-            named = self.words[number.start - 1] in NAMED_BY_NUMBER and spelling not in ("ct", "count")
+            named = self._is_name(number.start) and spelling not in ("ct", "count")
+            named = named or (spelling == "st" and f"{written}st" in self.folded and str(written)[-1] == "1")  # 21st
             shaped = spelling in SHAPED and number.widest > 0 and value <= 14
             decimal = isinstance(written, str) and "." in written and value < 1000  # "Keurig 2.0 K-Cup"
             return (unit.factor == 1.0 and (decimal or not value.is_integer())) or named or shaped
@@ -320,6 +324,10 @@ class Scan:
         if spelling == "m":
             return re.search(rf"{re.escape(str(written))}\s*M", self.text) is not None  # 3M tape
         return spelling == "g" and written in _TELEPHONES and f"{written}G" in self.text
+
+    def _is_name(self, start: int) -> bool:
+        """Tell whether a number names a thing: "iPhone 12", but not 4 in "12 V 4 pack"."""
+        return self.words[start - 1] in NAMED_BY_NUMBER and self.words[start - 2][0] not in DIGITS
 
     def _is_smaller(self, start: int, unit: Unit, size: float) -> bool:
         """Tell whether an amount goes on with the one that ends at the joint: 8 oz in "1 lb 8 oz"."""

@@ -19,7 +19,10 @@ _FLUID_OUNCE = 29.5735295625  # US, in millilitres, as are pint, quart and gallo
 HOLDERS = (
     "count, counts, ct, cts, cnt, each, ea, unit, units, piece, pc, pcs, pce, bag, bags, bottle, bottles, box, "
     "boxes, can, cans, canister, canisters, jar, jars, packet, packets, pouch, pouches, tin, tins, tub, tubs, tube, "
-    "tubes, sleeve, sleeves, tray, trays, stück, stk, stücke, flasche, flaschen, dose, dosen, beutel, beuteln, "
+    "tubes, sleeve, sleeves, tray, trays, btl, btls, jugs, bricks, briks, becher, tafeln, tuben, kisten, säcke, "
+    "canette, flacons, bocaux, briques, barquettes, étuis, tarros, vasetti, buste, flesjes, potten, słoiki, słoików, "
+    "flaska, flaskor, flasker, burk, burkar, dåser, bokser, påse, påsar, poser, st, "
+    "stück, stk, stücke, flasche, flaschen, dose, dosen, beutel, beuteln, "
     "gläsern, tüte, tüten, glas, gläser, packungen, kartons, unité, unités, bouteille, bouteilles, boîte, boîtes, "
     "canettes, sachet, sachets, unidad, unidades, ud, uds, botella, botellas, lata, latas, bolsa, bolsas, frasco, "
     "frascos, caja, cajas, garrafa, garrafas, caixa, caixas, pacote, pacotes, bottiglia, bottiglie, lattina, "
@@ -29,6 +32,7 @@ HOLDERS = (
     "件, 瓶, 包, 盒, 袋, 罐, 听, 箱, 个, 個, 支, 本, 本入り, 個入り, 缶, パック, 개, 개입, 입, 병, 팩, 봉, 캔"
 )
 PIECES = (
+    "tabs, caps, vcaps, vegcaps, tabl, kaps, kps, pots, tabletter, kapslar, kapsler, rullar, ruller, "
     "item, items, pieces, pieza, piezas, tablet, tablets, capsule, capsules, caplet, caplets, softgel, softgels, "
     "pill, pills, lozenge, lozenges, gummies, teabag, teabags, tea bag, tea bags, k cup, k cups, kcup, kcups, pod, "
     "pods, stick, sticks, bar, bars, cup, cups, set, sets, sheet, sheets, roll, rolls, wipe, wipes, diaper, diapers, "
@@ -79,7 +83,7 @@ TABLE: dict[str, dict[float, str]] = {
     },
     "count": {
         1: f"{HOLDERS}, {PIECES}",
-        2: "pair, pairs, paar, paare, paire, paires, pares, paia, пар, пары, 双, 雙, 对, 켤레",
+        2: "pair, pairs, paar, paare, paire, paires, pares, par, paia, пар, пары, 双, 雙, 对, 켤레",
         12: "dozen, dozens, dz, doz, dutzend, douzaine, douzaines, docena, docenas, dúzia, dúzias, dozzina, dozijn, "
         "tuzin, 打",
         144: "gross",

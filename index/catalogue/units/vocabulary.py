@@ -37,8 +37,9 @@ PACK_ONLY_WORDS = frozenset(("twin", "double", "triple"))  # "triple pack", neve
 # "6 packs", "6-pk": a noun behind a number.
 PACK_AFTER = frozenset(
     "pack packs pk pks pck pcks pak paks packung paquet paquets paquete paquetes pacote pacotes confezione confezioni "
-    "pacco pacchi verpakking upakowka opakowanie opakowania opakowań pakket".split()
+    "pacco pacchi verpakking upakowka opakowanie opakowania opakowań pakket paket pakete pakker".split()
 ) | {"er", "件 装", "瓶 装", "包 装", "盒 装", "袋 装", "罐 装", "支 装", "个 装", "只 装", "入 り", "個 セ ッ ト"}
+PACKS = frozenset("packs pks pcks paks packungen paquets paquetes pacotes confezioni pacchi".split())  # of PACK_AFTER
 # "pack of 6", "lot de 6", "Packung mit 10": a noun and a connector before a number.
 PACK_NOUNS = frozenset(
     "pack packs pk pks pck pkg package packages case cases set sets bundle bundles lot lots multipack "
@@ -82,6 +83,7 @@ WRAPPED = frozenset(  # pieces that each are a pack of their own
     "riegel rollen rouleaux rollos rotoli item items stem stems candles".split()
 )
 INNER = frozenset(  # pieces that a pack holds, and that are no packs themselves: "pack of 60 tablets"
+    "tabs caps vcaps vegcaps tabl kaps kps tabletter kapslar kapsler "
     "tablet tablets capsule capsules caplet caplets softgel softgels pill pills lozenge lozenges gummies teabag "
     "teabags wipe wipes diaper diapers nappies sheet sheets tissues napkins pads card cards envelope envelopes egg "
     "eggs straws labels stickers cookies pods gloves masks screws nails bolts plates count ct counts cts cnt "
@@ -90,10 +92,13 @@ INNER = frozenset(  # pieces that a pack holds, and that are no packs themselves
     "pannolini uova tabletek kapsułek arkuszy pieluch jaj vellen doekjes luiers таблеток капсул листов салфеток "
     "яиц 片 粒 张 張 枚 抽 錠 枚入り 매 정 캡슐 장".split()
 ) | {"tea bag", "tea bags", "k cup", "k cups"}
-ADJECTIVES = frozenset(  # between a number and what it counts: "9 plastic bottles", "12 double rolls"
+ADJECTIVES = frozenset(  # between a number and what it counts: "9 plastic bottles", "120 vegan capsules"
     "plastic glass large small mini individual resealable metal tall single snack regular jumbo mega huge "
-    "double triple family standard full big aluminum aluminium frozen fresh assorted reusable refill".split()
+    "double triple family standard full big aluminum aluminium frozen fresh assorted reusable refill "
+    "vegan vegetarian vegetable veggie veg chewable coated vegane veganer vegetarische véganes végétales vegani "
+    "vegetali veganas vegetales".split()
 )
+ENDING = frozenset(("st", "par"))  # units where nothing goes on behind them: "12 st", never "3 ST Special"
 SHAPED = frozenset("card cards envelope envelopes label labels stickers napkins pads sheets".split())  # 3 x 5 cards
 
 # "10g protein" is what is in it, not how much of it there is; "500 g protein powder" is.
@@ -146,5 +151,5 @@ PAPER = frozenset("bond paper cardstock test line weight capacity rated".split()
 NAMED_BY_NUMBER = frozenset(
     "iphone ipad galaxy pixel windows size no nr number model type series gen generation version v mark mk spf level "
     "age ages step stage vol volume part chapter playstation ps xbox class grade route area highway formula channel "
-    "season episode type-c usb bluetooth wifi ios android aaa aa lr cr h shade color colour".split()
+    "season episode type-c usb bluetooth wifi ios android lr cr h shade color colour".split()
 )

@@ -23,6 +23,10 @@ MISSED = {  # read wrong, and known to be
     "Birch Nitrile gloves 100/box, case of 10",  # the total is right, the pack said to be 1,000
     "Birch Omega 3 6 9 softgels 120 count",  # nine softgels
     "Birch 5 gallon bucket",  # five gallons of something
+    "Elder Tassimo 5 x 8 T-Discs, 40 drinks",  # nouns that are not known
+    "Frost Acrylic paint 36 colors 59 ml each",
+    "Frost Magnesium citrate 200mg tabs 250",
+    "Frost K-Cup 24 count, 4 boxes (96 total)",  # the total is right, the pack said to be 1
 }
 
 

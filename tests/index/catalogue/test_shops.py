@@ -752,6 +752,64 @@ def test_a_variant_has_its_own_photograph_or_else_its_parents(
     assert dict(zip(items["item_id"].to_pylist(), items["image"].to_pylist(), strict=True)) == images
 
 
+@pytest.mark.parametrize(
+    ("row", "amount", "pack"),
+    [
+        (("Mineral water", "6", "9 l"), 9000, 6),
+        (("Cola 6-pack", "", "1980 ml"), 1980, 6),
+        (("Cola 6-pack", "6", "1980ml"), 1980, 6),
+        (("Green tea 20 bags", "", "40 g"), 40, 1),
+        (("Water, 12 bottles", "12", "6 l"), 6000, 12),
+        (("Cable", "3", "6 m"), 6000, 3),
+        (("Cable 2 m", "3", "6 m"), 6000, 3),
+        (("Wipes 6-pack", "", "600 ct"), 600, 6),
+    ],
+)
+def test_a_measure_is_that_of_the_whole_product_as_it_is_sold(
+    tmp_path: Path, row: tuple[str, str, str], amount: float, pack: int
+) -> None:
+    for name, content in merchant_and_food_facts(*row).items():
+        items = read(tmp_path, content).items
+        assert (items["amount"][0].as_py(), items["pack"][0].as_py()) == (pytest.approx(amount), pack), name
+
+
+@pytest.mark.parametrize(
+    ("row", "amount", "pack"),
+    [
+        (("Cola 6 x 330 ml", "", "330ml"), 1980, 6),
+        (("Cola 6 x 330 ml", "", "330 ml"), 1980, 6),
+        (("Cola 330 ml", "", "6 x 330 ml"), 1980, 6),
+        (("Water 1.5 l", "6", "1.5 l"), 9000, 6),
+        (("Water 1.5 l", "6", "9 l"), 9000, 6),
+        (("Mugs, set of 3", "", "1 ct"), 3, 3),
+        (("Cola", "", "330 ml"), 330, 1),
+        (("Cola", "1", "330 ml"), 330, 1),
+        (("Cola", "²", "330 ml"), 330, 1),
+        (("Cola", "9" * 5_000, "330 ml"), 330, 1),
+    ],
+)
+def test_a_titles_own_size_counts_before_the_measure(
+    tmp_path: Path, row: tuple[str, str, str], amount: float, pack: int
+) -> None:
+    for name, content in merchant_and_food_facts(*row).items():
+        items = read(tmp_path, content).items
+        assert (items["amount"][0].as_py(), items["pack"][0].as_py()) == (pytest.approx(amount), pack), name
+        assert "total" not in items["text"][0].as_py()
+
+
+def merchant_and_food_facts(title: str, multipack: str, measure: str) -> dict[str, str]:
+    """A row as Google Merchant has it, and where it has no multipack, as Open Food Facts has it."""
+    files = {
+        "Google Merchant": "id\ttitle\tlink\timage_link\tavailability\tprice\tmultipack\tunit_pricing_measure\n"
+        f"A\t{title}\thttps://x\thttps://x/a.jpg\tin_stock\t4.99 USD\t{multipack}\t{measure}\n"
+    }
+    if not multipack:
+        files["Open Food Facts"] = (
+            f"code\tproduct_name\tquantity\tbrands\timage_url\tprice\n0012\t{title}\t{measure}\tAcme\t\t2\n"
+        )
+    return files
+
+
 def test_variants_of_one_parent_share_its_key_and_others_none(tmp_path: Path) -> None:
     for export in ("WooCommerce in de", "eBay file exchange", "Magento, variants listed by their parent"):
         items = read(tmp_path, written(EXPORTS[export])).items

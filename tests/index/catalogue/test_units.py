@@ -144,6 +144,105 @@ def test_a_pack_said_twice_counts_once_and_packs_of_packs_multiply() -> None:
     assert read_quantity("Soda 6 x 330 ml (pack of 4)") == Quantity(7920.0, "millilitre", 24)
 
 
+@pytest.mark.parametrize(
+    ("words", "amount", "unit", "pack"),
+    [
+        ("Energy drink 250ml (24 x 250ml)", 6000, "millilitre", 24),
+        ("Cola 330 ml, 6 x 330 ml", 1980, "millilitre", 6),
+        ("Beans 415g - 24 x 415g", 9960, "gram", 24),
+        ("Crisps 165 g (Pack of 6 x 165g)", 990, "gram", 6),
+        ("Cola 330 ml, 330 ml x 6, 6-pack", 1980, "millilitre", 6),
+        ("Cola 8.4 fl oz (24 x 250 ml)", 6000, "millilitre", 24),
+        ("Tea 20 bags (4 x 20 bags)", 80, "count", 4),
+    ],
+)
+def test_a_size_that_is_said_again_with_its_count_is_there_so_often(
+    words: str, amount: float, unit: str, pack: int
+) -> None:
+    assert read_quantity(words) == Quantity(pytest.approx(amount), unit, pack)
+
+
+def test_a_total_beside_the_count_of_a_smaller_size_stays_the_total() -> None:
+    assert read_quantity("Rice 5 kg (2 x 2.5 kg)") == Quantity(5000.0, "gram", 2)
+    assert read_quantity("Cola 24 pack (24 x 330 ml)") == Quantity(7920.0, "millilitre", 24)
+    assert read_quantity("Coffee pods 96 ct (4 x 24 ct)") == Quantity(96.0, "count", 4)
+    assert read_quantity("Coffee pods 96 count (24 count, pack of 4)") == Quantity(96.0, "count", 4)
+
+
+def test_a_total_is_not_multiplied_by_the_pack_whatever_its_unit() -> None:
+    for total, unit in (("9 l", "millilitre"), ("30 m", "millimetre"), ("12 sqm", "square metre"), ("72 ct", "count")):
+        expected = read_quantity(total).amount
+        assert read_quantity(f"Thing, total {total}, Pack of 6") == Quantity(expected, unit, 6)
+        assert read_quantity(f"Thing 6-pack, {total} total") == Quantity(expected, unit, 6)
+        assert without_quantities(f"Thing, total {total}, Pack of 6").split() == ["thing,", ","]
+
+
+def test_a_count_that_is_the_pack_itself_is_not_multiplied_by_it() -> None:
+    assert read_quantity("Favours 36ct (36 Pack)") == Quantity(36.0, "count", 36)
+    assert read_quantity("Tortillas, 6 Count - 6 Packs") == Quantity(36.0, "count", 6)
+    assert read_quantity("Mints, 12 count (pack of 12)") == Quantity(144.0, "count", 12)
+    assert read_quantity("Gum, 6 pieces each, 6-pack") == Quantity(36.0, "count", 6)
+
+
+@pytest.mark.parametrize(
+    ("words", "bottles"),
+    [
+        ("Riesling 6 Fl. à 0,75 l", 6),
+        ("Riesling 12 Fl. je 0,75 l", 12),
+        ("Riesling 6 Fl x 0,75 l", 6),
+        ("Riesling 0,75 l (9 Fl.)", 9),
+        ("Riesling 32 Fl. à 0,75 l", 32),
+        ("Riesling 2er Pack, 6 Fl. à 0,75 l", 12),
+    ],
+)
+def test_fl_counts_bottles_beside_the_metric_volume_of_one(words: str, bottles: int) -> None:
+    assert read_quantity(words) == Quantity(pytest.approx(750 * bottles), "millilitre", bottles)
+
+
+@pytest.mark.parametrize(
+    ("words", "ounces", "pack"),
+    [
+        ("Soda 12 fl", 12, 1),
+        ("Soda 12 fl (355 ml)", 12, 1),
+        ("Soda 32 fl (1 l)", 32, 1),
+        ("Soda 1.5 fl, 1 l", 1.5, 1),
+        ("Soda 16 fl, 473 ml, 12 pack", 192, 12),
+        ("Soda 192 fl (24 x 237 ml)", 192, 24),
+        ("Soda 6 fl oz, 0.75 l", 6, 1),
+    ],
+)
+def test_fl_is_fluid_ounces_beside_the_same_volume_or_none(words: str, ounces: float, pack: int) -> None:
+    assert read_quantity(words) == Quantity(pytest.approx(ounces * FLUID_OUNCE), "millilitre", pack)
+
+
+def test_a_size_of_batteries_or_a_voltage_names_no_number_of_them() -> None:
+    assert read_quantity("Plus AA 12 Pack") == Quantity(12.0, "count", 12)
+    assert read_quantity("AAA 16 Pack") == Quantity(16.0, "count", 16)
+    assert read_quantity("Bulb 12 V 4 pack") == Quantity(4.0, "count", 4)
+    assert read_quantity("Charger V 4 pack").amount is None
+
+
+def test_capsules_are_counted_under_every_name_and_with_every_adjective() -> None:
+    for noun in ("caps", "tabs", "vcaps", "Kaps.", "veg caps", "vegan coated tablets", "Vegetarian Capsules"):
+        assert read_quantity(f"Vitamin C 500 mg 100 {noun}") == Quantity(100.0, "count", 1)
+        assert read_quantity(f"Vitamin C 500 mg pack of 100 {noun}".replace("Kaps.", "Kaps")).amount == 100
+
+
+def test_st_and_par_count_where_nothing_goes_on_behind_them() -> None:
+    assert read_quantity("Ägg 12 st") == Quantity(12.0, "count", 1)
+    assert read_quantity("Teelichter 100 St., weiß") == Quantity(100.0, "count", 1)
+    assert read_quantity("Strumpor 5 par") == Quantity(10.0, "count", 1)
+    assert read_quantity("Verres 500 g, 6 par caisse") == Quantity(3000.0, "gram", 6)
+    for words in ("34 St. Marks", "Band 3 ST Special", "Happy 21st, banner", "2 par personne"):
+        assert read_quantity(words).amount is None, words
+
+
+def test_the_weight_of_paper_is_not_how_much_of_it_there_is() -> None:
+    assert read_quantity("Paper A4 80 g/m², 500 sheets") == Quantity(500.0, "count", 1)
+    assert read_quantity("Papier A4 80 g, 5 x 500 feuilles") == Quantity(2500.0, "count", 5)
+    assert read_quantity("Nori 50 g, 20 sheets") == Quantity(50.0, "gram", 1)
+
+
 def test_the_same_amount_in_two_units_counts_once_as_the_first_says_it() -> None:
     assert read_quantity("Sauce 12 oz (340 g)").amount == pytest.approx(12 * OUNCE)
     assert read_quantity("Sauce 340 g (12 oz)").amount == 340
