@@ -10,9 +10,9 @@ from functools import partial
 from typing import NamedTuple
 
 from index.catalogue.shops.exports import AUCTIONS, NO_VARIANT, NOT_ON_SALE, PARENT_KINDS
-from index.catalogue.shops.headings import ATTRIBUTES, OPTION, OPTION_WORDS, WORDS, normalised
+from index.catalogue.shops.headings import ATTRIBUTES, OPTION, WORDS, normalised
 from index.catalogue.shops.roles import Roles
-from index.catalogue.units import NONE, read_quantity
+from index.catalogue.shops.titles import is_said, is_total, with_unit
 
 PARENT = "the parent of variants"
 PHOTOGRAPH = "a further photograph"
@@ -307,7 +307,7 @@ class Articles:
             if heading.endswith("values") and "," in value:
                 several = True
             elif value:
-                values.append(value if OPTION.fullmatch(heading) else _with_unit(value, heading))
+                values.append(value if OPTION.fullmatch(heading) else with_unit(value, heading))
         if variation and not several:
             values += [_NAME_OF_VALUE.sub("", part).strip() for part in _SPLIT_VARIATION.split(variation)]
         for pair in _PAIR.split(self._cell(cells, "attributes")):
@@ -331,25 +331,15 @@ class Articles:
         for at in self._text[1:]:
             cell = (cells[at] or "").strip()
             if at in self._beside_title and len(cell) <= LONGEST_VALUE and "\n" not in cell:
-                values = (*values, _with_unit(cell, self._beside_title[at]))
+                values = (*values, with_unit(cell, self._beside_title[at]))
             elif cell and cell.casefold() not in title.casefold():
                 lines.append(cell)
         measure = self._cell(cells, "measure")
         for value in values:
-            if value and not _is_said(value, title):
-                words = f"total {value}" if value == measure and self._is_total(cells, title, value) else value
+            if value and not is_said(value, title):
+                words = f"total {value}" if value == measure and is_total(value, title, self._pack(cells)) else value
                 title = f"{title}, {words}" if title else words
         return "\n".join([title, *lines] if title else lines)
-
-    def _is_total(self, cells: Cells, title: str, measure: str) -> bool:
-        """Tell whether a measure is that of several, of which the title says no size: it is not to be multiplied."""
-        named, stated = read_quantity(title), read_quantity(measure)
-        if stated.amount is None or named.unit not in (NONE, "count"):  # the title's own size counts
-            return False
-        several = max(named.amount or 1, self._pack(cells))
-        if stated.unit == "count":
-            return named.amount in (None, named.pack) and 1 < several <= stated.amount
-        return several > 1
 
     def _pack(self, cells: Cells) -> int:
         """The number in the column "multipack", 1 for none."""
@@ -393,20 +383,3 @@ def cleaned_id(cell: str) -> str:
 def without_name(image: str) -> str:
     """Return a reference without what eBay writes before it: Size=20 Bags=https://..."""
     return _NAMED_PHOTOGRAPH.sub("", image, count=1) if "=" in image and image[:8].find("://") < 0 else image
-
-
-def _with_unit(value: str, heading: str) -> str:
-    """Return a bare number with its heading: 12 in a column "count" is 12 count."""
-    return f"{value} {heading}" if heading in OPTION_WORDS and value.replace(".", "", 1).isdigit() else value
-
-
-def _is_said(value: str, title: str) -> bool:
-    """Tell whether a title holds a value, and not as a part of another word or number: 10 oz is not in 110 oz."""
-    folded, part = title.casefold(), value.casefold()
-    at = folded.find(part)
-    while at >= 0:
-        before, after = folded[at - 1 : at] if at else "", folded[at + len(part) : at + len(part) + 1]
-        if not (before.isalnum() and part[0].isalnum()) and not (after.isalnum() and part[-1].isalnum()):
-            return True
-        at = folded.find(part, at + 1)
-    return False
