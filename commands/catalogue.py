@@ -113,7 +113,9 @@ def build_index_command(catalogue: Path, index_dir: Path, *, as_json: bool, **op
 @index_option
 @image_dir_option
 @click.option("--replace", "replace_known", is_flag=True, help="Let an item take the place of the row with its id.")
-@click.option("--yes", "any_price", is_flag=True, help="Add the items even if they cost far from what is expected.")
+@click.option(
+    "--yes", "any_price", is_flag=True, help="Add the items even if their prices are far off, or they seem to be there."
+)
 @runtime_options
 @reading_options
 @json_option
@@ -122,7 +124,8 @@ def add_command(new: Path, index_dir: Path, *, as_json: bool, **options: Any) ->
 
     They are comparables from then on. Their residuals come from models that were trained neither on them nor on their
     near-duplicates. Whoever is reading keeps the index that was opened; a kill leaves the old one current. An id that
-    the index has is refused, and nothing is added, unless --replace is given.
+    the index has is refused, and nothing is added, unless --replace is given. An item without an id is named by its
+    line, as in line-2, or line-2.2 where another file's has that name, and takes no row's place.
 
     \b
     price add new.csv --image-dir photographs

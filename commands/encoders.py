@@ -73,7 +73,7 @@ def finetune_command(catalogue: Path, target: Path, *, as_json: bool, **options:
 def encoders_command(as_json: bool) -> None:
     """List the encoders that --text-encoder and --image-encoder take, and which are on this machine.
 
-    NAME@PATH takes an encoder's weights from a file or folder.
+    NAME@PATH takes an encoder's weights from a folder, or from a safetensors file for encoders that need no more.
 
     \b
     price encoders --json

@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
 from importlib.metadata import version
@@ -89,7 +90,9 @@ class FinishedFits:
 
     def remove(self) -> None:
         """Remove all: they are part of an index now."""
-        shutil.rmtree(self._folder.parent, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        with suppress(OSError):  # another build's lie there
+            self._folder.parent.rmdir()
 
     def _read(self, member: str, name: str, before: Mapping[str, Member], *, model: bool) -> tuple[Any, Float64] | None:
         try:

@@ -2,8 +2,9 @@
 
 The stored residual of a row must come from models that were not trained on its price. The models of a fold were trained
 on every row of the other folds, so an added row with a near-duplicate that the build learned from takes the group and
-fold of that row, also where it has since been removed: the models keep what they learned. One without near-duplicates
-whose id was known takes the place of that row. New groups go to the folds that hold the fewest rows.
+fold of that row, also where it has since been removed: the models keep what they learned. Rows without such a
+near-duplicate take, together with those added rows that are near-duplicates of theirs, the place of the first one whose
+id was known. New groups go to the folds that hold the fewest rows.
 """
 
 from __future__ import annotations
@@ -39,8 +40,11 @@ def assign_group_and_fold(known: pa.Table, known_fold: Int8, added: pa.Table, fo
     rows = list(zip(ids, *keys[:2], strict=True))  # id, name, photograph: a content may be unknown today
     by_row, by_id = _first(rows[: known.num_rows]), _first(ids[: known.num_rows])
     by_group = _first(component[: known.num_rows].tolist())
-    new = zip(rows[known.num_rows :], own.tolist(), strict=True)
-    like = np.array([by_row.get(row, by_group.get(group, by_id.get(row[0], -1))) for row, group in new], np.int64)
+    new = list(zip(rows[known.num_rows :], own.tolist(), strict=True))
+    for row, group in new:  # near-duplicates of no known row stay together where the first known id was
+        if (place := by_row.get(row, by_id.get(row[0]))) is not None:
+            by_group.setdefault(group, place)
+    like = np.array([by_row.get(row, by_group.get(group, -1)) for row, group in new], np.int64)
     known_group = known["group"].to_numpy()
     group, fold = known_group[like], known_fold[like]
     fresh = np.flatnonzero(like < 0)

@@ -37,7 +37,7 @@ from index.catalogue.items import Catalogue, read_catalogue
 from index.cluster import Cluster, connected
 from index.embedding.columns import modalities
 from index.embedding.encode import Encoders
-from index.encoders import require_encoder
+from index.encoders import absolute_name, require_encoder
 from index.encoders.device import AUTO, Runtime
 from index.errors import DataRefused
 from index.photographs.fingerprints import Fingerprints, read_fingerprints
@@ -79,7 +79,7 @@ def build_index(
 
     A Ray cluster at `ray` encodes and fits. Raises DataRefused, UsageError, DownloadNeeded, IndexLocked: work is kept.
     """
-    started, as_of = time.monotonic(), _required(settings)
+    started, as_of, settings = time.monotonic(), _required(settings), _with_whole_paths(settings)
     with _connected(ray) as cluster, writing(index_dir) as folder:  # from here on something lies there
         photographs = Photographs(image_dir, photograph_cache(index_dir), catalogue.parent)
         encoders = Encoders(modalities(settings.views), runtime, cluster=cluster)
@@ -114,7 +114,7 @@ def build_index(
         write_rejected(folder, read.rejects)
         finish(folder, manifest)
         whole(WRITING, 1, 1)
-        finished.remove()
+    finished.remove()  # not before the index that they are part of is current
     return BuildResult(
         rows=items.num_rows,
         rejected=read.rejected,
@@ -152,6 +152,15 @@ def _required(settings: Settings) -> dt.date | None:
     for name in (*settings.text_encoder, *settings.image_encoder):
         require_encoder(name)
     return read_as_of(settings)
+
+
+def _with_whole_paths(settings: Settings) -> Settings:
+    """The settings with every NAME@PATH such that the index can be opened from any folder."""
+    texts, images = (tuple(map(absolute_name, names)) for names in (settings.text_encoder, settings.image_encoder))
+    settings = replace(settings, text_encoder=texts, image_encoder=images)
+    if "finetuned" not in settings.members:
+        return settings
+    return replace(settings, finetuned=replace(settings.finetuned, encoder=absolute_name(settings.finetuned.encoder)))
 
 
 def refuse_most_rejects(path: Path, read: Catalogue, most: float) -> None:

@@ -27,6 +27,7 @@ from engine.lifecycle.ages import ages, weights_of
 from engine.lifecycle.assign_added import KNOWN_BY, assign_group_and_fold, read_removed, write_removed
 from engine.lifecycle.drift import Drift, drift_of
 from engine.lifecycle.generation import finish, link_unchanged, write_rejected
+from engine.lifecycle.made_ids import note_on_repeated, refuse_to_replace, with_free_ids
 from engine.serving.pricer import Pricer
 from index.arrays import Float32, Float64, Int64
 from index.catalogue.duplicates import with_duplicate_keys
@@ -108,6 +109,11 @@ class _Old:
         held_out = HeldOutPrices.read(folder, np.flatnonzero(oof.trained))
         return cls(folder, manifest, settings, reference, known, oof, held_out)
 
+    def used_ids(self) -> set[str]:
+        """Ids of the rows, and of removed ones that the models were trained on."""
+        removed = read_removed(self.folder)
+        return {*self.known["item_id"].to_pylist(), *([] if removed is None else removed["item_id"].to_pylist())}
+
     def numbers(self, ids: Iterable[str]) -> Int64:
         """The numbers of the rows with these ids, rising; unknown ids are passed over."""
         place = {item_id: row for row, item_id in enumerate(self.known["item_id"].to_pylist())}
@@ -137,9 +143,10 @@ def add_items(
     """Append the priced items of a file; rows that cannot be used are listed as by a build.
 
     `replace_known`: an item whose id is in the index takes that row's place. Otherwise it raises DataRefused, and
-    nothing changes. So it does for prices in another currency than the index's, and, without `reading.any_price`, for
-    prices of another order than the models expect. Raises IndexUnusable, IndexLocked, and whatever reading a catalogue
-    and encoding raise.
+    nothing changes. An item without an id takes no row's place; of a file of such items alone, to replace rows is
+    refused. So are prices in another currency than the index's, and, without `reading.any_price`, prices of another
+    order than the models expect and items without ids that seem to be there already. Raises IndexUnusable,
+    IndexLocked, and whatever reading a catalogue and encoding raise.
     """
     started = time.monotonic()
     current = current_generation(index_dir)  # a missing index is said before a folder is made for it
@@ -147,12 +154,16 @@ def add_items(
     reading = (reading or FOUND).for_index(manifest.currency)
     columns = index_columns(current, manifest)
     read = read_catalogue(new, reading, priced=True, index=columns, on_progress=on_progress)
+    if replace_known:
+        refuse_to_replace(new, read)
     with writing(index_dir) as folder:
         on_progress("opening the index", 0, None)
         pricer = Pricer(current_generation(index_dir), runtime)
         read = replace(read, items=with_further(read.items, pricer.manifest.further))
         old = _Old.open(pricer.folder, pricer.manifest, pricer.reference)
         read.reading.require_currency(pricer.manifest.currency)
+        read = with_free_ids(read, old.used_ids())
+        notes = note_on_repeated(new, read, old.reference, any_price=reading.any_price)
         ids = read.items["item_id"].to_pylist()
         replaced = old.numbers(ids)
         if len(replaced) and not replace_known:
@@ -172,7 +183,7 @@ def add_items(
         rejects_file=_finished(folder) / REJECTS if read.rejects else None,
         photographs_absent=Counter(reason for reason in absent if reason),
         seconds=time.monotonic() - started,
-        reading_notes=read.reading_notes,
+        reading_notes=(*read.reading_notes, *notes),
     )
 
 
@@ -296,11 +307,12 @@ def _write(
     held_out.among(np.flatnonzero(oof.trained), len(oof.fold)).write(folder)
     leaving = old.known.append_column("fold", [old.reference.fold]).filter(~stays & old.oof.trained)
     write_removed(folder, read_removed(old.folder), leaving)
-    rejected = {}
+    changes: dict[str, Any] = {}
     if read:
         write_rejected(folder, read.rejects)
-        rejected = {"rejected": len(read.rejects)}
-    finish(folder, old.manifest, old.folder, rows=len(oof.fold), **rejected)
+        shared = old.manifest.shared.joined(read.shared.lines)  # or a query, or a later file, would be read otherwise
+        changes = {"rejected": len(read.rejects), "shared_lines": tuple(sorted(shared.lines))}
+    finish(folder, old.manifest, old.folder, rows=len(oof.fold), **changes)
     return UpdateResult(
         generation=_finished(folder).name,
         rows=len(oof.fold),

@@ -81,20 +81,26 @@ class Catalogue:
     rejects: list[Reject]
     passed_over: Counter[str]  # rows that are no items and at no fault, by what they are
     several: int  # items that stand for several variants at one price
-    unnamed: int  # items without an id of their own, which are named by their line
+    made_ids: tuple[str, ...]  # of items without an id of their own, which are named by their line
     prices: pa.ChunkedArray  # (n,) float64 money as the file has it; null where an item has none
     reading: Reading
     shared: SharedLines  # first lines that are no names: the index's, where the items are for one, and the file's
 
     @property
+    def unnamed(self) -> int:
+        """Count of items without an id of their own."""
+        return len(self.made_ids)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on how the file was read, and on what the reader may not expect."""
-        return (*self.reading.notes, *_unnamed_note(self.unnamed), *self._shared_note)
+        return (*self.reading.notes, *_unnamed_note(self.unnamed, *self.made_ids[:1]), *self._shared_note)
 
     @property
     def reading_notes(self) -> tuple[str, ...]:
         """Sentences for whoever reads a file and sees no more of it: what it was taken for, what was passed over."""
-        return (*reading_notes(self.reading, self.passed_over, self.unnamed), *self._shared_note)
+        notes = reading_notes(self.reading, self.passed_over, self.unnamed, *self.made_ids[:1])
+        return (*notes, *self._shared_note)
 
     @property
     def _shared_note(self) -> tuple[str, ...]:
@@ -147,22 +153,24 @@ def read_items(reading: Reading, priced: bool, on_progress: OnProgress = silent)
         rejects=rejects,
         passed_over=reader.passed_over,
         several=reader.several,
-        unnamed=reader.unnamed,
+        made_ids=tuple(reader.made_ids),
         prices=pa.chunked_array(prices, pa.float64()),
         reading=reading,
         shared=shared,
     )
 
 
-def reading_notes(reading: Reading, passed_over: Mapping[str, int], unnamed: int) -> tuple[str, ...]:
+def reading_notes(
+    reading: Reading, passed_over: Mapping[str, int], unnamed: int, first: str = "line-2"
+) -> tuple[str, ...]:
     """Return what a file was taken for, which of its rows are no items, and what else is worth telling."""
     kinds = [f"{count:,} of {kind!r}" for kind, count in passed_over.items()]
     counts = (f"Rows that are no items: {', '.join(kinds)}.",) if kinds else ()
-    return (reading.taken_for(), *counts, *reading.notes, *_unnamed_note(unnamed))
+    return (reading.taken_for(), *counts, *reading.notes, *_unnamed_note(unnamed, first))
 
 
-def _unnamed_note(unnamed: int) -> tuple[str, ...]:
-    return (f"{unnamed:,} items have no id: they are named by their line, as in line-2.",) if unnamed else ()
+def _unnamed_note(unnamed: int, first: str = "line-2") -> tuple[str, ...]:
+    return (f"{unnamed:,} items have no id: they are named by their line, as in {first}.",) if unnamed else ()
 
 
 def _number(cell: str | None, decimal_commas: bool) -> float | None:
@@ -198,6 +206,7 @@ class ItemReader:
         self.passed_over: Counter[str] = Counter()
         self.several = 0
         self.unnamed = 0  # items whose id was made
+        self.made_ids: list[str] = []  # those ids, if `unique`
         self.price: float | None = None  # of the row that was read last, be it an item or none
         self.price_fault = ""  # why that cannot be read
         self._reading = reading
@@ -302,12 +311,17 @@ class ItemReader:
             return self._reject(record, item_id, self._reading.heading(role), reason)
         if self._unique:
             self._seen.add(item_id)
-        if item_id.startswith("line-"):
-            self.unnamed += item_id == f"line-{record.line}"
+        if item_id.startswith("line-") and not self._articles.own_id(record.cells):
+            self._count_made(item_id)
         if several:
             self.several += 1
         read = tuple(map(_number, numbers, self._reading.decimal_commas)) if numbers else ()
         return _new_item((item_id, text, image, price, parent, day, categories, read))
+
+    def _count_made(self, item_id: str) -> None:
+        self.unnamed += 1
+        if self._unique:
+            self.made_ids.append(item_id)
 
     def _price(self, cell: str, sale: str, currency: str, discount: tuple[str, str]) -> float | None:
         """The price of an article; None where it has none that can be read, which is then told."""

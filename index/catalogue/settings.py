@@ -25,7 +25,8 @@ class ReadSettings:
     sheet: str | None = None  # of a workbook
     currency: str | None = None  # that the prices must be in, or are converted to with `rates`
     rates: str | None = None  # path of a CSV of code,rate[,date]
-    any_price: bool = False  # added prices are meant as they are, however far from what is expected
+    # Added rows are meant as they are: prices far from what is expected, items without ids that seem to be there
+    any_price: bool = False
 
     def __post_init__(self) -> None:
         for name in ("text", "category", "number", "ignore"):

@@ -13,7 +13,16 @@ from index.encoders.encoder import Encoder
 from index.encoders.registry import ENCODERS, EncoderSpec, Modality, find_spec
 from index.errors import UsageError
 
-__all__ = ["ENCODERS", "Encoder", "EncoderSpec", "Modality", "find_spec", "open_encoder", "require_encoder"]
+__all__ = [
+    "ENCODERS",
+    "Encoder",
+    "EncoderSpec",
+    "Modality",
+    "absolute_name",
+    "find_spec",
+    "open_encoder",
+    "require_encoder",
+]
 
 
 def open_encoder(name: str, *, device: str = "auto", precision: str = "auto") -> Encoder:
@@ -45,6 +54,18 @@ def weights_path(name: str) -> Path | None:
         return Path(given).expanduser() if at else None
     except RuntimeError:
         raise UsageError(f"{name}: there is no home folder that ~ could stand for. Write the whole path.") from None
+
+
+def absolute_name(name: str) -> str:
+    """Return NAME as it is, and NAME@PATH with the whole path, which means the same in every folder.
+
+    The name of a file that is a link stays: what it leads to may have no suffix.
+    """
+    path = weights_path(name)
+    if path is None:
+        return name
+    whole = path.resolve() if path.is_dir() else path.parent.resolve() / path.name
+    return f"{name.partition('@')[0]}@{whole}"
 
 
 def _open(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Encoder:

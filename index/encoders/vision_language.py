@@ -23,7 +23,7 @@ from index.encoders.weights import (
     refuse_unsafe,
     to_unit_rows,
 )
-from index.errors import DataRefused
+from index.errors import DataRefused, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -128,13 +128,13 @@ class VisionLanguage(Encoder):
 
 
 def open_vision_language(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> VisionLanguage:
-    """Open the encoder with its published weights, or those of the folder `path`."""
+    """Open the encoder with its published weights, or those of the folder `path`; UsageError for a file alone."""
     guard_torchvision()
     from transformers.models.qwen3_vl import Qwen3VLConfig, Qwen3VLModel
 
     if path is not None and path.is_file():
         refuse_unsafe(path)
-        path = path.parent
+        raise UsageError(f"{spec.name}@{path}: give the folder, which must also hold the tokeniser and configuration.")
     device = runtime.resolve()
     folder = hub.locate(spec, path)
     weights = hub.weight_files(folder, "model.safetensors")

@@ -5,13 +5,15 @@
     partial/              files being written; what a kill leaves there is swept up by a later run
 
 A photograph is written beside and renamed, then its URL is recorded: a kill between the two costs one download.
-Bytes are hashed again when they are read, so a flipped bit is a missing photograph and not another one.
+Bytes are hashed again when they are read, so a flipped bit is a missing photograph and not another one; the next fetch
+brings it again.
 """
 
 import hashlib
 import os
 import secrets
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -112,16 +114,28 @@ class PhotographCache:
             return links.execute(query, values).fetchall()
 
     def has(self, digest: str) -> bool:
-        """Tell whether a photograph of this name lies here, without reading it."""
-        return self._path(digest).is_file()
+        """Tell whether a photograph of this name lies here, without reading it: a power cut leaves empty files."""
+        try:
+            found = self._path(digest).stat()
+        except OSError:
+            return False
+        return stat.S_ISREG(found.st_mode) and found.st_size > 0
 
     def read(self, digest: str) -> bytes | None:
-        """Return the photograph of this hash; None if it is missing, may not be read or has another hash now."""
+        """Return the photograph of this hash; None if it is missing, may not be read or has another hash now.
+
+        One of another hash is deleted, as far as it may be, so that the next fetch brings it again.
+        """
+        path = self._path(digest)
         try:
-            data = self._path(digest).read_bytes()
+            data = path.read_bytes()
         except OSError:
             return None
-        return data if hashlib.sha256(data).hexdigest() == digest else None
+        if hashlib.sha256(data).hexdigest() == digest:
+            return data
+        with suppress(OSError):  # a disk, or a user, that may not write
+            path.unlink()
+        return None
 
     def write(self, data: bytes) -> str:
         """Keep a photograph and return its hash."""

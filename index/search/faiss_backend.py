@@ -16,6 +16,7 @@ import numpy as np
 from index.arrays import Float32, Int64
 from index.contents import expect, loading
 from index.search.price_order import GroupPositions, PriceOrder, rank_candidates
+from index.search.similarity import reaches_kth
 
 IVF_ROWS = 20_000
 LISTS_PER_ROOT = 1.0  # lists: this times the square root of the rows
@@ -32,8 +33,11 @@ class FaissSearch:
     """An open FAISS index of rows in price order."""
 
     def __init__(self, rows: PriceOrder, index: Any) -> None:
+        import faiss
+
         self._rows = rows
         self._index = index
+        self._is_flat = isinstance(index, faiss.IndexFlat)
         self._groups = GroupPositions(rows.groups)
         self._gpu = _gpu_copy(index)
 
@@ -64,25 +68,37 @@ class FaissSearch:
         fetched = self._gpu.likeliest(queries, FETCHED_FROM_GPU * (k + SPARE)) if self._gpu else [NONE] * len(queries)
         bands = zip(start.tolist(), end.tolist(), excluded_group.tolist(), strict=True)
         candidates = (
-            (query, self._positions(queries[query], band, min(k + SPARE, band[1] - band[0]), fetched[query]))
+            (query, self._positions(queries[query], band, k, fetched[query]))
             for query, band in enumerate(bands)
             if band[0] < band[1]
         )
         return rank_candidates(self._rows, queries, candidates, k)
 
-    def _positions(self, query: Float32, band: tuple[int, int, int], count: int, fetched: Int64) -> Int64:
-        """The likeliest `count` of the positions in a band (first, last, excluded group), or fewer.
+    def _positions(self, query: Float32, band: tuple[int, int, int], k: int, fetched: Int64) -> Int64:
+        """The likeliest k of the positions in a band (first, last, excluded group), and some more where there are any.
 
-        They are among those `fetched` whatever the price, or the lists are searched again, in the band alone.
+        They are among those `fetched` whatever the price, or the index is searched again, in the band alone; one that
+        looks at all rows, until none is left that may be as similar as the k-th.
         """
         first, last, group = band
+        count = min(k + SPARE, last - first)
         inside = fetched[(fetched >= first) & (fetched < last)]
         if group >= 0:
             inside = inside[self._rows.groups[inside] != group]
         if len(inside) < count:
             parameters = self._parameters(first, last, self._groups.within(group, first, last))
-            inside = self._index.search(query[None], count, params=parameters)[1][0]
+            products, inside = self._search(query, count, parameters)
+            while self._is_flat and inside[-1] >= 0 and count < last - first:
+                if not reaches_kth(products, k, len(query)):
+                    break
+                count = min(2 * count, last - first)
+                products, inside = self._search(query, count, parameters)
         return np.sort(inside[inside >= 0])
+
+    def _search(self, query: Float32, count: int, parameters: Any) -> tuple[Float32, Int64]:
+        """Inner products (count,), falling, and positions, -1 below the least product where there are fewer."""
+        products, positions = self._index.search(query[None], count, params=parameters)
+        return products[0], positions[0]
 
     def _parameters(self, first: int, last: int, excluded: Int64) -> Any:
         import faiss
@@ -90,7 +106,7 @@ class FaissSearch:
         chosen: Any = faiss.IDSelectorRange(first, last, True)  # ids rise within a list: a range is found by bisection
         if len(excluded):
             chosen = faiss.IDSelectorAnd(chosen, faiss.IDSelectorNot(faiss.IDSelectorBatch(excluded)))
-        if isinstance(self._index, faiss.IndexFlat):
+        if self._is_flat:
             return faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]  # FAISS adds them as it is imported
         return faiss.SearchParametersIVF(sel=chosen, nprobe=_probed(self._index))  # type: ignore[call-arg]
 

@@ -20,6 +20,7 @@ import numpy as np
 from index.arrays import Float32, Int64, chunks
 from index.contents import expect, loading
 from index.search.price_order import PriceOrder, rank_candidates
+from index.search.similarity import reaches_kth
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,23 +80,40 @@ class LanceSearch:
         """See `index.search.backends.Backend`."""
         bands = zip(start.tolist(), end.tolist(), excluded_group.tolist(), strict=True)
         candidates = (
-            (query, self._positions(queries[query], first, last, group, min(k + SPARE, last - first)))
+            (query, self._positions(queries[query], (first, last), group, k))
             for query, (first, last, group) in enumerate(bands)
             if first < last
         )
         return rank_candidates(self._rows, queries, candidates, k)
 
-    def _positions(self, query: Float32, first: int, last: int, group: int, count: int) -> Int64:
-        """The likeliest `count` of the positions [first, last) that are not the group's, or fewer."""
+    def _positions(self, query: Float32, band: tuple[int, int], group: int, k: int) -> Int64:
+        """The likeliest k of the positions in a band [first, last) that are not the group's, and some more.
+
+        Where Lance looks at all rows, until none is left that may be as similar as the k-th.
+        """
+        first, last = band
+        count = min(k + SPARE, last - first)
+        products, positions = self._search(query, band, group, count)
+        while len(self._rows.vectors) < IVF_ROWS and len(products) == count < last - first:
+            if not reaches_kth(products, k, len(query)):
+                break
+            count = min(2 * count, last - first)
+            products, positions = self._search(query, band, group, count)
+        return np.unique(positions)
+
+    def _search(self, query: Float32, band: tuple[int, int], group: int, count: int) -> tuple[Float32, Int64]:
+        """Inner products, falling, and positions, (count,) or fewer."""
         from lancedb.expr import col, lit
 
+        first, last = band
         inside = (col("position") >= lit(first)) & (col("position") < lit(last))
         if group >= 0:
             inside = inside & (col("group") != lit(group))
         search = self._table.search(query, vector_column_name="vector", query_type="vector")
         probed = max(24, round(PROBED * len(self._rows.vectors) ** 0.5))
         found = search.distance_type("dot").where(inside, prefilter=True).nprobes(probed).limit(count)
-        return np.unique(found.select(["position", "_distance"]).to_arrow()["position"].to_numpy())
+        table = found.select(["position", "_distance"]).to_arrow()
+        return 1 - table["_distance"].to_numpy(), table["position"].to_numpy()
 
 
 def _batches(schema: pa.Schema, rows: PriceOrder) -> Iterator[pa.RecordBatch]:

@@ -32,6 +32,15 @@ def nearest(vectors: Float32, rows: Int64, position: Int64, query: Float32, k: i
     return rows[position[order]], score[order]
 
 
+def reaches_kth(products: Float32, k: int, dim: int) -> bool:
+    """Tell whether rows beyond those fetched may be as similar as the k-th of them.
+
+    `products` (count,), falling: float32 sums of `dim` products of unit vectors, each off by about dim * 2**-24 at
+    most.
+    """
+    return bool(products[-1] >= products[k - 1] - 2 * (dim + 2) * np.finfo(np.float32).eps)
+
+
 def similarities(vectors: Float32, query: Float32) -> Float32:
     """Return the similarity of (n, dim) vectors to one query, (n,), by the definition."""
     exact, wide = query.astype(np.float64), vectors.astype(np.float64)

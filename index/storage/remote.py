@@ -2,7 +2,8 @@
 
 `s3://`, `gs://`, `abfss://`, `hdfs://` and `file://` by Arrow's own file systems; credentials are looked for where they
 look (environment, profile, the machine's role). Only the current generation is brought, file by file as its manifest
-names them, each checked by its sha256 while it is written; what is here already is not brought again.
+names them, each checked by its sha256 while it is written; what is here already is not brought again, unless it is
+damaged: a process checks a copy once.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from index.contents import MOST_JSON, WrongContents, expect, parse_json
 from index.errors import DownloadNeeded, IndexUnusable, UsageError
-from index.files import PARTIAL, NotRegular, require_regular
+from index.files import PARTIAL, NotRegular, fsync_tree, require_regular, sha256_file
 from index.shortage import shortage
 from index.storage.layout import CURRENT, MANIFEST, is_file_of_generation
 
@@ -33,6 +34,8 @@ CHUNK = 2**23  # bytes
 ABANDONED = 24 * 3600  # seconds without a byte after which nobody is bringing an index any more
 ATTEMPTS = 5  # to bring an index that is replaced in the store while it is brought
 _GENERATION = re.compile(r"gen-[0-9]{6,}")
+_checked: set[Path] = set()
+"""Copies that this process has found whole."""
 
 
 def local_index(index: str | Path) -> Path:
@@ -91,7 +94,8 @@ def _brought(store: FileSystem, root: str, folder: Path, shown: str) -> Path:
             manifest = _read(store, f"{root}/{name}/{MANIFEST}", shown)
             # Two indexes that were built alike both begin with gen-000001: the manifest tells them apart.
             here = folder / hashlib.sha256(manifest).hexdigest()[:32]
-            if not (here / CURRENT).exists():
+            if not _is_whole(here, name, manifest, shown):
+                _remove(here)
                 _bring_generation(store, f"{root}/{name}", manifest, here, shown)
             break
         except IndexUnusable:
@@ -100,6 +104,37 @@ def _brought(store: FileSystem, root: str, folder: Path, shown: str) -> Path:
             if same or attempt == ATTEMPTS - 1:
                 raise
     return here
+
+
+def _is_whole(here: Path, name: str, manifest: bytes, shown: str) -> bool:
+    """Tell whether a copy is there and holds the bytes that were brought; what they mean is for who opens it."""
+    if here in _checked:
+        return (here / CURRENT).exists()
+    files = {f"{name}/{path}": sha256 for path, sha256 in _files(manifest, shown).items()}
+    own = {CURRENT: _current_file(name), f"{name}/{MANIFEST}": manifest}
+    files |= {path: hashlib.sha256(content).hexdigest() for path, content in own.items()}
+    try:
+        whole = all(sha256_file(here / path) == sha256 for path, sha256 in files.items())
+    except OSError as error:
+        if shortage(error):
+            raise
+        return False
+    if whole:
+        _checked.add(here)
+    return whole
+
+
+def _remove(here: Path) -> None:
+    """Remove a damaged copy, if there is one, out of its place at once: nobody sees a half of it."""
+    if here.exists():
+        aside = Path(tempfile.mkdtemp(dir=here.parent, suffix=PARTIAL))
+        with contextlib.suppress(FileNotFoundError):  # another process is mending it
+            here.rename(aside / here.name)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _current_file(name: str) -> bytes:
+    return f"{name}\n".encode("ascii")
 
 
 def _current(store: FileSystem, root: str, shown: str) -> str:
@@ -122,7 +157,8 @@ def _bring_generation(store: FileSystem, generation: str, manifest: bytes, here:
         for path, sha256 in files.items():
             _bring(store, f"{generation}/{path}", whole / name / path, sha256, shown)
         (whole / name / MANIFEST).write_bytes(manifest)
-        (whole / CURRENT).write_text(name + "\n", encoding="ascii")
+        (whole / CURRENT).write_bytes(_current_file(name))
+        fsync_tree(whole)  # or a power cut leaves empty files under their names
         _put(whole, here)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

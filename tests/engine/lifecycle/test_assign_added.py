@@ -75,6 +75,25 @@ def test_a_row_described_anew_goes_where_its_new_near_duplicate_is() -> None:
     assert assigned(("b", "Green tea, 10 bags", None, None)) == ([0], [2])
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_near_duplicates_that_come_together_stay_together_where_one_of_their_ids_was(place: int) -> None:
+    new = [(f"n{i}", f"Zebra spade, {i} ct", None, None) for i in (2, 3)]
+    new.insert(place, ("b", "Zebra spade, 9 ct", None, None))
+    assert assigned(*new) == ([1] * 3, [1] * 3)
+
+
+def test_of_several_known_ids_under_one_new_name_the_first_one_says_where() -> None:
+    new = [("x", "Spade", None, None), ("c", "Spade", None, None), ("d", "Spade", None, None), ("y", "Rug", None, None)]
+    assert assigned(*new) == ([2, 2, 2, 4], [0, 0, 0, 2])
+
+
+def test_a_row_without_name_or_photograph_stays_where_it_was_and_brings_what_is_like_it() -> None:
+    known = rows(("a", "Tea", None, None), ("b", "", None, None), group=[0, 1])
+    new = rows(("n", "", "n.jpg", "f"), ("b", "", None, "f"))
+    group, fold = assign_group_and_fold(known, np.array([2, 1], np.int8), new, 3)
+    assert (group.tolist(), fold.tolist()) == ([1, 1], [1, 1])
+
+
 def test_a_corrected_price_moves_no_row() -> None:
     """Nor does it where a later row has made one family of two groups."""
     bridged = rows(

@@ -18,6 +18,7 @@ from engine.settings.read import read_settings
 from engine.settings.schema import Settings
 from index.catalogue.settings import ReadSettings
 from index.errors import DataRefused
+from index.storage import generations
 from index.storage.generations import current_generation
 from index.storage.items_table import ItemStore
 from index.storage.manifest import read_manifest
@@ -137,6 +138,40 @@ def test_a_build_that_is_stopped_leaves_the_old_index_current(
     assert current_generation(own_index) == before
     assert [path.name for path in own_index.glob("gen-*")] == [before.name]
     read_manifest(before)
+
+
+def test_fits_are_kept_until_the_index_that_they_are_part_of_is_current(
+    quick: Settings, written: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(folder: Path) -> None:
+        raise OSError(28, "No space left on device", str(folder))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(generations, "fsync_tree", full)
+        with pytest.raises(OSError, match="No space"):
+            build_index(written(wares()), tmp_path / "index", quick)
+    assert len(list((tmp_path / "index" / "cache" / "fits").glob("*/*"))) > 0
+    build_index(written(wares()), tmp_path / "index", quick)
+    assert not (tmp_path / "index" / "cache" / "fits").exists()
+
+
+def test_an_index_with_weights_from_a_folder_that_was_named_from_here_is_opened_from_anywhere(
+    quick: Settings, written: Callable[..., Path], tmp_path: Path, tiny_minilm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = Path(tiny_minilm.partition("@")[2])
+    settings = replace(
+        quick,
+        text_encoder=(f"minilm@{weights.name}",),
+        members=("mlp", "finetuned"),
+        finetuned=replace(quick.finetuned, encoder=f"minilm@{weights.name}", epochs=1),
+    )
+    monkeypatch.chdir(weights.parent)
+    built = build_index(written(wares()), tmp_path / "index", settings)
+    monkeypatch.chdir(tmp_path)
+    assert Pricer.open(tmp_path / "index").price([Item("Saucer, jade")])[0].price > 0
+    manifest = read_manifest(current_generation(tmp_path / "index"))
+    assert {record.name for record in manifest.encoders} == set(built.encoders) == {f"minilm@{weights}"}
+    assert manifest.settings["text_encoder"] == [f"minilm@{weights}"]
 
 
 def test_a_modality_that_no_row_has_stops_nothing(

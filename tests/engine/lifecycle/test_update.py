@@ -21,8 +21,10 @@ from engine.ensemble.reference import ReferenceSet
 from engine.evaluation.evaluate import evaluate_index
 from engine.features.inputs import make_inputs
 from engine.lifecycle import update
+from engine.lifecycle.build import build_index
 from engine.lifecycle.update import add_items, compact_index, read_ids, remove_items
 from engine.serving.pricer import Item, Pricer
+from engine.settings.read import read_settings
 from index.catalogue.items import read_catalogue
 from index.catalogue.settings import ReadSettings
 from index.errors import DataRefused, IndexLocked, IndexUnusable, UsageError
@@ -35,6 +37,7 @@ from index.storage.manifest import read_manifest
 ROOT = Path(__file__).parents[3]
 HEADER = ("sample_id", "catalog_content", "image_link", "price")
 Row = tuple[str, str, str, str]
+WARES = ("teapot", "saucer", "vase", "tray")
 
 
 @pytest.fixture
@@ -214,6 +217,71 @@ def test_other_weights_are_refused(own_index: Path, write: Any, monkeypatch: pyt
     with pytest.raises(IndexUnusable, match=r"other weights.*price build-index"):
         add_items(write(TEAS), own_index)
     assert snapshot(own_index) == before
+
+
+# --- items without an id
+
+
+def nameless(path: Path, *rows: tuple[str, float]) -> Path:
+    """A file without ids: name, price."""
+    path.write_text("\n".join(["text,price", *(f'"Item Name: {name}",{price}' for name, price in rows)]) + "\n")
+    return path
+
+
+SOFA, JUG = ("Quite another velvet sofa", 25.0), ("Blue wobble jug", 15.0)
+FORK, LAMP = ("Bent wooden fork", 9.0), ("Lamp with seven arms", 31.0)
+
+
+def test_files_without_ids_can_both_be_added_and_take_nobodys_place(own_index: Path, tmp_path: Path) -> None:
+    known = ids_of(own_index)
+    first = add_items(nameless(tmp_path / "a.csv", SOFA, JUG), own_index)
+    assert "2 items have no id: they are named by their line, as in line-2." in first.reading_notes
+    second = add_items(nameless(tmp_path / "b.csv", FORK, LAMP, SOFA), own_index)
+    assert "3 items have no id: they are named by their line, as in line-2.2." in second.reading_notes
+    third = add_items(nameless(tmp_path / "c.csv", ("Rug", 7.0)), own_index)
+    assert [(grown.added, grown.replaced) for grown in (first, second, third)] == [(2, 0), (3, 0), (1, 0)]
+    assert ids_of(own_index) == [*known, "line-2", "line-3", "line-2.2", "line-3.2", "line-4.2", "line-2.3"]
+    names = ItemStore.open(current_generation(own_index)).items(["name"])["name"].to_pylist()
+    assert names[-6:] == [SOFA[0], JUG[0], FORK[0], LAMP[0], SOFA[0], "Rug"]
+
+
+def test_an_item_without_an_id_is_called_like_no_row_that_the_models_know(shop: Any, tmp_path: Path) -> None:
+    words = "amber beryl coral delft ebony flint glass hazel".split()
+    rows = [(f"{word} {ware}", 3.0 + i + j) for i, word in enumerate(words) for j, ware in enumerate(WARES)]
+    settings = replace(read_settings(shop.quick), image_encoder=(), members=("mlp",))
+    build_index(nameless(tmp_path / "catalogue.csv", *rows), tmp_path / "index", settings)
+    remove_items(["line-2"], tmp_path / "index")
+    with (tmp_path / "new.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([HEADER, item("", "Sofa"), item("line-2.2", "Jug"), item("", "Rug")])
+    add_items(tmp_path / "new.csv", tmp_path / "index")
+    assert ids_of(tmp_path / "index")[-3:] == ["line-2.3", "line-2.2", "line-8.3"]  # an item takes three lines
+
+
+def test_only_ids_replace_rows(own_index: Path, tmp_path: Path, write: Any) -> None:
+    add_items(nameless(tmp_path / "a.csv", SOFA), own_index)
+    before, known = snapshot(own_index), ids_of(own_index)
+    with pytest.raises(DataRefused, match=r"have no ids.*nothing was added; give the file a column of ids"):
+        add_items(nameless(tmp_path / "b.csv", FORK), own_index, replace_known=True)
+    assert snapshot(own_index) == before
+    grown = add_items(write([item("", "Bent fork"), item(known[0], "Lamp")]), own_index, replace_known=True)
+    assert (grown.added, grown.replaced) == (1, 1)
+    assert ids_of(own_index) == [*known[1:], "line-2.2", known[0]]
+
+
+def test_a_file_without_ids_that_is_added_again_is_noticed(own_index: Path, tmp_path: Path) -> None:
+    add_items(nameless(tmp_path / "a.csv", SOFA, JUG), own_index)
+    before = snapshot(own_index)
+    for half in ((SOFA, JUG), (SOFA, LAMP)):
+        path = nameless(tmp_path / "again.csv", *half)
+        with pytest.raises(DataRefused, match=rf"of 2 items without an id have .*: was {path} added before.*--yes"):
+            add_items(path, own_index)
+        assert snapshot(own_index) == before
+    other_prices = add_items(nameless(tmp_path / "b.csv", (SOFA[0], 26.0), (JUG[0], 16.0)), own_index)
+    assert (other_prices.added, "twice" in other_prices.reading_notes[-1]) == (2, False)
+    few = add_items(nameless(tmp_path / "c.csv", FORK, LAMP, SOFA), own_index)
+    assert few.reading_notes[-1].startswith("1 of 3 items without an id have the name, photograph and price of rows")
+    assert add_items(tmp_path / "a.csv", own_index, reading=ReadSettings(any_price=True)).added == 2
+    assert ids_of(own_index)[-2:] == ["line-2.4", "line-3.4"]
 
 
 # --- what is removed

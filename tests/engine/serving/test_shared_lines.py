@@ -113,4 +113,31 @@ def test_added_items_are_without_their_shared_lines(index: Path, marked: Path, t
     folder = current_generation(own)
     texts = ItemStore.open(folder, read_manifest(folder)).items(["text"])["text"].to_pylist()
     assert texts[90:] == [named(100 + row) for row in range(30)]
-    assert read_manifest(folder).shared_lines == ("free delivery from 50",)
+    own_lines = ("our listing of the day",) if NEW in marked.read_text() else ()
+    assert read_manifest(folder).shared_lines == ("free delivery from 50", *own_lines)
+
+
+def test_queries_and_later_files_are_read_by_the_lines_of_an_added_file(index: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(index, tmp_path / "own"))
+    add_items(write(tmp_path / "a.csv", [f"{NEW}\n{named(100 + row)}" for row in range(30)], first=100), own)
+    pricer = Pricer.open(own)
+    one, other = (pricer.price([Item(text)])[0] for text in (named(107), f"{NEW}\n{named(107)}"))
+    assert one == other and one.comparables[0].item_id == "107"
+    add_items(write(tmp_path / "b.csv", [f"{NEW}\n{named(107)}", f"{BANNER}\n{named(7)}"], first=900), own)
+    folder = current_generation(own)
+    items = ItemStore.open(folder, read_manifest(folder)).items(["name", "text", "group"]).to_pylist()
+    assert items[-2] == items[97] and items[-1] == items[7]
+
+
+def test_rows_that_begin_with_a_line_of_a_later_file_keep_it(index: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(index, tmp_path / "own"))
+    before = f"{NEW}\n{named(200)}"
+    add_items(write(tmp_path / "a.csv", [before], first=200), own)
+    add_items(write(tmp_path / "b.csv", [f"{NEW}\n{named(100 + row)}" for row in range(30)], first=100), own)
+    folder = current_generation(own)
+    items = ItemStore.open(folder, read_manifest(folder)).items(["name", "text"])
+    assert items.slice(90, 2).to_pylist() == [
+        {"name": NEW, "text": before},
+        {"name": named(100), "text": named(100)},
+    ]
+    assert read_manifest(folder).shared_lines == ("free delivery from 50", "our listing of the day")

@@ -158,7 +158,13 @@ def test_an_id_that_is_missing_is_made_of_the_line_and_said_so(tmp_path: Path) -
     catalogue = read_lines(tmp_path, GOOD, ",Acme,,3", "  ,Acme,,3", "line-3,Acme,,2")
     assert catalogue.items["item_id"].to_pylist() == ["1", "line-3", "line-4"]
     assert [(reject.line, reject.reason) for reject in catalogue.rejects] == [(5, "an id seen before")]
-    assert catalogue.notes[-1] == "2 items have no id: they are named by their line, as in line-2."
+    assert catalogue.notes[-1] == "2 items have no id: they are named by their line, as in line-3."
+    assert catalogue.made_ids == ("line-3", "line-4")
+
+
+def test_an_id_that_looks_like_a_line_is_an_id(tmp_path: Path) -> None:
+    catalogue = read_lines(tmp_path, "line-2,Acme,,3", ",Acme,,3")
+    assert (catalogue.unnamed, catalogue.made_ids) == (1, ("line-3",))
 
 
 def test_of_two_rows_with_one_id_the_first_usable_one_stays(tmp_path: Path) -> None:

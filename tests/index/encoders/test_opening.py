@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from index.encoders import ENCODERS, find_spec, open_encoder, weights_path
+from index.encoders import ENCODERS, absolute_name, find_spec, open_encoder, weights_path
 from index.encoders.device import Runtime
 from index.errors import DataRefused, DownloadNeeded, UsageError
 
@@ -44,6 +44,22 @@ def test_an_empty_name_is_refused(name: str) -> None:
 def test_a_path_that_is_not_there_is_refused_without_a_download(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no file or folder"):
         open_encoder(f"{name}@{tmp_path / 'nowhere'}")
+
+
+def test_a_name_is_made_to_mean_the_same_in_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "own.safetensors").touch()
+    (tmp_path / "blob").touch()
+    (tmp_path / "link.safetensors").symlink_to(tmp_path / "blob")
+    monkeypatch.chdir(tmp_path / "w")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert absolute_name("minilm") == "minilm"
+    for given in (".", "../w", "~/w", str(tmp_path / "w"), "../w/../w/"):
+        assert absolute_name(f"minilm@{given}") == f"minilm@{tmp_path / 'w'}"
+    assert absolute_name("minilm@..") == f"minilm@{tmp_path}"
+    for given, whole in (("own.safetensors", "w/own.safetensors"), ("../link.safetensors", "link.safetensors")):
+        assert absolute_name(f"minilm@{given}") == f"minilm@{tmp_path / whole}"
+    assert absolute_name(absolute_name("minilm@../a@b")) == f"minilm@{tmp_path / 'a@b'}"
 
 
 def test_a_path_in_the_home_of_nobody_is_refused() -> None:

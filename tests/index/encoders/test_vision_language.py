@@ -11,7 +11,7 @@ import pytest
 
 from index.encoders import open_encoder
 from index.encoders.vision_language import MARKERS, NARROWEST
-from index.errors import DataRefused
+from index.errors import DataRefused, UsageError
 
 SPECIALS = ["<|endoftext|>", *MARKERS, "<|video_pad|>"]
 Pair = tuple[str, np.ndarray | None]
@@ -145,6 +145,16 @@ def test_another_models_tokeniser_is_refused(folder: Path, tmp_path: Path, train
     train_tokeniser(tmp_path / "other", SPECIALS[::-1])
     with pytest.raises(DataRefused, match="not this model's tokeniser"):
         open_encoder(f"qwen3-vl-2b@{tmp_path / 'other'}")
+
+
+def test_a_file_alone_is_refused_and_no_other_is_read_in_its_place(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "own")
+    shutil.copy(folder / "model.safetensors", tmp_path / "own" / "mine.safetensors")
+    for name in ("mine.safetensors", "model.safetensors"):
+        with pytest.raises(UsageError, match=rf"{name}: give the folder, which must also hold the tokeniser"):
+            open_encoder(f"qwen3-vl-2b@{tmp_path / 'own' / name}")
+    with pytest.raises(DataRefused, match=r"not a \.safetensors file"):
+        open_encoder(f"qwen3-vl-2b@{folder / 'config.json'}")
 
 
 def test_tensors_that_do_not_fit_are_refused_by_name(folder: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from index.errors import DataRefused
 from index.photographs.cache import STALE_SECONDS, Link, PhotographCache
 from index.photographs.fetch import Limits, Network, system_connect
 from index.photographs.fetch_all import FetchReport, FetchSettings, Patience, fetch_all
-from index.photographs.formats import Reason
+from index.photographs.formats import ImageRefused, Reason
 from index.photographs.source import Photographs
 
 OWN = Limits(seconds=60, allow_private_addresses=True)  # none of these servers stalls: a busy machine is no failure
@@ -350,6 +350,24 @@ def test_a_photograph_gone_from_the_cache_is_fetched_again(shop: Shop, tmp_path:
     for path in tmp_path.glob("??/*"):
         path.unlink()
     assert go(urls, tmp_path).fetched == 1
+
+
+@pytest.mark.parametrize("data", [b"", photograph(6), photograph(5)[:-1]])
+def test_a_photograph_that_was_damaged_in_the_cache_is_fetched_again_once_it_was_read(
+    shop: Shop, tmp_path: Path, data: bytes
+) -> None:
+    """An empty one, such as a power cut leaves, at once."""
+    [url] = shop.urls("ok/5")
+    go([url], tmp_path)
+    [path] = tmp_path.glob("??/*")
+    path.write_bytes(data)
+    if data:
+        assert go([url], tmp_path).cached == 1
+        with pytest.raises(ImageRefused, match="not fetched"):
+            Photographs(cache_dir=tmp_path).read(url)
+    assert go([url], tmp_path).fetched == 1
+    assert Photographs(cache_dir=tmp_path).read_bytes(url) == photograph(5)
+    assert go([url], tmp_path).cached == 1
 
 
 def test_what_a_kill_left_half_written_is_swept_up_once_it_is_old(tmp_path: Path) -> None:

@@ -240,10 +240,24 @@ def test_a_blocked_address_is_asked_again_once_private_ones_are_allowed(tmp_path
 def test_a_flipped_bit_in_the_cache_is_a_photograph_not_had(tmp_path: Path) -> None:
     cache = settle(tmp_path, URL, PHOTOGRAPH)
     digest = hashlib.sha256(PHOTOGRAPH).hexdigest()
-    (tmp_path / digest[:2] / digest).write_bytes(PHOTOGRAPH[:-1] + b"\0")
-    assert cache.read(digest) is None
+    path = tmp_path / digest[:2] / digest
+    path.write_bytes(PHOTOGRAPH[:-1] + b"\0")
     with pytest.raises(ImageRefused, match="not fetched"):
         Photographs(cache_dir=tmp_path).read(URL)
+    assert not path.exists() and cache.read(digest) is None
+
+
+def test_a_damaged_photograph_that_cannot_be_deleted_is_not_had_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system")
+
+    cache = settle(tmp_path, URL, PHOTOGRAPH)
+    digest = hashlib.sha256(PHOTOGRAPH).hexdigest()
+    (tmp_path / digest[:2] / digest).write_bytes(b"other")
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert cache.read(digest) is None
 
 
 def test_the_image_folder_comes_before_the_cache(folder: Path, tmp_path: Path) -> None:

@@ -346,14 +346,31 @@ def test_a_search_in_a_small_index_loads_no_compiler():
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["in memory", "from disk"])
+@pytest.mark.parametrize("made", MADE)
 @pytest.mark.parametrize("name", [FAISS, LANCE])
-def test_a_backend_that_looks_at_all_rows_agrees_with_plain_products(name, kept, tmp_path):
-    case = Case(scattered, 500, 32, asked=20)
+def test_a_backend_that_looks_at_all_rows_agrees_with_plain_products(name, made, kept, tmp_path):
+    case = Case(made, 500, 32, asked=20)
     choice = choose(name, 500, 32)
     if kept:
         write_backend(choice, case.order, search_paths(tmp_path))
         assert len(list(tmp_path.iterdir())) == 1
     case.check(open_backend(choice, case.order, search_paths(tmp_path)))
+
+
+@pytest.mark.parametrize("search", [SLICE, FAISS, LANCE])
+def test_of_equal_rows_the_first_are_found_whatever_their_prices(search):
+    price = np.random.default_rng(0).permutation(100) / 100
+    near = BandIndex(np.repeat(np.eye(8)[:1], 100, 0), price, search=search).search(np.eye(8)[:1], [0.5], k=5, band=9)
+    assert near.rows.tolist() == [[0, 1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("opened", [FaissSearch, LanceSearch])
+def test_where_rows_differ_a_backend_that_looks_at_all_of_them_does_so_once(opened, monkeypatch):
+    case, times = Case(scattered, 500, 32, asked=20), []
+    search = opened._search
+    monkeypatch.setattr(opened, "_search", lambda *given: [times.append(1), search(*given)][1])
+    case.check(opened.open(case.order, None))
+    assert len(times) == (case.asked[2] > case.asked[1]).sum()
 
 
 @pytest.mark.parametrize(("module", "opened"), [(faiss_search, FaissSearch), (lance_search, LanceSearch)])

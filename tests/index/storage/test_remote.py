@@ -76,6 +76,40 @@ def test_an_index_is_brought_whole_and_once(there: Path, monkeypatch: pytest.Mon
     assert len(brought) == 2
 
 
+@pytest.mark.parametrize("name", ["CURRENT", "gen-000001/manifest.json", "gen-000001/models/a.txt"])
+@pytest.mark.parametrize("damage", ["emptied", "missing", "a FIFO"])
+def test_a_copy_that_was_damaged_is_brought_again(there: Path, name: str, damage: str) -> None:
+    here = local_index(there.as_uri())
+    (here / name).unlink()
+    if damage == "emptied":
+        (here / name).touch()
+    elif damage == "a FIFO":
+        os.mkfifo(here / name)
+    assert local_index(there.as_uri()) == here
+    assert read_manifest(current_generation(here)) == read_manifest(current_generation(there))
+    assert [path.name for path in here.parent.iterdir()] == [here.name]
+
+
+def test_a_process_checks_a_copy_once(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[Path] = []
+    sha256_file, here = remote.sha256_file, local_index(there.as_uri())
+    monkeypatch.setattr(remote, "sha256_file", lambda path: [hashed.append(path), sha256_file(path)][1])
+    for _ in range(3):
+        local_index(there.as_uri())
+    assert sorted(hashed) == sorted(path for path in here.rglob("*") if path.is_file())
+
+
+def test_an_index_of_another_format_is_brought_once(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is whole, and refused with its own sentence by who opens it."""
+    manifest = there / "gen-000001" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 1}))
+    here = local_index(there.as_uri())
+    monkeypatch.setattr(remote, "_bring", lambda *_: pytest.fail("brought again"))
+    assert local_index(there.as_uri()) == here
+    with pytest.raises(IndexUnusable, match="format 1"):
+        read_manifest(current_generation(here))
+
+
 def test_a_new_generation_is_brought_beside_the_old(there: Path) -> None:
     before = local_index(there.as_uri())
     shutil.rmtree(there)
