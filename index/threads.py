@@ -64,9 +64,11 @@ def limited_products(pools: ThreadpoolController, threads: int) -> Iterator[None
 
 
 def _set_threads(library: Any, threads: int) -> None:
+    # threadpoolctl heeds the one thread that set OpenBLAS's first, until it is told that this one no longer does.
+    let_go = getattr(library, "clear_controlling_thread", lambda *, force: None)
+    let_go(force=True)
     library.set_num_threads(threads)
-    if hasattr(library, "clear_controlling_thread"):  # until then threadpoolctl lets no other thread set OpenBLAS's
-        library.clear_controlling_thread()
+    let_go(force=True)
 
 
 @contextmanager

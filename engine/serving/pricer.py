@@ -45,8 +45,7 @@ from engine.settings.rules import NO_RULES, Rules
 from engine.settings.schema import CorrectionParameters, Settings
 from index.arrays import Bool
 from index.catalogue.further import CATEGORY, with_further
-from index.catalogue.item_table import make_items
-from index.catalogue.items import NOTHING_GIVEN
+from index.catalogue.item_table import NOTHING_GIVEN, make_items
 from index.contents import expect, loading
 from index.embedding.columns import PAIR, PHOTOGRAPH, modalities
 from index.embedding.encode import Encoders

@@ -14,6 +14,9 @@ from index.catalogue.money import HIGHEST_PRICE, LOWEST_PRICE
 from index.errors import DataRefused
 from index.photographs.references import first_reference
 
+NOTHING_GIVEN = "no text and no photograph"
+"""The reason that nothing can be told of an item."""
+
 ITEMS = pa.schema(
     [
         pa.field("item_id", pa.string(), nullable=False),

@@ -18,7 +18,7 @@ import pyarrow as pa
 from index.catalogue.dates import DateReader
 from index.catalogue.formats.records import NOT_UTF8, Record
 from index.catalogue.further import further_type
-from index.catalogue.item_table import make_items
+from index.catalogue.item_table import NOTHING_GIVEN, make_items
 from index.catalogue.money.sale_days import SaleDays
 from index.catalogue.reading import PriceReader, Reading, understand
 from index.catalogue.settings import IndexColumns, ReadSettings
@@ -34,7 +34,7 @@ CELL_LIMIT = 1_000_000  # characters
 UNDECODED_LIMIT = 0.01  # share of rows with bytes that are not text, above which the file as a whole is none
 OLDER_PRICE = "an older price of an item"
 AFTER_AS_OF = "a price after as-of"
-NO_TEXT, NOTHING_GIVEN = "no text", "no text and no photograph"
+NO_TEXT = "no text"
 NO_DAYS = NO_DISCOUNT = ("", "")
 
 

@@ -78,6 +78,6 @@ def test_a_file_that_the_index_was_built_from_is_scored_with_a_warning(price: Pr
 
 def test_a_labelled_file_may_have_its_own_columns(price: Price, shop: Any, tmp_path: Path) -> None:
     labelled = tmp_path / "labelled.csv"
-    labelled.write_text("sku;title;eur\n1;Herbal tea 16 count;4,50\n2;Ground coffee 12 oz;9\n", encoding="utf-8")
-    named = ["--id-column", "sku", "--text-column", "title", "--price-column", "eur"]
+    labelled.write_text("sku;title;paid\n1;Herbal tea 16 count;4,50\n2;Ground coffee 12 oz;9\n", encoding="utf-8")
+    named = ["--id-column", "sku", "--text-column", "title", "--price-column", "paid"]
     assert price("evaluate", labelled, *named, "--index", shop.index, "--json").json["n"] == 2

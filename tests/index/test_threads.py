@@ -98,3 +98,22 @@ def test_a_block_that_fails_leaves_the_threads_as_they_were(pools: ThreadpoolCon
     with contextlib.suppress(KeyError), one_thread(pools):
         raise KeyError
     assert counts(pools) == {3}
+
+
+def test_a_block_counts_though_another_thread_has_set_a_number_and_lives_on(pools: ThreadpoolController) -> None:
+    has_set, may_end = threading.Event(), threading.Event()
+
+    def set_and_stay() -> None:
+        for library in pools.lib_controllers:
+            library.set_num_threads(2)
+        has_set.set()
+        may_end.wait(60)
+
+    thread = threading.Thread(target=set_and_stay)
+    thread.start()
+    assert has_set.wait(60)
+    with one_thread(pools):
+        assert counts(pools) == {1}
+    assert counts(pools) == {2}
+    may_end.set()
+    thread.join(60)
