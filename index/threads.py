@@ -43,24 +43,35 @@ def limited_products(pools: ThreadpoolController, threads: int) -> Iterator[None
     """Run matrix products on so many threads inside the block.
 
     A library's number of threads is the whole process's: where blocks of several threads overlap, the newest counts,
-    and the last to be left sets what was there before the first.
+    and the last to be left sets what was there before the first. One that OpenMP runs has a number for each thread,
+    as OpenMP has, and the block sets that of its own.
     """
+    libraries = [library for library in pools.lib_controllers if library.user_api == "blas"]
+    shared = [library for library in libraries if not _is_of_openmp(library)]
+    own = [(library, library.num_threads) for library in libraries if _is_of_openmp(library)]
     block = object()
     with _LOCK:
         _LIMITS[block] = threads
-        for library in pools.lib_controllers:
-            if library.user_api == "blas":
-                _BEFORE.setdefault(library.filepath, (library, library.num_threads))
-                _set_threads(library, threads)
+        for library in shared:
+            _BEFORE.setdefault(library.filepath, (library, library.num_threads))
+            _set_threads(library, threads)
+    for library, _ in own:
+        library.set_num_threads(threads)
     try:
         yield
     finally:
+        for library, before in own:
+            library.set_num_threads(before)
         with _LOCK:
             del _LIMITS[block]
             for library, before in _BEFORE.values():
                 _set_threads(library, next(reversed(_LIMITS.values()), before))
             if not _LIMITS:
                 _BEFORE.clear()
+
+
+def _is_of_openmp(library: Any) -> bool:
+    return getattr(library, "threading_layer", None) == "openmp"  # as the OpenBLAS that FAISS brings
 
 
 def _set_threads(library: Any, threads: int) -> None:
