@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from index.arrays import Int64
+    from index.catalogue.items import Catalogue
     from index.storage.manifest import Manifest
 
 
@@ -44,11 +45,15 @@ def _on_tuning(folder: Path) -> tuple[str, ...]:
     )
 
 
-def caveats_on_file(folder: Path, manifest: Manifest, items: pa.Table, groups: Int64, left_out: int) -> tuple[str, ...]:
-    """Caveats of a labelled file's score: its `items` (schema `ITEMS`), their duplicate groups, rows left out."""
+def note_on_left_out(read: Catalogue, used: int, done: str) -> tuple[str, ...]:
+    """Return a sentence on the rows of a file beyond those `used`, if any, which are not `done` (scored, compared)."""
+    left_out = len(read.rejects) + read.items.num_rows - used
+    return (f"{left_out:,} rows of the file cannot be used and are not {done}.",) if left_out else ()
+
+
+def caveats_on_file(folder: Path, manifest: Manifest, items: pa.Table, groups: Int64) -> tuple[str, ...]:
+    """Caveats of a labelled file's score: its scored `items` (schema `ITEMS`), their duplicate groups."""
     notes = []
-    if left_out:
-        notes.append(f"{left_out:,} rows of the file cannot be used and are not scored.")
     known = set(ItemStore.open(folder, manifest).items(["text"])["text"].to_pylist())
     seen = sum(text in known for text in items["text"].to_pylist())
     if seen:

@@ -12,7 +12,7 @@ from engine.ensemble.cross_fit import HeldOutPredictions, cross_fit, stages_of
 from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.parts import index_columns
 from engine.ensemble.uncertainty.expected_price import MEDIAN, require_answer
-from engine.evaluation.caveats import caveats_on_file, caveats_out_of_fold
+from engine.evaluation.caveats import caveats_on_file, caveats_out_of_fold, note_on_left_out
 from engine.evaluation.report import Evaluation, evaluate
 from engine.serving.pricer import Pricer
 from engine.serving.scorable import ScorableRows, open_scorable_rows
@@ -21,7 +21,6 @@ from index.catalogue.fields import name_key
 from index.catalogue.items import read_catalogue
 from index.catalogue.settings import FOUND, ReadSettings
 from index.encoders.device import AUTO, Runtime
-from index.errors import DataRefused
 from index.photographs.source import Photographs
 from index.progress import OnProgress, silent
 from index.search.neighbours import BandIndex
@@ -81,9 +80,7 @@ def evaluate_labelled(
         answer=answer,
         on_progress=on_progress,
     )
-    if (estimate := result.estimate) is None:
-        raise DataRefused(f"No item of {labelled} can be priced: give rows with words.")
-    rows = np.flatnonzero(result.priced)
+    estimate, rows = result.require_estimate(labelled), np.flatnonzero(result.priced)
     items, queries = read.items.take(rows), result.features.search_vectors[rows]
     log_price = items["log_price"].to_numpy().astype(np.float64)
     groups = duplicate_groups([name_key(name) for name in items["name"].to_pylist()], items["image"].to_pylist())
@@ -107,8 +104,8 @@ def evaluate_labelled(
         similarity=estimate.near.similarity[:, 0].astype(np.float64),
         likeness=estimate.evidence.likeness,
     )
-    unusable = len(read.rejects) + read.items.num_rows - len(rows)
-    caveats = caveats_on_file(pricer.folder, pricer.manifest, items, groups, unusable)
+    caveats = caveats_on_file(pricer.folder, pricer.manifest, items, groups)
+    caveats = (*note_on_left_out(read, len(rows), "scored"), *caveats)
     method = f"{labelled.name} priced as queries"
     evaluation = evaluate(held_out, log_price, groups, settings, method=method, notes=caveats)
     return replace(evaluation, reading_notes=read.reading_notes)

@@ -20,6 +20,7 @@ import numpy as np
 from engine.ensemble.out_of_fold import OutOfFold
 from engine.ensemble.parts import expect_rows, index_columns
 from engine.ensemble.reference import OtherFolds
+from engine.evaluation.caveats import note_on_left_out
 from engine.features.inputs import make_numbers
 from engine.serving.pricer import Pricer
 from index.arrays import Bool, Float64, Int64
@@ -166,7 +167,7 @@ def price_changes(
     table = _compared(before, after, left, joined, replaced if read is None else set())
     if not table.num_rows:
         raise DataRefused("The two generations hold no row in common: give a file of ITEMS to price by both.")
-    notes = () if read is None else _notes(read, table.num_rows)
+    notes = () if read is None else (*read.reading_notes, *note_on_left_out(read, table.num_rows, "compared"))
     numbers = [number_of(pricer.folder.name) for pricer in pricers]
     seconds = time.monotonic() - started
     return PriceChanges(numbers[0], numbers[1], method, table, rows, _same_models(*pricers), seconds, notes)
@@ -192,19 +193,9 @@ def _items(
     read = read_catalogue(path, settings.reading, priced=False, index=columns, on_progress=on_progress)
     photographs = Photographs(settings.image_dir, photograph_cache(index_dir), path.parent)
     result = pricer.price_items(read.items, photographs, cache=cache, on_progress=on_progress)
-    if result.estimate is None:
-        raise DataRefused(f"No item of {path} can be priced: give rows with words.")
+    estimate = result.require_estimate(path)
     ids, names = (read.items[name].filter(result.priced).to_pylist() for name in ("item_id", "name"))
-    return _Priced(pricer, ids, names, result.estimate), read
-
-
-def _notes(read: Catalogue, compared: int) -> tuple[str, ...]:
-    """Notes on a file of items: what it was taken for, and how many of its rows are not `compared`."""
-    left_out = len(read.rejects) + read.items.num_rows - compared
-    return (
-        *read.reading_notes,
-        *([f"{left_out:,} rows of the file cannot be used and are not compared."] if left_out else []),
-    )
+    return _Priced(pricer, ids, names, estimate), read
 
 
 def _prices_by_id(pricer: Pricer) -> dict[str, tuple[str, float]]:

@@ -54,10 +54,10 @@ def note_on_repeated(new: Path, read: Catalogue, reference: ReferenceSet, *, any
 
     Raises DataRefused where half of them are, unless `any_price`: the file may have been added before.
     """
+    if not read.made_ids:
+        return ()
     items, made = read.items.select(["item_id", "name", "image", "log_price"]).to_pylist(), set(read.made_ids)
     items = [item for item in items if item["item_id"] in made]
-    if not items:
-        return ()
     prices = np.array([item["log_price"] for item in items], np.float32)
     rows = np.flatnonzero(np.isin(reference.log_price.astype(np.float32), prices))
     there = {

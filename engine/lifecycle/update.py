@@ -162,7 +162,8 @@ def add_items(
         read = replace(read, items=with_further(read.items, pricer.manifest.further))
         old = _Old.open(pricer.folder, pricer.manifest, pricer.reference)
         read.reading.require_currency(pricer.manifest.currency)
-        read = with_free_ids(read, old.used_ids())
+        if read.made_ids:
+            read = with_free_ids(read, old.used_ids())
         notes = note_on_repeated(new, read, old.reference, any_price=reading.any_price)
         ids = read.items["item_id"].to_pylist()
         replaced = old.numbers(ids)

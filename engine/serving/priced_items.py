@@ -13,8 +13,11 @@ from engine.ensemble.uncertainty.confidence import confidence
 from engine.ensemble.uncertainty.expected_price import MEDIAN
 from engine.serving.quote import Before, Comparable, Quote
 from index.catalogue.units import unit_prices
+from index.errors import DataRefused
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from engine.ensemble.price_model import Estimate
     from engine.ensemble.reference import ReferenceSet
     from engine.features.inputs import Inputs
@@ -41,6 +44,12 @@ class PricedItems:
     features: ItemFeatures
     estimate: Estimate | None  # of the priced ones, in their order; None where there are none
     before: Estimate | None = None  # of the same by all comparables, where some were left out or pinned
+
+    def require_estimate(self, path: Path) -> Estimate:
+        """Return the estimate of a file's items. Raises DataRefused where none of them can be priced."""
+        if self.estimate is None:
+            raise DataRefused(f"No item of {path} can be priced: give rows with words.")
+        return self.estimate
 
 
 def make_quotes(

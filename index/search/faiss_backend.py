@@ -8,6 +8,7 @@ which may miss a neighbour. Where FAISS has a GPU, lists are searched there firs
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -16,14 +17,13 @@ import numpy as np
 from index.arrays import Float32, Int64
 from index.contents import expect, loading
 from index.search.price_order import GroupPositions, PriceOrder, rank_candidates
-from index.search.similarity import reaches_kth
+from index.search.similarity import SPARE, fetch_ties
 
 IVF_ROWS = 20_000
 LISTS_PER_ROOT = 1.0  # lists: this times the square root of the rows
 PROBED = 1 / 16  # share of the lists that are looked into
 LEAST_PROBED = 24
 ROWS_PER_LIST = 64  # that the lists are trained on
-SPARE = 8  # rows fetched beyond k: float32 sums may order those near the k-th differently
 FETCHED_FROM_GPU = 8  # times as many rows: a GPU's lists know no bands, and what lies outside is dropped
 MOST_ON_GPU = 2048  # rows that FAISS can fetch from a GPU at once, and lists that it can look into there
 NONE = np.zeros(0, np.int64)
@@ -81,24 +81,20 @@ class FaissSearch:
         looks at all rows, until none is left that may be as similar as the k-th.
         """
         first, last, group = band
-        count = min(k + SPARE, last - first)
         inside = fetched[(fetched >= first) & (fetched < last)]
         if group >= 0:
             inside = inside[self._rows.groups[inside] != group]
-        if len(inside) < count:
+        if len(inside) < min(k + SPARE, last - first):
             parameters = self._parameters(first, last, self._groups.within(group, first, last))
-            products, inside = self._search(query, count, parameters)
-            while self._is_flat and inside[-1] >= 0 and count < last - first:
-                if not reaches_kth(products, k, len(query)):
-                    break
-                count = min(2 * count, last - first)
-                products, inside = self._search(query, count, parameters)
-        return np.sort(inside[inside >= 0])
+            fetch = partial(self._search, query, parameters)
+            inside = fetch_ties(fetch, k, last - first, len(query), exact=self._is_flat)
+        return np.sort(inside)
 
-    def _search(self, query: Float32, count: int, parameters: Any) -> tuple[Float32, Int64]:
-        """Inner products (count,), falling, and positions, -1 below the least product where there are fewer."""
+    def _search(self, query: Float32, parameters: Any, count: int) -> tuple[Float32, Int64]:
+        """Inner products, falling, and positions, (count,) or fewer."""
         products, positions = self._index.search(query[None], count, params=parameters)
-        return products[0], positions[0]
+        there = positions[0] >= 0  # FAISS fills up with -1
+        return products[0][there], positions[0][there]
 
     def _parameters(self, first: int, last: int, excluded: Int64) -> Any:
         import faiss

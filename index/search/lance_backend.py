@@ -12,6 +12,7 @@ import tempfile
 import weakref
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +21,7 @@ import numpy as np
 from index.arrays import Float32, Int64, chunks
 from index.contents import expect, loading
 from index.search.price_order import PriceOrder, rank_candidates
-from index.search.similarity import reaches_kth
+from index.search.similarity import fetch_ties
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 BATCH = 4096  # rows written at once
 IVF_ROWS = 20_000  # below it Lance looks at all rows
 PROBED = 1 / 8  # share of the partitions that are looked into
-SPARE = 8  # rows fetched beyond k: float32 sums may order those near the k-th differently
 PATIENCE = timedelta(hours=12)
 
 
@@ -91,15 +91,8 @@ class LanceSearch:
 
         Where Lance looks at all rows, until none is left that may be as similar as the k-th.
         """
-        first, last = band
-        count = min(k + SPARE, last - first)
-        products, positions = self._search(query, band, group, count)
-        while len(self._rows.vectors) < IVF_ROWS and len(products) == count < last - first:
-            if not reaches_kth(products, k, len(query)):
-                break
-            count = min(2 * count, last - first)
-            products, positions = self._search(query, band, group, count)
-        return np.unique(positions)
+        fetch, exact = partial(self._search, query, band, group), len(self._rows.vectors) < IVF_ROWS
+        return np.unique(fetch_ties(fetch, k, band[1] - band[0], len(query), exact=exact))
 
     def _search(self, query: Float32, band: tuple[int, int], group: int, count: int) -> tuple[Float32, Int64]:
         """Inner products, falling, and positions, (count,) or fewer."""

@@ -8,10 +8,13 @@ that it has the same bits whichever rows stand beside it and whoever adds them u
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from index.arrays import Float32, Float64, Int64, chunks
 
+SPARE = 8  # rows fetched beyond k: float32 sums may order those near the k-th differently
 AT_ONCE = 4096  # candidates scored at once: there are more than k or so only where thousands of rows tie
 
 
@@ -32,13 +35,18 @@ def nearest(vectors: Float32, rows: Int64, position: Int64, query: Float32, k: i
     return rows[position[order]], score[order]
 
 
-def reaches_kth(products: Float32, k: int, dim: int) -> bool:
-    """Tell whether rows beyond those fetched may be as similar as the k-th of them.
+def fetch_ties(fetch: Callable[[int], tuple[Float32, Int64]], k: int, rows: int, dim: int, *, exact: bool) -> Int64:
+    """Positions of the likeliest k of some `rows`, and of some more; of all that may tie with the k-th, if `exact`.
 
-    `products` (count,), falling: float32 sums of `dim` products of unit vectors, each off by about dim * 2**-24 at
-    most.
+    `fetch` takes a count and returns inner products (count,), falling, and positions (count,); fewer where there are no
+    more. The products are float32 sums of `dim` products of unit vectors, each off by about dim * 2**-24 at most.
     """
-    return bool(products[-1] >= products[k - 1] - 2 * (dim + 2) * np.finfo(np.float32).eps)
+    count, slack = min(k + SPARE, rows), 2 * (dim + 2) * np.finfo(np.float32).eps
+    products, positions = fetch(count)
+    while exact and len(products) == count < rows and products[-1] >= products[k - 1] - slack:
+        count = min(2 * count, rows)
+        products, positions = fetch(count)
+    return positions
 
 
 def similarities(vectors: Float32, query: Float32) -> Float32:

@@ -135,6 +135,11 @@ def _open_table(path: Path) -> "Reader":
     return csv.reader(io.StringIO(text, newline=None), delimiter=delimiter)
 
 
+def list_currencies(counts: Mapping[str, int]) -> str:
+    """Say how many rows are in each currency, most first: "3 in USD, 1 in EUR"."""
+    return ", ".join(f"{rows} in {code}" for code, rows in Counter(counts).most_common())
+
+
 def one_currency(counts: Mapping[str, int], given: str | None, rates: Rates | None = None) -> str | None:
     """Return the currency that an index is in: `given` (a code or a label), else the one that the rows state.
 
@@ -143,7 +148,7 @@ def one_currency(counts: Mapping[str, int], given: str | None, rates: Rates | No
     and for a rate that is missing.
     """
     stated = Counter({code: rows for code, rows in counts.items() if rows})
-    listed = ", ".join(f"{rows} in {code}" for code, rows in stated.most_common())
+    listed = list_currencies(stated)
     if rates:
         into = given or _base(stated, rates, listed)
         for code in stated:

@@ -20,7 +20,7 @@ from index.catalogue.money.currencies import (
 )
 from index.catalogue.money.price_cells import plain_text
 from index.catalogue.money.prices import PriceConvention, currency_notes, decide_convention
-from index.catalogue.money.rates import Rates, one_currency
+from index.catalogue.money.rates import Rates, list_currencies, one_currency
 from index.errors import DataRefused
 
 _IN_HEADER = re.compile(r"\bcurrency[ =:]+([a-z]{3})\b", re.IGNORECASE)  # as eBay has it
@@ -68,8 +68,8 @@ def decide_currency(
         contrary = {code: rows for code, rows in cells.items() if all(contradicts(code, stated) for stated in column)}
         if column and contrary and not rates:
             raise DataRefused(
-                f"the prices are in several currencies: by {places.currency_heading!r} {_listed(column)}, by "
-                f"the cells of {places.price_heading!r} {_listed(contrary)}. Keep the rows in one."
+                f"the prices are in several currencies: by {places.currency_heading!r} {list_currencies(column)}, by "
+                f"the cells of {places.price_heading!r} {list_currencies(contrary)}. Keep the rows in one."
             )
         code, beside = one_currency(column + Counter(contrary), given, rates), None
         notes += _overruled(places.price_heading, heading, column or cells)
@@ -78,7 +78,7 @@ def decide_currency(
         if len(formats) > 1:
             raise DataRefused(
                 f"the prices are in several currencies: the cells of {places.price_heading!r} are formatted as "
-                f"{_listed(formats)}. Keep the rows in one, or name the currency of each row in a column."
+                f"{list_currencies(formats)}. Keep the rows in one, or name the currency of each row in a column."
             )
         in_header = _in_header(places)
         stated = formats or in_header or heading
@@ -159,10 +159,6 @@ def _overruled(price_heading: str, heading: Collection[str], stated: Collection[
     if not heading or any(not contradicts(code, own) for code in heading for own in stated):
         return []
     return [f"{price_heading!r} names {' and '.join(heading)}, and the prices are in {' and '.join(sorted(stated))}."]
-
-
-def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{rows} in {code}" for code, rows in Counter(counts).most_common())
 
 
 class CurrencyReader:

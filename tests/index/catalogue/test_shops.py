@@ -5,7 +5,7 @@ import datetime as dt
 import io
 import random
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -768,9 +768,8 @@ def test_a_variant_has_its_own_photograph_or_else_its_parents(
 def test_a_measure_is_that_of_the_whole_product_as_it_is_sold(
     tmp_path: Path, row: tuple[str, str, str], amount: float, pack: int
 ) -> None:
-    for name, content in merchant_and_food_facts(*row).items():
-        items = read(tmp_path, content).items
-        assert (items["amount"][0].as_py(), items["pack"][0].as_py()) == (pytest.approx(amount), pack), name
+    for name, item in of_merchant_and_food_facts(tmp_path, row).items():
+        assert (item["amount"], item["pack"]) == (pytest.approx(amount), pack), name
 
 
 @pytest.mark.parametrize(
@@ -791,10 +790,15 @@ def test_a_measure_is_that_of_the_whole_product_as_it_is_sold(
 def test_a_titles_own_size_counts_before_the_measure(
     tmp_path: Path, row: tuple[str, str, str], amount: float, pack: int
 ) -> None:
-    for name, content in merchant_and_food_facts(*row).items():
-        items = read(tmp_path, content).items
-        assert (items["amount"][0].as_py(), items["pack"][0].as_py()) == (pytest.approx(amount), pack), name
-        assert "total" not in items["text"][0].as_py()
+    for name, item in of_merchant_and_food_facts(tmp_path, row).items():
+        assert (item["amount"], item["pack"]) == (pytest.approx(amount), pack), name
+        assert "total" not in item["text"]
+
+
+def of_merchant_and_food_facts(tmp_path: Path, row: tuple[str, str, str]) -> dict[str, dict[str, Any]]:
+    """The first item of each export, by the export's name."""
+    exports = merchant_and_food_facts(*row).items()
+    return {name: read(tmp_path, content).items.slice(0, 1).to_pylist()[0] for name, content in exports}
 
 
 def merchant_and_food_facts(title: str, multipack: str, measure: str) -> dict[str, str]:
