@@ -30,6 +30,7 @@ from index.arrays import Bool, Float64, Int64, rows_of
 from index.contents import expect
 from index.progress import OnProgress, silent
 from index.search.neighbours import BandIndex, Neighbours
+from index.search.similarity import no_neighbours
 from index.threads import own_threads, thread_pool
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 AMOUNT_SLOPE = 0.6  # log price per log amount among like items: twice as much costs about half as much again
 EVIDENCE = 15  # columns of the table that tell of neighbours
 LEFT = 1.8  # times k: neighbours that a search for all choices of folds has left without one fold more
-MOST_SPREAD = 0.99  # of the rows, whose predictions by all choices of folds one band is to hold
+SPREADS = (0.5, 0.9, 0.99)  # of the rows, by how far their predictions differ: what lies between is searched together
+ROUNDING = 1e-6  # by which blends of the same predictions may differ
 CLOSEST, CLOSE, NEAR = 4, 8, 16  # neighbours that the evidence's plain statistics are over
 EVIDENCE_DECAY = 20.0  # of those that are over all k: weight = exp(-decay * distance)
 SAME_AMOUNT = 0.05  # log amounts that differ by less are the same
@@ -258,8 +260,9 @@ class NearRows:
     """Nearest rows of every row, of which those of some folds may be left out: searched once for all choices of folds.
 
     The nearest of other folds, so many that `LEFT` times as many as are read are left without one fold more, are
-    searched for in a band that holds those of all choices. What is left of them without some folds, and in the band of
-    a choice, begins with the nearest of what would be found in it; where too few are left, more are searched for.
+    searched for in a band that holds those of all choices, which is as wide as the row's predictions differ. What is
+    left of them without some folds, and in the band of a choice, begins with the nearest of what would be found in it;
+    where too few are left, more are searched for.
     """
 
     def __init__(self, oof: OutOfFold, weights: Weights, training: TrainingSet, settings: StackerSettings) -> None:
@@ -268,27 +271,34 @@ class NearRows:
         blends = [blend({m: oof.nested_oof[m][f] for m in oof.members}, weights.by_fold[f]) for f in range(oof.folds)]
         blends += [blend({m: oof.oof[m] for m in oof.members}, own) for own in weights.by_fold]
         low, high = np.min(blends, axis=0), np.max(blends, axis=0)
-        reach = settings.band + float(np.quantile(high - low, MOST_SPREAD)) / 2
-        # A row whose predictions differ by more is searched for anew wherever its band goes beyond.
-        self._low, self._high = (low + high) / 2 - reach, (low + high) / 2 + reach
+        self._middle, self._apart = (low + high) / 2, (high - low) / 2 + ROUNDING
         self._index = BandIndex(training.search_vectors, training.log_price, groups=oof.fold)
         self._wide = math.ceil(LEFT * settings.k * (oof.folds - 1) / (oof.folds - 2))
-        self._near = self._searched(np.arange(len(oof.fold)), (low + high) / 2, self._wide, reach)
+        self._near = self._of_all_choices()
 
     def search(self, rows: Int64, centre: Float64, out: frozenset[int]) -> Neighbours:
         """The k nearest of each of some `rows` in the band around its `centre` (rows,), of neither `out` nor its fold.
 
-        As a `BandIndex` of the rows without the folds `out` finds them.
+        As a `BandIndex` of the rows without the folds `out` finds them. `centre` is a row's blend by some choice.
         """
-        band = self._settings.band
+        assert np.all(np.abs(centre - self._middle[rows]) <= self._apart[rows]), "a centre that no choice of folds has"
         found, whole = self._left(self._near.of(rows), centre, out)
-        whole &= (centre - band >= self._low[rows]) & (centre + band <= self._high[rows])
         again, wide = np.flatnonzero(~whole), self._wide
         while len(again):
-            left, whole = self._left(self._searched(rows[again], centre[again], wide, band), centre[again], out)
+            near = self._searched(rows[again], centre[again], wide, self._settings.band)
+            left, whole = self._left(near, centre[again], out)
             found.rows[again], found.similarity[again] = left.rows, left.similarity
             again, wide = again[~whole], 2 * wide
         return found
+
+    def _of_all_choices(self) -> Neighbours:
+        near = Neighbours(*no_neighbours(len(self._fold), self._wide))
+        cuts = [round(share * len(self._fold)) for share in SPREADS]
+        for rows in np.split(np.argsort(self._apart, kind="stable"), cuts):
+            band = self._settings.band + float(self._apart[rows].max(initial=0))
+            found = self._searched(rows, self._middle[rows], self._wide, band)
+            near.rows[rows], near.similarity[rows] = found.rows, found.similarity
+        return near
 
     def _searched(self, rows: Int64, centre: Float64, k: int, band: float) -> Neighbours:
         """The k nearest of other folds than each row's own."""
