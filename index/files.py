@@ -11,14 +11,16 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
 
 from index.errors import IndexLocked
+from index.threads import own_cores, thread_pool
 
 PARTIAL = ".partial"  # the end of the name of what is not finished
 OLD = ".old"  # the end of the name of a folder that another is taking the place of
+MOST_HASHERS = 8  # threads
 
 
 class NotRegular(OSError):
@@ -64,6 +66,13 @@ def sha256_file(path: Path) -> str:
     """Hex sha256 of a file's bytes. Raises OSError, also for what is no regular file."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_files(folder: Path, paths: Iterable[str]) -> dict[str, str]:
+    """Hex sha256 of the bytes of each file, by its path below `folder`. Raises OSError, as `sha256_file` does."""
+    paths = list(paths)
+    with thread_pool(min(MOST_HASHERS, own_cores())) as pool:  # hashlib lets go of the interpreter while it hashes
+        return dict(zip(paths, pool.map(lambda path: sha256_file(folder / path), paths), strict=True))
 
 
 def fsync(path: Path) -> None:

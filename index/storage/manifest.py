@@ -9,7 +9,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -21,16 +20,14 @@ from index.catalogue.shared_lines import SharedLines
 from index.contents import AGAIN, MOST_JSON, expect, loading, parse_json, whole
 from index.embedding.columns import VECTOR_PREFIX, EncoderRecord
 from index.errors import IndexUnusable
-from index.files import open_regular, sha256_file
+from index.files import open_regular, sha256_files
 from index.shortage import shortage
 from index.storage.layout import MANIFEST, entry_of, is_file_of_generation
-from index.threads import own_cores
 
 FORMAT = 8
 MOST_ROWS = 2**31 - 1
 MOST_NUMBERS = 2**20  # of a vector
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_MOST_HASHERS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +71,7 @@ def write_manifest(folder: Path, manifest: Manifest, hashed: Mapping[str, str] =
     paths = [path for path in _files(folder) if path != MANIFEST]
     for path in paths:
         entry_of(path)
-    files = {**_hash_files(folder, [path for path in paths if path not in hashed]), **hashed}
+    files = {**sha256_files(folder, [path for path in paths if path not in hashed]), **hashed}
     assert files.keys() == set(paths), f"hashed but not in {folder}: {sorted(files.keys() - set(paths))}"
     complete = replace(manifest, files={path: files[path] for path in paths})
     document = json.loads(json.dumps(asdict(complete), allow_nan=False))  # as a reader will see it
@@ -175,7 +172,7 @@ def _check_files(folder: Path, recorded: Mapping[str, str]) -> None:
     if extra := sorted(present - recorded.keys()):
         raise IndexUnusable(f"{folder / extra[0]} is no part of the index: remove it, or {AGAIN}.")
     try:
-        found = _hash_files(folder, sorted(present))
+        found = sha256_files(folder, sorted(present))
     except OSError as error:
         if shortage(error):
             raise
@@ -188,12 +185,6 @@ def _check_files(folder: Path, recorded: Mapping[str, str]) -> None:
 def _files(folder: Path) -> list[str]:
     """Relative paths, with forward slashes, of all that is not a folder, sorted."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
-
-
-def _hash_files(folder: Path, paths: list[str]) -> dict[str, str]:
-    # hashlib lets go of the interpreter while it hashes.
-    with ThreadPoolExecutor(min(_MOST_HASHERS, own_cores())) as pool:
-        return dict(zip(paths, pool.map(lambda path: sha256_file(folder / path), paths), strict=True))
 
 
 def _checksum(document: dict[str, Any]) -> str:

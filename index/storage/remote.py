@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from index.contents import MOST_JSON, WrongContents, expect, parse_json
 from index.errors import DownloadNeeded, IndexUnusable, UsageError
-from index.files import PARTIAL, NotRegular, fsync_tree, require_regular, sha256_file
+from index.files import PARTIAL, NotRegular, fsync_tree, require_regular, sha256_files
 from index.shortage import shortage
 from index.storage.layout import CURRENT, MANIFEST, is_file_of_generation
 
@@ -114,7 +114,7 @@ def _is_whole(here: Path, name: str, manifest: bytes, shown: str) -> bool:
     own = {CURRENT: _current_file(name), f"{name}/{MANIFEST}": manifest}
     files |= {path: hashlib.sha256(content).hexdigest() for path, content in own.items()}
     try:
-        whole = all(sha256_file(here / path) == sha256 for path, sha256 in files.items())
+        whole = sha256_files(here, files) == files
     except OSError as error:
         if shortage(error):
             raise

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from index import files
 from index.embedding.columns import EncoderRecord
 from index.errors import DownloadNeeded, IndexUnusable, UsageError
 from index.storage import remote
@@ -92,8 +93,8 @@ def test_a_copy_that_was_damaged_is_brought_again(there: Path, name: str, damage
 
 def test_a_process_checks_a_copy_once(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[Path] = []
-    sha256_file, here = remote.sha256_file, local_index(there.as_uri())
-    monkeypatch.setattr(remote, "sha256_file", lambda path: [hashed.append(path), sha256_file(path)][1])
+    sha256_file, here = files.sha256_file, local_index(there.as_uri())
+    monkeypatch.setattr(files, "sha256_file", lambda path: [hashed.append(path), sha256_file(path)][1])
     for _ in range(3):
         local_index(there.as_uri())
     assert sorted(hashed) == sorted(path for path in here.rglob("*") if path.is_file())
