@@ -13,6 +13,7 @@ and yet knows the price of the row that it would be shown to (docs/experiments.m
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -261,8 +262,8 @@ class NearRows:
 
     The nearest of other folds, so many that `LEFT` times as many as are read are left without one fold more, are
     searched for in a band that holds those of all choices, which is as wide as the row's predictions differ. What is
-    left of them without some folds, and in the band of a choice, begins with the nearest of what would be found in it;
-    where too few are left, more are searched for.
+    left of them without some folds, and in the band of a choice, begins with the nearest of what would be found in it.
+    Where too few are left, as in the midst of many near-duplicates, twice as many are searched for, and kept likewise.
     """
 
     def __init__(self, oof: OutOfFold, weights: Weights, training: TrainingSet, settings: StackerSettings) -> None:
@@ -274,7 +275,10 @@ class NearRows:
         self._middle, self._apart = (low + high) / 2, (high - low) / 2 + ROUNDING
         self._index = BandIndex(training.search_vectors, training.log_price, groups=oof.fold)
         self._wide = math.ceil(LEFT * settings.k * (oof.folds - 1) / (oof.folds - 2))
-        self._near = self._of_all_choices()
+        whole = np.arange(len(oof.fold))
+        # For each doubling of k: where each row is among those searched for, -1 for nowhere.
+        self._known = [(whole, self._searched(whole, self._wide))]
+        self._growing = threading.Lock()
 
     def search(self, rows: Int64, centre: Float64, out: frozenset[int]) -> Neighbours:
         """The k nearest of each of some `rows` in the band around its `centre` (rows,), of neither `out` nor its fold.
@@ -282,28 +286,35 @@ class NearRows:
         As a `BandIndex` of the rows without the folds `out` finds them. `centre` is a row's blend by some choice.
         """
         assert np.all(np.abs(centre - self._middle[rows]) <= self._apart[rows]), "a centre that no choice of folds has"
-        found, whole = self._left(self._near.of(rows), centre, out)
-        again, wide = np.flatnonzero(~whole), self._wide
+        found, again, doubled = Neighbours(*no_neighbours(len(rows), self._settings.k)), np.arange(len(rows)), 0
         while len(again):
-            near = self._searched(rows[again], centre[again], wide, self._settings.band)
-            left, whole = self._left(near, centre[again], out)
+            left, whole = self._left(self._nearest(rows[again], doubled), centre[again], out)
             found.rows[again], found.similarity[again] = left.rows, left.similarity
-            again, wide = again[~whole], 2 * wide
+            again, doubled = again[~whole], doubled + 1
         return found
 
-    def _of_all_choices(self) -> Neighbours:
-        near = Neighbours(*no_neighbours(len(self._fold), self._wide))
-        cuts = [round(share * len(self._fold)) for share in SPREADS]
-        for rows in np.split(np.argsort(self._apart, kind="stable"), cuts):
-            band = self._settings.band + float(self._apart[rows].max(initial=0))
-            found = self._searched(rows, self._middle[rows], self._wide, band)
-            near.rows[rows], near.similarity[rows] = found.rows, found.similarity
-        return near
+    def _nearest(self, rows: Int64, doubled: int) -> Neighbours:
+        """The nearest of other folds than each row's own, in the band of all choices; k is so often `doubled`."""
+        with self._growing:
+            if doubled == len(self._known):
+                nowhere, nothing = np.full(len(self._fold), -1), no_neighbours(0, self._wide << doubled)
+                self._known.append((nowhere, Neighbours(*nothing)))
+            place, near = self._known[doubled]
+            if len(new := rows[place[rows] < 0]):
+                place[new] = len(near.rows) + np.arange(len(new))
+                near = near.followed_by(self._searched(new, self._wide << doubled))
+                self._known[doubled] = place, near
+        return near.of(place[rows])
 
-    def _searched(self, rows: Int64, centre: Float64, k: int, band: float) -> Neighbours:
-        """The k nearest of other folds than each row's own."""
-        queries, fold = self._training.search_vectors[rows], self._fold[rows]
-        return self._index.search(queries, centre, k=k, band=band, exclude_group=fold)
+    def _searched(self, rows: Int64, k: int) -> Neighbours:
+        near = Neighbours(*no_neighbours(len(rows), k))
+        cuts = [round(share * len(rows)) for share in SPREADS]
+        for part in np.split(np.argsort(self._apart[rows], kind="stable"), cuts):
+            own, band = rows[part], self._settings.band + float(self._apart[rows[part]].max(initial=0))
+            queries, fold = self._training.search_vectors[own], self._fold[own]
+            found = self._index.search(queries, self._middle[own], k=k, band=band, exclude_group=fold)
+            near.rows[part], near.similarity[part] = found.rows, found.similarity
+        return near
 
     def _left(self, near: Neighbours, centre: Float64, out: frozenset[int]) -> tuple[Neighbours, Bool]:
         """The k nearest of what is `near` (n, more), in the band around `centre` and not of `out`; whether they are.

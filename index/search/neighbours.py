@@ -40,6 +40,10 @@ class Neighbours:
         """Neighbours of a part of the queries."""
         return Neighbours(self.rows[queries], self.similarity[queries])
 
+    def followed_by(self, others: Neighbours) -> Neighbours:
+        """Neighbours of further queries after these, as many of each."""
+        return Neighbours(np.vstack((self.rows, others.rows)), np.vstack((self.similarity, others.similarity)))
+
     def first(self, k: int) -> Neighbours:
         """Neighbours as of a search for the k nearest."""
         return Neighbours(self.rows[:, :k], self.similarity[:, :k])

@@ -126,6 +126,9 @@ def test_neighbours_without_some_folds_are_those_of_an_index_without_their_rows(
         found = near.search(rows, centre, out)
         np.testing.assert_array_equal(found.rows, np.where(slow.found, allowed[slow.rows], -1))
         np.testing.assert_allclose(found.similarity, slow.similarity, atol=1e-6)
+        before = len(searches)
+        np.testing.assert_array_equal(near.search(rows, centre, out).rows, found.rows)
+        assert len(searches) == before  # what was searched for is kept
     assert bool(searches) == (k == 5)  # of 200 all that could be found are there
 
 
