@@ -20,6 +20,7 @@ from index.catalogue.formats.records import NOT_UTF8, Record
 from index.catalogue.further import further_type
 from index.catalogue.item_table import NOTHING_GIVEN, make_items
 from index.catalogue.money.sale_days import SaleDays
+from index.catalogue.money.totals import TOTAL
 from index.catalogue.reading import PriceReader, Reading, understand
 from index.catalogue.settings import IndexColumns, ReadSettings
 from index.catalogue.shared_lines import SharedLines, find_shared_lines, notes_on
@@ -218,6 +219,7 @@ class ItemReader:
         self._roles = reading.roles
         self._priced = priced
         self._unique = unique
+        self._total = reading.total
         self._prices = PriceReader(reading) if reading.convention else None
         self._sale_days = SaleDays(reading.survey.sale_dates, reading.as_of or dt.date.today())
         self._seen: set[str] = set()
@@ -283,7 +285,7 @@ class ItemReader:
         """Validate a record whose cells can be cells of an item."""
         self.rows += 1
         self.price, self.price_fault = None, ""
-        article = self._articles.read(record.cells, record.line)
+        article = TOTAL if record.line == self._total else self._articles.read(record.cells, record.line)
         if article.__class__ is str:
             self.passed_over[article] += 1
             return None
