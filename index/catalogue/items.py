@@ -162,15 +162,20 @@ def read_items(reading: Reading, priced: bool, on_progress: OnProgress = silent)
 
 
 def reading_notes(
-    reading: Reading, passed_over: Mapping[str, int], unnamed: int, first: str = "line-2"
+    reading: Reading, passed_over: Mapping[str, int], unnamed: int, first: str = ""
 ) -> tuple[str, ...]:
-    """Return what a file was taken for, which of its rows are no items, and what else is worth telling."""
+    """Return what a file was taken for, which of its rows are no items, and what else is worth telling.
+
+    `first` is the name that the first of the `unnamed` items was given.
+    """
     kinds = [f"{count:,} of {kind!r}" for kind, count in passed_over.items()]
     counts = (f"Rows that are no items: {', '.join(kinds)}.",) if kinds else ()
     return (reading.taken_for(), *counts, *reading.notes, *_unnamed_note(unnamed, first))
 
 
-def _unnamed_note(unnamed: int, first: str = "line-2") -> tuple[str, ...]:
+def _unnamed_note(unnamed: int, first: str = "") -> tuple[str, ...]:
+    if unnamed == 1:
+        return (f"1 item has no id: it is named by its line, as {first}.",)
     return (f"{unnamed:,} items have no id: they are named by their line, as in {first}.",) if unnamed else ()
 
 
@@ -207,19 +212,20 @@ class ItemReader:
         self.passed_over: Counter[str] = Counter()
         self.several = 0
         self.unnamed = 0  # items whose id was made
+        self.first_made = ""  # that of the first of them
         self.made_ids: list[str] = []  # those ids, if `unique`
         self.price: float | None = None  # of the row that was read last, be it an item or none
         self.price_fault = ""  # why that cannot be read
         self._reading = reading
         self._articles = reading.articles
         self._newest = reading.newest
+        self._total = reading.total
         self._dates = DateReader(reading.dates) if reading.dates else None
         self._dates_matter = reading.dates_matter
         self._as_of = reading.as_of or dt.date.max
         self._roles = reading.roles
         self._priced = priced
         self._unique = unique
-        self._total = reading.total
         self._prices = PriceReader(reading) if reading.convention else None
         self._sale_days = SaleDays(reading.survey.sale_dates, reading.as_of or dt.date.today())
         self._seen: set[str] = set()
@@ -322,6 +328,7 @@ class ItemReader:
 
     def _count_made(self, item_id: str) -> None:
         self.unnamed += 1
+        self.first_made = self.first_made or item_id
         if self._unique:
             self.made_ids.append(item_id)
 
