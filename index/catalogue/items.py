@@ -161,9 +161,7 @@ def read_items(reading: Reading, priced: bool, on_progress: OnProgress = silent)
     )
 
 
-def reading_notes(
-    reading: Reading, passed_over: Mapping[str, int], unnamed: int, first: str = ""
-) -> tuple[str, ...]:
+def reading_notes(reading: Reading, passed_over: Mapping[str, int], unnamed: int, first: str = "") -> tuple[str, ...]:
     """Return what a file was taken for, which of its rows are no items, and what else is worth telling.
 
     `first` is the name that the first of the `unnamed` items was given.

@@ -169,8 +169,8 @@ def find_header(records: Sequence[Numbered]) -> tuple[int | None, int]:
         filled = [cell for cell in cells if cell.strip()]
         whole = len(cells) >= usual and len(filled) >= max(2, usual / 2)
         if whole and (not place or (_are_names(filled) and _digits_begin(cells, records[place + 1 : place + 21]))):
-            place += _names_groups(cells, records[place + 1 : place + 22])
-            return place, place + 1
+            header = place + _names_groups(cells, records[place + 1 : place + 22])
+            return header, header + 1
     return 0, 1
 
 

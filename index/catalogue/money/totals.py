@@ -1,4 +1,4 @@
-"""Search for the row that sums up a price list: no item, though it has words and a price; headings are not looked at."""
+"""Search for the row that sums up a price list: no item, though it has words and a price; headings do not count."""
 
 import math
 from collections.abc import Mapping
