@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from index.catalogue.further import CATEGORY, NUMBER
+from index.catalogue.money.currencies import CODES
 from index.catalogue.settings import IndexColumns, ReadSettings
 from index.catalogue.shops import values
 from index.catalogue.shops.exports import SHOPS, Shop
@@ -196,6 +197,9 @@ class _Finder:
             places = [at for at in places if self._cells(at) and len(set(self._cells(at))) == len(self._cells(at))]
             if not places and (codes := [at for at in self._words("title") if values.are_codes(self._cells(at))]):
                 return (codes[0],), "its values"
+        if role == "currency":
+            places = [at for at in places if self._cells(at) and CODES.issuperset(self._cells(at))]
+            return tuple(places) if len(places) == 1 else (), "its heading"
         if role == "title":
             no_title = {*CATEGORY_WORDS, *WORDS["summary"], *WORDS["parent"]}
             places = [at for at in places if normalised(self._header[at]) not in no_title]

@@ -226,3 +226,19 @@ def test_names_with_numbers_below_a_heading_of_names_stay_names(tmp_path: Path, 
 
 def test_numbers_are_the_words_where_no_other_column_has_any(tmp_path: Path) -> None:
     assert read(tmp_path, "item,price\n10023,4.99\n10024,6.99\n").items["text"].to_pylist() == ["10023", "10024"]
+
+
+@pytest.mark.parametrize("heading", ["offers.currency", "Item currency", "Selling currency code", "Währung"])
+def test_a_column_of_codes_whose_heading_ends_in_currency_is_that_of_the_prices(tmp_path: Path, heading: str) -> None:
+    content = f"sku,title,offers.price,{heading}\n1,Tea,4.99,EUR\n2,Oil,6.99,EUR\n"
+    assert read(tmp_path, content).reading.currency == "EUR"
+
+
+@pytest.mark.parametrize(
+    ("headings", "cells"),
+    [("shipping currency", "EUR"), ("last currency", "changed"), ("home currency,other currency", "EUR,USD")],
+    ids=["of another amount", "no codes", "one of two"],
+)
+def test_a_currency_that_need_not_be_of_the_prices_is_not_taken(tmp_path: Path, headings: str, cells: str) -> None:
+    content = f"sku,title,price,{headings}\n1,Tea,4.99,{cells}\n2,Oil,6.99,{cells}\n"
+    assert read(tmp_path, content).reading.currency is None
