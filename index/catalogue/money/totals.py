@@ -16,8 +16,8 @@ def is_total(cell: str, prices: Mapping[str, int], convention: PriceConvention) 
     if prices[cell] > 1 or not total:
         return False
     summed, rows, most = 0.0, 0, total + max(CENT, total * 1e-6)
-    for other, times in prices.items():
-        if other != cell and (amount := _amount(other, convention)):
+    for summand, times in prices.items():
+        if summand != cell and (amount := _amount(summand, convention)):
             summed, rows = summed + times * amount, rows + times
             if summed > most:  # as in nearly every file, after a few cells
                 return False
