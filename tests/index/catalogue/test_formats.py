@@ -110,12 +110,12 @@ def test_a_header_below_a_banner_is_found_and_said(tmp_path: Path) -> None:
     assert records_of(source)[0].line == 5
 
 
-GROUPS = "Goods,,,Price,\nNo,Description,Brand,List,Ours\n"
+GROUPS = "Goods,,,Price,,Stock\nNo,Description,Brand,List,Ours,Pieces\n"
 
 
 def test_of_two_rows_of_names_the_second_is_the_header_where_the_first_names_groups(tmp_path: Path) -> None:
-    source = source_of(tmp_path, GROUPS + "1,Tea,Acme,5.99,4.99\n2,Oil,Acme,7.99,6.99\n")
-    assert source.header == ("No", "Description", "Brand", "List", "Ours")
+    source = source_of(tmp_path, GROUPS + "1,Tea,Acme,5.99,4.99,3\n2,Oil,Acme,7.99,6.99,9\n")
+    assert source.header == ("No", "Description", "Brand", "List", "Ours", "Pieces")
     assert [cells[0] for cells in cells_of(source)] == ["1", "2"]
 
 
