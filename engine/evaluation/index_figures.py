@@ -21,6 +21,7 @@ from engine.serving.pricer import Pricer
 from engine.serving.quote import Comparable, Quote
 from engine.serving.scorable import ScorableRows, scorable_rows
 from index.catalogue.further import CATEGORY
+from index.catalogue.money.stored import stored_prices
 from index.catalogue.units import NONE
 from index.errors import IndexUnusable
 from index.progress import OnProgress, silent
@@ -148,7 +149,7 @@ def _held_out_rows(
             within_20=float(spread.within[row]),
             why=(),
         )
-        price = float(np.exp(rows.log_price[row]))
+        (price,) = stored_prices(rows.log_price[[row]]).tolist()
         found.append(HeldOutRow(shown[place]["item_id"], shown[place]["name"], price, quote))
     return tuple(found)
 

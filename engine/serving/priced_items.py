@@ -12,6 +12,7 @@ from engine.ensemble.out_of_fold import STACKER
 from engine.ensemble.uncertainty.confidence import confidence
 from engine.ensemble.uncertainty.expected_price import MEDIAN
 from engine.serving.quote import Before, Comparable, Quote
+from index.catalogue.money.stored import stored_prices
 from index.catalogue.units import unit_prices
 from index.errors import DataRefused
 
@@ -104,7 +105,7 @@ def make_comparables(near: Neighbours, weight: Float64, row: int, reference: Ref
     """Neighbours that corrected the price at `row` of n, the nearest first; `weight` (n, k) of `near`."""
     rows = near.rows[row]
     rows = rows[rows >= 0]
-    prices = np.exp(reference.log_price[rows])
+    prices = stored_prices(reference.log_price[rows])
     per_unit = unit_prices(prices, reference.unit[rows], reference.log_amount[rows])
     return tuple(
         Comparable(

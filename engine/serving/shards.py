@@ -312,7 +312,7 @@ def cut(
         shards, count = shards + 1, count + table.num_rows
         on_progress("reading", reader.rows, None)
     reader.refuse_if_unusable()
-    notes = reading_notes(reading, reader.passed_over, reader.unnamed)
+    notes = reading_notes(reading, reader.passed_over, reader.unnamed, reader.first_made)
     return shards, count, (*notes, *notes_on(found, kept=known.kept))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from index.catalogue.money.stored import stored_prices
 from index.catalogue.units import UnitPrice, unit_prices
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def stored_row(pricer: Pricer, item_id: str) -> StoredRow | None:
     row = reference.numbers([item_id]).get(item_id)
     if row is None:
         return None
-    price = np.exp(reference.log_price[[row]])
+    price = stored_prices(reference.log_price[[row]])
     (per_unit,) = unit_prices(price, reference.unit[[row]], reference.log_amount[[row]])
     (shown,) = reference.shown([row])
     return StoredRow(**shown, price=float(price[0]), residual=float(reference.residual[row]), per_unit=per_unit)

@@ -20,6 +20,7 @@ from index.catalogue.formats.records import NOT_UTF8, Record
 from index.catalogue.further import further_type
 from index.catalogue.item_table import NOTHING_GIVEN, make_items
 from index.catalogue.money.sale_days import SaleDays
+from index.catalogue.money.totals import TOTAL
 from index.catalogue.reading import PriceReader, Reading, understand
 from index.catalogue.settings import IndexColumns, ReadSettings
 from index.catalogue.shared_lines import SharedLines, find_shared_lines, notes_on
@@ -160,16 +161,19 @@ def read_items(reading: Reading, priced: bool, on_progress: OnProgress = silent)
     )
 
 
-def reading_notes(
-    reading: Reading, passed_over: Mapping[str, int], unnamed: int, first: str = "line-2"
-) -> tuple[str, ...]:
-    """Return what a file was taken for, which of its rows are no items, and what else is worth telling."""
+def reading_notes(reading: Reading, passed_over: Mapping[str, int], unnamed: int, first: str = "") -> tuple[str, ...]:
+    """Return what a file was taken for, which of its rows are no items, and what else is worth telling.
+
+    `first` is the name that the first of the `unnamed` items was given.
+    """
     kinds = [f"{count:,} of {kind!r}" for kind, count in passed_over.items()]
     counts = (f"Rows that are no items: {', '.join(kinds)}.",) if kinds else ()
     return (reading.taken_for(), *counts, *reading.notes, *_unnamed_note(unnamed, first))
 
 
-def _unnamed_note(unnamed: int, first: str = "line-2") -> tuple[str, ...]:
+def _unnamed_note(unnamed: int, first: str = "") -> tuple[str, ...]:
+    if unnamed == 1:
+        return (f"1 item has no id: it is named by its line, as {first}.",)
     return (f"{unnamed:,} items have no id: they are named by their line, as in {first}.",) if unnamed else ()
 
 
@@ -206,12 +210,14 @@ class ItemReader:
         self.passed_over: Counter[str] = Counter()
         self.several = 0
         self.unnamed = 0  # items whose id was made
+        self.first_made = ""  # that of the first of them
         self.made_ids: list[str] = []  # those ids, if `unique`
         self.price: float | None = None  # of the row that was read last, be it an item or none
         self.price_fault = ""  # why that cannot be read
         self._reading = reading
         self._articles = reading.articles
         self._newest = reading.newest
+        self._total = reading.total
         self._dates = DateReader(reading.dates) if reading.dates else None
         self._dates_matter = reading.dates_matter
         self._as_of = reading.as_of or dt.date.max
@@ -283,7 +289,7 @@ class ItemReader:
         """Validate a record whose cells can be cells of an item."""
         self.rows += 1
         self.price, self.price_fault = None, ""
-        article = self._articles.read(record.cells, record.line)
+        article = TOTAL if record.line == self._total else self._articles.read(record.cells, record.line)
         if article.__class__ is str:
             self.passed_over[article] += 1
             return None
@@ -320,6 +326,7 @@ class ItemReader:
 
     def _count_made(self, item_id: str) -> None:
         self.unnamed += 1
+        self.first_made = self.first_made or item_id
         if self._unique:
             self.made_ids.append(item_id)
 

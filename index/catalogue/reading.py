@@ -19,6 +19,7 @@ from index.catalogue.money.currencies import contradicts
 from index.catalogue.money.prices import Money, PriceConvention
 from index.catalogue.money.rates import Rates
 from index.catalogue.money.stated import CurrencyReader, FileCurrency, Places, decide_currency
+from index.catalogue.money.totals import is_total
 from index.catalogue.settings import IndexColumns, ReadSettings
 from index.catalogue.shared_lines import SharedLines
 from index.catalogue.shops.articles import Articles
@@ -49,6 +50,7 @@ class Survey:
     currencies: Counter[str] = field(default_factory=Counter)  # cells of the column of currencies
     dates: Counter[str] = field(default_factory=Counter)
     sale_dates: Counter[str] = field(default_factory=Counter)  # the first and last days of sales
+    last: tuple[int, str] = (0, "")  # line and price of the last row that has one
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Reading:
     dates: DateConvention | None
     as_of: dt.date | None  # later prices are passed over
     newest: Mapping[str, int]  # id -> line of its newest price, of ids with several
+    total: int  # line of the row that sums up the others, 0 for none
     survey: Survey
     decimal_commas: tuple[bool, ...]  # of each column of numbers
     shared: SharedLines | None  # first lines that are no names, as an index knows them; None where there is none
@@ -187,6 +190,7 @@ def understand(
         dates=dates,
         as_of=as_of,
         newest=_newest(source, articles, dates, as_of or dt.date.max) if dates else {},
+        total=survey.last[0] if convention and is_total(survey.last[1], survey.prices, convention) else 0,
         survey=survey,
         decimal_commas=tuple(has_decimal_commas(row[at] or "" for row in sample) for at in roles.numbers),
         shared=index.shared if index else None,
@@ -238,8 +242,11 @@ def _survey(source: Source, articles: Articles, on_progress: OnProgress) -> Surv
     ]
     needed = range(len(articles.columns)) if articles.needs_survey else sorted({at for _, ats in counted for at in ats})
     place = {at: number for number, at in enumerate(needed)}
+    priced = counted[0][1]  # of two columns of prices, neither sums up both
     for batch in source.batches([articles.columns[at] for at in needed]) if needed else ():
         rows = [record.cells for record in batch if not record.fault]
+        if len(priced) == 1:
+            survey.last = _last_priced(batch, place[priced[0]]) or survey.last
         for cells_seen, ats in counted:
             for at in ats:
                 column = place[at]
@@ -251,6 +258,14 @@ def _survey(source: Source, articles: Articles, on_progress: OnProgress) -> Surv
         on_progress("surveying the file", survey.rows, None)
     del survey.prices[""], survey.dates[""]  # but rows without a currency count
     return survey
+
+
+def _last_priced(batch: Sequence[Record], column: int) -> tuple[int, str] | None:
+    """The line and the price of the last record of a batch that has one; None where none has."""
+    for record in reversed(batch):
+        if not record.fault and (cell := (record.cells[column] or "").strip()):
+            return record.line, cell
+    return None
 
 
 def _newest(source: Source, articles: Articles, dates: DateConvention, as_of: dt.date) -> dict[str, int]:

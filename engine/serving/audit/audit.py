@@ -20,6 +20,7 @@ from engine.ensemble.reference import OtherFolds
 from engine.serving.audit.reasons import Reason, Row, likely_reason, severity
 from engine.serving.listings.columns import AUDIT, TOO_HIGH, TOO_LOW
 from engine.serving.review.decisions import comparable_columns, loudest_comparables, short
+from index.catalogue.money.stored import stored_prices
 from index.storage.items_table import ItemStore
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def audit_rows(rows: ScorableRows, reference: ReferenceSet, parameters: QueryPar
     listed = listed[np.argsort(-worst[listed], kind="stable")]
     items = ItemStore.open(rows.folder, rows.manifest).items(["item_id", "name", "pack"]).take(rows.number)
     reasons = _reasons(rows, held_out, listed, items, reference)
-    own, answer = np.exp(rows.log_price[listed]), np.exp(held_out.answer[listed])
+    own, answer = stored_prices(rows.log_price[listed]), np.exp(held_out.answer[listed])
     flags = np.where(own > answer, TOO_HIGH, TOO_LOW).tolist()
     columns: dict[str, Any] = {
         "item_id": items["item_id"].take(listed),

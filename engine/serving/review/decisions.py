@@ -14,6 +14,7 @@ import numpy as np
 from engine.ensemble.uncertainty.confidence import confidence as confidence_of
 from engine.serving.listings.columns import COMPARABLES_SHOWN, FINE, NO_CURRENT, TOO_HIGH, TOO_LOW, UNSURE
 from engine.serving.review.bounding import bound_prices
+from index.catalogue.money.stored import stored_prices
 from index.catalogue.units import unit_prices
 from index.visible import visible
 
@@ -65,7 +66,7 @@ def loudest_comparables(near: Int64, weight: Float64, reference: ReferenceSet) -
     order = np.argsort(-weight, axis=1, kind="stable")[:, :COMPARABLES_SHOWN]
     chosen = np.take_along_axis(near, order, axis=1)
     found = chosen[chosen >= 0]
-    shown = iter(zip(reference.shown(found), np.exp(reference.log_price[found]).tolist(), strict=True))
+    shown = iter(zip(reference.shown(found), stored_prices(reference.log_price[found]).tolist(), strict=True))
     return [
         [(short(item["name"]), price) for item, price in (next(shown) for row in rows if row >= 0)]
         for rows in chosen.tolist()

@@ -155,7 +155,7 @@ def find_header(records: Sequence[Numbered]) -> tuple[int | None, int]:
 
     The header is the first record with as many cells as most have, at least half of them filled. One that is not the
     first must moreover hold names alone, no number and no address, and a column must have digits from there on alone:
-    it could be a row under a banner.
+    it could be a row under a banner. Of two rows of names, the first those of groups of columns, it is the second.
     """
     if not records:
         return None, 0
@@ -169,8 +169,20 @@ def find_header(records: Sequence[Numbered]) -> tuple[int | None, int]:
         filled = [cell for cell in cells if cell.strip()]
         whole = len(cells) >= usual and len(filled) >= max(2, usual / 2)
         if whole and (not place or (_are_names(filled) and _digits_begin(cells, records[place + 1 : place + 21]))):
-            return place, place + 1
+            header = place + _names_groups(cells, records[place + 1 : place + 22])
+            return header, header + 1
     return 0, 1
+
+
+def _names_groups(cells: Sequence[str], below: Sequence[Numbered]) -> bool:
+    """Tell whether a row names groups of columns alone: the next fills its gaps, two or more, with names of columns."""
+    names = below[0][2] if below else []
+    filled = [name for name in names if name.strip()]
+    if len(filled) < 2 + sum(bool(cell.strip()) for cell in cells) or not _are_names(filled):
+        return False
+    if any(cell.strip() and not name.strip() for cell, name in zip_longest(cells, names, fillvalue="")):
+        return False
+    return not any(map(_DIGIT.search, names)) and _digits_begin(names, below[1:])
 
 
 def _are_names(cells: Sequence[str]) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from index.catalogue.further import CATEGORY, NUMBER
+from index.catalogue.money.currencies import CODES
 from index.catalogue.settings import IndexColumns, ReadSettings
 from index.catalogue.shops import values
 from index.catalogue.shops.exports import SHOPS, Shop
@@ -194,6 +195,11 @@ class _Finder:
         places = [at for name, at in self._places.items() if pattern.search(name)]
         if role == "id":
             places = [at for at in places if self._cells(at) and len(set(self._cells(at))) == len(self._cells(at))]
+            if not places and (codes := [at for at in self._words("title") if values.are_codes(self._cells(at))]):
+                return (codes[0],), "its values"
+        if role == "currency":
+            places = [at for at in places if self._cells(at) and CODES.issuperset(self._cells(at))]
+            return tuple(places) if len(places) == 1 else (), "its heading"
         if role == "title":
             no_title = {*CATEGORY_WORDS, *WORDS["summary"], *WORDS["parent"]}
             places = [at for at in places if normalised(self._header[at]) not in no_title]
@@ -231,8 +237,8 @@ class _Finder:
         if given is not None:
             self._why["text"] = "named"
             return tuple(dict.fromkeys(self._named(name, "text") for name in given if name.strip()))
-        title = self._words("title")[:1]
-        why = self._heading_of()
+        titles, why = self._words("title"), self._heading_of()
+        title = tuple(at for at in titles if self._shop or not values.are_codes(self._cells(at)))[:1]
         if title and normalised(self._header[title[0]]) == "catalog content":
             self._why["text"] = why
             return title
@@ -242,6 +248,7 @@ class _Finder:
         if not title and not description:
             others = [at for at in self._places.values() if at not in taken]
             title, why = self._most_words(others, least=2), "it has the most words"
+            title, why = (title, why) if title else (titles[:1], self._heading_of())  # numbers, for want of words
         if title or description:
             self._why["text"] = why
             self._refuse_doubled((*title, *description)[0])

@@ -180,6 +180,8 @@ LIKELY = {
         "image": r"image|photo|picture|bild|foto|imagen|immagin|afbeelding|imagem|thumbnail",
         "title": r"title|titel|titre|título|titolo|bezeichnung|\bname$|^name\b|artikelname|nazwa|désignation|"
         r"descri[pçz]",
+        "currency": r"^(?!.*(?:cost|ship|purchas|buying|wholesale|supplier|tax|fee|versand|einkauf)).*"
+        r"\b(?:currency|währung|devise|moneda|divisa|valuta|moeda|waluta)(?: code)?$",
     }.items()
 }
 """role -> what a heading holds that may be of it, where no column has one of its headings."""

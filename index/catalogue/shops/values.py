@@ -18,6 +18,7 @@ _THOUSANDS = {
     ",": re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?"),
     ".": re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+(?:,\d*)?"),
 }
+_CODE = re.compile(r"\W*(?:\d\W*){3,}")
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d+|[1-9]\d{0,2}(?:\.\d{3})+),\d+")
 _PHOTOGRAPH = re.compile(r"(?:https?:)?//\S+|[^\s,;|]+\.(?:jpe?g|png|webp|gif|avif|bmp|tiff?)\b", re.IGNORECASE)
 _AMOUNT = re.compile(r"[^\d\n]{0,5}\d[\d.,'\s]*[^\d\n]{0,5}")  # a price as most are written
@@ -52,6 +53,12 @@ def are_numbers(cells: Sequence[str]) -> bool:
         return False
     counted = len(set(numbers)) == len(numbers) >= LEAST_IDS and all(number.is_integer() for number in numbers)
     return not counted and not are_dates(cells)
+
+
+def are_codes(cells: Sequence[str]) -> bool:
+    """Tell whether cells are the numbers of items and no names: three digits or more, no letter, none twice."""
+    codes = [cell for cell in cells if _CODE.fullmatch(cell)]
+    return bool(cells) and len(codes) >= LEAST_NUMERIC * len(cells) and len(set(codes)) == len(codes)
 
 
 def are_amounts(cells: Sequence[str]) -> bool:

@@ -208,3 +208,37 @@ def test_headings_that_many_shops_have_do_not_make_a_file_an_etsy_export(tmp_pat
     rows = "".join(f"S{n},Tea {n},leaves,{BRANDS[n % 4]},{n}.50,USD\n" for n in range(1, ROWS))
     found = read(tmp_path, f"sku,title,description,brand,price,currency_code\n{rows}")
     assert found.reading.roles.shop is None and further_columns(found.items) == ("category:brand",)
+
+
+@pytest.mark.parametrize("heading", ["Item", "Product", "Article"])
+def test_numbers_below_a_heading_of_names_are_ids_where_another_column_has_words(tmp_path: Path, heading: str) -> None:
+    content = f"{heading},Description,Price\n10023,Green tea,4.99\n10-024,Black tea,6.99\n"
+    found = read(tmp_path, content)
+    assert found.items["item_id"].to_pylist() == ["10023", "10-024"]
+    assert found.items["text"].to_pylist() == ["Green tea", "Black tea"]
+
+
+@pytest.mark.parametrize("names", [("M8 x 20", "M8 x 25"), ("75192", "75192"), ("1984", "Emma")])
+def test_names_with_numbers_below_a_heading_of_names_stay_names(tmp_path: Path, names: tuple[str, str]) -> None:
+    content = f"Item,Description,Price\n{names[0]},Good,4.99\n{names[1]},Fine,6.99\n"
+    assert read(tmp_path, content).items["text"].to_pylist() == [f"{names[0]}\nGood", f"{names[1]}\nFine"]
+
+
+def test_numbers_are_the_words_where_no_other_column_has_any(tmp_path: Path) -> None:
+    assert read(tmp_path, "item,price\n10023,4.99\n10024,6.99\n").items["text"].to_pylist() == ["10023", "10024"]
+
+
+@pytest.mark.parametrize("heading", ["offers.currency", "Item currency", "Selling currency code", "Währung"])
+def test_a_column_of_codes_whose_heading_ends_in_currency_is_that_of_the_prices(tmp_path: Path, heading: str) -> None:
+    content = f"sku,title,offers.price,{heading}\n1,Tea,4.99,EUR\n2,Oil,6.99,EUR\n"
+    assert read(tmp_path, content).reading.currency == "EUR"
+
+
+@pytest.mark.parametrize(
+    ("headings", "cells"),
+    [("shipping currency", "EUR"), ("last currency", "changed"), ("home currency,other currency", "EUR,USD")],
+    ids=["of another amount", "no codes", "one of two"],
+)
+def test_a_currency_that_need_not_be_of_the_prices_is_not_taken(tmp_path: Path, headings: str, cells: str) -> None:
+    content = f"sku,title,price,{headings}\n1,Tea,4.99,{cells}\n2,Oil,6.99,{cells}\n"
+    assert read(tmp_path, content).reading.currency is None

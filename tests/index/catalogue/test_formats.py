@@ -110,6 +110,28 @@ def test_a_header_below_a_banner_is_found_and_said(tmp_path: Path) -> None:
     assert records_of(source)[0].line == 5
 
 
+GROUPS = "Goods,,,Price,,Stock\nNo,Description,Brand,List,Ours,Pieces\n"
+
+
+def test_of_two_rows_of_names_the_second_is_the_header_where_the_first_names_groups(tmp_path: Path) -> None:
+    source = source_of(tmp_path, GROUPS + "1,Tea,Acme,5.99,4.99,3\n2,Oil,Acme,7.99,6.99,9\n")
+    assert source.header == ("No", "Description", "Brand", "List", "Ours", "Pieces")
+    assert [cells[0] for cells in cells_of(source)] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "id,,,title,price\nA,red,big,Tea,4.99\nB,blue,big,Oil,5.99\n",
+        "id,,title,price\nA,red,Tea,on request\nB,blue,Oil,5.99\n",
+        "id,,,title,price\n,red,big,Tea,on request\nB,blue,big,Oil,5.99\n",
+    ],
+    ids=["a number", "one gap", "a cell left off"],
+)
+def test_a_row_below_a_header_with_gaps_is_no_header(tmp_path: Path, content: str) -> None:
+    assert source_of(tmp_path, content).header[0] == "id"
+
+
 @pytest.mark.parametrize("rows", ["A1,Tea,1\nA2,Soap,2\n", "a,b,c\nd,e,f\ng,h,i\n"])
 def test_a_first_line_of_too_few_names_is_no_banner(tmp_path: Path, rows: str) -> None:
     source = source_of(tmp_path, "id,title\n" + rows)

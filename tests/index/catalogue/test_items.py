@@ -14,7 +14,17 @@ import pytest
 from index.catalogue.formats import compression, records
 from index.catalogue.formats.records import Record
 from index.catalogue.item_table import ITEMS, make_items
-from index.catalogue.items import CELL_LIMIT, Catalogue, Item, ItemReader, Reject, read_catalogue, write_rejects
+from index.catalogue.items import (
+    CELL_LIMIT,
+    Catalogue,
+    Item,
+    ItemReader,
+    Reject,
+    read_catalogue,
+    reading_notes,
+    write_rejects,
+)
+from index.catalogue.money.totals import TOTAL
 from index.catalogue.reading import understand
 from index.catalogue.settings import ReadSettings
 from index.errors import DataRefused
@@ -160,6 +170,38 @@ def test_an_id_that_is_missing_is_made_of_the_line_and_said_so(tmp_path: Path) -
     assert [(reject.line, reject.reason) for reject in catalogue.rejects] == [(5, "an id seen before")]
     assert catalogue.notes[-1] == "2 items have no id: they are named by their line, as in line-3."
     assert catalogue.made_ids == ("line-3", "line-4")
+
+
+def test_the_first_item_that_is_named_by_its_line_is_told_as_the_example(tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text("\n".join((HEADER, GOOD, "2,Acme,,3", ",Acme,,3")))
+    reader = ItemReader(reading := understand(path, ReadSettings(), priced=False), priced=False, unique=False)
+    for batch in reading.batches():
+        reader.read(batch)
+    notes = reading_notes(reading, reader.passed_over, reader.unnamed, reader.first_made)
+    assert notes[-1] == "1 item has no id: it is named by its line, as line-4."
+
+
+TOTALLED = [f"{number},Tea {number} oz,,{number}.25" for number in range(1, 7)]
+
+
+def test_the_row_that_sums_up_a_price_list_is_no_item(tmp_path: Path) -> None:
+    catalogue = read_lines(tmp_path, *TOTALLED, ",Total,,22.50", ",Prices without obligation,,")
+    assert catalogue.items["item_id"].to_pylist() == ["1", "2", "3", "4", "5", "6"]
+    assert catalogue.passed_over == {TOTAL: 1, "the heading of a section": 1}
+
+
+@pytest.mark.parametrize(
+    "last",
+    [",Total,,22.70", ",Set of all,,1.25"],
+    ids=["a sum that does not add up", "a price that another has too"],
+)
+def test_a_last_row_whose_price_is_no_sum_of_the_others_is_an_item(tmp_path: Path, last: str) -> None:
+    assert read_lines(tmp_path, *TOTALLED, last).items.num_rows == 7
+
+
+def test_a_set_of_few_items_at_the_price_of_all_is_an_item(tmp_path: Path) -> None:
+    assert read_lines(tmp_path, *TOTALLED[:4], "set,Four teas,,11").items.num_rows == 5
 
 
 def test_an_id_that_looks_like_a_line_is_an_id(tmp_path: Path) -> None:
