@@ -308,6 +308,19 @@ def test_a_checkpoint_saved_with_its_writing_head_is_read_without_it(
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_attention_to_a_text_is_the_same_whatever_stands_beside_it(precision: str) -> None:
+    import torch
+
+    from index.encoders.bert.network import Spans, attend_by_text
+
+    torch.manual_seed(7)
+    lengths = [21, 5, 16, 3]
+    joint = torch.randn(sum(lengths), 3, 4, 32).to(getattr(torch, precision))
+    alone = [attend_by_text(part, Spans([len(part)], torch.ones(1, 1))) for part in joint.split(lengths)]
+    assert torch.equal(attend_by_text(joint, Spans(lengths, torch.ones(1, 1))), torch.cat(alone))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("lengths", [[5, 1, 9], [16], [5, 1, 16, 20, 33, 3]], ids=["short", "one block", "blocks"])
 def test_attention_text_by_text_agrees_with_the_librarys_over_padding(lengths: list[int], precision: str) -> None:
     import torch
