@@ -156,7 +156,7 @@ def _open_qwen3(spec: EncoderSpec, folder: Path, weights: list[Path], runtime: R
     device = runtime.resolve()
     hashes = check_hashes(spec, [*weights, folder / "tokenizer.json", folder / "config.json"])
     config = read_model_config(folder / "config.json", Qwen3Config)
-    model = read_model(Qwen3Model, config, folder, weights, device)
+    model = read_model(Qwen3Model, config, weights, device)
     tokeniser = read_tokeniser(folder / "tokenizer.json", spec.max_length, side="left")
     spec = replace(spec, dim=min(spec.dim, config.hidden_size))
 

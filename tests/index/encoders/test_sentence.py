@@ -307,6 +307,21 @@ def test_a_checkpoint_saved_with_its_writing_head_is_read_without_it(
     np.testing.assert_allclose(open_encoder(f"qwen3-0.6b@{tmp_path}", device="cpu").encode(texts), whole, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_an_adapter_beside_the_weights_is_not_read(
+    tiny_qwen3: Path, tmp_path: Path, texts: list[str], quietly: Callable[[str], Any]
+) -> None:
+    peft = quietly("peft")
+    plain = open_encoder(f"qwen3-0.6b@{tiny_qwen3}", device="cpu")
+    model = quietly("transformers.models.qwen3").Qwen3Model.from_pretrained(tiny_qwen3)
+    config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    peft.get_peft_model(model, config).save_pretrained(tmp_path)
+    shutil.copytree(tiny_qwen3, tmp_path, dirs_exist_ok=True)
+    beside = open_encoder(f"qwen3-0.6b@{tmp_path}", device="cpu")
+    assert beside.identity == plain.identity
+    np.testing.assert_array_equal(beside.encode(texts), plain.encode(texts))
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_attention_to_a_text_is_the_same_whatever_stands_beside_it(precision: str) -> None:
     import torch
