@@ -322,6 +322,33 @@ def test_an_adapter_beside_the_weights_is_not_read(
     np.testing.assert_array_equal(beside.encode(texts), plain.encode(texts))
 
 
+@pytest.mark.parametrize(
+    ("name", "config", "pooled_by"),
+    [
+        ("minilm", {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False, "include_prompt": True}, "cls"),
+        ("minilm", {"pooling_mode": "cls"}, "cls"),
+        ("minilm", {"pooling_mode": ["mean", "max"]}, "max, mean"),
+        ("minilm", {"pooling_mode": 3}, "3"),
+        ("minilm", {"pooling_mode_mean_tokens": True, "include_prompt": True}, None),
+        ("minilm", {"pooling_mode": "mean"}, None),
+        ("qwen3-0.6b", {"pooling_mode_mean_tokens": True}, "mean"),
+        ("qwen3-0.6b", {"pooling_mode_lasttoken": True}, None),
+    ],
+)
+def test_a_model_that_says_that_it_is_pooled_otherwise_is_refused(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str, config: dict[str, Any], pooled_by: str | None
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(request.getfixturevalue("tiny_bert" if name == "minilm" else "tiny_qwen3"), folder)
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    if pooled_by is None:
+        open_encoder(f"{name}@{folder}", device="cpu")
+    else:
+        with pytest.raises(DataRefused, match=f"are pooled by {pooled_by}, and {name} pools by"):
+            open_encoder(f"{name}@{folder}", device="cpu")
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_attention_to_a_text_is_the_same_whatever_stands_beside_it(precision: str) -> None:
     import torch
