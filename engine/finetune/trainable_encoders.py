@@ -149,7 +149,7 @@ class TrainableQwen3(TrainableEncoder):
 
         super().__init__(encoder, folder)
         config = read_model_config(folder / "config.json", Qwen3Config)
-        self.module = read_model(Qwen3Model, config, folder, weights, Runtime(device, "fp32").resolve())
+        self.module = read_model(Qwen3Model, config, weights, Runtime(device, "fp32").resolve())
         model: Any = self.module
         *below, top = range(len(model.layers))
         last = (f"layers.{top}.", "norm.")

@@ -126,7 +126,25 @@ def open_sentence(spec: EncoderSpec, path: Path | None, runtime: Runtime) -> Sen
         return build(without_known_hashes(spec), hub.locate(spec, None), [path], runtime)
     folder = hub.locate(spec, path)
     own = spec if path is None else without_known_hashes(spec)
+    _refuse_other_pooling(spec, folder)
     return build(own, folder, hub.weight_files(folder, "model.safetensors"), runtime)
+
+
+def _refuse_other_pooling(spec: EncoderSpec, folder: Path) -> None:
+    """Refuse a model of sentence-transformers that says that it pools otherwise: its vectors would not be its own."""
+    path = folder / "1_Pooling" / "config.json"
+    if not path.is_file():
+        return
+    config, own = read_config(path), {"mean": "mean", "last": "lasttoken"}[spec.pooling]
+    # Older versions write a key for each: pooling_mode_cls_token, pooling_mode_mean_tokens, pooling_mode_lasttoken.
+    flags = [name.removeprefix("pooling_mode_") for name, value in config.items() if value is True and "_mode_" in name]
+    given = config.get("pooling_mode", [name.rpartition("_token")[0] or name for name in flags])
+    modes = set(map(str, given)) if isinstance(given, list) else {str(given)}
+    if modes and modes != {own}:
+        raise DataRefused(
+            f"{path} says that the model's token vectors are pooled by {', '.join(sorted(modes))}, and {spec.name} "
+            f"pools by {own}: bring a model that is pooled so, or take another encoder."
+        )
 
 
 def _open_bert(spec: EncoderSpec, folder: Path, weights: list[Path], runtime: Runtime) -> Sentence:
@@ -156,7 +174,7 @@ def _open_qwen3(spec: EncoderSpec, folder: Path, weights: list[Path], runtime: R
     device = runtime.resolve()
     hashes = check_hashes(spec, [*weights, folder / "tokenizer.json", folder / "config.json"])
     config = read_model_config(folder / "config.json", Qwen3Config)
-    model = read_model(Qwen3Model, config, folder, weights, device)
+    model = read_model(Qwen3Model, config, weights, device)
     tokeniser = read_tokeniser(folder / "tokenizer.json", spec.max_length, side="left")
     spec = replace(spec, dim=min(spec.dim, config.hidden_size))
 

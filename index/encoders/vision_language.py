@@ -140,7 +140,7 @@ def open_vision_language(spec: EncoderSpec, path: Path | None, runtime: Runtime)
     weights = hub.weight_files(folder, "model.safetensors")
     hashes = check_hashes(spec, [*weights, *(folder / name for name, _ in spec.files[1:])])
     config = read_model_config(folder / "config.json", Qwen3VLConfig)
-    network = read_model(Qwen3VLModel, config, folder, weights, device)
+    network = read_model(Qwen3VLModel, config, weights, device)
     processor = _processor(folder, spec.image_size)
     tokeniser = read_tokeniser(folder / "tokenizer.json", None, side="right")
     lacking = [marker for marker in MARKERS if tokeniser.token_to_id(marker) is None]

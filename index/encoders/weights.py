@@ -192,12 +192,14 @@ def read_model_config(path: Path, kind: Any) -> Any:
         raise DataRefused(f"{path} cannot be used ({error}).") from error
 
 
-def read_model(kind: Any, config: Any, folder: Path, weights: Sequence[Path], device: Device) -> Any:
-    """A transformers model of class `kind` with the folder's weights, checked by name and shape before it is filled.
+def read_model(kind: Any, config: Any, weights: Sequence[Path], device: Device) -> Any:
+    """A transformers model of class `kind` with these weights, checked by name and shape before it is filled.
 
-    A head for writing text (`lm_head`) may be in the file, and is left there.
+    A head for writing text (`lm_head`) may be in a file, and is left there. The library is given tensors and no folder:
+    in one it would read more than was hashed, such as an adapter that lies beside the weights.
     """
     import torch
+    from safetensors.torch import load_file
 
     with torch.device("meta"):
         expected = {name: tuple(tensor.shape) for name, tensor in kind(config).state_dict().items()}
@@ -205,9 +207,9 @@ def read_model(kind: Any, config: Any, folder: Path, weights: Sequence[Path], de
     unread = {name: shape for name, shape in found.items() if name == "lm_head.weight"}
     check_tensors(weights[0], found, expected, unread)
     with _quiet_transformers():
-        model = kind.from_pretrained(
-            folder, config=config, dtype=device.dtype, local_files_only=True, use_safetensors=True
-        )
+        tensors = {name.removeprefix("model."): tensor for path in weights for name, tensor in load_file(path).items()}
+        given = {name: tensors[name] for name in expected}
+        model = kind.from_pretrained(None, config=config, state_dict=given, dtype=device.dtype)
     return model.to(device.device).eval()
 
 

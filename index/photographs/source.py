@@ -176,8 +176,11 @@ def _scheme(reference: str) -> str:
 
 
 def _names(url: str) -> list[str]:
-    """Return the names below an image folder that a URL's photograph may have: the most parts of its path first."""
+    """Return the names below an image folder that a URL's photograph may have: the most parts of its path first.
+
+    Some programs that fetch photographs write `%20` of a URL into a file's name as it is, others as what it stands for.
+    """
     try:
-        return [unquote(tail) for tail in tails(urlsplit(url).path)]
+        return list(dict.fromkeys(name for tail in tails(urlsplit(url).path) for name in (tail, unquote(tail))))
     except ValueError as error:
         raise ImageRefused(Reason.BAD_URL) from error

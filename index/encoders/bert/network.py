@@ -119,30 +119,33 @@ class Bert(nn.Module):
 def attend_by_text(joint: Tensor, spans: Spans) -> Tensor:
     """Attention text by text, for a CPU: no product with padding.
 
-    joint (tokens, 3, heads, d) of queries, keys and values to (tokens, heads, d).
+    joint (tokens, 3, heads, d) of queries, keys and values to (tokens, heads, d). What stands beside a text changes no
+    digit of it: a query has the vector that its text has in an index.
     """
     mixed = []
     for start, length in zip(accumulate(spans.lengths, initial=0), spans.lengths, strict=False):
-        rows, bias = _whole_block(start, length, joint)
-        query = joint[start : start + length, 0].transpose(0, 1)  # (heads, t, d)
-        key, value = joint[rows, 1:].permute(1, 2, 0, 3)
+        block, bias = _whole_block(joint, start, length)
+        query = block[:length, 0].transpose(0, 1)  # (heads, t, d)
+        key, value = block[:, 1:].permute(1, 2, 0, 3)
         alone = F.scaled_dot_product_attention(query[None], key[None], value[None], attn_mask=bias)
         mixed.append(alone[0].transpose(0, 1))
     return torch.cat(mixed)
 
 
-def _whole_block(start: int, length: int, joint: Tensor) -> tuple[slice, Tensor | None]:
-    """Rows that hold one text's keys and make whole blocks of `KEYS`, and what hides its neighbours' among them.
+def _whole_block(joint: Tensor, start: int, length: int) -> tuple[Tensor, Tensor | None]:
+    """Rows from `start` that make whole blocks of `KEYS`, and what hides all but the text's own `length` among them.
 
-    A batch with fewer rows than that leaves the text's own rows.
+    Those after the text are the next one's, or zeros behind the last.
     """
     keys = -(-length // KEYS) * KEYS
-    if keys == length or keys > len(joint):
-        return slice(start, start + length), None
-    first = min(start, len(joint) - keys)
+    block = joint[start : start + keys]
+    if len(block) < keys:
+        block = torch.cat([block, block.new_zeros(keys - len(block), *block.shape[1:])])
+    if keys == length:
+        return block, None
     bias = joint.new_full((1, keys), -torch.inf)
-    bias[:, start - first : start - first + length] = 0
-    return slice(first, first + keys), bias
+    bias[:, :length] = 0
+    return block, bias
 
 
 def attend_padded(joint: Tensor, spans: Spans) -> Tensor:

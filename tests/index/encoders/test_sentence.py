@@ -307,6 +307,61 @@ def test_a_checkpoint_saved_with_its_writing_head_is_read_without_it(
     np.testing.assert_allclose(open_encoder(f"qwen3-0.6b@{tmp_path}", device="cpu").encode(texts), whole, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_an_adapter_beside_the_weights_is_not_read(
+    tiny_qwen3: Path, tmp_path: Path, texts: list[str], quietly: Callable[[str], Any]
+) -> None:
+    peft = quietly("peft")
+    plain = open_encoder(f"qwen3-0.6b@{tiny_qwen3}", device="cpu")
+    model = quietly("transformers.models.qwen3").Qwen3Model.from_pretrained(tiny_qwen3)
+    config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    peft.get_peft_model(model, config).save_pretrained(tmp_path)
+    shutil.copytree(tiny_qwen3, tmp_path, dirs_exist_ok=True)
+    beside = open_encoder(f"qwen3-0.6b@{tmp_path}", device="cpu")
+    assert beside.identity == plain.identity
+    np.testing.assert_array_equal(beside.encode(texts), plain.encode(texts))
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "pooled_by"),
+    [
+        ("minilm", {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False, "include_prompt": True}, "cls"),
+        ("minilm", {"pooling_mode": "cls"}, "cls"),
+        ("minilm", {"pooling_mode": ["mean", "max"]}, "max, mean"),
+        ("minilm", {"pooling_mode": 3}, "3"),
+        ("minilm", {"pooling_mode_mean_tokens": True, "include_prompt": True}, None),
+        ("minilm", {"pooling_mode": "mean"}, None),
+        ("qwen3-0.6b", {"pooling_mode_mean_tokens": True}, "mean"),
+        ("qwen3-0.6b", {"pooling_mode_lasttoken": True}, None),
+    ],
+)
+def test_a_model_that_says_that_it_is_pooled_otherwise_is_refused(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str, config: dict[str, Any], pooled_by: str | None
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(request.getfixturevalue("tiny_bert" if name == "minilm" else "tiny_qwen3"), folder)
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    if pooled_by is None:
+        open_encoder(f"{name}@{folder}", device="cpu")
+    else:
+        with pytest.raises(DataRefused, match=f"are pooled by {pooled_by}, and {name} pools by"):
+            open_encoder(f"{name}@{folder}", device="cpu")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_attention_to_a_text_is_the_same_whatever_stands_beside_it(precision: str) -> None:
+    import torch
+
+    from index.encoders.bert.network import Spans, attend_by_text
+
+    torch.manual_seed(7)
+    lengths = [21, 5, 16, 3]
+    joint = torch.randn(sum(lengths), 3, 4, 32).to(getattr(torch, precision))
+    alone = [attend_by_text(part, Spans([len(part)], torch.ones(1, 1))) for part in joint.split(lengths)]
+    assert torch.equal(attend_by_text(joint, Spans(lengths, torch.ones(1, 1))), torch.cat(alone))
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("lengths", [[5, 1, 9], [16], [5, 1, 16, 20, 33, 3]], ids=["short", "one block", "blocks"])
 def test_attention_text_by_text_agrees_with_the_librarys_over_padding(lengths: list[int], precision: str) -> None:

@@ -145,6 +145,12 @@ def test_of_folders_with_the_same_names_the_one_of_the_url_is_taken(tmp_path: Pa
         assert photographs.read_bytes(f"https://shop.invalid/media/{folder}/0.jpg") == found
 
 
+@pytest.mark.parametrize("name", ["61%2BhWhoJ.jpg", "61+hWhoJ.jpg"])
+def test_a_file_may_be_named_as_its_url_spells_it_or_as_that_is_meant(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(PHOTOGRAPH)
+    assert Photographs(image_dir=tmp_path).read_bytes("https://shop.invalid/i/61%2BhWhoJ.jpg?v=1") == PHOTOGRAPH
+
+
 def test_the_catalogues_own_folder_is_looked_in_second(folder: Path, tmp_path: Path) -> None:
     photographs = Photographs(image_dir=folder / "deep", base_dir=tmp_path)
     assert photographs.read("b.jpg").shape == photographs.read("photos/a.jpg").shape
