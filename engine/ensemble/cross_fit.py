@@ -125,7 +125,7 @@ def cross_fit(
     parameters = QueryParameters(best.weights.whole, best.parameters, error, expected)
     likeness = known.novelty.likeness
     held_out = HeldOutPredictions(stages, control, spread, (low, high), best.similarity, likeness, by_fold)
-    return parameters, held_out
+    return parameters, replace(held_out, spread=spread.holding(held_out.answer))
 
 
 def fit_spread(best: Answer, oof: OutOfFold, fields: Fields, settings: Settings) -> tuple[Known, ErrorModel, Spread]:

@@ -66,7 +66,7 @@ class Estimate:
     shift: Float64  # (n,) the correction; 0 where nobody is in the band
     answer: Float64  # (n,) the base's last + shift
     priced: Float64  # (n,) what is answered: the answer, a median, or the expected price that goes with it
-    spread: Spread  # of the answer: the interval, and how far off such an answer is
+    spread: Spread  # of the answer: the interval, which holds what is answered, and how far off such an answer is
     evidence: Evidence  # that the spread goes by
     near: Neighbours  # rows of the catalogue
     weight: Float64  # (n, k) the neighbours' shares of the shift
@@ -145,7 +145,7 @@ class PriceModel:
         spread = self.parameters.error.spread(table, median, Novelty.of(evidence))
         priced = median if answer == MEDIAN else self.parameters.expected.log_mean(table, median)
         share = weights(near, correction.decay, age_weight)
-        return Estimate(base, moved, median, priced, spread, evidence, near, share)
+        return Estimate(base, moved, median, priced, spread.holding(priced), evidence, near, share)
 
     def unseen(self, inputs: Inputs, search_vectors: Float32, fold: NDArray[np.integer]) -> Base:
         """n catalogue rows by the models of their `fold` (n,) alone, which saw no row of that fold.

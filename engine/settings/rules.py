@@ -100,7 +100,7 @@ class Rules(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         low, high = self.floor, self.ceiling
-        if isinstance(low, float) and isinstance(high, float) and low > high:
+        if isinstance(low, float | int) and isinstance(high, float | int) and low > high:
             raise UsageError(f"the floor {low:g} lies above the ceiling {high:g}: no price is between them.")
         if self.margin is not None and self.cost is None:
             raise UsageError(f"margin is {self.margin}, and there is no cost that it is added to: give the cost, too.")

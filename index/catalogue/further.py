@@ -5,7 +5,6 @@ They are called `category:NAME` (string) and `number:NAME` (float64), null where
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ from index.catalogue.formats.records import plain_number
 from index.errors import UsageError
 
 CATEGORY, NUMBER = "category:", "number:"
+HIGHEST_NUMBER = 1e30  # what is no smaller is no number of an item: the models read them in float32
 
 
 def further_columns(items: pa.Table) -> tuple[str, ...]:
@@ -30,7 +30,7 @@ def further_type(column: str) -> pa.DataType:
 def further_cell(column: str, cell: str | float | None) -> str | float | None:
     """A cell that was given for a further column, as what the column holds. UsageError for a number that is none.
 
-    NaN and infinity are no number that was given.
+    NaN, infinity, and what a file's cell could not hold either, are no number that was given.
     """
     if cell is None or (isinstance(cell, str) and not cell.strip()):
         return None
@@ -39,7 +39,7 @@ def further_cell(column: str, cell: str | float | None) -> str | float | None:
             return str(cell).lower()
         return str(cell) if isinstance(cell, (str, int)) else plain_number(float(cell))
     try:
-        return float(cell) if math.isfinite(float(cell)) else None
+        return float(cell) if abs(float(cell)) < HIGHEST_NUMBER else None
     except (ValueError, OverflowError):
         name = column.removeprefix(NUMBER)
         raise UsageError(f"{name} is {cell!r}, and the index reads numbers there: give a number, or nothing.") from None

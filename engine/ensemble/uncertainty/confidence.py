@@ -8,7 +8,7 @@ too short to tell, it is `low`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -35,6 +35,10 @@ class Spread:
     unlike: Bool  # (n,) nothing in the catalogue is like the item
     brief: Bool  # (n,) its text says less than nearly all of the catalogue's
     within: Float64  # (n,) share of such items that were within a fifth of their price
+
+    def holding(self, priced: Float64) -> Spread:
+        """The same with ends moved out to n log prices that lie beyond them, as an expected price may."""
+        return replace(self, low=np.minimum(self.low, priced), high=np.maximum(self.high, priced))
 
 
 def confidence(spread: Spread) -> list[str]:

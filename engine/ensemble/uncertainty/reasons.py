@@ -57,8 +57,7 @@ def _sentence(group: str, evidence: Evidence, row: int) -> list[str]:
     if group in (PRICES, RESIDUALS):
         return [_of_neighbours(group, evidence, near)] if len(near) else []
     if group == MEMBERS:
-        prices = np.exp([values[row] for values in evidence.members.values()])
-        return [f"The models disagree: {money(prices.min())} to {money(prices.max())}."]
+        return _of_members(evidence, row)
     if group == LIKENESS:
         return [f"Little in the catalogue is much like it: {_nearest(evidence, row)}."]
     if group == AMOUNT and np.isnan(evidence.fields.log_amount[row]):
@@ -70,6 +69,18 @@ def _sentence(group: str, evidence: Evidence, row: int) -> list[str]:
         LEVEL: f"of about {money(np.exp(evidence.answer[row]))}",
     }
     return [f"Items {such[group]} are priced less surely."]
+
+
+def _of_members(evidence: Evidence, row: int) -> list[str]:
+    """Tell how far the members are apart or, where they agree or there is one alone, what the price is moved by."""
+    predicted = [values[row] for values in evidence.members.values()]
+    if np.ptp(predicted) >= LEAST_RAISED:
+        low, high = np.exp([min(predicted), max(predicted)])
+        return [f"The models disagree: {money(low)} to {money(high)}."]
+    blended, answer = evidence.blended[row], evidence.answer[row]
+    if abs(answer - blended) < LEAST_RAISED:
+        return []
+    return [f"The models say {money(np.exp(blended))}, and what is most like it moves that to {money(np.exp(answer))}."]
 
 
 def _of_neighbours(group: str, evidence: Evidence, near: Int64) -> str:

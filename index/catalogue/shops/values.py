@@ -5,11 +5,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 from index.catalogue.dates import decide_dates
+from index.catalogue.further import HIGHEST_NUMBER
 
 MOST_DISTINCT = 0.2  # share of a sample's cells, of a column of kinds: more are names
 LONGEST_KIND = 60  # characters, on average
 LEAST_NUMERIC, LEAST_DATES, LEAST_LINKS = 0.98, 0.9, 0.5  # shares of a sample's filled cells
-HIGHEST_NUMBER = 1e30
 # A column whose logarithm correlates so with the price's, over so many rows, is a cost or another price.
 PRICE_CORRELATION, LEAST_PAIRS = 0.985, 20
 LEAST_IDS = 20  # distinct whole numbers, with none twice, that are numbers of items and no property

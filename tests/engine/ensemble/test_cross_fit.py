@@ -311,6 +311,8 @@ def test_the_expected_prices_of_a_fold_are_by_what_the_other_folds_taught(weight
     for stage in list(median.stages)[:-1]:
         np.testing.assert_array_equal(mean.stages[stage], median.stages[stage])
     np.testing.assert_array_equal(mean.spread.expected_error, median.spread.expected_error)
+    np.testing.assert_array_equal(mean.spread.low, np.minimum(median.spread.low, mean.answer))
+    np.testing.assert_array_equal(mean.spread.high, np.maximum(median.spread.high, mean.answer))
 
 
 @pytest.mark.parametrize("stage", ["constant median", "neighbours alone", ANSWER])

@@ -162,6 +162,17 @@ def test_the_mean_is_answered_in_the_place_of_the_median_and_leaves_all_else(mod
         np.testing.assert_array_equal(getattr(mean, name), getattr(median, name))
 
 
+@pytest.mark.parametrize("more", [-5.0, 5.0])
+def test_the_interval_holds_the_mean_too_however_far_from_the_median_that_lies(rows, make_items, more):
+    inputs, _ = make_items(20)
+    expected = ExpectedPrice(EXPECTED._booster, EXPECTED._raised + more)
+    model = model_of(rows, parameters=replace(FITTED, expected=expected))
+    median, mean = (model.estimate(inputs, inputs.vectors["name"], answer=answer) for answer in ("median", MEAN))
+    assert not ((median.low <= mean.priced) & (mean.priced <= median.high)).any()
+    np.testing.assert_array_equal(mean.low, np.minimum(median.low, mean.priced))
+    np.testing.assert_array_equal(mean.high, np.maximum(median.high, mean.priced))
+
+
 @pytest.fixture
 def learned(model, make_items, monkeypatch):
     """Models of the error and of the expected price, of as many rows as trees learn from: every item has its own."""

@@ -38,6 +38,7 @@ def test_what_is_no_ending_is_refused(text: str) -> None:
     ("given", "why"),
     [
         ({"floor": 9.0, "ceiling": 3.0}, "the floor 9 lies above the ceiling 3"),
+        ({"floor": 9, "ceiling": 3}, "the floor 9 lies above the ceiling 3"),
         ({"margin": 30.0}, "margin is 30.0, and there is no cost"),
         ({"cost": 3.0, "margin": 100.0}, "margin is 100.0: give a number from 0 to 99.9"),
         ({"floor": -1.0}, "floor is -1.0: give a number"),

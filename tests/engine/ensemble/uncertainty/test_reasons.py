@@ -61,6 +61,14 @@ def test_what_raises_the_expected_error_is_said_with_the_item_s_own_numbers(grou
     assert why(**{group: 0.1}) == (sentence,)
 
 
+@pytest.mark.parametrize("members", [{"one": np.log([10.0])}, {"one": np.log([10.0]), "other": np.log([10.1])}])
+def test_models_that_are_not_apart_are_not_said_to_disagree(members: dict[str, np.ndarray]) -> None:
+    """A blend may have one member, whose distance from the answer is evidence all the same."""
+    evidence = replace(evidence_of(), members=members, blended=np.log([10.0]))
+    assert why(evidence, members=0.1) == ("The models say 10.00, and what is most like it moves that to 12.00.",)
+    assert why(replace(evidence, answer=np.log([10.05])), members=0.1) == ()
+
+
 def test_an_amount_that_is_not_known_is_said_to_be() -> None:
     assert why(evidence_of(amount_known=False), amount=0.1) == ("No amount is known of it.",)
 
