@@ -44,6 +44,7 @@ from engine.serving.stopwatch import Stopwatch
 from engine.settings.schema import with_overrides
 from index.catalogue.further import further_columns
 from index.catalogue.item_table import make_items
+from index.catalogue.money.stored import stored_prices
 from index.catalogue.units import unit_prices
 from index.errors import IndexUnusable
 from index.files import sha256_file
@@ -216,8 +217,8 @@ class ShardPricer:
             shown = iter(reference.shown(found))
             answers[COMPARABLES] = [[next(shown)["item_id"] for row in rows if row >= 0] for rows in near]
         if COMPARABLES_PER_UNIT in self._settings.output:
-            log_price, unit, log_amount = reference.log_price[found], reference.unit[found], reference.log_amount[found]
-            unit_price = iter(unit_prices(np.exp(log_price), unit, log_amount))
+            price, unit = stored_prices(reference.log_price[found]), reference.unit[found]
+            unit_price = iter(unit_prices(price, unit, reference.log_amount[found]))
             answers[COMPARABLES_PER_UNIT] = [
                 [(of_one := next(unit_price)) and of_one.price for row in rows if row >= 0] for rows in near
             ]
