@@ -27,7 +27,7 @@ from engine.ensemble.out_of_fold import STACKER, OutOfFold
 from engine.features.inputs import NUMBERS
 from engine.members.lightgbm import fit_l1, read_booster
 from engine.metrics import weighted_quantiles
-from index.arrays import Bool, Float64, Int64, rows_of
+from index.arrays import Bool, Float64, Int64, chunks, rows_of
 from index.contents import expect
 from index.progress import OnProgress, silent
 from index.search.neighbours import BandIndex, Neighbours
@@ -44,6 +44,7 @@ AMOUNT_SLOPE = 0.6  # log price per log amount among like items: twice as much c
 EVIDENCE = 15  # columns of the table that tell of neighbours
 LEFT = 1.8  # times k: neighbours that a search for all choices of folds has left without one fold more
 SPREADS = (0.5, 0.9, 0.99)  # of the rows, by how far their predictions differ: what lies between is searched together
+READ_ROWS = 16_384  # at once: what is made of their neighbours on the way to the table is many times as large as that
 ROUNDING = 1e-6  # by which blends of the same predictions may differ
 CLOSEST, CLOSE, NEAR = 4, 8, 16  # neighbours that the evidence's plain statistics are over
 EVIDENCE_DECAY = 20.0  # of those that are over all k: weight = exp(-decay * distance)
@@ -254,7 +255,17 @@ class _WithoutFold:
             members = {member: values[self.f, rows] for member, values in self.oof.nested_oof.items()}
         blended = blend(members, self.weights)
         near = self.near.search(rows, blended, out)
-        return features(members, blended, self.training.inputs.take(rows), near, self.training), blended
+        tables = [
+            features(
+                {member: values[part] for member, values in members.items()},
+                blended[part],
+                self.training.inputs.take(rows[part]),
+                near.of(part),
+                self.training,
+            )
+            for part in chunks(len(rows), READ_ROWS)
+        ]
+        return np.vstack(tables), blended
 
 
 class NearRows:
@@ -288,23 +299,29 @@ class NearRows:
         assert np.all(np.abs(centre - self._middle[rows]) <= self._apart[rows]), "a centre that no choice of folds has"
         found, again, doubled = Neighbours(*no_neighbours(len(rows), self._settings.k)), np.arange(len(rows)), 0
         while len(again):
-            left, whole = self._left(self._nearest(rows[again], doubled), centre[again], out)
-            found.rows[again], found.similarity[again] = left.rows, left.similarity
+            (place, near), whole = self._known_of(rows[again], doubled), np.zeros(len(again), np.bool_)
+            for part in chunks(len(again), READ_ROWS):
+                own = again[part]
+                left, whole[part] = self._left(near.of(place[rows[own]]), centre[own], out)
+                found.rows[own], found.similarity[own] = left.rows, left.similarity
             again, doubled = again[~whole], doubled + 1
         return found
 
-    def _nearest(self, rows: Int64, doubled: int) -> Neighbours:
-        """The nearest of other folds than each row's own, in the band of all choices; k is so often `doubled`."""
+    def _known_of(self, rows: Int64, doubled: int) -> tuple[Int64, Neighbours]:
+        """Place of every row among those searched for, which these `rows` are among, and what was found.
+
+        That is the nearest of other folds than a row's own, in the band of all choices; k is so often `doubled`.
+        """
         with self._growing:
             if doubled == len(self._known):
                 nowhere, nothing = np.full(len(self._fold), -1), no_neighbours(0, self._wide << doubled)
                 self._known.append((nowhere, Neighbours(*nothing)))
             place, near = self._known[doubled]
             if len(new := rows[place[rows] < 0]):
+                more = near.followed_by(self._searched(new, self._wide << doubled))
                 place[new] = len(near.rows) + np.arange(len(new))
-                near = near.followed_by(self._searched(new, self._wide << doubled))
-                self._known[doubled] = place, near
-        return near.of(place[rows])
+                self._known[doubled] = place, more
+            return self._known[doubled]
 
     def _searched(self, rows: Int64, k: int) -> Neighbours:
         near = Neighbours(*no_neighbours(len(rows), k))

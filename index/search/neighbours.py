@@ -36,7 +36,7 @@ class Neighbours:
         """Mask of the neighbours that exist, (n, k)."""
         return self.rows >= 0
 
-    def of(self, queries: Int64) -> Neighbours:
+    def of(self, queries: Int64 | slice) -> Neighbours:
         """Neighbours of a part of the queries."""
         return Neighbours(self.rows[queries], self.similarity[queries])
 

@@ -109,6 +109,7 @@ def test_an_item_without_neighbours_or_amount_is_predicted_all_the_same(catalogu
 @pytest.mark.parametrize("left", [1.8, 1.0])
 @pytest.mark.parametrize("k", [5, 200])
 def test_neighbours_without_some_folds_are_those_of_an_index_without_their_rows(left, k, monkeypatch, catalogue, oof):
+    monkeypatch.setattr(stacker, "READ_ROWS", 25)
     monkeypatch.setattr(stacker, "LEFT", left)  # of the nearest of all folds, too few are left without one more
     settings, random = replace(SMALL, k=k, band=0.7), np.random.default_rng(3)
     near, searches = stacker.NearRows(oof, WEIGHTS, catalogue, settings), []
@@ -156,7 +157,8 @@ def test_the_same_seed_grows_the_same_stackers(catalogue, oof):
     assert not np.array_equal(one.oof[STACKER], other.oof[STACKER])
 
 
-def test_every_prediction_is_by_stackers_that_left_out_what_they_must(catalogue, oof):
+def test_every_prediction_is_by_stackers_that_left_out_what_they_must(monkeypatch, catalogue, oof):
+    monkeypatch.setattr(stacker, "READ_ROWS", 25)
     stacked, stackers = stacker_out_of_fold(oof, WEIGHTS, catalogue, SMALL, seed=0)
     for f in range(FOLDS):
         world = {m: each[f] for m, each in oof.nested_oof.items()}
