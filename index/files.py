@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from io import BufferedReader
 from pathlib import Path
 
@@ -68,9 +68,8 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256_files(folder: Path, paths: Iterable[str]) -> dict[str, str]:
+def sha256_files(folder: Path, paths: Collection[str]) -> dict[str, str]:
     """Hex sha256 of the bytes of each file, by its path below `folder`. Raises OSError, as `sha256_file` does."""
-    paths = list(paths)
     with thread_pool(min(MOST_HASHERS, own_cores())) as pool:  # hashlib lets go of the interpreter while it hashes
         return dict(zip(paths, pool.map(lambda path: sha256_file(folder / path), paths), strict=True))
 
